@@ -1,0 +1,74 @@
+"""Where files lie and how they are read and written whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import tomli_w
+
+from nasbench.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """TOML text as a dict; an error names `source` and the line."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source}: not valid TOML: {error}; compare with a file in search_spaces/") from None
+
+
+def read_toml(path: Path | str) -> dict[str, Any]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UserError(f"{path}: cannot be read: {reason}; give the path of a TOML file") from None
+    return parse_toml(text, str(path))
+
+
+def write_toml(path: Path | str, content: Mapping[str, Any]) -> None:
+    write_atomic(path, tomli_w.dumps(content))
+
+
+def write_atomic(path: Path | str, content: str | bytes) -> None:
+    """Write `path` so that a reader sees the old file or the whole new one, also after a crash."""
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def cache_dir() -> Path:
+    """The user's cache folder, made on demand; NASBENCH_CACHE overrides it."""
+    path = Path(os.environ.get("NASBENCH_CACHE") or platformdirs.user_cache_dir("nasbench", appauthor=False))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def data_dir(name: str) -> Path:
+    """A shipped data folder: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    for path in (package / name, package.parent / name):
+        if path.is_dir():
+            return path
+    raise UserError(f"the shipped folder {name!r} is missing from this installation; reinstall nasbench")
