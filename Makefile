@@ -1,0 +1,38 @@
+# `make search` and `make test` each set up a virtual environment, then do their job.
+#   make search PYTHON=python3.12 BUDGET=500MFLOP OUT=results/small
+PYTHON ?= python3
+VENV   ?= .venv
+BUDGET ?= 1GFLOP
+OUT    ?= results/mine
+
+BIN     := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+# One stamp a Python version: another PYTHON, or a change of what is installed, makes the environment anew.
+READY   := $(VENV)/.ready-$(VERSION)
+
+.PHONY: search test lint format clean
+
+search: $(READY)
+	$(BIN)/nasbench search --budget $(BUDGET) --out $(OUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info[:2] <= (3, 13); sys.exit(0 if ok else "nasbench needs Python 3.10 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist nasbench.egg-info
