@@ -1,0 +1,126 @@
+"""Budgets: a bound on one named metric, written with its unit, as in `1GFLOP`, `5Mparams`, `10ms` or `2MB`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from nasbench.errors import UserError
+
+PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+BINARY_PREFIXES = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
+SHOWN = {"": "", "k": "K", "m": "M", "g": "G", "t": "T", "ki": "Ki", "mi": "Mi", "gi": "Gi"}
+
+# Metric, unit as it is shown, spellings in lower case. One FLOP is one multiply-add, as fvcore and the papers count.
+Counted = tuple[tuple[str, str, tuple[str, ...]], ...]
+COUNTS: Counted = (
+    ("flops", "FLOP", ("flop", "flops")),
+    ("macs", "MAC", ("mac", "macs", "madd", "madds", "multadds", "multiplyadds")),
+    ("params", "params", ("param", "params", "parameter", "parameters")),
+    ("activations", "activations", ("act", "acts", "activation", "activations")),
+)
+BYTES: Counted = (
+    ("weight_bytes", "B", ("b", "byte", "bytes", "bweight", "bweights")),
+    ("peak_activation_bytes", "B peak", ("bpeak", "bytepeak", "bytespeak", "bpeakactivation", "bpeakactivations")),
+)
+SECONDS: tuple[tuple[float, str, tuple[str, ...]], ...] = (  # milliseconds in one unit, unit, spellings
+    (1e-3, "us", ("us", "µs", "μs", "microsecond", "microseconds")),
+    (1.0, "ms", ("ms", "msec", "msecs", "millisecond", "milliseconds")),
+    (1e3, "s", ("s", "sec", "secs", "second", "seconds")),
+)
+EXAMPLES = "1GFLOP, 300MMAC, 5Mparams, 10ms, 2MB (weights) or 2MBpeak (activations)"
+FIELDS = ("flops", "macs", "params", "activations", "weight_bytes", "peak_activation_bytes", "latency_ms")
+
+_NUMBER = re.compile(
+    r"([+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?(?!,)|[+-]?(?:nan|inf(?:inity)?)(?![a-z]))([^\d,]*)", re.I
+)
+
+
+def _units() -> dict[str, tuple[str, float, str]]:
+    """Every unit in lower case -> (metric, scale to the metric's own unit, unit as it is shown)."""
+    units: dict[str, tuple[str, float, str]] = {}
+    for metric, shown, spellings in COUNTS:
+        for prefix, scale in PREFIXES.items():
+            units.update({prefix + name: (metric, scale, SHOWN[prefix] + shown) for name in spellings})
+    for metric, shown, spellings in BYTES:
+        for prefix, scale in (PREFIXES | BINARY_PREFIXES).items():
+            units.update({prefix + name: (metric, scale, SHOWN[prefix] + shown) for name in spellings})
+    for milliseconds, shown, spellings in SECONDS:
+        units.update(dict.fromkeys(spellings, ("latency_ms", milliseconds, shown)))
+    return units
+
+
+UNITS = _units()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper bound on one metric of an architecture's deploy form.
+
+    `limit` is in the metric's own unit (counts, bytes, milliseconds), `text` is what the user wrote and
+    `unit` what the user counted in, so that figures can be shown the same way.
+    """
+
+    metric: str
+    limit: float
+    text: str
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """`text` is a number with a unit: 1GFLOP, 500 MFLOPs, 1GMAC, 5Mparams, 10ms, 1.5 s, 2MB, 1.5MiB, 2MBpeak."""
+        match = _NUMBER.fullmatch(text.strip())
+        if match is None:
+            raise UserError(f"budget {text!r}: a budget is a number with a unit (1.5, not 1,5); for example {EXAMPLES}")
+        number, unit = match[1].replace("_", ""), re.sub(r"[\s_-]", "", match[2])
+        metric, scale, shown = _known_unit(text, number, unit)
+        limit = float(number) * scale
+        if not (math.isfinite(limit) and limit > 0):
+            raise UserError(f"budget {text!r}: the bound must be a finite number above zero; for example {EXAMPLES}")
+        return cls(metric, limit, text.strip(), shown)
+
+    def violation(self, metrics: Mapping[str, float]) -> float:
+        """By what share `metrics` exceed the limit: 0.0 where it is met, 0.25 for a quarter too much."""
+        if self.metric not in metrics:
+            given = ", ".join(sorted(metrics))
+            raise ValueError(f"budget {self.text!r} needs the metric {self.metric!r}; given: {given}")
+        value = float(metrics[self.metric])
+        if math.isnan(value):
+            raise ValueError(f"budget {self.text!r}: the metric {self.metric!r} is not a number")
+        return max(0.0, value / self.limit - 1.0)
+
+    def show(self, value: float) -> str:
+        """`value` of this budget's metric in the unit of the budget: 7.3e8 under `1GFLOP` is '0.73GFLOP'."""
+        return f"{value / UNITS[self.unit.lower().replace(' ', '')][1]:.3g}{self.unit}"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
+    """All of `texts` as budgets; the first bad one raises UserError."""
+    return tuple(Budget.parse(text) for text in texts)
+
+
+def total_violation(budgets: Iterable[Budget], metrics: Mapping[str, float]) -> float:
+    """Sum of the relative excesses of `metrics` over `budgets`; 0.0 where all are met."""
+    return sum(budget.violation(metrics) for budget in budgets)
+
+
+def _known_unit(text: str, number: str, unit: str) -> tuple[str, float, str]:
+    if unit.lower() in PREFIXES:
+        prefix = SHOWN[unit.lower()]
+        raise UserError(
+            f"budget {text!r}: ambiguous without a unit; "
+            f"write {number}{prefix}FLOP, {number}{prefix}MAC, {number}{prefix}B or {number}{prefix}params"
+            + ("" if prefix else f", or {number}ms")
+        )
+    if re.fullmatch(r"[KMGT]b", unit):  # capital prefix, small b: bits by the standard, bytes in many a habit
+        raise UserError(f"budget {text!r}: {unit!r} may mean bits or bytes; write {number}{unit[0]}B for bytes")
+    if "/" in unit:
+        raise UserError(f"budget {text!r}: {unit!r} is a rate, a budget bounds one inference; for example {EXAMPLES}")
+    if unit.lower() not in UNITS:
+        raise UserError(f"budget {text!r}: unknown unit {unit!r}; for example {EXAMPLES}")
+    return UNITS[unit.lower()]

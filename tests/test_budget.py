@@ -1,0 +1,92 @@
+import pytest
+
+from nasbench.budget import FIELDS, UNITS, Budget, parse_budgets, total_violation
+from nasbench.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "limit"),
+    [
+        ("1GFLOP", "flops", 1e9),
+        ("1gflop", "flops", 1e9),
+        ("2 GFLOPs", "flops", 2e9),
+        ("500MFLOP", "flops", 5e8),
+        ("500_000 kflops", "flops", 5e8),
+        ("1e9 FLOP", "flops", 1e9),
+        ("1KFLOP", "flops", 1e3),
+        (".5 G FLOPS", "flops", 5e8),
+        ("1GMAC", "macs", 1e9),
+        ("300MMACs", "macs", 3e8),
+        ("300 M mult-adds", "macs", 3e8),
+        ("5Mparams", "params", 5e6),
+        ("5M params", "params", 5e6),
+        ("5.6mparam", "params", 5.6e6),
+        ("10ms", "latency_ms", 10),
+        ("10 MS", "latency_ms", 10),
+        ("1.5 s", "latency_ms", 1500),
+        ("800us", "latency_ms", 0.8),
+        ("800 µs", "latency_ms", 0.8),
+        ("2MB", "weight_bytes", 2e6),
+        ("2mb", "weight_bytes", 2e6),
+        ("1.5MiB", "weight_bytes", 1.5 * 2**20),
+        ("2MBpeak", "peak_activation_bytes", 2e6),
+        ("2 MiB peak", "peak_activation_bytes", 2 * 2**20),
+        ("4Mactivations", "activations", 4e6),
+    ],
+)
+def test_what_a_budget_means(text: str, metric: str, limit: float) -> None:
+    budget = Budget.parse(text)
+    assert budget.metric == metric
+    assert budget.limit == pytest.approx(limit, rel=1e-12)
+    assert str(budget) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1G", "budget '1G': ambiguous without a unit; write 1GFLOP, 1GMAC, 1GB or 1Gparams"),
+        ("5m", "budget '5m': ambiguous without a unit; write 5MFLOP, 5MMAC, 5MB or 5Mparams"),
+        ("1000", "budget '1000': ambiguous without a unit; write 1000FLOP, 1000MAC, 1000B or 1000params, or 1000ms"),
+        ("2Mb", "budget '2Mb': 'Mb' may mean bits or bytes; write 2MB for bytes"),
+        ("1GFLOP/s", "'GFLOP/s' is a rate"),
+        ("3 parsecs", "unknown unit 'parsecs'; for example 1GFLOP"),
+        ("1QFLOP", "unknown unit 'QFLOP'"),
+        ("1,5ms", "1.5, not 1,5"),
+        ("GFLOP", "a number with a unit"),
+        ("", "a number with a unit"),
+        ("0ms", "above zero"),
+        ("-1GFLOP", "above zero"),
+        ("nan ms", "above zero"),
+        ("inf ms", "above zero"),
+        ("1e999ms", "above zero"),
+    ],
+)
+def test_a_bad_budget_is_one_line_with_the_remedy(text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Budget.parse(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_violation_is_the_relative_excess() -> None:
+    budget = Budget.parse("1GFLOP")
+    assert budget.violation({"flops": 1e9}) == 0.0
+    assert budget.violation({"flops": 5e8, "macs": 9e9}) == 0.0
+    assert budget.violation({"flops": 1.25e9}) == pytest.approx(0.25)
+    both = parse_budgets(["1GFLOP", "10ms"])
+    assert total_violation(both, {"flops": 2e9, "latency_ms": 15}) == pytest.approx(1.5)
+
+
+def test_a_missing_or_nan_metric_is_an_error_not_a_pass() -> None:
+    with pytest.raises(ValueError, match="needs the metric 'flops'; given: macs"):
+        Budget.parse("1GFLOP").violation({"macs": 1.0})
+    with pytest.raises(ValueError, match="not a number"):
+        Budget.parse("1GFLOP").violation({"flops": float("nan")})
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_unit_parses_and_shows_its_own_figures(unit: str) -> None:
+    budget = Budget.parse(f"2 {unit}")
+    assert budget.metric in FIELDS
+    assert budget.show(budget.limit) == f"2{budget.unit}"
+    assert Budget.parse(budget.show(budget.limit)).limit == budget.limit
