@@ -1,0 +1,71 @@
+"""One network as a report shows it, with what is measured kept apart from what is predicted."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from nasbench.architecture import Architecture
+
+FIXED_POINT = "fixed point"
+SEARCHED = "searched"
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One architecture at one rung.
+
+    `accuracies` maps seed to accuracy (0 to 1) on `split`, every one measured. Latencies are in milliseconds, and None
+    where there is none. `cost` holds the analytic figures of the deploy form: macs, flops, params, weight_bytes,
+    activations, peak_activation_bytes.
+    """
+
+    id: str
+    name: str
+    kind: Literal["fixed point", "searched"]
+    arch: Architecture
+    rung: int
+    split: str
+    accuracies: Mapping[int, float]
+    cost: Mapping[str, float]
+    latency_predicted: float | None = None
+    latency_low: float | None = None
+    latency_high: float | None = None
+    latency_measured: float | None = None
+    extrapolating: bool = False
+    on_front: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        return statistics.fmean(self.accuracies.values())
+
+    @property
+    def seeds(self) -> int:
+        return len(self.accuracies)
+
+    @property
+    def accuracy_std(self) -> float | None:
+        """Standard deviation over seeds (n - 1); None for a single seed."""
+        return statistics.stdev(self.accuracies.values()) if self.seeds > 1 else None
+
+    @property
+    def latency(self) -> float | None:
+        """The measured latency where there is one, else the predicted."""
+        return self.latency_predicted if self.latency_measured is None else self.latency_measured
+
+    @property
+    def latency_kind(self) -> str:
+        if self.latency_measured is not None:
+            return "measured"
+        return "predicted" if self.latency_predicted is not None else "unknown"
+
+
+def in_reading_order(rows: Sequence[ReportRow]) -> list[ReportRow]:
+    """The front by latency, then the other fixed points by latency; nothing else."""
+    shown = [row for row in rows if row.on_front or row.kind == FIXED_POINT]
+    return sorted(shown, key=lambda row: (not row.on_front, math.inf if row.latency is None else row.latency, row.id))
