@@ -1,0 +1,124 @@
+"""An append-only file of JSON lines with one writer: each record is on disk before `append` returns."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nasbench.errors import UserError
+
+LOCK_WAIT_S = 2.0  # children of a killed writer hold its lock until they notice; they get this long
+
+
+class Journal:
+    """`path`'s records, read once on opening; `append` adds one.
+
+    A torn last line (the writer was killed, or the machine) is left out, and cut off before the next append, so that
+    it never spoils a later record. Any other line that is not JSON is an error with file and line.
+    """
+
+    def __init__(self, path: Path | str, read_only: bool = False) -> None:
+        self.path = Path(path)
+        self._lock = self._handle = -1
+        if not read_only:
+            self._lock = lock_folder(self.path.parent)
+        try:
+            self.records, self._end, self._missing_newline = _read(self.path)
+            if not read_only:
+                self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            self.close()
+            raise UserError(f"{self.path}: {error.strerror}; give a folder that can be written") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write `record` as one line and wait until the disk has it; on a full disk nothing of it stays."""
+        if self._handle < 0:
+            raise ValueError(f"{self.path} is open for reading only, or closed")
+        text = json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        line = (b"\n" if self._missing_newline else b"") + text.encode() + b"\n"
+        try:
+            os.ftruncate(self._handle, self._end)
+            _write_all(self._handle, line, self._end)
+            os.fsync(self._handle)
+        except OSError as error:
+            self._cut_back()
+            remedy = f"make room, then `nasbench resume {self.path.parent}`"
+            raise UserError(f"{self.path}: cannot write: {error.strerror}; {remedy}") from None
+        self._end += len(line)
+        self._missing_newline = False
+        self.records.append(dict(record))
+
+    def close(self) -> None:
+        """Release the file and the folder's lock."""
+        for handle in (self._handle, self._lock):
+            if handle >= 0:
+                os.close(handle)
+        self._handle = self._lock = -1
+
+    def _cut_back(self) -> None:
+        try:
+            os.ftruncate(self._handle, self._end)
+        except OSError:  # then the fragment is a torn line, which the next append or reader cuts off
+            return
+
+
+def lock_folder(folder: Path) -> int:
+    """Take `folder`'s single-writer lock -> an open file handle; the system drops it when the process dies, however."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; give a folder that can be written") from None
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
+                os.close(handle)
+                message = f"{folder}: in use by {holder}; wait for it, stop it, or give another folder"
+                raise UserError(message) from None
+            time.sleep(0.05)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    return handle
+
+
+def _write_all(handle: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(handle, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], int, bool]:
+    """Records, the offset behind the last good one, and whether that one lacks its newline."""
+    data = path.read_bytes() if path.exists() else b""
+    whole, _, tail = data.rpartition(b"\n")
+    records = [_parse(line, path, n) for n, line in enumerate(whole.split(b"\n"), 1)] if whole else []
+    try:
+        records.append(_parse(tail, path, len(records) + 1))
+    except UserError:
+        return records, len(data) - len(tail), False
+    return records, len(data), True
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:  # not JSON, or not UTF-8
+        record = None
+    if not isinstance(record, dict):
+        message = f"{path}, line {number}: not a JSON record; delete that line to go on without it"
+        raise UserError(message)
+    return record
