@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,40 +67,54 @@ def _millions(value: float | None) -> str:
 
 def _accuracy(row: ReportRow) -> str:
     spread = "" if row.accuracy_std is None else f" ± {100 * row.accuracy_std:.2f}"
-    return f"{100 * row.accuracy:.2f}{spread} ({row.seeds})"
+    return f"{100 * row.accuracy:.2f}{spread}"
 
 
 def _prediction(row: ReportRow) -> str:
     if row.latency_predicted is None:
         return "-"
-    text = f"{row.latency_predicted:.2f}"
+    text = f"{row.latency_predicted:.3g}"
     if row.latency_low is not None and row.latency_high is not None:
-        text += f" [{row.latency_low:.2f}, {row.latency_high:.2f}]"
-    return text + (" !" if row.extrapolating else "")
+        text += f" [{row.latency_low:.3g}, {row.latency_high:.3g}]"
+    return text + ("!" if row.extrapolating else "")
 
 
-def front_table(rows: Sequence[ReportRow], title: str = "Front") -> Table:
-    """The closing table: the front first, the other fixed points below it."""
+def _cells(row: ReportRow) -> list[str]:
+    measured = "-" if row.latency_measured is None else f"{row.latency_measured:.2f}"
+    size = f"{row.cost['params'] / 1e6:.2f}" if "params" in row.cost else "-"
+    mark = "●" if row.on_front else " "
+    seeds = f"{row.seeds}"
+    return [
+        f"{mark} {row.name}",
+        _accuracy(row),
+        seeds,
+        measured,
+        _prediction(row),
+        _millions(row.cost.get("macs")),
+        size,
+    ]
+
+
+def front_table(rows: Sequence[ReportRow], title: str = "") -> Table:
+    """The closing table, 80 columns wide: the front first, the other fixed points below it."""
+    from rich import box
     from rich.table import Table
 
     shown = in_reading_order(rows)
-    splits = sorted({row.split for row in shown})
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("network", no_wrap=True)
-    table.add_column("")
-    table.add_column(f"accuracy % {'/'.join(splits)}\nmeasured ± std (seeds)", justify="right")
-    table.add_column("latency ms\nmeasured", justify="right")
-    table.add_column("latency ms\npredicted [90 %]", justify="right")
-    table.add_column("MMACs", justify="right")
-    table.add_column("Mparams", justify="right")
+    splits = "/".join(sorted({row.split for row in shown}))
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("● on the front", no_wrap=True, overflow="ellipsis")
+    table.add_column(f"% {splits}\nmeas. ± std", justify="right", no_wrap=True)
+    table.add_column("\nseeds", justify="right", no_wrap=True)
+    table.add_column("ms\nmeas.", justify="right", no_wrap=True)
+    table.add_column("ms predicted\n[90 % interval]", justify="right", no_wrap=True)
+    table.add_column("MACs\nM", justify="right", no_wrap=True)
+    table.add_column("params\nM", justify="right", no_wrap=True)
     for index, row in enumerate(shown):
         last_of_front = row.on_front and (index + 1 == len(shown) or not shown[index + 1].on_front)
-        measured = "-" if row.latency_measured is None else f"{row.latency_measured:.2f}"
-        mark = "front" if row.on_front else ""
-        figures = [measured, _prediction(row), _millions(row.cost.get("macs")), f"{row.cost.get('params', 0) / 1e6:.2f}"]
-        style = "" if row.on_front else "dim"
-        kind = f"{mark}, {row.kind}" if mark else row.kind
-        table.add_row(row.name, kind, _accuracy(row), *figures, style=style, end_section=last_of_front)
+        table.add_row(*_cells(row), style="" if row.on_front else "dim", end_section=last_of_front)
     return table
 
 
@@ -108,11 +123,11 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
     lines = []
     pairs = [row for row in rows if row.latency_measured is not None and row.latency_predicted is not None]
     if pairs:
-        errors = sorted(abs(row.latency_predicted / row.latency_measured - 1) for row in pairs)  # type: ignore[operator]
-        worst = f", worst {errors[-1]:.0%}" if len(errors) > 1 else ""
+        errors = [abs(row.latency_predicted / row.latency_measured - 1) for row in pairs]  # type: ignore[operator]
+        worst = f", worst {max(errors):.0%}" if len(errors) > 1 else ""
         lines.append(
-            f"Latency: measured for {len(pairs)} networks; the predictions were off by {errors[len(errors) // 2]:.0%} "
-            f"(median){worst}."
+            f"Latency: measured for {len(pairs)} networks; the predictions were off by "
+            f"{statistics.median(errors):.0%} (median){worst}."
         )
     if any(row.extrapolating for row in in_reading_order(rows)):
         lines.append("!: unlike the networks that the predictor was fitted to, so the interval may not hold.")

@@ -1,0 +1,63 @@
+"""Direct labels beside the points of a plot, placed so that they hide neither points nor each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+# Offsets in points, in the order they are tried at each distance: right, left, above, below, then the diagonals.
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.7), (-0.8, 0.7), (0.8, -0.7), (-0.8, -0.7))
+DISTANCES = (8, 14, 22, 32, 44)
+
+
+def _overlap(box: np.ndarray, others: np.ndarray) -> float:
+    """Area that `box` (x0, y0, x1, y1) shares with the boxes of `others` (n, 4), in square pixels."""
+    width = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
+    height = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
+    return float((width.clip(0) * height.clip(0)).sum())
+
+
+def _candidates(anchor: np.ndarray, size: np.ndarray, scale: float) -> list[tuple[np.ndarray, int]]:
+    """Boxes (x0, y0, x1, y1) in pixels round `anchor`, with their distance from it in points; nearest first."""
+    found = []
+    for distance in DISTANCES:
+        for dx, dy in DIRECTIONS:
+            centre = anchor + np.array([dx, dy]) * distance * scale + np.array([np.sign(dx), np.sign(dy)]) * size / 2
+            found.append((np.concatenate([centre - size / 2, centre + size / 2]), distance))
+    return found
+
+
+def place_labels(
+    axes: Any, points: Sequence[tuple[float, float]], texts: Sequence[str], obstacles: np.ndarray, **style: Any
+) -> np.ndarray:
+    """Write each of `texts` beside its point (data coordinates), clear of `obstacles` (n, 4, boxes in pixels).
+
+    Returns the obstacles with the labels' boxes added. Greedy: each label takes the place that hides least, nearer places first; a label that had to move away gets a
+    thin line to its point.
+    """
+    figure = axes.figure
+    renderer = figure.canvas.get_renderer()
+    scale = figure.dpi / 72
+    frame = axes.get_window_extent(renderer)
+    taken = obstacles.reshape(-1, 4)
+    for point, text in zip(points, texts):
+        label = axes.annotate(text, point, xytext=(0, 0), textcoords="offset points", ha="center", va="center", **style)
+        extent = label.get_window_extent(renderer)
+        size = np.array([extent.width, extent.height]) + 2 * scale
+        anchor = axes.transData.transform(point)
+        costs = []
+        for box, distance in _candidates(anchor, size, scale):
+            inside = np.array([[frame.x0, frame.y0, frame.x1, frame.y1]])
+            outside = size.prod() - _overlap(box, inside)
+            costs.append(_overlap(box, taken) + 10 * outside + 0.02 * size.prod() * distance / DISTANCES[0])
+        best, distance = _candidates(anchor, size, scale)[int(np.argmin(costs))]
+        offset = ((best[:2] + best[2:]) / 2 - anchor) / scale
+        label.set_position((float(offset[0]), float(offset[1])))
+        if distance > DISTANCES[1]:
+            edge = np.clip(anchor, best[:2], best[2:])  # the label's nearest edge
+            ends = axes.transData.inverted().transform(np.stack([anchor, edge]))
+            axes.plot(ends[:, 0], ends[:, 1], color="0.6", linewidth=0.6, zorder=1)
+        taken = np.concatenate([taken, best[None]])
+    return taken

@@ -1,0 +1,168 @@
+"""The front as a picture: accuracy against latency, with fixed points named and seed noise shown."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from nasbench.files import write_atomic
+from nasbench.report.labels import place_labels
+from nasbench.report.rows import FIXED_POINT, ReportRow
+
+# Okabe and Ito's colour-blind-safe blue and vermilion, which also differ in grey; shapes say the same again.
+SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"
+INK = "#222222"
+
+
+def _split(rows: Sequence[ReportRow]) -> tuple[list[ReportRow], list[ReportRow], list[ReportRow]]:
+    """Rows that can be drawn, as (searched designs on the front, fixed points, everything else)."""
+    rows = [row for row in rows if row.latency is not None]
+    fixed = [row for row in rows if row.kind == FIXED_POINT]
+    front = [row for row in rows if row.on_front and row.kind != FIXED_POINT]
+    rest = [row for row in rows if not row.on_front and row.kind != FIXED_POINT]
+    return front, fixed, rest
+
+
+def _draw(axes: Any, rows: Sequence[ReportRow], colour: str, marker: str) -> None:
+    """Points with one standard deviation over seeds; hollow where the latency is only predicted."""
+    for row in rows:
+        filled = row.latency_kind == "measured"
+        axes.errorbar(
+            row.latency, 100 * row.accuracy, yerr=None if row.accuracy_std is None else 100 * row.accuracy_std,
+            marker=marker, markersize=7, color=colour, markerfacecolor=colour if filled else "white",
+            markeredgecolor=colour, markeredgewidth=1.4, elinewidth=1, capsize=2.5, linestyle="none", zorder=4,
+        )  # fmt: skip
+
+
+def _staircase(axes: Any, rows: Sequence[ReportRow]) -> np.ndarray:
+    """Corners (n, 2) of the line under which every network is dominated, in data coordinates; n = 0 without a front."""
+    front = sorted((row.latency, 100 * row.accuracy) for row in rows if row.on_front and row.latency is not None)
+    corners: list[tuple[float, float]] = []
+    for latency, accuracy in front:
+        if not corners or accuracy > corners[-1][1]:
+            corners += [(latency, corners[-1][1])] if corners else []
+            corners.append((latency, accuracy))
+    if corners:
+        corners.append((axes.get_xlim()[1], corners[-1][1]))
+    return np.array(corners, dtype=float).reshape(-1, 2)
+
+
+def _floor(named: Sequence[ReportRow], faint: Sequence[ReportRow]) -> float:
+    """The lowest accuracy shown: a trial that hardly learnt must not squeeze the front into a line."""
+    if not named:
+        return min(row.accuracy for row in faint)
+    accuracies = [row.accuracy for row in named]
+    low, span = min(accuracies), max(accuracies) - min(accuracies)
+    return max(low - max(1.5 * span, 0.05), min([low, *(row.accuracy for row in faint)]))
+
+
+def _scale(axes: Any, rows: Sequence[ReportRow], floor: float) -> None:
+    """A logarithmic latency axis with plain numbers on it, and room for the labels."""
+    latencies = np.array([row.latency for row in rows], dtype=float)
+    low, high = latencies.min() / 1.25, latencies.max() * 1.35
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    steps = np.array([1, 2, 5] if high / low > 30 else [1, 1.5, 2, 3, 5, 7])
+    ticks = (10.0 ** np.arange(-3, 6)[:, None] * steps).ravel()
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    top = max(row.accuracy + (row.accuracy_std or 0) for row in rows)
+    margin = max(0.5, 6 * (top - floor))
+    axes.set_ylim(100 * floor - margin, 100 * top + margin)
+
+
+def _obstacles(axes: Any, named: Sequence[ReportRow], faint: Sequence[ReportRow], line: np.ndarray) -> np.ndarray:
+    """Pixel boxes (n, 4) of markers, error bars and the front's line, which labels must stay clear of."""
+    pixels = axes.transData.transform
+    reach = axes.figure.dpi / 72 * np.array([-1, -1, 1, 1])
+    boxes = []
+    for row in named:
+        accuracy, spread = 100 * row.accuracy, 100 * (row.accuracy_std or 0)
+        ends = pixels([(row.latency, accuracy - spread), (row.latency, accuracy + spread)])
+        boxes.append(ends.ravel() + 5 * reach)
+    boxes += [np.tile(pixels((row.latency, 100 * row.accuracy)), 2) + 2 * reach for row in faint]
+    for ends in zip(line[:-1], line[1:]):
+        corners = pixels(np.stack(ends))
+        boxes.append(np.concatenate([corners.min(0), corners.max(0)]) + 2 * reach)
+    return np.array(boxes, dtype=float)
+
+
+def _legend(figure: Figure, front: list[ReportRow], fixed: list[ReportRow], rest: list[ReportRow], hidden: int) -> None:
+    def mark(label: str, marker: str, size: float, colour: str, **style: Any) -> Line2D:
+        return Line2D([], [], linestyle="none", label=label, marker=marker, markersize=size, color=colour, **style)
+
+    handles = []
+    if front:
+        handles.append(mark("searched, on the front", "o", 7, SEARCHED_COLOUR))
+    if fixed:
+        handles.append(mark("published network, same training", "D", 6, FIXED_COLOUR))
+    if rest:
+        kinds = "/".join(sorted({row.split for row in rest}))
+        below = f"; {hidden} lie below" if hidden else ""
+        handles.append(mark(f"dominated trial ({kinds} images{below})", "o", 3.5, FAINT))
+    if any(row.latency_kind == "predicted" for row in (*front, *fixed)):
+        handles.append(mark("hollow: latency predicted", "o", 6, INK, markerfacecolor="white"))
+    if any(row.seeds > 1 for row in (*front, *fixed)):
+        handles.append(mark("bar: ± 1 std over seeds", "|", 10, INK))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
+
+
+def _label(axes: Any, front: list[ReportRow], fixed: list[ReportRow], faint: list[ReportRow], line: np.ndarray) -> None:
+    axes.figure.draw_without_rendering()  # settles the layout, so that pixel positions hold
+    axes.figure.set_layout_engine("none")
+    obstacles = _obstacles(axes, [*front, *fixed], faint, line)
+    for rows, colour in ((front, SEARCHED_COLOUR), (fixed, INK)):
+        points = [(row.latency or 0.0, 100 * row.accuracy) for row in rows]
+        names = [row.name for row in rows]
+        obstacles = place_labels(axes, points, names, obstacles, fontsize=8, color=colour, zorder=5)
+
+
+def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this machine, one thread") -> Figure:
+    """The figure: searched front, named fixed points, dominated trials faint."""
+    front, fixed, rest = _split(rows)
+    shown = [*front, *fixed, *rest]
+    figure = Figure(figsize=(8.2, 5.4), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    splits = "/".join(sorted({row.split for row in (*front, *fixed)})) or "no"
+    axes.set_xlabel(f"latency, ms ({device}; log scale)", color=INK)
+    axes.set_ylabel(f"accuracy after proxy training, % ({splits} images)", color=INK)
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    if not shown:
+        axes.text(0.5, 0.5, "no network was trained to the last rung", transform=axes.transAxes, ha="center", color=INK)
+        return figure
+    floor = _floor([*front, *fixed], rest)
+    _scale(axes, shown, floor)
+    line = _staircase(axes, shown)
+    axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1, alpha=0.5, zorder=2)
+    axes.scatter([row.latency for row in rest], [100 * row.accuracy for row in rest], s=12, color=FAINT, zorder=1.5)
+    _draw(axes, fixed, FIXED_COLOUR, "D")
+    _draw(axes, front, SEARCHED_COLOUR, "o")
+    _legend(figure, front, fixed, rest, sum(row.accuracy < floor for row in rest))
+    _label(axes, front, fixed, rest, line)
+    return figure
+
+
+def write_plots(
+    folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this machine, one thread"
+) -> None:
+    """Write `front.png` and `front.svg`."""
+    figure = draw_front(rows, title, device)
+    for kind in ("png", "svg"):
+        picture = io.BytesIO()
+        # No date inside, so that the same study gives the same file.
+        figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+        write_atomic(folder / f"front.{kind}", picture.getvalue())

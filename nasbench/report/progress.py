@@ -1,0 +1,176 @@
+"""How a running search shows itself: a live display in a terminal, plain lines in a log, or nothing.
+
+The search calls `update(state)` as often as it likes and `note(text)` for an event worth keeping; the display decides
+what to draw. `with progress_display() as progress: ...` puts the terminal back however the block ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LINE_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class ProgressState:
+    """Where a search stands. `best` is an accuracy (0 to 1); `rejected` and `failed` count by rule and by reason."""
+
+    phase: str
+    done: int = 0
+    total: int = 0
+    running: int = 0
+    rung: str = ""
+    best: float | None = None
+    best_name: str = ""
+    seconds_spent: float = 0.0
+    seconds_left: float | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+
+class Progress(Protocol):
+    """What a search needs of a display."""
+
+    def update(self, state: ProgressState) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def __enter__(self) -> Progress: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `1 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{round(whole / 60)} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {count:,}" for name, count in ordered)
+
+
+def details(state: ProgressState) -> list[str]:
+    """The facts beside the bar, each a short phrase; those that do not apply are left out."""
+    parts = []
+    if state.best is not None:
+        name = f" ({state.best_name})" if state.best_name else ""
+        parts.append(f"best {100 * state.best:.2f} %{name}")
+    if state.failed:
+        parts.append(f"{sum(state.failed.values())} failed: {_counts(state.failed)}")
+    if state.rejected:
+        parts.append(f"{sum(state.rejected.values()):,} candidates rejected: {_counts(state.rejected)}")
+    return parts
+
+
+def headline(state: ProgressState) -> str:
+    parts = [state.phase + (f", {state.rung}" if state.rung else "")]
+    if state.total:
+        parts.append(f"{state.done}/{state.total} trials")
+    if state.seconds_left is not None:
+        parts.append(f"about {duration(state.seconds_left)} left")
+    return " · ".join(parts)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def update(self, state: ProgressState) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *ending: object) -> None:
+        pass
+
+
+class Lines(Silent):
+    """Plain lines for a log: at a change of phase, and every ten seconds if something else changed."""
+
+    def __init__(self, stream: TextIO, every: float = LINE_EVERY_SECONDS) -> None:
+        self._stream, self._every = stream, every
+        self._shown: ProgressState | None = None
+        self._due = 0.0
+
+    def update(self, state: ProgressState) -> None:
+        new_phase = self._shown is None or (state.phase, state.rung) != (self._shown.phase, self._shown.rung)
+        finished = state.total > 0 and state.done == state.total
+        if state != self._shown and (new_phase or finished or time.monotonic() >= self._due):
+            self._shown, self._due = state, time.monotonic() + self._every
+            self.note(" · ".join([f"[{duration(state.seconds_spent)}]", headline(state), *details(state)]))
+
+    def note(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+
+class Live:
+    """A bar and the facts under it, redrawn in place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+        from rich.spinner import Spinner
+
+        self._spinner = Spinner("dots")  # one object, so that it goes on turning between redraws
+        self._state = ProgressState("starting")
+        self._started = time.monotonic()
+        self._live = RichLive(
+            console=Console(file=stream), get_renderable=self._render, refresh_per_second=4, transient=True
+        )
+
+    def _render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        state = self._state
+        top = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=max(state.total, 1), completed=state.done, width=24)
+        spent = Text(duration(max(state.seconds_spent, time.monotonic() - self._started)), style="dim")
+        top.add_row(self._spinner, bar, Text(headline(state)), spent)
+        return Group(
+            top, *(Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in details(state))
+        )
+
+    def update(self, state: ProgressState) -> None:
+        self._state = state
+
+    def note(self, text: str) -> None:
+        self._live.console.print(text, highlight=False, markup=False)
+
+    def __enter__(self) -> Live:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+
+def progress_display(stream: TextIO | None = None, quiet: bool = False) -> Progress:
+    """The display that suits `stream` (standard error by default)."""
+    stream = sys.stderr if stream is None else stream
+    if quiet:
+        return Silent()
+    return Live(stream) if stream.isatty() else Lines(stream)
