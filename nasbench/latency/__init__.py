@@ -1,0 +1,72 @@
+"""Latency on a device: measured through a runtime, predicted from what was measured, and labelled as either.
+
+The names below load on first use, so that importing this package costs neither torch nor a runtime.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nasbench.latency.background import BackgroundFit, fit_in_background
+    from nasbench.latency.calibrate import calibration_set, fit_profile, measure_architectures
+    from nasbench.latency.device import Device, Measurement, this_device
+    from nasbench.latency.export import export_architecture, export_onnx, onnx_difference
+    from nasbench.latency.predictor import Prediction
+    from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
+    from nasbench.latency.verbs import devices_table, measurement_table, prediction_table, profile_summary
+
+_HOME = {
+    "BackgroundFit": "background",
+    "fit_in_background": "background",
+    "calibration_set": "calibrate",
+    "fit_profile": "calibrate",
+    "measure_architectures": "calibrate",
+    "Device": "device",
+    "Measurement": "device",
+    "this_device": "device",
+    "export_architecture": "export",
+    "export_onnx": "export",
+    "onnx_difference": "export",
+    "Prediction": "predictor",
+    "THIS_MACHINE": "profile",
+    "DeviceProfile": "profile",
+    "known_devices": "profile",
+    "load_device": "profile",
+    "profile_path": "profile",
+    "devices_table": "verbs",
+    "measurement_table": "verbs",
+    "prediction_table": "verbs",
+    "profile_summary": "verbs",
+}
+
+__all__ = [
+    "THIS_MACHINE",
+    "BackgroundFit",
+    "Device",
+    "DeviceProfile",
+    "Measurement",
+    "Prediction",
+    "calibration_set",
+    "devices_table",
+    "export_architecture",
+    "export_onnx",
+    "fit_in_background",
+    "fit_profile",
+    "known_devices",
+    "load_device",
+    "measure_architectures",
+    "measurement_table",
+    "onnx_difference",
+    "prediction_table",
+    "profile_path",
+    "profile_summary",
+    "this_device",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nasbench.latency' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"nasbench.latency.{_HOME[name]}"), name)

@@ -1,0 +1,107 @@
+"""The predictor on synthetic devices whose true coefficients are known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from nasbench.latency.features import FUSED, features, kernels
+from nasbench.latency.predictor import EXTRAPOLATION_WIDENING, fit
+
+TRUE = {"pointwise.macs": 2e-8, "depthwise.bytes": 3e-7, "act:silu.bytes": 1e-7, "ops": 2e-3, "nets": 0.05}
+
+
+@dataclass(frozen=True)
+class Op:
+    kind: str
+    macs: int = 0
+    params: int = 0
+    inputs: int = 100
+    outputs: int = 100
+
+
+def networks(n: int, seed: int) -> list[dict[str, float]]:
+    rng = np.random.default_rng(seed)
+    low = {"pointwise.macs": 1e7, "depthwise.bytes": 1e6, "act:silu.bytes": 1e6, "ops": 40}
+    return [{"nets": 1.0} | {k: float(v * rng.uniform(1, 20)) for k, v in low.items()} for _ in range(n)]
+
+
+def times(rows: list[dict[str, float]], noise: float = 0.0, seed: int = 0) -> list[float]:
+    rng = np.random.default_rng(seed)
+    return [sum(TRUE[k] * v for k, v in row.items()) * float(np.exp(noise * rng.standard_normal())) for row in rows]
+
+
+def test_known_coefficients_are_recovered() -> None:
+    rows = networks(40, seed=1)
+    fitted = fit(rows, times(rows))
+    assert fitted.weights == pytest.approx(TRUE, rel=1e-6)
+    assert fitted.held_out.mape < 1e-6 and fitted.held_out.within_10_percent == 1.0
+
+
+def test_interval_covers_what_it_says() -> None:
+    """90 % nominal on 400 unseen networks; averaged over 10 fits of 40, as one fit's quantile varies."""
+    new = networks(400, seed=99)
+    truth = np.array(times(new, noise=0.05, seed=98))
+    covered = []
+    for seed in range(10):
+        rows = networks(40, seed)
+        predicted = fit(rows, times(rows, noise=0.05, seed=seed)).predict(new)
+        covered.append(np.mean((predicted.low_ms <= truth) & (truth <= predicted.high_ms)))
+    assert 0.86 <= np.mean(covered) <= 0.97
+
+
+def test_extrapolation_is_said_and_widens_the_interval() -> None:
+    rows = networks(40, seed=2)
+    fitted = fit(rows, times(rows, noise=0.05))
+    usual, unseen, huge, lopsided = (
+        rows[0],
+        rows[0] | {"resize.bytes": 5.0},
+        {k: 50 * v for k, v in rows[0].items()},
+        rows[0] | {"act:silu.bytes": 4e7, "pointwise.macs": 0.0},
+    )
+    predicted = fitted.predict([usual, unseen, huge, lopsided])
+    assert predicted.extrapolating.tolist() == [False, True, True, True]
+    assert predicted.reasons[0] == ""
+    assert predicted.reasons[1] == "operator kinds that the profile never measured: resize"
+    assert "outside the measured range" in predicted.reasons[2] and "% of the time" in predicted.reasons[3]
+    width = np.log(predicted.high_ms / predicted.low_ms)
+    assert width[1] == pytest.approx(EXTRAPOLATION_WIDENING * width[0])
+
+
+def test_prediction_indexes_like_a_sequence() -> None:
+    rows = networks(40, seed=3)
+    predicted = fit(rows, times(rows)).predict(rows)
+    assert len(predicted) == 40 and len(predicted[-1]) == 1 and len(predicted[:3]) == 3
+    assert predicted[-1].latency_ms == predicted.latency_ms[-1]
+
+
+def test_too_few_networks() -> None:
+    with pytest.raises(ValueError, match="5 measured networks; a predictor needs at least 8: measure more"):
+        fit(networks(5, seed=0), [1.0] * 5)
+
+
+@pytest.mark.parametrize("swallowed", sorted(FUSED["onnxruntime"]))
+def test_what_the_runtime_fuses_launches_no_kernel(swallowed: str) -> None:
+    op = Op("mul", params=8) if swallowed == "scale" else Op(swallowed)
+    assert [k.kind for k in kernels([Op("pointwise", 1000), op])] == ["pointwise"]
+    assert len(kernels([Op("softmax"), op])) == 2
+    assert len(kernels([Op("pointwise", 1000), op], runtime="none")) == 2
+
+
+def test_features_by_hand() -> None:
+    ops = [Op("pointwise", 500, 7, 10, 20), Op("act:silu", 0, 0, 20, 20), Op("depthwise", 90, 9, 20, 20)]
+    ops += [Op("batch_norm", 0, 2, 20, 20), Op("add", 0, 0, 40, 20), Op("mul", 0, 0, 21, 20)]
+    assert features(ops) == {
+        "nets": 1.0,
+        "ops": 4,
+        "pointwise.macs": 500,
+        "pointwise.bytes": 4 * 30,
+        "pointwise.weights": 4 * 7,
+        "pointwise.ops": 1,
+        "act:silu.bytes": 4 * 40,
+        "depthwise.macs": 90,
+        "depthwise.bytes": 4 * (40 + 20),  # the residual that the fused sum reads
+        "depthwise.weights": 4 * 9,
+        "depthwise.ops": 1,
+        "mul.bytes": 4 * 41,
+    }
