@@ -1,0 +1,67 @@
+"""Norms and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasbench.blocks.op import Tape
+from nasbench.metablock import Norm
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+NORMS: dict[str, Callable[[Norm, int], nn.Module]] = {
+    "bn": lambda norm, channels: nn.BatchNorm2d(channels, eps=norm.eps),
+    "ln": lambda norm, channels: ChannelLayerNorm(channels, eps=norm.eps),
+    "gn": lambda norm, channels: nn.GroupNorm(norm.groups, channels, eps=norm.eps),
+}
+# name of the operator, what fvcore 0.1.5 counts for an element in eval mode
+NORM_COSTS = {"bn": ("batch_norm", 2), "ln": ("layer_norm", 5), "gn": ("group_norm", 5)}
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,  # exact, by the error function
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def make_norm(norm: Norm | None, channels: int) -> nn.Module:
+    return NORMS[norm.kind](norm, channels) if norm else nn.Identity()
+
+
+def make_act(name: str | None) -> nn.Module:
+    return ACTIVATIONS[name]() if name else nn.Identity()
+
+
+def norm_cost(tape: Tape, norm: Norm | None, channels: int, size: int) -> None:
+    """Scale and shift a channel: 2 parameters each."""
+    if norm:
+        kind, per_element = NORM_COSTS[norm.kind]
+        elements = channels * size**2
+        tape.add("norm", kind, inputs=elements, outputs=elements, flops=per_element * elements, params=2 * channels)
+
+
+def act_cost(tape: Tape, name: str | None, elements: int) -> None:
+    if name:
+        tape.add("act", f"act:{name}", inputs=elements, outputs=elements)
+
+
+def batch_norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """The scale and shift (C,) that a batch norm applies in eval mode, in float64."""
+    mean, var = norm.running_mean, norm.running_var
+    assert mean is not None and var is not None
+    scale = norm.weight.detach().double() / torch.sqrt(var.double() + norm.eps)
+    return scale, norm.bias.detach().double() - mean.double() * scale
