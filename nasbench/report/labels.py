@@ -34,8 +34,8 @@ def place_labels(
 ) -> np.ndarray:
     """Write each of `texts` beside its point (data coordinates), clear of `obstacles` (n, 4, boxes in pixels).
 
-    Returns the obstacles with the labels' boxes added. Greedy: each label takes the place that hides least, nearer places first; a label that had to move away gets a
-    thin line to its point.
+    Returns the obstacles with the labels' boxes added. Greedy: each label takes the place that hides least, nearer
+    places first; a label that had to move away gets a thin line to its point.
     """
     figure = axes.figure
     renderer = figure.canvas.get_renderer()

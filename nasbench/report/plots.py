@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def _obstacles(axes: Any, named: Sequence[ReportRow], faint: Sequence[ReportRow]
         ends = pixels([(row.latency, accuracy - spread), (row.latency, accuracy + spread)])
         boxes.append(ends.ravel() + 5 * reach)
     boxes += [np.tile(pixels((row.latency, 100 * row.accuracy)), 2) + 2 * reach for row in faint]
-    for ends in zip(line[:-1], line[1:]):
+    for ends in itertools.pairwise(line):
         corners = pixels(np.stack(ends))
         boxes.append(np.concatenate([corners.min(0), corners.max(0)]) + 2 * reach)
     return np.array(boxes, dtype=float)

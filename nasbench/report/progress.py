@@ -82,7 +82,7 @@ def headline(state: ProgressState) -> str:
     parts = [state.phase + (f", {state.rung}" if state.rung else "")]
     if state.total:
         parts.append(f"{state.done}/{state.total} trials")
-    if state.seconds_left is not None:
+    if state.seconds_left is not None and state.done < state.total:
         parts.append(f"about {duration(state.seconds_left)} left")
     return " · ".join(parts)
 

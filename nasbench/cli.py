@@ -1,0 +1,79 @@
+"""The command line: `nasbench VERB ...`. Exit codes: 0 done, 2 the user's input, 1 our fault, 130 interrupted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from nasbench import __version__
+from nasbench.commands import doctor, latency, networks, spaces, studies
+from nasbench.commands.common import Parser
+from nasbench.errors import UserError
+
+DESCRIPTION = """Neural architecture search and scaling for mobile vision backbones.
+
+  nasbench search --budget 1GFLOP        a Pareto front of accuracy against latency
+  nasbench doctor                        what this machine can do
+"""
+# What the person at the keyboard can mend, unlike the other errors of the operating system.
+USERS_OS_ERRORS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EACCES: "choose a place that you may write to",
+    errno.EPERM: "choose a place that you may write to",
+    errno.EROFS: "choose a place that you may write to",
+    errno.ENOTDIR: "choose a folder",
+    errno.EISDIR: "choose a file",
+}
+
+
+def parser() -> Parser:
+    """The whole command line, described without importing what it runs."""
+    import argparse
+
+    top = Parser(
+        prog="nasbench",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        epilog="`nasbench VERB --help` shows an example of each.",
+    )
+    top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
+    verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    for module in (studies, spaces, networks, latency, doctor):
+        module.add(verbs)
+    return top
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was finished is kept (`nasbench resume DIR` goes on with a search)", 130)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if options.traceback or os.environ.get("NASBENCH_DEBUG"):
+            traceback.print_exc()
+        if isinstance(error, UserError):
+            return _fail(str(error), 2)
+        if isinstance(error, OSError) and error.errno in USERS_OS_ERRORS:
+            place = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{place}{error.strerror}; {USERS_OS_ERRORS[error.errno]}", 2)
+        hint = "this is our fault, not yours; --traceback shows where it happened"
+        return _fail(f"{type(error).__name__}: {error} ({hint})", 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What the verbs share: how an option is described, and how results are printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Run = Callable[[argparse.Namespace], int | None]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, as all errors of this program are."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; see `{self.prog} --help`", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def add_verb(verbs: Any, name: str, summary: str, example: str, run: Run, json_too: bool = False) -> Parser:
+    """Describe one verb: its one-line `summary`, a worked `example` and what it calls."""
+    parser = verbs.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"example:\n{_indent(example)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+    parser.add_argument("--traceback", action="store_true", help="on an error, show where it came from")
+    if json_too:
+        parser.add_argument("--json", action="store_true", help="print JSON for another program to read")
+    return parser
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def add_group(verbs: Any, name: str, summary: str) -> Any:
+    """Describe a verb that has verbs of its own; returns where they are added."""
+    parser = verbs.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
+    )
+    return parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least one."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """An argparse type: `90`, `90s`, `15min` or `2h`, in seconds."""
+    units = {"": 1, "s": 1, "min": 60, "m": 60, "h": 3600}
+    number = text.rstrip("minsh")
+    try:
+        value = float(number) * units[text[len(number) :]]
+    except (ValueError, KeyError):
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write for example 900s, 15min or 2h")
+    return value
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough to fold nothing where there is none."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document; a number that JSON does not know is our mistake, and fails."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_table(records: Sequence[Mapping[str, Any]], columns: Iterable[str] | None = None, title: str = "") -> None:
+    """Records as a table: the keys of the first (or `columns`) head it."""
+    from rich import box
+    from rich.table import Table
+
+    names = list(columns if columns is not None else records[0] if records else ())
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in names:
+        numeric = bool(records) and all(isinstance(r.get(name), int | float | None) for r in records)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for record in records:
+        table.add_row(*(cell(record.get(name)) for name in names))
+    console().print(table)
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """`name  value` lines."""
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        print(f"{name:<{width}}  {cell(value)}")
+
+
+def cell(value: Any) -> str:
+    """One value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,143 @@
+"""`nasbench profile | reproduce | train | export`: what one network costs, and what can be made of it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasbench.commands.common import add_verb, cell, console, positive, print_json, print_table
+from nasbench.errors import UserError
+
+if TYPE_CHECKING:
+    from nasbench.architecture import Architecture
+    from nasbench.blocks.op import Op
+
+ARCH_HELP = "a shipped name such as mobilevit_s, or a TOML file"
+
+
+def add(verbs: Any) -> None:
+    profile = add_verb(
+        verbs, "profile", "what a network costs, stage by stage", "nasbench profile mobilevit_s", _profile, True
+    )
+    profile.add_argument("architecture", help=ARCH_HELP)
+    profile.add_argument("--train-form", action="store_true", help="stage by stage before re-parameterisation")
+    profile.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+
+    reproduce = add_verb(
+        verbs, "reproduce", "published against own params, MACs and flops",
+        "nasbench reproduce mobilevit_s fastvit_t8", _reproduce, True,
+    )  # fmt: skip
+    reproduce.add_argument("names", nargs="*", metavar="NAME", help="shipped names (default: all)")
+
+    _add_train(verbs)
+    export = add_verb(
+        verbs, "export", "the deploy form as an ONNX file",
+        "nasbench export fastvit_t8 -o fastvit_t8.onnx\n"
+        "nasbench export mobilevit_s --weights mobilevit_s.safetensors -o mobilevit_s.onnx", _export,
+    )  # fmt: skip
+    export.add_argument("architecture", help=ARCH_HELP)
+    export.add_argument("-o", "--output", required=True, metavar="FILE", help="where to write")
+    export.add_argument("--weights", metavar="FILE", help="a .safetensors or .pt state dict (default: fresh weights)")
+    export.add_argument("--layout", default="auto", help="its layout: auto, official, timm or nasbench (default: auto)")
+    export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+
+
+def _add_train(verbs: Any) -> None:
+    train = add_verb(
+        verbs, "train", "train one network as a search would, and print what it reached",
+        "nasbench train emo_1m --rung 1 --seed 0", _train, True,
+    )  # fmt: skip
+    train.add_argument("architecture", help=ARCH_HELP)
+    train.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
+    train.add_argument("--rung", type=int, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
+    train.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: 0)")
+    train.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
+
+
+def _profile(options: argparse.Namespace) -> int:
+    from nasbench.cost import cost, operators
+    from nasbench.library import load
+
+    arch = load(options.architecture)
+    deploy = not options.train_form
+    stages = _by_stage(operators(arch, options.classes, deploy=deploy))
+    totals = {
+        "deploy": cost(arch, options.classes, deploy=True).to_dict(),
+        "train": cost(arch, options.classes, deploy=False).to_dict(),
+    }
+    if options.json:
+        about = {"name": arch.name, "id": arch.id, "resolution": arch.resolution, "classes": options.classes}
+        print_json({**about, "form": "deploy" if deploy else "train", "stages": stages, "totals": totals})
+    else:
+        _print_profile(arch, options.classes, stages, totals, "deploy" if deploy else "train")
+    return 0
+
+
+def _by_stage(operators: list[Op]) -> list[dict[str, Any]]:
+    """One record a stage, in order; counts are analytic, at batch 1 in float32."""
+    from nasbench.cost import total
+
+    names = dict.fromkeys(op.stage for op in operators)
+    return [{"stage": name, **total([op for op in operators if op.stage == name]).to_dict()} for name in names]
+
+
+COST_COLUMNS = {"params": "params", "macs": "MMACs", "flops": "Mflops", "activations": "M activations"}
+BYTE_COLUMNS = {"weight_bytes": "weights MB", "peak_activation_bytes": "peak activations MB"}
+
+
+def _print_profile(arch: Architecture, classes: int, stages: list[dict], totals: dict[str, dict], form: str) -> None:
+    def shown(name: str, record: dict[str, Any]) -> dict[str, str]:
+        millions = {
+            head: f"{record[key] / 1e6:,.3f}" for key, head in (COST_COLUMNS | BYTE_COLUMNS).items() if key != "params"
+        }
+        return {"": name, "params": f"{record['params']:,}", **millions}
+
+    title = f"{arch.label} ({arch.id}), {form} form, {arch.resolution} px, {classes} classes"
+    rows = [shown(record["stage"], record) for record in stages]
+    print_table([*rows, *(shown(f"total, {name} form", record) for name, record in totals.items())], title=title)
+    note = (
+        "MACs: multiply-adds. flops: as fvcore counts, multiply-adds and norms, pools and resizing. Float32, batch 1."
+    )
+    console().print(note, style="dim")
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from nasbench.reproduce import reproduce
+
+    result = reproduce(options.names or None)
+    print_json(result) if options.json else print_table(result)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _export(options: argparse.Namespace) -> int:
+    import torch
+
+    from nasbench.files import write_atomic
+    from nasbench.latency.export import export_onnx, onnx_difference
+    from nasbench.library import load
+    from nasbench.model import build, reparameterise
+
+    output = Path(options.output)
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
+    arch = load(options.architecture)
+    torch.manual_seed(0)
+    model = build(arch, num_classes=options.classes)
+    if options.weights:
+        from nasbench.checkpoints import load_weights, read_state_dict
+
+        load_weights(model, read_state_dict(options.weights), options.layout)
+    deploy = reparameterise(model)
+    content = export_onnx(deploy, arch.resolution)
+    error = onnx_difference(deploy, content, arch.resolution)
+    write_atomic(output, content)
+    weights = options.weights or "fresh weights (give --weights for trained ones)"
+    size = cell(len(content) / 1e6)
+    print(f"{output}: {arch.label}, {arch.resolution} px, {options.classes} classes, {size} MB, {weights}")
+    print(f"onnxruntime and torch differ by {error:.1e} of the largest logit on a random image")
+    return 0

@@ -1,0 +1,111 @@
+"""`nasbench search | resume | front | report`: run a study, and read one that is stored."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from nasbench.commands.common import add_verb, console, positive, print_json, seconds
+
+if TYPE_CHECKING:
+    from nasbench.search import StudyResult
+
+SEARCH_EXAMPLE = """nasbench search --budget 1GFLOP
+nasbench search --budget 500MFLOP --budget 10ms --data photos/ --trials 64 --out results/photos"""
+
+
+def add(verbs: Any) -> None:
+    _add_search(verbs)
+    resume = add_verb(
+        verbs, "resume", "go on with a search that was stopped or killed", "nasbench resume results/mine", _resume, True
+    )
+    resume.add_argument("folder", help="the study's folder")
+    resume.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long")
+    front = add_verb(
+        verbs, "front", "print the front of a stored study", "nasbench front results/reference --json", _front, True
+    )
+    front.add_argument("folder", help="the study's folder")
+    report = add_verb(
+        verbs, "report", "write front.csv, designs/ and the plots of a stored study anew",
+        "nasbench report results/mine", _report,
+    )  # fmt: skip
+    report.add_argument("folder", help="the study's folder")
+
+
+def _add_search(verbs: Any) -> None:
+    search = add_verb(verbs, "search", "search a Pareto front within budgets", SEARCH_EXAMPLE, _search, True)
+    add = search.add_argument
+    add("--space", default="metablock", help="a shipped search space or a TOML file (default: metablock)")
+    add("--budget", action="append", metavar="BUDGET", help="an upper bound with its unit: 1GFLOP, 5Mparams, 10ms, 2MB; give it as often as needed (default: 1GFLOP)")  # fmt: skip
+    add("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10, or a folder of images in class sub-folders (default: fashion-on-earth, which is shipped)")  # fmt: skip
+    add("--trials", type=positive, default=32, metavar="N", help="architectures to train (default: 32)")
+    add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
+    add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
+    add("--address", help="address of a running Ray cluster, such as ray://head:10001")
+    add("--strategy", default="evolution", help="evolution or random (default: evolution)")
+    add("--seed", type=int, default=0, help="seed of everything that is drawn (default: 0)")
+    add("--classes", type=positive, default=1000, metavar="N", help="classes of the network whose cost the budgets bound (default: 1000)")  # fmt: skip
+    add("--device", default="this-machine", help="the device profile that predicts latency (default: this-machine)")
+    add("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long, such as 15min")
+
+
+def _search(options: argparse.Namespace) -> int:
+    from nasbench.report.progress import progress_display
+    from nasbench.search import search
+
+    with progress_display(quiet=options.json) as progress:
+        result = search(
+            space=options.space,
+            budgets=options.budget or ["1GFLOP"],
+            data=options.data,
+            trials=options.trials,
+            out=options.out,
+            runner=options.runner,
+            strategy=options.strategy,
+            seed=options.seed,
+            classes=options.classes,
+            device=options.device,
+            address=options.address,
+            time_limit=options.time_limit,
+            progress=progress,
+        )
+    return _show(result, options.json)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from nasbench.report.progress import progress_display
+    from nasbench.search import resume
+
+    with progress_display(quiet=options.json) as progress:
+        result = resume(options.folder, time_limit=options.time_limit, progress=progress)
+    return _show(result, options.json)
+
+
+def _front(options: argparse.Namespace) -> int:
+    from nasbench.search import open_study
+
+    return _show(open_study(options.folder), options.json)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from nasbench.search import open_study
+
+    result = open_study(options.folder)
+    result.report()
+    return _show(result, as_json=False)
+
+
+def _show(result: StudyResult, as_json: bool) -> int:
+    """The closing table and what it means; or the same figures as JSON."""
+    from nasbench.report.tables import closing_text, front_table, records
+
+    rows = result.rows()
+    if as_json:
+        print_json({"folder": str(result.folder), "networks": records(rows), "conclusion": closing_text(rows)})
+        return 0
+    out = console()
+    out.print(front_table(rows))
+    for line in closing_text(rows):
+        out.print(line, markup=False)
+    out.print(f"\nAll of it: {result.folder} (front.csv, front.png, front.svg, designs/)", markup=False)
+    return 0
