@@ -25,8 +25,8 @@ class Tiny(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         tokens = self.norm(nn.functional.gelu(self.patch(image)).flatten(2).transpose(1, 2))
-        q, k, v = self.qkv(tokens).chunk(3, dim=-1)
-        return self.head((tokens + nn.functional.scaled_dot_product_attention(q, k, v)).mean(1))
+        q, k, v = self.qkv(tokens).unsqueeze(1).chunk(3, dim=-1)  # (1, 1, 64, 16)
+        return self.head((tokens + nn.functional.scaled_dot_product_attention(q, k, v).squeeze(1)).mean(1))
 
 
 def test_export_computes_the_same_and_leaves_the_model_as_it_was() -> None:
@@ -70,25 +70,30 @@ def test_bigger_is_slower_by_ratio() -> None:
     assert 2.5 < larger.ratio / same.ratio < 7
     assert larger.latency_ms == pytest.approx(larger.ratio * meter.reference_ms)
     assert same.wall_min_ms >= 0.9 * same.cpu_min_ms > 0
-    assert larger.passes >= measure.PASSES and larger.repeats >= measure.PASSES * measure.MIN_RUNS
+    assert larger.passes >= measure.PASSES
+    assert larger.repeats >= measure.PASSES * measure.MIN_RUNS
 
 
 def test_a_profile_fixes_the_scale() -> None:
     summary = Meter(reference_ms=10.0).summarise([Pass(2.0, 5, 1.0, 1.0, 1.0)] * 3)
-    assert summary.latency_ms == 20.0 and not summary.noisy
+    assert summary.latency_ms == 20.0
+    assert not summary.noisy
 
 
 @pytest.mark.parametrize(("ratios", "noisy"), [((2.0, 2.02, 1.99), False), ((2.0, 2.0, 3.0, 2.5), True)])
 def test_passes_that_disagree_are_flagged(ratios: tuple[float, ...], noisy: bool) -> None:
     summary = Meter(reference_ms=1.0).summarise([Pass(r, 5, 1.0, 1.0, 1.0) for r in ratios])
-    assert summary.noisy is noisy and summary.latency_ms == pytest.approx(float(np.median(ratios)))
+    assert summary.noisy is noisy
+    assert summary.latency_ms == pytest.approx(float(np.median(ratios)))
 
 
 def test_disagreeing_passes_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     meter, ratios = Meter(reference_ms=1.0), iter([1.0, 1.5, 1.0, 1.0, 1.0, 1.0])
     monkeypatch.setattr(meter, "run_pass", lambda target, seconds=0.0: Pass(next(ratios), 5, 1.0, 1.0, 1.0))
     result = meter.measure(reference_onnx())
-    assert result.passes == 4 and result.ratio == 1.0 and not result.noisy
+    assert result.passes == 4
+    assert result.ratio == 1.0
+    assert not result.noisy
 
 
 def test_measuring_sets_no_thread_count() -> None:

@@ -35,7 +35,8 @@ def test_known_coefficients_are_recovered() -> None:
     rows = networks(40, seed=1)
     fitted = fit(rows, times(rows))
     assert fitted.weights == pytest.approx(TRUE, rel=1e-6)
-    assert fitted.held_out.mape < 1e-6 and fitted.held_out.within_10_percent == 1.0
+    assert fitted.held_out.mape < 1e-6
+    assert fitted.held_out.within_10_percent == 1.0
 
 
 def test_interval_covers_what_it_says() -> None:
@@ -63,7 +64,8 @@ def test_extrapolation_is_said_and_widens_the_interval() -> None:
     assert predicted.extrapolating.tolist() == [False, True, True, True]
     assert predicted.reasons[0] == ""
     assert predicted.reasons[1] == "operator kinds that the profile never measured: resize"
-    assert "outside the measured range" in predicted.reasons[2] and "% of the time" in predicted.reasons[3]
+    assert "outside the measured range" in predicted.reasons[2]
+    assert "% of the time" in predicted.reasons[3]
     width = np.log(predicted.high_ms / predicted.low_ms)
     assert width[1] == pytest.approx(EXTRAPOLATION_WIDENING * width[0])
 
@@ -71,7 +73,9 @@ def test_extrapolation_is_said_and_widens_the_interval() -> None:
 def test_prediction_indexes_like_a_sequence() -> None:
     rows = networks(40, seed=3)
     predicted = fit(rows, times(rows)).predict(rows)
-    assert len(predicted) == 40 and len(predicted[-1]) == 1 and len(predicted[:3]) == 3
+    assert len(predicted) == 40
+    assert len(predicted[-1]) == 1
+    assert len(predicted[:3]) == 3
     assert predicted[-1].latency_ms == predicted.latency_ms[-1]
 
 
@@ -82,10 +86,20 @@ def test_too_few_networks() -> None:
 
 @pytest.mark.parametrize("swallowed", sorted(FUSED["onnxruntime"]))
 def test_what_the_runtime_fuses_launches_no_kernel(swallowed: str) -> None:
-    op = Op("mul", params=8) if swallowed == "scale" else Op(swallowed)
+    op = Op("mul") if swallowed == "scale" else Op(swallowed)
     assert [k.kind for k in kernels([Op("pointwise", 1000), op])] == ["pointwise"]
     assert len(kernels([Op("softmax"), op])) == 2
     assert len(kernels([Op("pointwise", 1000), op], runtime="none")) == 2
+
+
+def test_a_residual_sum_stays_a_kernel_where_a_layer_norm_read_its_input() -> None:
+    block = [Op("layer_norm"), Op("pointwise", 1000), Op("add")]
+    assert [k.kind for k in kernels([*block, Op("pointwise", 1000), Op("add")])] == [
+        "layer_norm",
+        "pointwise",
+        "add",
+        "pointwise",
+    ]
 
 
 def test_features_by_hand() -> None:

@@ -51,6 +51,7 @@ def _export_torchscript(model: nn.Module, image: torch.Tensor) -> bytes:
         warnings.filterwarnings("ignore", message="The feature will be removed", category=DeprecationWarning)
         # Python numbers taken from shapes become constants, as they should: one file serves one resolution.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", message="Constant folding - Only steps=1", category=UserWarning)
         torch.onnx.export(
             model, (image,), buffer, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT]
         )

@@ -18,8 +18,9 @@ CONVOLUTIONS = frozenset({"conv", "depthwise", "grouped", "pointwise"})
 COMPUTE = CONVOLUTIONS | {"linear", "matmul"}
 
 # What a runtime computes inside the operator before it: {runtime: {operator: the operators that swallow it}}.
-# "scale" is a multiplication by a learned constant (layer scale). onnxruntime 1.31, CPU, all optimisations: SiLU and
-# GELU stay kernels of their own (QuickGelu, Gelu), a residual sum after a convolution becomes its fourth input.
+# "scale" is a multiplication by a constant: layer scale, or attention's 1/sqrt(d). Read off onnxruntime 1.31 on the CPU
+# with all optimisations: SiLU and GELU stay kernels of their own (QuickGelu, Gelu), a residual sum after a convolution
+# becomes its fourth input, unless a layer norm has read the same tensor and so forced it out of the blocked layout.
 FUSED: Mapping[str, Mapping[str, frozenset[str]]] = {
     "onnxruntime": {
         "batch_norm": CONVOLUTIONS,
@@ -63,13 +64,15 @@ def kernels(operators: Iterable[Operator], runtime: str = "onnxruntime") -> list
     """The operators that `runtime` launches, in order, after folding by its rule table."""
     rules = FUSED[runtime]
     launched: list[Kernel] = []
+    normed = False  # whether a layer norm came since the last residual sum
     for op in operators:
-        kind = "scale" if op.kind == "mul" and op.params else op.kind
-        if launched and launched[-1].kind in rules.get(kind, ()):
-            if kind == "add":
-                launched[-1].bytes += BYTES * op.outputs  # the other summand is read
-            continue
-        launched.append(Kernel(kind, op.macs, BYTES * (op.inputs + op.outputs), BYTES * op.params))
+        kind = "scale" if op.kind == "mul" and op.inputs == op.outputs else op.kind
+        fuses = bool(launched) and launched[-1].kind in rules.get(kind, ()) and not (kind == "add" and normed)
+        normed = kind == "layer_norm" or (normed and kind != "add")
+        if not fuses:
+            launched.append(Kernel(kind, op.macs, BYTES * (op.inputs + op.outputs), BYTES * op.params))
+        elif kind == "add":
+            launched[-1].bytes += BYTES * op.outputs  # the other summand is read
     return launched
 
 

@@ -1,0 +1,153 @@
+"""Device profiles: round trip, refusals, calibration sets; and one real fit of a few small networks."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nasbench.latency as latency
+from nasbench.architecture import Architecture
+from nasbench.errors import UserError
+from nasbench.latency import calibrate, features
+from nasbench.latency.device import Measurement
+from nasbench.latency.profile import Record, architecture_features, load_device, new_profile, profile_path
+from nasbench.latency.verbs import devices_table, prediction_table, profile_summary
+
+
+def small(channels: int, depth: int = 1, block: str = "mbconv") -> Architecture:
+    stage = {"block": block, "channels": channels, "depth": depth, "stride": 2}
+    content = {"name": f"{block}-{channels}-{depth}", "resolution": 64, "stem": {"kind": "conv", "channels": 16}}
+    return Architecture.from_dict(content | {"stages": [stage, stage], "head": {"kind": "linear"}})
+
+
+@dataclass(frozen=True)
+class SmallSpace:
+    """mbconv and repmixer networks of 8 to 64 channels."""
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        block = ("mbconv", "repmixer")[int(rng.integers(2))]
+        return small(8 * int(rng.integers(1, 9)), int(rng.integers(1, 4)), block)
+
+
+def record(architecture: Architecture) -> Record:
+    """A measurement by formula: 1 ms a 20 MMACs, 10 us a kernel, 0.1 ms a call."""
+    amounts = architecture_features(architecture, 10)
+    macs = sum(v for k, v in amounts.items() if k.endswith(".macs"))
+    latency_ms = 5e-8 * macs + 0.01 * amounts["ops"] + 0.1
+    measured = Measurement(latency_ms, latency_ms / 2, 0.01, latency_ms, latency_ms, 2.0, 60, 3, False)
+    return Record(id=architecture.id, architecture=architecture.to_dict(), measurement=measured)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def profile() -> latency.DeviceProfile:
+    chosen = calibrate.calibration_set(SmallSpace(), 20, np.random.default_rng(0), num_classes=10)
+    return new_profile("this-machine", [record(a) for a in chosen], reference_ms=2.0, num_classes=10)
+
+
+def test_round_trip_and_prediction(profile: latency.DeviceProfile) -> None:
+    assert profile.save() == profile_path("this-machine")
+    loaded = load_device()
+    assert loaded == profile
+    new = [small(24, 2), small(40, 1, "repmixer")]
+    predicted = loaded.predict(new)
+    assert len(predicted) == 2
+    assert predicted.latency_ms == pytest.approx([record(a).measurement.latency_ms for a in new], rel=0.05)
+    assert (predicted.low_ms <= predicted.latency_ms).all()
+    assert (predicted.latency_ms <= predicted.high_ms).all()
+
+
+def test_a_network_of_unseen_operators_extrapolates(profile: latency.DeviceProfile) -> None:
+    predicted = profile.predict([small(32, 1, "mobilevit"), small(32, 1)])
+    assert predicted.extrapolating.tolist() == [True, False]
+    assert "layer_norm" in predicted.reasons[0]
+
+
+def test_unknown_device_lists_the_known_ones(profile: latency.DeviceProfile) -> None:
+    with pytest.raises(UserError, match="known: none yet; make it with `nasbench latency fit`"):
+        load_device()
+    profile.save()
+    with pytest.raises(UserError, match=r"unknown device 'pixel'; known: this-machine; .* --name pixel"):
+        load_device("pixel")
+    with pytest.raises(UserError, match="device name 'a b' must be letters"):
+        load_device("a b")
+
+
+def test_another_machine_is_refused_by_name_but_predicts_as_another_device(profile: latency.DeviceProfile) -> None:
+    there = profile.model_copy(update={"device": replace(profile.device, cpu="Z80", runtime_version="0.1")})
+    there.save()
+    with pytest.raises(
+        UserError, match=r"was measured on cpu 'Z80', not .*runtime_version '0.1'.*`nasbench latency fit`"
+    ):
+        load_device()
+    renamed = there.model_copy(update={"name": "z80"})
+    renamed.save()
+    assert len(load_device("z80").predict([small(16)])) == 1
+    with pytest.raises(UserError, match="its figures don't hold here: run `nasbench latency fit --name z80`"):
+        latency.measure_architectures([small(16)], load_device("z80"))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"version": 99}, "profile version 99, this nasbench reads version 1"),
+        ({"surprise": 1}, "not a device profile: surprise: Extra inputs are not permitted"),
+        ({"records": 3}, "not a device profile: records"),
+    ],
+)
+def test_files_that_cannot_be_used(profile: latency.DeviceProfile, change: dict[str, object], text: str) -> None:
+    path = profile.save()
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=text):
+        load_device(str(path))
+    assert text.split(":")[0] in devices_table()[0]["problem"]
+
+
+def test_other_features_fit_again_from_the_raw_measurements(
+    profile: latency.DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = profile.model_copy(update={"features_version": 0, "predictor": replace(profile.predictor, weights={})})
+    stale.save()
+    assert load_device().predictor == profile.predictor
+    assert load_device().features_version == features.VERSION
+
+
+def test_calibration_set_is_unique_reproducible_and_bounded() -> None:
+    fixed = [small(64, 3), small(8, 1), small(16, 2)]
+    first, second = (calibrate.calibration_set(SmallSpace(), 12, np.random.default_rng(4), fixed) for _ in range(2))
+    assert [a.id for a in first] == [a.id for a in second]
+    assert len({a.id for a in first}) == 12
+    assert {a.id for a in fixed} <= {a.id for a in first}
+    with pytest.raises(ValueError, match="samples stay below 1 MACs"):
+        calibrate.calibration_set(SmallSpace(), 12, np.random.default_rng(4), max_macs=1)
+
+
+def test_fit_in_the_background_measures_this_machine() -> None:
+    """The whole chain on real networks: build, export, measure, fit, save, load, predict."""
+    chosen = calibrate.calibration_set(SmallSpace(), 10, np.random.default_rng(1), num_classes=10)
+    started = latency.fit_in_background(chosen, seconds=20, num_classes=10)
+    profile = started.result(timeout=120)
+    assert started.done()
+    assert started.progress == (10, 10)
+    assert len(profile.records) == 10
+    assert profile.device == latency.this_device()
+    tiny, big = small(8, 1), small(64, 3)
+    measured = latency.measure_architectures([tiny, big], profile, num_classes=10)
+    assert measured[1].latency_ms > 1.5 * measured[0].latency_ms
+    assert measured[0].reference_ms == profile.reference_ms
+    rows = prediction_table([tiny, big], profile)
+    assert rows[0]["latency_ms"] < rows[1]["latency_ms"]
+    assert {r["source"] for r in rows} == {"predicted"}
+    assert profile_summary()["networks"] == 10
+
+
+def test_a_background_fit_reports_what_went_wrong() -> None:
+    with pytest.raises(UserError, match=r"device name '\.\./x' must be letters"):
+        latency.fit_in_background([small(8)], name="../x").result(timeout=60)
