@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nasbench.architecture import Architecture
-from nasbench.blocks.branches import conv_cost
-from nasbench.blocks.metablock import metablock_cost
+from nasbench.blocks.metablock import blocks_cost
 from nasbench.blocks.norm import norm_cost
-from nasbench.blocks.op import MULTIPLY_ADD_KINDS, Op, Tape
-from nasbench.metablock import HeadSpec, MetaBlock, deploy_network
+from nasbench.blocks.op import Op, Tape
+from nasbench.metablock import HeadSpec, deploy_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,15 +43,15 @@ def cost(arch: Architecture, num_classes: int = 1000, deploy: bool = True) -> Co
 
 
 def total(ops: list[Op]) -> Cost:
-    params = sum(op.params for op in ops)
-    return Cost(
-        params=params,
-        macs=sum(op.macs for op in ops),
-        flops=sum(op.flops for op in ops),
-        activations=sum(op.outputs for op in ops if op.kind in MULTIPLY_ADD_KINDS),
-        weight_bytes=params * BYTES_PER_ELEMENT,
-        peak_activation_bytes=max((live_elements(op) for op in ops), default=0) * BYTES_PER_ELEMENT,
-    )
+    params = macs = flops = activations = peak = 0
+    for op in ops:
+        params += op.params
+        macs += op.macs
+        flops += op.flops
+        if op.macs:
+            activations += op.outputs
+        peak = max(peak, live_elements(op))
+    return Cost(params, macs, flops, activations, params * BYTES_PER_ELEMENT, peak * BYTES_PER_ELEMENT)
 
 
 def live_elements(op: Op) -> int:
@@ -63,37 +62,23 @@ def live_elements(op: Op) -> int:
 def operators(arch: Architecture, num_classes: int = 1000, deploy: bool = True) -> list[Op]:
     """The network's operators in order of execution, each with the stage that it belongs to."""
     network = deploy_network(arch.network) if deploy else arch.network
-    size, ops = arch.resolution, []
-    parts = [("stem", network.stem), *((f"stage {i + 1}", stage) for i, stage in enumerate(network.stages))]
-    for name, blocks in parts:
-        size = _blocks_operators(ops, name, blocks, size)
-    channels = network.stages[-1][-1].c_out
-    _head_operators(ops, network.head, channels, size, num_classes)
-    return ops
+    size, tape = arch.resolution, Tape("stem")
+    size = blocks_cost(tape, network.stem, size)
+    for index, stage in enumerate(network.stages):
+        tape.stage = f"stage {index + 1}"
+        size = blocks_cost(tape, stage, size)
+    tape.stage = "head"
+    _head_cost(tape, network.head, network.stages[-1][-1].c_out, size, num_classes)
+    return tape.ops
 
 
-def _blocks_operators(ops: list[Op], stage: str, blocks: tuple[MetaBlock, ...], size: int) -> int:
-    known: dict[tuple[int, int], list[Op]] = {}  # repeated blocks are one object: walk each once for a map size
-    for block in blocks:
-        key = (id(block), size)
-        if key not in known:
-            tape = Tape()
-            size = metablock_cost(tape, block, size)
-            known[key] = [op._replace(stage=stage) for op in tape.ops]
-        ops.extend(known[key])
-    return size
-
-
-def _head_operators(ops: list[Op], head: HeadSpec, channels: int, size: int, num_classes: int) -> None:
-    size = _blocks_operators(ops, "head", head.blocks, size)
-    tape = Tape()
+def _head_cost(tape: Tape, head: HeadSpec, channels: int, size: int, num_classes: int) -> None:
+    size = blocks_cost(tape, head.blocks, size)
     norm_cost(tape, head.norm, channels, size)
-    elements = head.features * size**2
-    counted = elements if head.pool == "adaptive" else 0
-    tape.add("pool", "pool", inputs=elements, outputs=head.features, flops=counted)
-    conv_cost(tape, head.features, num_classes, (1, 1), 1, 1, bias=True)
-    tape.ops[-1] = tape.ops[-1]._replace(name="classifier", kind="linear")
-    ops.extend(op._replace(stage="head") for op in tape.ops)
+    features, elements = head.features, head.features * size**2
+    tape.add("pool", "pool", inputs=elements, outputs=features, flops=elements if head.pool == "adaptive" else 0)
+    weights = features * num_classes
+    tape.add("classifier", "linear", inputs=features, outputs=num_classes, macs=weights, params=weights + num_classes)
 
 
 # What fvcore has no handle for and costs nothing in the papers' convention.

@@ -197,35 +197,36 @@ def deploy_block(block: MetaBlock) -> MetaBlock:
         assert isinstance(conv, Conv)
         merged = dataclasses.replace(deploy_conv(conv), bias=True)
         return dataclasses.replace(block, mix=(merged,), skip=None, layer_scale=None)
-    return dataclasses.replace(
-        block,
-        before=tuple(deploy_mixer(mixer) for mixer in block.before),
-        expand=block.expand and deploy_conv(block.expand),
-        mix=tuple(deploy_mixer(mixer) for mixer in block.mix),
-        project=tuple(deploy_conv(conv) for conv in block.project),
-    )
+    parts = {
+        "before": tuple(map(deploy_mixer, block.before)),
+        "mix": tuple(map(deploy_mixer, block.mix)),
+        "project": tuple(map(deploy_conv, block.project)),
+        "expand": block.expand and deploy_conv(block.expand),
+    }
+    changed = {name: part for name, part in parts.items() if part != getattr(block, name)}
+    return dataclasses.replace(block, **changed) if changed else block  # type: ignore[arg-type]
 
 
 def deploy_mixer(mixer: Mixer) -> Mixer:
     if isinstance(mixer, Conv):
         return deploy_conv(mixer)
     if isinstance(mixer, Nest):
-        return dataclasses.replace(mixer, blocks=tuple(deploy_block(block) for block in mixer.blocks))
+        return dataclasses.replace(mixer, blocks=deploy_blocks(mixer.blocks))
     return mixer
+
+
+def deploy_blocks(blocks: tuple[MetaBlock, ...]) -> tuple[MetaBlock, ...]:
+    """Each block's deploy form; repeated blocks are one object and stay one."""
+    done = {id(block): block for block in blocks}
+    done = {key: deploy_block(block) for key, block in done.items()}
+    return tuple(done[id(block)] for block in blocks)
 
 
 def deploy_network(network: Network) -> Network:
     """The network after re-parameterisation, as a value."""
-    done: dict[int, MetaBlock] = {}  # repeated blocks are one object: merge each once
-
-    def merge(blocks: tuple[MetaBlock, ...]) -> tuple[MetaBlock, ...]:
-        for block in blocks:
-            if id(block) not in done:
-                done[id(block)] = deploy_block(block)
-        return tuple(done[id(block)] for block in blocks)
-
-    head = dataclasses.replace(network.head, blocks=merge(network.head.blocks))
-    return Network(merge(network.stem), tuple(merge(stage) for stage in network.stages), head)
+    stages = tuple(deploy_blocks(stage) for stage in network.stages)
+    head = dataclasses.replace(network.head, blocks=deploy_blocks(network.head.blocks))
+    return Network(deploy_blocks(network.stem), stages, head)
 
 
 _DEFAULTS: dict[type, tuple[tuple[str, Any], ...]] = {}

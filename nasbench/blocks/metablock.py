@@ -22,7 +22,7 @@ from nasbench.blocks.attention import (
 from nasbench.blocks.branches import grouped_identity
 from nasbench.blocks.conv import ConvModule, conv_unit_cost
 from nasbench.blocks.norm import act_cost, make_act, make_norm, norm_cost
-from nasbench.blocks.op import Tape
+from nasbench.blocks.op import Op, Tape
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule, squeeze_excite_cost
 from nasbench.metablock import (
     Act,
@@ -83,8 +83,7 @@ def nest_cost(tape: Tape, spec: Nest, size: int) -> int:
     resize_cost(tape, channels, size, padded)
     copy_cost(tape, spec.patch, channels * padded**2, "fold")
     with tape.batched(spec.patch**2):
-        for block in spec.blocks:
-            metablock_cost(tape, block, padded // spec.patch)
+        blocks_cost(tape, spec.blocks, padded // spec.patch)
         norm_cost(tape, spec.norm, channels, padded // spec.patch)
     copy_cost(tape, spec.patch, channels * padded**2, "unfold")
     resize_cost(tape, channels, padded, size)
@@ -205,6 +204,20 @@ def metablock_cost(tape: Tape, spec: MetaBlock, size: int) -> int:
         tape.add("skip", "add", inputs=2 * elements, outputs=elements)
     for item in spec.post:
         _post_cost(tape, item, spec.c_out, size)
+    return size
+
+
+def blocks_cost(tape: Tape, blocks: tuple[MetaBlock, ...], size: int) -> int:
+    """Record blocks in order; repeated ones are one object, and are walked once for a map size."""
+    known: dict[tuple[int, int], list[Op]] = {}
+    for block in blocks:
+        key = (id(block), size)
+        if key in known:
+            tape.ops += known[key]
+        else:
+            start = len(tape.ops)
+            size = metablock_cost(tape, block, size)
+            known[key] = tape.ops[start:]
     return size
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-MULTIPLY_ADD_KINDS = ("conv", "depthwise", "grouped", "pointwise", "linear", "matmul")
+IN_PLACE_KINDS = frozenset(("batch_norm", "layer_norm", "group_norm", "add", "mul", "softmax"))
 
 
 class Op(NamedTuple):
@@ -31,7 +31,7 @@ class Op(NamedTuple):
     @property
     def in_place(self) -> bool:
         """Whether the output may overwrite the input."""
-        return self.kind in ("batch_norm", "layer_norm", "group_norm", "add", "mul", "softmax") or self.kind.startswith("act:")
+        return self.kind in IN_PLACE_KINDS or self.kind[:4] == "act:"
 
 
 class Tape:
@@ -40,7 +40,8 @@ class Tape:
     `batch` multiplies work, not parameters (sub-grids run as a batch); `held` is added to each operator's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str = "") -> None:
+        self.stage = stage
         self.ops: list[Op] = []
         self.batch = 1
         self.held = 0
@@ -58,10 +59,9 @@ class Tape:
         held: int = 0,
     ) -> None:
         batch = self.batch
-        counted = macs if flops is None else flops
-        self.ops.append(
-            Op(name, kind, macs * batch, counted * batch, params, inputs * batch, outputs * batch, held * batch + self.held)
-        )
+        flops = macs if flops is None else flops
+        work = (macs * batch, flops * batch, params, inputs * batch, outputs * batch, held * batch + self.held)
+        self.ops.append(Op(name, kind, *work, self.stage))
 
     @contextmanager
     def holding(self, elements: int) -> Iterator[None]:
