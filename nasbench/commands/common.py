@@ -86,12 +86,17 @@ def print_table(records: Sequence[Mapping[str, Any]], columns: Iterable[str] | N
 
     names = list(columns if columns is not None else records[0] if records else ())
     table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.padding = (0, 1, 0, 0)
     for name in names:
-        numeric = bool(records) and all(isinstance(r.get(name), int | float | None) for r in records)
+        numeric = all(_is_number(cell(record.get(name))) for record in records)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for record in records:
         table.add_row(*(cell(record.get(name)) for name in names))
     console().print(table)
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text.replace(",", "").replace(".", "", 1).isdigit()
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:

@@ -82,24 +82,26 @@ def _by_stage(operators: list[Op]) -> list[dict[str, Any]]:
     return [{"stage": name, **total([op for op in operators if op.stage == name]).to_dict()} for name in names]
 
 
-COST_COLUMNS = {"params": "params", "macs": "MMACs", "flops": "Mflops", "activations": "M activations"}
-BYTE_COLUMNS = {"weight_bytes": "weights MB", "peak_activation_bytes": "peak activations MB"}
+MILLIONS = {
+    "macs": "MACs M",
+    "flops": "flops M",
+    "activations": "activations M",
+    "weight_bytes": "weights MB",
+    "peak_activation_bytes": "peak MB",
+}
+NOTE = """MACs are multiply-adds; flops are those and norms, pools and resizing, as fvcore counts them.
+Weights and peak activations in float32 at batch 1."""
 
 
 def _print_profile(arch: Architecture, classes: int, stages: list[dict], totals: dict[str, dict], form: str) -> None:
     def shown(name: str, record: dict[str, Any]) -> dict[str, str]:
-        millions = {
-            head: f"{record[key] / 1e6:,.3f}" for key, head in (COST_COLUMNS | BYTE_COLUMNS).items() if key != "params"
-        }
+        millions = {head: f"{record[key] / 1e6:,.3f}" for key, head in MILLIONS.items()}
         return {"": name, "params": f"{record['params']:,}", **millions}
 
     title = f"{arch.label} ({arch.id}), {form} form, {arch.resolution} px, {classes} classes"
     rows = [shown(record["stage"], record) for record in stages]
-    print_table([*rows, *(shown(f"total, {name} form", record) for name, record in totals.items())], title=title)
-    note = (
-        "MACs: multiply-adds. flops: as fvcore counts, multiply-adds and norms, pools and resizing. Float32, batch 1."
-    )
-    console().print(note, style="dim")
+    print_table([*rows, *(shown(f"total {name}", record) for name, record in totals.items())], title=title)
+    console().print(NOTE, style="dim")
 
 
 def _reproduce(options: argparse.Namespace) -> int:

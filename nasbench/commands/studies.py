@@ -36,16 +36,22 @@ def _add_search(verbs: Any) -> None:
     search = add_verb(verbs, "search", "search a Pareto front within budgets", SEARCH_EXAMPLE, _search, True)
     add = search.add_argument
     add("--space", default="metablock", help="a shipped search space or a TOML file (default: metablock)")
-    add("--budget", action="append", metavar="BUDGET", help="an upper bound with its unit: 1GFLOP, 5Mparams, 10ms, 2MB; give it as often as needed (default: 1GFLOP)")  # fmt: skip
-    add("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10, or a folder of images in class sub-folders (default: fashion-on-earth, which is shipped)")  # fmt: skip
+    add(
+        "--budget", action="append", metavar="BUDGET",
+        help="an upper bound with its unit: 1GFLOP, 5Mparams, 10ms, 2MB; as often as needed (default: 1GFLOP)",
+    )  # fmt: skip
+    add(
+        "--data", default="fashion-on-earth",
+        help="fashion-on-earth (shipped, the default), cifar10, or a folder of images in class sub-folders",
+    )  # fmt: skip
     add("--trials", type=positive, default=32, metavar="N", help="architectures to train (default: 32)")
     add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
     add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
     add("--address", help="address of a running Ray cluster, such as ray://head:10001")
     add("--strategy", default="evolution", help="evolution or random (default: evolution)")
     add("--seed", type=int, default=0, help="seed of everything that is drawn (default: 0)")
-    add("--classes", type=positive, default=1000, metavar="N", help="classes of the network whose cost the budgets bound (default: 1000)")  # fmt: skip
-    add("--device", default="this-machine", help="the device profile that predicts latency (default: this-machine)")
+    add("--classes", type=positive, default=1000, metavar="N", help="classes that budgets count with (default: 1000)")
+    add("--device", default="this-machine", help="the profile that predicts latency (default: this-machine)")
     add("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long, such as 15min")
 
 

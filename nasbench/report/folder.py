@@ -13,7 +13,7 @@ from nasbench.report.tables import write_front_csv
 def write_report(
     folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this machine, one thread"
 ) -> None:
-    """Write front.csv, designs/*.toml, front.png and front.svg into `folder`, in place of those of an earlier report."""
+    """Write front.csv, designs/*.toml, front.png and front.svg into `folder`, over those of an earlier report."""
     from nasbench.report.plots import write_plots
 
     write_designs(folder, rows)
