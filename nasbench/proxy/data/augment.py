@@ -1,0 +1,70 @@
+"""Batches of pixels to normalised network input, flipped and shifted where asked; draws come from the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nasbench.proxy.data.pool import MemoryPool, Pool
+
+STATISTICS_IMAGES = 2_000  # enough for the mean and deviation of a channel to three digits
+
+
+def shuffled_positions(count: int, samples: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Positions (batch,) in a pool of `count`, whole passes in random order, until about `samples` have been given."""
+    waiting = np.empty(0, dtype=np.int64)
+    for _ in range(max(1, round(samples / batch))):
+        while len(waiting) < batch:
+            waiting = np.concatenate([waiting, rng.permutation(count)])
+        yield waiting[:batch]
+        waiting = waiting[batch:]
+
+
+def ordered_positions(count: int, batch: int) -> Iterator[np.ndarray]:
+    for start in range(0, count, batch):
+        yield np.arange(start, min(start + batch, count))
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation (3,) of the training images' channels, in 0..255."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+    def apply(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(b, s, s, 3) uint8 to (b, 3, s, s) float32; the memory stays channels-last."""
+        mean, deviation = (torch.tensor(values, device=pixels.device) for values in (self.mean, self.deviation))
+        return ((pixels.float() - mean) / deviation).permute(0, 3, 1, 2)
+
+
+def normalisation(pool: Pool) -> Normalisation:
+    """Statistics of the first images of a pool of training images."""
+    if isinstance(pool, MemoryPool):
+        pixels = pool.pixels[:STATISTICS_IMAGES]
+    else:
+        step = max(1, len(pool) // STATISTICS_IMAGES)
+        positions = np.arange(0, len(pool), step)[:STATISTICS_IMAGES]
+        pixels = torch.cat([batch for batch, _ in pool.batches(np.array_split(positions, 1 + len(positions) // 64))])
+    flat = pixels.reshape(-1, 3).double()
+    mean, deviation = flat.mean(0).tolist(), flat.std(0).clamp(min=1.0).tolist()
+    return Normalisation(tuple(mean), tuple(deviation))
+
+
+def flip_and_shift(pixels: torch.Tensor, shift: float, flip: bool, rng: np.random.Generator) -> torch.Tensor:
+    """(b, s, s, 3): each image mirrored with probability 1/2 and moved by up to `shift` of its side, edges reflected."""
+    count, size = pixels.shape[:2]
+    reach = round(shift * size)
+    moves = rng.integers(-reach, reach + 1, (2, count, 1))
+    mirrored = rng.random((count, 1)) < (0.5 if flip else 0.0)
+    rows, columns = (_reflected(np.arange(size) + move, size) for move in moves)  # (count, size) each
+    columns = np.where(mirrored, size - 1 - columns, columns)
+    image, row, column = (torch.from_numpy(index).to(pixels.device) for index in (np.arange(count), rows, columns))
+    return pixels[image[:, None, None], row[:, :, None], column[:, None, :]]
+
+
+def _reflected(index: np.ndarray, size: int) -> np.ndarray:
+    return (size - 1) - np.abs((size - 1) - np.abs(index))

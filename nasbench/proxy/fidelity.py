@@ -1,0 +1,198 @@
+"""How a design is reduced and trained for the proxy, as a value stored with each trial; a ladder is a row of them.
+
+The reduction, stated once: images shrink to `resolution_scale` of the design's resolution, and as many strides of two
+are taken out, from the front (stem first, then the earliest strided stages), as leave the later feature maps at
+`map_scale` of their deployed size. With the default 1/8 and 1/2 a 256 px design of total stride 32 trains on 32 px
+with total stride 8, and its last map is 4 x 4 instead of 8 x 8: attention still has something to attend to. Channels
+are multiplied by `width`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nasbench.architecture import Architecture, Stage, Stem, describe_validation_error
+from nasbench.errors import UserError
+
+CHANNEL_MULTIPLE = 4  # coarser rounding would make neighbouring choices the same network
+MIN_CHANNELS = 8
+MIN_HEAD_DIM = 4
+MIN_MAP = 2  # pixels a side of the last feature map; attention over 1 x 1 says nothing
+MIN_SIZE = 16  # pixels a side of a proxy image
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Fidelity(_Frozen):
+    """One way to train for a score. Rates, sizes and the reduction are all here; nothing else changes a result.
+
+    Every fidelity is a one-cycle schedule of its own: accuracy read in the middle of a longer one misranks.
+    """
+
+    samples: int = Field(ge=1)  # images seen, repeats counted
+    pool: int = Field(9_600, ge=2)  # distinct training images; more did not rank better
+    evaluate: int = Field(10_000, ge=2)  # at most that many images of the split that is scored
+    resolution_scale: float = Field(0.125, gt=0, le=1)
+    map_scale: float = Field(0.5, gt=0, le=1)
+    width: float = Field(0.25, gt=0, le=1)
+    layer_scale: float | None = Field(0.1, gt=0)  # start of every γ: 1e-5 keeps branches shut through a short schedule
+    batch_size: int = Field(64, ge=2)
+    lr: float = Field(0.15, gt=0)  # peak; accuracy moves little within a factor of four
+    warmup: float = Field(0.25, ge=0, lt=1)  # share of the schedule in which the rate rises
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)  # not on norms, biases, γ
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    shift: float = Field(0.125, ge=0, le=0.5)  # of the side
+    flip: bool = True
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: str = "fidelity") -> Fidelity:
+        fidelity = _validated(cls, content, source)
+        fidelity.strides_out  # noqa: B018  an impossible pair of scales is reported with the file
+        return fidelity
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, defaults included: a stored trial must not change its meaning with the next version."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits from all fields."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def strides_out(self) -> int:
+        """How many strides of two are taken out."""
+        ratio = self.map_scale / self.resolution_scale
+        count = round(math.log2(ratio)) if ratio > 0 else -1
+        if count < 0 or not math.isclose(2.0**count, ratio):
+            raise UserError(
+                f"map_scale {self.map_scale:g} over resolution_scale {self.resolution_scale:g} is {ratio:g}; it must be "
+                "1, 2, 4, ..., since strides of two are taken out; use for example 0.5 and 0.125"
+            )
+        return count
+
+    def image_size(self, resolution: int) -> int:
+        """Side in pixels of the proxy's images for a design of this resolution."""
+        return max(MIN_SIZE, round(resolution * self.resolution_scale))
+
+
+class Rung(_Frozen):
+    """One step of a ladder: how many designs enter it, and how they are trained."""
+
+    name: str = ""
+    trials: int = Field(ge=1)
+    fidelity: Fidelity
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: str = "ladder") -> Rung:
+        """From the flat form of a [[ladder]] table: the rung's own keys beside those of its fidelity."""
+        own = {key: value for key, value in content.items() if key in cls.model_fields and key != "fidelity"}
+        fidelity = Fidelity.from_dict({key: value for key, value in content.items() if key not in own}, source)
+        return _validated(cls, own | {"fidelity": fidelity}, source)
+
+    def to_dict(self) -> dict[str, Any]:
+        own = self.model_dump(mode="json", exclude={"fidelity"})
+        return own | self.fidelity.to_dict()
+
+
+class Ladder(_Frozen):
+    """Rungs in ascending order of samples; the values of the last one enter the front."""
+
+    rungs: tuple[Rung, ...] = Field(min_length=1)
+
+    @classmethod
+    def from_list(cls, tables: Sequence[Mapping[str, Any]], source: str = "ladder") -> Ladder:
+        """The [[ladder]] tables of a runner or study file."""
+        if not tables:
+            raise UserError(f"{source}: no [[ladder]] table; at least one rung is needed: add [[ladder]] with trials and samples")
+        rungs = tuple(Rung.from_dict(table, f"{source}: ladder[{index}]") for index, table in enumerate(tables))
+        for index, (low, high) in enumerate(zip(rungs, rungs[1:], strict=False)):
+            if high.fidelity.samples < low.fidelity.samples:
+                raise UserError(
+                    f"{source}: ladder[{index + 1}] trains on {high.fidelity.samples} samples after {low.fidelity.samples}; "
+                    "samples must not fall from rung to rung: reorder the tables"
+                )
+        return cls(rungs=rungs)
+
+    def to_list(self) -> list[dict[str, Any]]:
+        return [rung.to_dict() for rung in self.rungs]
+
+
+def _validated(cls: Any, content: Mapping[str, Any], source: str) -> Any:
+    try:
+        return cls.model_validate(dict(content))
+    except ValidationError as error:
+        raise UserError(f"{source}: {describe_validation_error(error)}") from None
+
+
+def reduced(arch: Architecture, fidelity: Fidelity) -> Architecture:
+    """The network that is trained in place of `arch` at this fidelity.
+
+    Channels become multiples of 4 (at least 8); heads and head dimension shrink by sqrt(width) each, so that a design
+    keeps both several heads and a usable dimension; attention windows shrink with the maps. A network that spells its
+    blocks out as slots keeps its width: its channel numbers are its own. A `UserError` where too little map is left.
+    """
+    width = 1.0 if any(stage.block == "slots" and stage.depth for stage in arch.stages) else fidelity.width
+    stem, stages = _without_strides(arch, fidelity.strides_out)
+    size = fidelity.image_size(arch.resolution)
+    small = arch.model_copy(
+        update={
+            "resolution": size,
+            "stem": stem.model_copy(update={"channels": scaled_channels(stem.channels, width)}),
+            "stages": tuple(_reduced_stage(stage, width, fidelity.map_scale) for stage in stages),
+        }
+    )
+    small = Architecture.model_validate(small.model_dump())  # a fresh value: cached ids must not travel along
+    if size < MIN_MAP * small.total_stride:
+        raise UserError(
+            f"{arch.label}: {arch.resolution} px becomes {size} px with total stride {small.total_stride} at this fidelity, less "
+            f"than {MIN_MAP} x {MIN_MAP} at the end; use a larger resolution_scale"
+        )
+    return small
+
+
+def scaled_channels(channels: int, width: float) -> int:
+    if width == 1:
+        return channels
+    return max(min(MIN_CHANNELS, channels), CHANNEL_MULTIPLE * round(channels * width / CHANNEL_MULTIPLE))
+
+
+def _without_strides(arch: Architecture, count: int) -> tuple[Stem, list[Stage]]:
+    """Take `count` strides of two out, from the front; the last one always stays."""
+    stride = arch.stem.total_stride
+    while stride > 1 and count:
+        stride, count = stride // 2, count - 1
+    stages = []
+    strided = sum(stage.depth > 0 and stage.stride == 2 for stage in arch.stages)
+    for stage in arch.stages:
+        if stage.depth and stage.stride == 2 and count and strided > 1:
+            stage = stage.model_copy(update={"stride": 1})
+            count, strided = count - 1, strided - 1
+        stages.append(stage)
+    return arch.stem.model_copy(update={"stride": stride}), stages
+
+
+def _reduced_stage(stage: Stage, width: float, map_scale: float) -> Stage:
+    channels = scaled_channels(stage.channels, width)
+    changes: dict[str, Any] = {"channels": channels, "window": math.ceil(stage.window * map_scale)}
+    if width != 1:
+        changes["head_dim"] = _divisor_near(channels, stage.head_dim * math.sqrt(width))
+        heads = max(1, round(stage.heads * math.sqrt(width)))
+        inner = max(MIN_HEAD_DIM, round(stage.inner_width * width / heads))
+        changes |= {"heads": heads, "width": heads * inner}
+    return stage.model_copy(update=changes)
+
+
+def _divisor_near(channels: int, target: float) -> int:
+    """The divisor of `channels`, at least 4, nearest to `target` by ratio."""
+    divisors = [d for d in range(min(MIN_HEAD_DIM, channels), channels + 1) if channels % d == 0]
+    return min(divisors, key=lambda d: abs(math.log(d / target)))

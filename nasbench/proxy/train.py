@@ -1,0 +1,183 @@
+"""One training run: a module, images, a fidelity and a seed in; the trained module and its loss out."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from nasbench.proxy.data.augment import Normalisation, flip_and_shift, ordered_positions, shuffled_positions
+from nasbench.proxy.data.pool import Pool
+from nasbench.proxy.fidelity import Fidelity
+
+TAIL = 0.1  # share of the steps whose mean loss is reported
+CHECK_EVERY = 20  # steps between looks at the loss on an accelerator, where each look waits for the device
+SCORING_BATCH = 256
+PRECISIONS = ("float32", "bf16")
+
+
+class Diverged(RuntimeError):
+    """The training loss is no longer a finite number."""
+
+    def __init__(self, step: int, steps: int, loss: float) -> None:
+        super().__init__(f"diverged: training loss is {loss} at step {step} of {steps}; a lower lr may train this design")
+        self.step, self.steps, self.loss = step, steps, loss
+
+    def __reduce__(self):  # so that it crosses process borders whole
+        return type(self), (self.step, self.steps, self.loss)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run gives besides the weights; seconds are of the training loop alone."""
+
+    train_loss_tail: float  # mean over the last tenth, with label smoothing: a second signal at no cost
+    steps: int
+    samples: int
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class Score:
+    accuracy: float
+    loss: float
+    images: int
+
+
+def train(
+    model: nn.Module, pool: Pool, fidelity: Fidelity, norm: Normalisation, seed: int, precision: str = "float32"
+) -> Trained:
+    """Train `model` in place on the device its parameters are on; the batches depend on `seed` alone.
+
+    Raises `Diverged` at the first loss that is not finite.
+    """
+    device = next(model.parameters()).device
+    model.to(memory_format=torch.channels_last).train()
+    raise_layer_scale(model, fidelity.layer_scale)
+    optimiser, schedule, steps = make_optimiser(model, fidelity)
+    rng = np.random.default_rng([seed, 0xBA7C4])
+    losses = torch.zeros(steps, device=device)
+    begun, begun_cpu, seen = time.perf_counter(), time.process_time(), 0
+    positions = shuffled_positions(len(pool), fidelity.samples, fidelity.batch_size, rng)
+    for step, (pixels, labels) in enumerate(pool.batches(positions)):
+        if len(labels) < 2:  # batch norm needs two; only unreadable files make a batch this small
+            continue
+        images = norm.apply(flip_and_shift(pixels, fidelity.shift, fidelity.flip, rng))
+        with autocast(device, precision):
+            loss = cross_entropy(model(images).float(), labels, label_smoothing=fidelity.label_smoothing)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        losses[step] = loss.detach()
+        seen += len(labels)
+        _check_finite(losses, step, steps, device)
+    tail = losses[-max(1, round(TAIL * steps)) :].mean().item()
+    return Trained(tail, steps, seen, time.perf_counter() - begun, time.process_time() - begun_cpu)
+
+
+def _check_finite(losses: Tensor, step: int, steps: int, device: torch.device) -> None:
+    last = step == steps - 1
+    if device.type != "cpu" and not last and step % CHECK_EVERY:
+        return
+    recent = losses[max(0, step + 1 - CHECK_EVERY) : step + 1]
+    bad = (~torch.isfinite(recent)).nonzero()
+    if len(bad):
+        first = int(bad[0])
+        raise Diverged(step + 1 - len(recent) + first, steps, float(recent[first]))
+
+
+def raise_layer_scale(model: nn.Module, value: float | None) -> None:
+    """Start every layer scale at `value`.
+
+    FastViT starts it at 1e-5 (arXiv:2303.14189), which a schedule of 300 epochs overcomes and one of a few hundred
+    steps does not: the branches would stay shut, and the score would say nothing about them.
+    """
+    if value is None:
+        return
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.rpartition(".")[2] == "layer_scale":
+                parameter.fill_(value)
+
+
+
+
+
+def make_optimiser(model: nn.Module, fidelity: Fidelity) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, int]:
+    """SGD with Nesterov momentum under a one-cycle schedule; only weights of two or more dimensions decay."""
+    weights = [p for p in model.parameters() if p.ndim >= 2 and min(p.shape[0], p[0].numel()) > 1]
+    decaying = {id(p) for p in weights}
+    rest = [p for p in model.parameters() if id(p) not in decaying]
+    optimiser = torch.optim.SGD(
+        [{"params": weights, "weight_decay": fidelity.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+        lr=fidelity.lr,
+        momentum=fidelity.momentum,
+        nesterov=fidelity.momentum > 0,
+    )
+    steps = max(1, round(fidelity.samples / fidelity.batch_size))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step, steps, fidelity.warmup))
+    return optimiser, schedule, steps
+
+
+def one_cycle(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak rate: from 1/25 up over `warmup`, then down to nearly 0, both along a cosine."""
+    rising = max(1.0, warmup * steps)
+    if step < rising:
+        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * step / rising))
+    done = min(1.0, (step - rising) / max(1.0, steps - rising))
+    return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def score(model: nn.Module, pool: Pool, norm: Normalisation, precision: str = "float32") -> Score:
+    """Top-1 accuracy in [0, 1] and mean cross-entropy (nats, no smoothing) of `model` in eval mode."""
+    device = next(model.parameters()).device
+    model.eval()
+    right, loss, count = 0, 0.0, 0
+    for pixels, labels in pool.batches(ordered_positions(len(pool), SCORING_BATCH)):
+        if not len(labels):
+            continue
+        with autocast(device, precision):
+            logits = model(norm.apply(pixels)).float()
+        right += int((logits.argmax(1) == labels).sum())
+        loss += float(cross_entropy(logits, labels, reduction="sum"))
+        count += len(labels)
+    if not math.isfinite(loss):
+        raise RuntimeError(f"the trained network's loss on {count} images is {loss}; its weights overflowed")
+    return Score(right / count, loss / count, count)
+
+
+@contextlib.contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """bf16 where it pays: on the CPU it was slower than float32."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    if precision == "float32":
+        yield
+    else:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            yield
+
+
+def tune_allocator() -> bool:
+    """Keep freed memory in the process: page faults were 40 % of a training step. Only glibc has the knobs.
+
+    For a worker of its own, never in a user's process. Returns whether it took effect.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_* of malloc.h
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    limit = 1 << 30
+    return all(mallopt(knob, value) for knob, value in ((mmap_threshold, limit), (trim_threshold, limit), (top_pad, 64 << 20)))
