@@ -30,7 +30,7 @@ _HOME = {
     "resume": "search",
 }
 
-__all__ = sorted(_HOME)
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -137,8 +137,8 @@ def stage_problem(stage: Stage, c_in: int) -> str | None:
         return None
     if stage.downsample == "none" and (stage.stride != 1 or stage.channels != c_in):
         return (
-            f"downsample 'none' with stride {stage.stride} from {c_in} to {stage.channels} channels: without a transition "
-            "stride must be 1 and channels stay; choose conv, mbconv, patch_embed or block"
+            f"downsample 'none' with stride {stage.stride} from {c_in} to {stage.channels} channels: without a "
+            "transition stride must be 1 and channels stay; choose conv, mbconv, patch_embed or block"
         )
     if stage.downsample == "block" and stage.block not in STRIDING_BLOCKS:
         return (
@@ -146,7 +146,7 @@ def stage_problem(stage: Stage, c_in: int) -> str | None:
             f"use conv, mbconv or patch_embed, or one of the blocks {', '.join(STRIDING_BLOCKS)}"
         )
     if "kernel" in effective_fields(stage) and stage.kernel % 2 == 0:
-        return f"kernel {stage.kernel} is even: padding keeps the map's size for odd kernels only; use {stage.kernel + 1}"
+        return f"kernel {stage.kernel} is even: only odd kernels keep the map's size; use {stage.kernel + 1}"
     return _width_problem(stage)
 
 
@@ -210,8 +210,12 @@ class Architecture(_Frozen):
         head = {"kind": self.head.kind}
         if self.head.kind in ("conv", "mobileone"):
             head["expansion"] = self.head.expansion
-        stages = [_stage_dict(stage) for stage in self.stages if stage.depth]
-        content = {"resolution": self.resolution, "stem": self.stem.model_dump(exclude_none=True), "stages": stages, "head": head}
+        content = {
+            "resolution": self.resolution,
+            "stem": self.stem.model_dump(exclude_none=True),
+            "stages": [_stage_dict(stage) for stage in self.stages if stage.depth],
+            "head": head,
+        }
         return {"name": self.name, **content} if self.name else content
 
     def to_toml(self) -> str:
@@ -249,11 +253,12 @@ class Architecture(_Frozen):
             if problem:
                 return f"stages[{index}]: {problem}"
             c_in = stage.channels if stage.depth else c_in
-        if self.stem.kind != "mobileone" and self.stem.total_stride > 2:
-            return f"stem kind {self.stem.kind!r} with stride {self.stem.total_stride}: it strides by 1 or 2; use 'mobileone' for 4"
-        if self.resolution % self.total_stride:
-            near = max(1, round(self.resolution / self.total_stride)) * self.total_stride
-            return f"resolution {self.resolution} is not a multiple of the total stride {self.total_stride}; use for example {near}"
+        stem, stride = self.stem, self.total_stride
+        if stem.kind != "mobileone" and stem.total_stride > 2:
+            return f"stem kind {stem.kind!r} strides by 1 or 2, not {stem.total_stride}; use 'mobileone' for 4"
+        if self.resolution % stride:
+            near = max(1, round(self.resolution / stride)) * stride
+            return f"resolution {self.resolution} is not a multiple of the total stride {stride}; use {near}"
         return None
 
     def with_resolution(self, resolution: int) -> Architecture:
@@ -292,5 +297,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON: {error}; compare with a file in search_spaces/") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, an architecture is an object with keys; see search_spaces/")
+        raise UserError(f"{path}: holds a {type(content).__name__}, not an object with keys; see search_spaces/")
     return content

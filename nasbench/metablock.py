@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 BranchKind = Literal["kxk", "kx1", "1xk", "1x1", "identity", "avg", "1x1_kxk"]
 ActName = Literal["silu", "gelu", "relu", "relu6", "hardswish", "sigmoid"]
@@ -124,7 +124,7 @@ class Nest:
     norm: Norm | None = None
 
 
-Mixer = Union[Conv, Attention, SqueezeExcite, Nest]
+Mixer = Conv | Attention | SqueezeExcite | Nest
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class _Mean(nn.Module):
 
 
 class Model(nn.Module):
-    """A network of meta-blocks: images (B, 3, R, R) -> logits (B, classes). `deployed` says whether branches are merged."""
+    """A network of meta-blocks: images (B, 3, R, R) -> logits (B, classes). `deployed`: its branches are merged."""
 
     def __init__(self, arch: Architecture, num_classes: int) -> None:
         super().__init__()
@@ -79,8 +79,8 @@ def build(arch: Architecture, num_classes: int = 1000, drop_path: float = 0.0) -
 def reparameterise(model: nn.Module) -> Model:
     """The deploy form: a new module in eval mode with the same function; `model` stays as it was.
 
-    Branches are merged, and RepMixers and position encodings become one convolution. A plain convolution keeps its batch
-    norm, as in the published deploy forms: inference runtimes fold it.
+    Branches are merged, and RepMixers and position encodings become one convolution. A plain convolution keeps its
+    batch norm, as in the published deploy forms: inference runtimes fold it.
     """
     if not isinstance(model, Model):
         raise TypeError(f"reparameterise takes what nasbench.build returns, not a {type(model).__name__}")

@@ -59,7 +59,13 @@ def branches_of(choice: str, kernel: int, same_shape: bool) -> tuple[Branch, ...
 
 
 def depthwise(
-    channels: int, kernel: int, stride: int, choice: str, norm: Norm, act: ActName | None, se: SqueezeExcite | None = None
+    channels: int,
+    kernel: int,
+    stride: int,
+    choice: str,
+    norm: Norm,
+    act: ActName | None,
+    se: SqueezeExcite | None = None,
 ) -> Conv:
     """A depthwise convolution with the branches of `choice`; DBB drops its 1x1 there, as its authors do."""
     branches = branches_of(choice, kernel, stride == 1)
@@ -107,7 +113,8 @@ def irmb(stage: Stage, c_in: int, stride: int, entry: bool) -> tuple[MetaBlock, 
     expands = expansion != 1
     c_mid = int(c_in * expansion) if expands else c_in
     skip = _skip(c_in, stage.channels, stride, entry)
-    local = depthwise(c_mid, stage.kernel, stride, stage.branches, EMO_BN, "silu", squeeze_excite(c_mid, stage.se, "silu"))
+    gate = squeeze_excite(c_mid, stage.se, "silu")
+    local = depthwise(c_mid, stage.kernel, stride, stage.branches, EMO_BN, "silu", gate)
     attention = Attention(c_in, c_in // stage.head_dim, values="input", partition=Partition("tokens", stage.window))
     return (
         MetaBlock(
@@ -165,7 +172,8 @@ def transformer(stage: Stage, c_in: int, stride: int, entry: bool) -> tuple[Meta
 
 def position_encoding(channels: int) -> MetaBlock:
     """Conditional position encoding: x + depthwise 7x7 of x, one convolution once merged."""
-    return MetaBlock(channels, channels, mix=(Conv(channels, channels, 7, groups=channels, bias=True),), skip="identity")
+    conv = Conv(channels, channels, 7, groups=channels, bias=True)
+    return MetaBlock(channels, channels, mix=(conv,), skip="identity")
 
 
 def mobilevit(stage: Stage, c_in: int, stride: int, entry: bool) -> tuple[MetaBlock, ...]:
@@ -187,7 +195,8 @@ def mobilevit(stage: Stage, c_in: int, stride: int, entry: bool) -> tuple[MetaBl
         project=(Conv(int(width * stage.expansion), width, bias=True),),
         skip="identity",
     )
-    local = Conv(c_in, c_in, stage.kernel, norm=BN, act="silu", branches=branches_of(stage.branches, stage.kernel, True))
+    branches = branches_of(stage.branches, stage.kernel, True)
+    local = Conv(c_in, c_in, stage.kernel, norm=BN, act="silu", branches=branches)
     fusion = Conv(2 * c_in, c_in, stage.kernel, norm=BN, act="silu")
     return (
         MetaBlock(

@@ -51,7 +51,7 @@ def copy_cost(tape: Tape, groups: int, elements: int, name: str) -> None:
 
 
 class AttentionModule(nn.Module):
-    """(B, C, H, W) -> (B, C, H, W). The matrix products are spelled out: counters see them, and any runtime exports them."""
+    """(B, C, H, W) -> (B, C, H, W). The matrix products are spelled out, so counters and exporters see them."""
 
     def __init__(self, spec: Attention) -> None:
         super().__init__()

@@ -25,7 +25,14 @@ def conv_kind(c_in: int, c_out: int, kernel: int, groups: int) -> str:
 
 
 def conv_cost(
-    tape: Tape, c_in: int, c_out: int, shape: tuple[int, int], size_in: int, size: int, groups: int = 1, bias: bool = False
+    tape: Tape,
+    c_in: int,
+    c_out: int,
+    shape: tuple[int, int],
+    size_in: int,
+    size: int,
+    groups: int = 1,
+    bias: bool = False,
 ) -> None:
     """A convolution with a kernel of this shape from a map of side `size_in` to one of side `size`."""
     weights = shape[0] * shape[1] * c_in * c_out // groups
@@ -157,7 +164,8 @@ class PoolBranch(nn.Module):
     def merged(self) -> Merged:
         spec = self.spec
         like = self.norm.weight.detach().double()
-        pool = grouped_identity(spec.c_out, spec.groups, 1, like).expand(-1, -1, spec.kernel, spec.kernel) / spec.kernel**2
+        identity = grouped_identity(spec.c_out, spec.groups, 1, like)
+        pool = identity.expand(-1, -1, spec.kernel, spec.kernel) / spec.kernel**2
         kernel, bias = pool, like.new_zeros(spec.c_out)
         if not self.depthwise:
             first = scale_and_shift(self.conv.weight.detach().double(), bias, self.padded)
@@ -219,7 +227,7 @@ def chain_cost(tape: Tape, spec: Conv, branch: Branch, size_in: int, size: int) 
 
 
 def chained(first: Merged, kernel2: Tensor, groups: int) -> Merged:
-    """One k x k convolution for a 1x1 one (c_mid, c_in / g, 1, 1), its bias, then a k x k one (c_out, c_mid / g, k, k)."""
+    """One k x k convolution for a 1x1 one (c_mid, c_in / g, 1, 1) with bias, then a (c_out, c_mid / g, k, k) one."""
     kernel1, bias1 = first
     by_group1 = kernel1[:, :, 0, 0].unflatten(0, (groups, -1))  # g, mid, in
     by_group2 = kernel2.unflatten(0, (groups, -1))  # g, out, mid, k, k

@@ -170,7 +170,8 @@ class MetaBlockModule(nn.Module):
     def _merged_with_skip(self, plain: nn.Module) -> nn.Module:
         """X + γ · conv(X) as one convolution."""
         conv = self.mix[0]
-        assert isinstance(conv, ConvModule) and isinstance(plain, ConvModule)
+        assert isinstance(conv, ConvModule)
+        assert isinstance(plain, ConvModule)
         kernel, bias = conv.merged_kernel()
         if self.spec.layer_scale is not None:
             scale = self.layer_scale.detach().double().flatten()

@@ -62,6 +62,7 @@ def act_cost(tape: Tape, name: str | None, elements: int) -> None:
 def batch_norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """The scale and shift (C,) that a batch norm applies in eval mode, in float64."""
     mean, var = norm.running_mean, norm.running_var
-    assert mean is not None and var is not None
+    assert mean is not None
+    assert var is not None
     scale = norm.weight.detach().double() / torch.sqrt(var.double() + norm.eps)
     return scale, norm.bias.detach().double() - mean.double() * scale

@@ -1,0 +1,179 @@
+"""A stored study, read: its trials as report rows, the front among them, tables and plots."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasbench.architecture import Architecture
+from nasbench.pareto import Front
+from nasbench.report.rows import FIXED_POINT, SEARCHED, ReportRow
+from nasbench.study import Study
+from nasbench.trials import Trial, TrialStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasbench.latency.profile import DeviceProfile
+
+LATENCY_NOTE = "latency"  # the store's note with the finalists' measured latencies
+Level = tuple[int, bool]  # rung, and whether on the test split with the final seeds
+
+
+def level(trial: Trial) -> Level:
+    return int(trial.origin["rung"]), trial.split == "test"
+
+
+def architecture_of(trial: Trial) -> Architecture:
+    return Architecture.from_dict(trial.architecture, source=f"trial {trial.key}")
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study's folder holds. Reading it trains and measures nothing."""
+
+    folder: Path
+    study: Study
+    trials: tuple[Trial, ...]
+    measured_ms: dict[str, float]  # architecture id -> latency
+    predictions: dict[str, dict[str, Any]]  # architecture id -> latency_ms, low_ms, high_ms, extrapolating
+
+    @classmethod
+    def read(cls, folder: Path | str) -> StudyResult:
+        """The study stored in `folder`."""
+        study = Study.open(folder)
+        with TrialStore(folder, read_only=True) as store:
+            return cls.from_store(study, store)
+
+    @classmethod
+    def from_store(cls, study: Study, store: TrialStore) -> StudyResult:
+        notes = store.notes(LATENCY_NOTE)
+        measured = {key: value for note in notes for key, value in note.get("measured_ms", {}).items()}
+        predicted = {key: value for note in notes for key, value in note.get("predicted", {}).items()}
+        return cls(store.folder, study, store.trials, measured, predicted)
+
+    def with_predictions(self, profile: DeviceProfile | None) -> StudyResult:
+        """Latencies predicted by `profile` for what has none stored yet."""
+        missing = {t.architecture_id: t for t in self.trials if t.architecture_id not in self.predictions}
+        if profile is None or not missing:
+            return self
+        designs = [architecture_of(trial) for trial in missing.values()]
+        return replace(self, predictions=self.predictions | predictions(profile, designs, self.study.classes))
+
+    def rows(self) -> list[ReportRow]:
+        """One row an architecture, from its best supported trials: the final ones, else those of the highest rung that
+        any trial reached. The front is taken among the rows of the highest level alone, where all are comparable."""
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        if not complete:
+            return []
+        top = max(level(trial) for trial in complete)
+        shown = [trial for trial in complete if level(trial)[0] == top[0]]
+        grouped: dict[str, list[Trial]] = {}
+        for trial in shown:
+            grouped.setdefault(trial.architecture_id, []).append(trial)
+        rows = [self._row(trials) for trials in grouped.values()]
+        return self._with_front(rows, "test" if top[1] else "validation")
+
+    def _row(self, trials: Sequence[Trial]) -> ReportRow:
+        from nasbench.cost import cost
+
+        best = max(level(trial) for trial in trials)
+        chosen = [trial for trial in trials if level(trial) == best]
+        arch, first = architecture_of(chosen[0]), chosen[0]
+        predicted = self.predictions.get(arch.id, {})
+        return ReportRow(
+            id=arch.id,
+            name=arch.label,
+            kind=FIXED_POINT if first.origin.get("kind") == FIXED_POINT else SEARCHED,
+            arch=arch,
+            rung=best[0],
+            split=first.split,
+            accuracies={trial.seed: float(trial.metrics["accuracy"]) for trial in chosen},
+            cost=cost(arch, self.study.classes).to_dict(),
+            latency_predicted=predicted.get("latency_ms"),
+            latency_low=predicted.get("low_ms"),
+            latency_high=predicted.get("high_ms"),
+            latency_measured=self.measured_ms.get(arch.id),
+            extrapolating=bool(predicted.get("extrapolating", False)),
+        )
+
+    def _with_front(self, rows: list[ReportRow], split: str) -> list[ReportRow]:
+        chief = [row for row in rows if row.split == split and row.latency is not None]
+        if not chief:
+            return rows
+        front = Front.of([(1 - row.accuracy, row.latency) for row in chief])
+        members = {chief[index].id for index in front.indices}
+        return [replace(row, on_front=row.id in members) for row in rows]
+
+    def front(self) -> list[ReportRow]:
+        """The non-dominated networks in accuracy and latency, fastest first."""
+        members = [row for row in self.rows() if row.on_front]
+        return sorted(members, key=lambda row: row.latency or 0.0)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line a trial: architecture, rung, seed, split, state, metrics, latencies."""
+        import pandas as pd
+
+        return pd.DataFrame([self._record(trial) for trial in self.trials])
+
+    def _record(self, trial: Trial) -> dict[str, Any]:
+        predicted = self.predictions.get(trial.architecture_id, {})
+        return {
+            "key": trial.key,
+            "architecture": trial.architecture_id,
+            "name": trial.architecture.get("name", ""),
+            "kind": trial.origin.get("kind"),
+            "rung": trial.origin.get("rung"),
+            "seed": trial.seed,
+            "split": trial.split,
+            "state": trial.state,
+            "reason": trial.reason,
+            "seconds": trial.seconds,
+            "latency_ms_predicted": predicted.get("latency_ms"),
+            "latency_ms_measured": self.measured_ms.get(trial.architecture_id),
+            **trial.metrics,
+        }
+
+    def report(self) -> list[ReportRow]:
+        """Write front.csv, front.png, front.svg and designs/ into the folder."""
+        from nasbench.report.folder import write_report
+
+        rows = self.rows()
+        if rows:
+            write_report(self.folder, rows, title=self.title(), device=self.study.device)
+        return rows
+
+    def title(self) -> str:
+        return f"{self.study.space.name}, {' and '.join(self.study.budgets) or 'no budget'}, {self.study.data}"
+
+    def best_accuracy(self) -> tuple[float, str] | None:
+        """The best validation accuracy of the highest rung so far, and whose it is."""
+        scored = [t for t in self.trials if t.state == "complete" and t.split == "validation"]
+        if not scored:
+            return None
+        best = max(scored, key=lambda t: (level(t), t.metrics["accuracy"]))
+        return float(best.metrics["accuracy"]), best.architecture.get("name") or best.architecture_id[:8]
+
+
+def predictions(profile: DeviceProfile, designs: Sequence[Architecture], classes: int) -> dict[str, dict[str, Any]]:
+    """Architecture id -> predicted latency with its interval."""
+    if not designs:
+        return {}
+    predicted = profile.predict(designs, classes)
+    return {
+        design.id: {
+            "latency_ms": float(predicted.latency_ms[index]),
+            "low_ms": float(predicted.low_ms[index]),
+            "high_ms": float(predicted.high_ms[index]),
+            "extrapolating": bool(predicted.extrapolating[index]),
+        }
+        for index, design in enumerate(designs)
+    }
+
+
+def mean_seconds(trials: Sequence[Trial]) -> float | None:
+    finished = [trial.seconds for trial in trials if trial.state == "complete"]
+    return statistics.fmean(finished) if finished else None
