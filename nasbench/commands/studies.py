@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nasbench.commands.common import add_verb, console, positive, print_json, seconds
 
 if TYPE_CHECKING:
-    from nasbench.search import StudyResult
+    from nasbench.result import StudyResult
 
 SEARCH_EXAMPLE = """nasbench search --budget 1GFLOP
 nasbench search --budget 500MFLOP --budget 10ms --data photos/ --trials 64 --out results/photos"""
@@ -88,15 +88,15 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _front(options: argparse.Namespace) -> int:
-    from nasbench.search import open_study
+    from nasbench.result import StudyResult
 
-    return _show(open_study(options.folder), options.json)
+    return _show(StudyResult.read(options.folder), options.json)
 
 
 def _report(options: argparse.Namespace) -> int:
-    from nasbench.search import open_study
+    from nasbench.result import StudyResult
 
-    result = open_study(options.folder)
+    result = StudyResult.read(options.folder)
     result.report()
     return _show(result, as_json=False)
 

@@ -117,7 +117,8 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
     pair = _latencies(gap.first, fixed)
     assert pair is not None  # challengers() kept only rows with a common latency
     lines.append(
-        f"Best searched design at equal or lower latency: {_describe(gap.first)}, {_points(gap.mean)} at "
+        f"Best of {len(faster)} searched designs at equal or lower latency: {_describe(gap.first)}, "
+        f"{_points(gap.mean)} at "
         f"{pair[0] / pair[1] - 1:+.0%} latency ({pair[2]})."
     )
     outcome = "It beats the fixed point. " if gap.mean > 0 else "It does not beat the fixed point. "

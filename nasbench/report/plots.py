@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -164,6 +165,7 @@ def write_plots(
     figure = draw_front(rows, title, device)
     for kind in ("png", "svg"):
         picture = io.BytesIO()
-        # No date inside, so that the same study gives the same file.
-        figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+        # No date and no random names inside, so that the same study gives the same file.
+        with rc_context({"svg.hashsalt": "nasbench"}):
+            figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
         write_atomic(folder / f"front.{kind}", picture.getvalue())

@@ -1,0 +1,193 @@
+"""The command line: starts fast, shows examples, and answers bad input in one line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nasbench import cli
+from nasbench.commands.common import Parser, cell, seconds
+from nasbench.errors import UserError
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one command, run in this process."""
+    try:
+        code = cli.main(arguments)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Every verb that does something, `latency fit` counted as one."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [leaf for group in groups for child in group.choices.values() for leaf in leaves(child)] or [parser]
+
+
+VERBS = leaves(cli.parser())
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.prog)
+def test_help_shows_an_example_that_parses(verb: argparse.ArgumentParser) -> None:
+    text = verb.format_help()
+    assert "example:" in text
+    for line in text.split("example:\n")[1].splitlines():
+        assert line.strip().startswith(verb.prog)
+        cli.parser().parse_args(line.split()[1:])
+
+
+def test_help_is_fast() -> None:
+    def once() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "nasbench", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(3)) < 0.5
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[:2] == (0, "nasbench 0.1.0\n")
+
+
+def one_line(error: str) -> str:
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serch"], "invalid choice: 'serch'"),
+        (["space"], "required: VERB"),
+        (["search", "--trials", "0"], "'0' is not a whole number of at least 1"),
+        (["search", "--time-limit", "soon"], "'soon' is not a time; write for example 900s, 15min or 2h"),
+        (
+            ["profile", "no_such_net"],
+            "unknown architecture 'no_such_net'; give the path of a .toml file or one of",
+        ),
+        (["profile", "missing.toml"], "missing.toml: cannot be read"),
+        (["front", "no_such_folder"], "no_such_folder"),
+        (["space", "show", "no_such_space"], "unknown search space 'no_such_space'"),
+        (["space", "sample", "metablock", "--budget", "1G"], "1G"),
+        (["search", "--budget", "1KFLOP", "--trials", "2", "--out", "nowhere"], "1KFLOP"),
+        (["search", "--budget", "1G", "--out", "nowhere"], "1G"),
+        (["search", "--space", "nope", "--out", "nowhere"], "unknown search space 'nope'"),
+        (["search", "--runner", "nope", "--out", "nowhere"], "unknown runner 'nope'"),
+        (["search", "--strategy", "nope", "--out", "nowhere"], "nope"),
+        (["search", "--data", "no_such_images", "--out", "nowhere"], "no_such_images"),
+        (["export", "emo_1m", "-o", "no_such_folder/x.onnx"], "the folder no_such_folder does not exist"),
+        (["latency", "predict", "emo_1m", "--device", "no-such-device"], "no-such-device"),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
+    code, output, error = run(capsys, *arguments)
+    assert (code, output) == (2, "")
+    assert words in one_line(error)
+    assert not (tmp_path / "nowhere").exists(), "nothing half written"
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def verb(options: argparse.Namespace) -> int:
+        raise error
+
+    def parser() -> Parser:
+        top = Parser(prog="nasbench")
+        top.set_defaults(run=verb, traceback=False)
+        top.add_argument("--traceback", action="store_true")
+        return top
+
+    monkeypatch.setattr(cli, "parser", parser)
+    monkeypatch.delenv("NASBENCH_DEBUG", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UserError("budget '1G': no unit;\nwrite 1GFLOP"), 2, "error: budget '1G': no unit; write 1GFLOP"),
+        (OSError(28, "No space left on device", "front.csv"), 2, "front.csv: No space left on device; free some space"),
+        (ZeroDivisionError("division by zero"), 1, "error: ZeroDivisionError: division by zero (this is our fault"),
+        (OSError(5, "Input/output error"), 1, "Input/output error"),
+        (KeyboardInterrupt(), 130, "nasbench resume DIR"),
+    ],
+)
+def test_exit_codes(
+    error: BaseException, code: int, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, error)
+    got, output, shown = run(capsys)
+    assert (got, output) == (code, "")
+    assert words in one_line(shown)
+
+
+def test_traceback_on_demand(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ZeroDivisionError("why"))
+    assert "Traceback" in run(capsys, "--traceback")[2]
+    monkeypatch.setenv("NASBENCH_DEBUG", "1")
+    assert "Traceback" in run(capsys)[2]
+
+
+def test_profile_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = run(capsys, "profile", "fastvit_t8", "--json")
+    profile = json.loads(output)
+    assert code == 0
+    for name in ("params", "macs", "flops", "activations", "weight_bytes"):
+        assert sum(stage[name] for stage in profile["stages"]) == profile["totals"]["deploy"][name]
+    assert profile["totals"]["train"]["params"] > profile["totals"]["deploy"]["params"]
+    table = run(capsys, "profile", "fastvit_t8")[1]
+    assert f"{profile['totals']['deploy']['params']:,}" in table
+
+
+def test_doctor_names_what_can_run(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = run(capsys, "doctor", "--json")
+    answer = json.loads(output)
+    assert code == 0
+    assert {"python", "cores", "memory", "gpus"} <= {check["name"] for check in answer["checks"]}
+    assert all(part["state"] in ("ok", "missing") for part in answer["parts"])
+    assert "What can run" in run(capsys, "doctor")[1]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m nasbench space sample metablock -n 50 --json | head -c 10; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), ("15min", 900), ("2h", 7200), ("1.5m", 90)])
+def test_times(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "s", "5d", "-3s", "inf", "nan", "0"])
+def test_times_that_are_none(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        seconds(text)
+
+
+def test_cells() -> None:
+    shown = [cell(value) for value in (None, True, 1234567, 0.000123456, 12.5, "x")]
+    assert shown == ["-", "yes", "1,234,567", "0.0001235", "12.5", "x"]
+
+
+def test_no_abbreviated_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--trial 3` must not come to mean something else when an option is added."""
+    code, _, error = run(capsys, "search", "--trial", "3")
+    assert code == 2
+    assert re.search("unrecognized arguments: --trial", error)

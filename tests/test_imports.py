@@ -1,0 +1,69 @@
+"""What importing costs: the command line and the plain values must start without torch or ray."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nasbench.files import read_toml
+
+ROOT = Path(__file__).parent.parent
+LIGHT = ("architecture", "metablock", "presets", "library", "space", "budget", "trials", "study", "pareto", "cli")
+HEAVY = {"torch", "ray", "onnxruntime", "onnx", "fvcore", "matplotlib", "sklearn"}
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_values_import_neither_torch_nor_ray(module: str) -> None:
+    assert not loaded_after(f"import nasbench.{module}") & HEAVY
+
+
+def test_import_nasbench_is_bare() -> None:
+    assert not loaded_after("import nasbench") & (HEAVY | {"numpy", "pydantic", "pandas", "rich"})
+
+
+def test_describing_the_command_line_loads_no_library() -> None:
+    assert not loaded_after("from nasbench.cli import parser; parser()") & (
+        HEAVY | {"numpy", "pydantic", "pandas", "rich"}
+    )
+
+
+def test_every_public_name_loads() -> None:
+    import nasbench
+
+    for name in nasbench.__all__:
+        assert getattr(nasbench, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'serch'; it has"):
+        nasbench.serch  # noqa: B018
+
+
+def imported(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.partition(".")[0] for name in names}
+
+
+DISTRIBUTION = {"PIL": "pillow", "sklearn": "scikit-learn", "tomli_w": "tomli-w"}
+
+
+def test_every_library_used_is_declared_and_pinned() -> None:
+    used = set().union(*(imported(path) for path in (ROOT / "nasbench").rglob("*.py")))
+    third_party = {DISTRIBUTION.get(name, name) for name in used - set(sys.stdlib_module_names) - {"nasbench"}}
+    project = read_toml(ROOT / "pyproject.toml")["project"]
+    declared = {re.split(r"[\[<>=; ]", line)[0] for line in project["dependencies"]}
+    assert third_party <= declared | {"tomllib"}, "imported, not declared"
+    assert declared <= third_party | {"tomli"}, "declared, not imported"
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    for name in declared:
+        assert re.search(rf"^{name}==", pins, re.MULTILINE), f"{name} has no pin in constraints.txt"

@@ -1,0 +1,295 @@
+"""The report: labelled figures, honest statements about noise, designs that read back, a legible plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasbench.library import load
+from nasbench.report.designs import design_files, write_designs
+from nasbench.report.folder import write_report
+from nasbench.report.labels import place_labels
+from nasbench.report.noise import challengers, difference, seed_noise, verdict
+from nasbench.report.plots import draw_front
+from nasbench.report.progress import Lines, ProgressState, Silent, duration, headline, progress_display
+from nasbench.report.rows import FIXED_POINT, SEARCHED, ReportRow, in_reading_order
+from nasbench.report.tables import closing_text, front_table, records, write_front_csv
+
+ARCHS = {name: load(name) for name in ("emo_1m", "emo_2m", "fastvit_t8", "mobilevit_xxs")}
+
+
+def row(name: str = "emo_1m", kind: str = SEARCHED, accuracies=(0.8,), latency=5.0, **changes) -> ReportRow:
+    arch = ARCHS.get(name, ARCHS["emo_1m"])
+    values = {
+        "id": f"{name:>016}"[:16], "name": name, "kind": kind, "arch": arch, "rung": 2, "split": "test",
+        "accuracies": dict(enumerate(accuracies)), "cost": {"macs": 250e6, "params": 1_361_168},
+        "latency_predicted": None if latency is None else 1.1 * latency, "latency_measured": latency,
+    }  # fmt: skip
+    return ReportRow(**(values | changes))
+
+
+def scatter(count: int = 30) -> list[ReportRow]:
+    """A front, the fixed points and dominated trials, as a study leaves them."""
+    rng = np.random.default_rng(0)
+    rows = [
+        row(f"a{i}", accuracies=0.75 + 0.02 * i + rng.normal(0, 0.005, 3), latency=3.0 + i, on_front=True)
+        for i in range(5)
+    ]
+    rows += [row(name, FIXED_POINT, 0.78 + rng.normal(0, 0.005, 3), 6.0 + i) for i, name in enumerate(ARCHS)]
+    faint = {"latency_measured": None, "split": "validation"}
+    rows += [
+        row(f"t{i}", accuracies=(rng.uniform(0.6, 0.75),), latency=rng.uniform(3, 9), **faint) for i in range(count)
+    ]
+    return rows
+
+
+def test_seed_noise_is_the_pooled_standard_deviation() -> None:
+    groups = [(0.80, 0.81, 0.83), (0.70, 0.74), (0.9,)]
+    squares = sum(statistics.variance(group) * (len(group) - 1) for group in groups if len(group) > 1)
+    noise = seed_noise([row(accuracies=group) for group in groups])
+    assert noise is not None
+    assert noise.degrees_of_freedom == 3
+    assert noise.std == pytest.approx(math.sqrt(squares / 3))
+    assert seed_noise([row(), row()]) is None
+
+
+def test_pooled_noise_finds_the_noise_that_was_put_in() -> None:
+    rng = np.random.default_rng(3)
+    rows = [row(accuracies=0.8 + rng.normal(0, 0.007, 3)) for _ in range(400)]
+    noise = seed_noise(rows)
+    assert noise is not None
+    assert noise.std == pytest.approx(0.007, rel=0.05)
+
+
+def test_a_difference_of_nothing_rarely_exceeds_noise() -> None:
+    """With equal networks, two standard errors are passed in about 5 % of comparisons."""
+    rng, passed = np.random.default_rng(5), 0
+    for _ in range(400):
+        rows = [row(accuracies=0.8 + rng.normal(0, 0.007, 3)) for _ in range(8)]
+        passed += bool(difference(rows[0], rows[1], seed_noise(rows)).exceeds_noise)
+    assert 0.02 < passed / 400 < 0.11
+
+
+def test_a_difference_compares_like_with_like() -> None:
+    with pytest.raises(ValueError, match="were not measured alike; compare rows of one split and one rung"):
+        difference(row(), row(split="validation"), None)
+
+
+def test_challengers_are_no_slower_than_the_best_fixed_point() -> None:
+    best, weak = row("emo_2m", FIXED_POINT, (0.82,), 6.0), row("emo_1m", FIXED_POINT, (0.79,), 4.0)
+    slow, equal, fast = row("s", accuracies=(0.9,), latency=6.01), row("e", latency=6.0), row("f", latency=2.0)
+    lower_rung = row("l", accuracies=(0.95,), latency=1.0, rung=1)
+    assert challengers([best, weak, slow, equal, fast, lower_rung]) == (best, [equal, fast])
+    assert challengers([slow]) == (None, [])
+
+
+def test_measured_and_predicted_latency_are_never_compared() -> None:
+    fixed = row("emo_2m", FIXED_POINT, (0.8,), 6.0, latency_predicted=4.0)
+    guess = row("g", accuracies=(0.9,), latency=None, latency_predicted=5.0)  # below 6.0 measured, above 4.0 predicted
+    assert challengers([fixed, guess]) == (fixed, [])
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (0.05, "It beats the fixed point. Seed noise is 1.00 points (pooled, 4 degrees of freedom), so two standard errors are "
+               "1.63 points: the difference is more than seed noise."),
+        (0.01, "It beats the fixed point. Seed noise is 1.00 points (pooled, 4 degrees of freedom), so two standard errors are "
+               "1.63 points: the difference is not more than seed noise."),
+        (-0.02, "It does not beat the fixed point."),
+    ],
+)  # fmt: skip
+def test_the_verdict_states_figures(gain: float, words: str) -> None:
+    fixed = row("emo_2m", FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
+    searched = row("found", accuracies=[0.80 + gain + step for step in (-0.01, 0, 0.01)], latency=4.5)
+    lines = verdict([fixed, searched])
+    assert lines[0] == "Best fixed point within the budget: emo_2m (80.00 ± 1.00 % test, 3 seeds, 6.00 ms measured)."
+    assert f"{100 * gain:+.2f} points at -25% latency (measured)" in lines[1]
+    assert lines[2].startswith(words)
+
+
+def test_the_verdict_without_grounds() -> None:
+    assert verdict([row()]) == ["No fixed point fits the budget, so there is nothing to compare the front with."]
+    alone = row("emo_2m", FIXED_POINT, latency=1.0)
+    assert "nothing beats it at equal or lower latency" in verdict([alone, row(latency=5.0)])[1]
+    single = verdict([row("emo_2m", FIXED_POINT), row(accuracies=(0.9,))])
+    assert single[2].endswith("Each was trained with one seed, so nothing can be said about noise.")
+
+
+def test_front_csv_labels_every_figure(tmp_path: Path) -> None:
+    rows = scatter()
+    write_front_csv(tmp_path / "front.csv", rows)
+    with (tmp_path / "front.csv").open(encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    assert [line["name"] for line in read] == [r.name for r in in_reading_order(rows)]
+    figures = set(read[0]) - {"id", "name", "kind", "on_front", "file", "split", "rung", "seeds"}
+    assert all(any(word in name for word in ("measured", "predict", "analytic")) for name in figures)
+    first = rows[0]
+    assert float(read[0]["accuracy_measured_mean"]) == pytest.approx(first.accuracy, abs=1e-6)
+    assert float(read[0]["accuracy_measured_std"]) == pytest.approx(
+        statistics.stdev(first.accuracies.values()), abs=1e-6
+    )
+    assert float(read[0]["latency_ms_measured"]) == first.latency_measured
+    assert float(read[0]["latency_ms_predicted"]) == pytest.approx(first.latency_predicted)
+    assert read[0]["peak_activation_bytes_analytic"] == "", "what was not counted stays empty"
+
+
+def test_a_single_seed_has_no_deviation() -> None:
+    line = records([row(on_front=True)])[0]
+    assert line["accuracy_measured_std"] is None
+    assert line["seeds"] == 1
+
+
+def test_designs_read_back_as_the_same_network(tmp_path: Path) -> None:
+    rows = [row(name, on_front=True, id=arch.id) for name, arch in ARCHS.items()]
+    rows.append(row("emo 1m/../x", on_front=True, id="f" * 16))
+    (tmp_path / "designs").mkdir()
+    (tmp_path / "designs" / "of_an_earlier_front.toml").write_text("")
+    written = write_designs(tmp_path, rows)
+    assert sorted(tmp_path.rglob("*.toml")) == sorted(written)
+    assert all(path.parent == tmp_path / "designs" for path in written)
+    for line, path in zip(rows, written):
+        assert load(path).id == line.arch.id
+
+
+def test_equal_names_get_files_of_their_own() -> None:
+    rows = [row("same", on_front=True, id=letter * 16) for letter in "ab"]
+    assert design_files(rows) == {"a" * 16: "designs/same.toml", "b" * 16: f"designs/same-{'b' * 16}.toml"}
+
+
+def test_the_closing_table_fits_80_columns() -> None:
+    from rich.console import Console
+
+    out = io.StringIO()
+    rows = scatter()
+    Console(file=out, width=80).print(front_table(rows))
+    text = out.getvalue()
+    assert "…" not in text
+    for shown in in_reading_order(rows):
+        assert f"{shown.name} " in text
+        assert f"{100 * shown.accuracy:.2f} ± " in text
+    assert "t0 " not in text, "dominated trials are not in the table"
+
+
+def test_the_closing_text_says_how_good_the_predictions_were() -> None:
+    rows = [row(str(i), latency_measured=10.0, latency_predicted=10.0 + i) for i in range(3)]
+    assert closing_text(rows)[0] == (
+        "Latency: measured for 3 networks; the predictions were off by 10% (median), worst 20%."
+    )
+    assert any(line.startswith("!:") for line in closing_text([row(on_front=True, extrapolating=True)]))
+
+
+def boxes(figure) -> tuple[list, object]:
+    renderer = figure.canvas.get_renderer()
+    axes = figure.axes[0]
+    named = {line.name for line in scatter() if line.split == "test"}
+    return [text.get_window_extent(renderer) for text in axes.texts if text.get_text() in named], axes
+
+
+def test_labels_neither_overlap_nor_leave_the_frame() -> None:
+    figure = draw_front(scatter(), "title")
+    figure.canvas.draw()
+    labels, axes = boxes(figure)
+    assert len(labels) == 9
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(labels, 2))
+    frame = axes.get_window_extent()
+    assert all(
+        frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in labels
+    )
+    points = axes.transData.transform([(r.latency, 100 * r.accuracy) for r in scatter() if r.split == "test"])
+    assert not any(box.contains(*point) for box in labels for point in points), "a label hides no named point"
+
+
+def test_crowded_labels_still_find_room() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4))
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1))
+    points = [(0.5 + 0.01 * i, 0.5) for i in range(6)]
+    place_labels(axes, points, [f"network {i}" for i in range(6)], np.empty((0, 4)), fontsize=8)
+    renderer = figure.canvas.get_renderer()
+    extents = [text.get_window_extent(renderer) for text in axes.texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(extents, 2))
+
+
+def test_colours_differ_in_grey() -> None:
+    from matplotlib.colors import to_rgb
+
+    from nasbench.report import plots
+
+    grey = [
+        float(np.dot(to_rgb(c), (0.299, 0.587, 0.114)))
+        for c in (plots.SEARCHED_COLOUR, plots.FIXED_COLOUR, plots.FAINT)
+    ]
+    assert min(abs(a - b) for a, b in itertools.combinations(grey, 2)) > 0.08
+
+
+def test_a_trial_that_learnt_nothing_does_not_squeeze_the_plot() -> None:
+    rows = [*scatter(0), row("lost", accuracies=(0.1,), latency=4.0, split="validation")]
+    axes = draw_front(rows).axes[0]
+    assert axes.get_ylim()[0] > 40
+    labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+    assert any("1 lie below" in label for label in labels)
+
+
+@pytest.mark.parametrize("rows", [[], [row(latency=None)], [row(on_front=True)], [row("emo_2m", FIXED_POINT)]])
+def test_a_report_of_little_is_still_a_report(rows: list[ReportRow], tmp_path: Path) -> None:
+    write_report(tmp_path, rows)
+    assert {path.name for path in tmp_path.iterdir()} == {"front.csv", "front.png", "front.svg", "designs"}
+
+
+def test_a_report_is_the_same_twice(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_report(tmp_path / name, scatter(5), "title")
+    for name in ("front.csv", "front.png", "front.svg"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_plain_lines_come_at_a_new_phase_at_the_end_and_not_in_between() -> None:
+    out = io.StringIO()
+    with Lines(out, every=1000) as progress:
+        for done in range(5):
+            progress.update(ProgressState("searching", done, 4, rung="rung 1", best=0.5 + done / 100))
+        progress.note("trial 3 failed: out of memory")
+        progress.update(ProgressState("measuring", 0, 2, rejected={"flops": 12, "stride": 30}, failed={"diverged": 1}))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 4
+    assert lines[1] == "[0 s] · searching, rung 1 · 4/4 trials · best 54.00 %"
+    assert lines[3].endswith("1 failed: diverged 1 · 42 candidates rejected: stride 30, flops 12")
+
+
+def test_the_display_suits_the_stream() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert isinstance(progress_display(io.StringIO()), Lines)
+    assert isinstance(progress_display(Terminal(), quiet=True), Silent)
+    out = Terminal()
+    with progress_display(out) as progress:
+        progress.update(ProgressState("searching", 3, 8, best=0.5, best_name="emo_1m", seconds_left=65))
+        progress.note("kept [as it is]")
+    assert "kept [as it is]" in out.getvalue()
+
+
+def test_words_of_progress() -> None:
+    assert (
+        headline(ProgressState("searching", 3, 8, seconds_left=65)) == "searching · 3/8 trials · about 1 min 5 s left"
+    )
+    assert [duration(s) for s in (0.4, 59.6, 600, 3600, 7500)] == [
+        "0 s",
+        "1 min 0 s",
+        "10 min",
+        "1 h 0 min",
+        "2 h 5 min",
+    ]
