@@ -87,7 +87,7 @@ def one_line(error: str) -> str:
         (["export", "emo_1m", "-o", "no_such_folder/x.onnx"], "the folder no_such_folder does not exist"),
         (["latency", "predict", "emo_1m", "--device", "no-such-device"], "no-such-device"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str],

@@ -96,23 +96,28 @@ def test_measured_and_predicted_latency_are_never_compared() -> None:
     assert challengers([fixed, guess]) == (fixed, [])
 
 
+NOISE = (
+    "Seed noise is 1.00 points (pooled, 4 degrees of freedom), so two standard errors are 1.63 points: "
+    "the difference is {} than seed noise."
+)
+
+
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (0.05, "It beats the fixed point. Seed noise is 1.00 points (pooled, 4 degrees of freedom), so two standard errors are "
-               "1.63 points: the difference is more than seed noise."),
-        (0.01, "It beats the fixed point. Seed noise is 1.00 points (pooled, 4 degrees of freedom), so two standard errors are "
-               "1.63 points: the difference is not more than seed noise."),
-        (-0.02, "It does not beat the fixed point."),
+        (0.05, "It beats the fixed point. " + NOISE.format("more")),
+        (0.01, "It beats the fixed point. " + NOISE.format("not more")),
+        (-0.02, "It does not beat the fixed point. " + NOISE.format("more")),
     ],
-)  # fmt: skip
+)
 def test_the_verdict_states_figures(gain: float, words: str) -> None:
     fixed = row("emo_2m", FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
     searched = row("found", accuracies=[0.80 + gain + step for step in (-0.01, 0, 0.01)], latency=4.5)
     lines = verdict([fixed, searched])
     assert lines[0] == "Best fixed point within the budget: emo_2m (80.00 ± 1.00 % test, 3 seeds, 6.00 ms measured)."
+    assert lines[1].startswith("Best of 1 searched designs at equal or lower latency: found (")
     assert f"{100 * gain:+.2f} points at -25% latency (measured)" in lines[1]
-    assert lines[2].startswith(words)
+    assert lines[2] == words
 
 
 def test_the_verdict_without_grounds() -> None:
