@@ -150,7 +150,9 @@ def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this m
     _scale(axes, shown, floor)
     line = _staircase(axes, shown)
     axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1, alpha=0.5, zorder=2)
-    axes.scatter([row.latency for row in rest], [100 * row.accuracy for row in rest], s=12, color=FAINT, zorder=1.5)
+    axes.scatter(
+        [row.latency or 0.0 for row in rest], [100 * row.accuracy for row in rest], s=12, color=FAINT, zorder=1.5
+    )
     _draw(axes, fixed, FIXED_COLOUR, "D")
     _draw(axes, front, SEARCHED_COLOUR, "o")
     _legend(figure, front, fixed, rest, sum(row.accuracy < floor for row in rest))

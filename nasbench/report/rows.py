@@ -6,13 +6,13 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
 
-FIXED_POINT = "fixed point"
-SEARCHED = "searched"
+FIXED_POINT: Final = "fixed point"
+SEARCHED: Final = "searched"
 
 
 @dataclass(frozen=True)
