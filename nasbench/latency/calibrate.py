@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -29,7 +30,9 @@ DEFAULT_NETWORKS = 40
 CANDIDATES_PER_NETWORK = 8  # samples looked at for each one chosen
 MAX_MACS = 1.5e9  # heavier ones cost seconds each and sit outside every mobile budget
 
-Progress = Callable[[int, int], None]  # (networks measured, networks in all)
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]  # (networks done, networks in all)
 
 
 class Space(Protocol):
@@ -103,21 +106,24 @@ def fit_profile(
 ) -> DeviceProfile:
     """Measure `architectures` on this machine for about `seconds`, fit a predictor, and keep it under `name`.
 
-    Stops at the end of the batch that would pass the time, so a slow machine measures fewer networks.
+    Stops at the end of the batch that would pass the time, so a slow machine measures fewer networks. A network that
+    cannot be built, exported or run is logged and left out.
     """
     from nasbench.latency.measure import Meter
 
     profile_path(name)  # a bad name fails before the work
-    meter, start, measured = Meter(), time.monotonic(), []
+    meter, start, done = Meter(), time.monotonic(), 0
+    measured: list[tuple[Architecture, Measurement]] = []
     for batch in _batches(architectures):
         batch_start = time.monotonic()
-        measured += _measure_batch(batch, meter, num_classes)
+        measured += _measure_batch(batch, meter, num_classes, on_failure=_log_failure)
+        done += len(batch)
         if progress:
-            progress(len(measured), len(architectures))
+            progress(done, len(architectures))
         now = time.monotonic()
         if now - start + 0.5 * (now - batch_start) > seconds and len(measured) >= 2 * BATCH:
             break
-    records = [_record(a, m, meter.reference_ms) for a, m in zip(architectures, measured, strict=False)]
+    records = [_record(architecture, m, meter.reference_ms) for architecture, m in measured]
     profile = new_profile(name, records, meter.reference_ms, num_classes)
     if save:
         profile.save()
@@ -139,7 +145,7 @@ def measure_architectures(
     meter = Meter(profile.reference_ms if profile is not None and same_reference else None)
     measured: list[Measurement] = []
     for batch in _batches(architectures):
-        measured += _measure_batch(batch, meter, num_classes)
+        measured += [m for _, m in _measure_batch(batch, meter, num_classes, on_failure=_raise_failure)]
         if progress:
             progress(len(measured), len(architectures))
     return [dataclasses.replace(m, latency_ms=m.ratio * meter.reference_ms) for m in measured]
@@ -149,10 +155,28 @@ def _batches(architectures: Sequence[Architecture]) -> list[Sequence[Architectur
     return [architectures[i : i + BATCH] for i in range(0, len(architectures), BATCH)]
 
 
-def _measure_batch(batch: Sequence[Architecture], meter: Meter, num_classes: int) -> list[Measurement]:
+def _measure_batch(
+    batch: Sequence[Architecture], meter: Meter, num_classes: int, on_failure: Callable[[Architecture, Exception], None]
+) -> list[tuple[Architecture, Measurement]]:
+    """Each network of the batch that the runtime takes, with its measurement."""
     from nasbench.latency.export import export_architecture
 
-    return meter.measure_all([export_architecture(a, num_classes) for a in batch])
+    exported: list[tuple[Architecture, bytes]] = []
+    for architecture in batch:
+        try:
+            exported.append((architecture, export_architecture(architecture, num_classes)))
+        except Exception as error:  # the runtime's errors share no base class
+            on_failure(architecture, error)
+    measured = meter.measure_all([content for _, content in exported])
+    return [(architecture, m) for (architecture, _), m in zip(exported, measured, strict=True)]
+
+
+def _log_failure(architecture: Architecture, error: Exception) -> None:
+    log.warning("network %s is left out of the latency profile: %s", architecture.id, error)
+
+
+def _raise_failure(architecture: Architecture, error: Exception) -> None:
+    raise RuntimeError(f"network {architecture.id} cannot be measured: {error}") from error
 
 
 def _record(architecture: Architecture, measurement: Measurement, reference_ms: float) -> Record:
