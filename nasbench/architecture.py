@@ -57,8 +57,8 @@ class Stem(_Frozen):
 class Stage(_Frozen):
     """A change of channels and stride (`downsample`), then `depth` blocks at constant shape.
 
-    With `downsample = "block"` the first of the `depth` blocks makes the change, and has no skip. The depth of a
-    "mobilevit" stage counts the transformer layers inside its one block. A stage of depth 0 is absent.
+    With `downsample = "block"` the first of the `depth` blocks makes the change; an irmb has no skip there. The depth of
+    a "mobilevit" stage counts the transformer layers inside its one block. A stage of depth 0 is absent.
     """
 
     downsample: Downsample = "conv"

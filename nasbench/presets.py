@@ -98,7 +98,8 @@ def inverted_residual(c_in: int, c_out: int, stride: int, stage: Stage, expansio
 
 
 def mbconv(stage: Stage, c_in: int, stride: int, entry: bool) -> tuple[MetaBlock, ...]:
-    return (inverted_residual(c_in, stage.channels, stride, stage, stage.expansion, entry),)
+    # With a skip wherever the shape stays, also in a stage's first block: MobileViT-XXS has one there.
+    return (inverted_residual(c_in, stage.channels, stride, stage, stage.expansion, entry=False),)
 
 
 def irmb(stage: Stage, c_in: int, stride: int, entry: bool) -> tuple[MetaBlock, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -59,12 +61,11 @@ class ConvModule(nn.Module):
 
     def merged(self) -> ConvModule:
         """A new module with the branches merged."""
+        if not self.spec.branches:
+            return copy.deepcopy(self)
         out = ConvModule(deploy_conv(self.spec))
-        if self.spec.branches:
-            out.se.load_state_dict(self.se.state_dict())
-            return out.with_kernel(*self.merged_kernel(), like=next(self.parameters()))
-        out.load_state_dict(self.state_dict())
-        return out.to(self.conv.weight)
+        out.se = copy.deepcopy(self.se)
+        return out.with_kernel(*self.merged_kernel(), like=next(self.parameters()))
 
     def with_kernel(self, kernel: Tensor, bias: Tensor, like: Tensor) -> ConvModule:
         """Set the plain convolution's weights, in `like`'s type and device."""
