@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_verb, cell, console, positive, print_json, print_table
+from nasbench.commands.common import add_verb, cell, console, positive, print_facts, print_json, print_table
 from nasbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def _add_train(verbs: Any) -> None:
     )  # fmt: skip
     train.add_argument("architecture", help=ARCH_HELP)
     train.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
+    train.add_argument("--runner", default="laptop", help="whose ladder and device it uses (default: laptop)")
     train.add_argument("--rung", type=int, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
     train.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: 0)")
     train.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
@@ -113,7 +114,37 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from nasbench.library import load
+    from nasbench.proxy.fidelity import Ladder
+    from nasbench.running.spec import load_runner, runner_ladder
+
+    arch, runner = load(options.architecture), load_runner(options.runner)
+    rungs = Ladder.from_list(runner_ladder(options.runner)).rungs
+    if not 0 <= options.rung < len(rungs):
+        known = f"the ladder of runner {options.runner!r} has rungs 0 to {len(rungs) - 1}"
+        raise UserError(f"--rung {options.rung}: {known}; choose one of them")
+
+    import torch
+
+    from nasbench.proxy.evaluate import evaluate
+    from nasbench.proxy.train import tune_allocator
+
+    torch.set_num_threads(runner.threads)
+    tune_allocator()
+    metrics = evaluate(
+        {
+            "architecture": arch.to_dict(),
+            "fidelity": rungs[options.rung].fidelity.to_dict(),
+            "seed": options.seed,
+            "data": options.data,
+            "split": options.split,
+            "accelerator": runner.device,
+            "precision": runner.precision,
+        }
+    )
+    about = {"name": arch.name, "id": arch.id, "rung": options.rung, "seed": options.seed, "split": options.split}
+    print_json(about | metrics) if options.json else print_facts(about | metrics)
+    return 0
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -131,9 +162,9 @@ def _export(options: argparse.Namespace) -> int:
     torch.manual_seed(0)
     model = build(arch, num_classes=options.classes)
     if options.weights:
-        from nasbench.checkpoints import load_weights, read_state_dict
+        from nasbench.checkpoints import load_weights
 
-        load_weights(model, read_state_dict(options.weights), options.layout)
+        load_weights(model, options.weights, options.layout)
     deploy = reparameterise(model)
     content = export_onnx(deploy, arch.resolution)
     error = onnx_difference(deploy, content, arch.resolution)

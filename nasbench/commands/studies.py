@@ -88,15 +88,15 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _front(options: argparse.Namespace) -> int:
-    from nasbench.result import StudyResult
+    from nasbench.search import open_study
 
-    return _show(StudyResult.read(options.folder), options.json)
+    return _show(open_study(options.folder), options.json)
 
 
 def _report(options: argparse.Namespace) -> int:
-    from nasbench.result import StudyResult
+    from nasbench.search import open_study
 
-    result = StudyResult.read(options.folder)
+    result = open_study(options.folder)
     result.report()
     return _show(result, as_json=False)
 
