@@ -74,7 +74,7 @@ def test_unknown_device_lists_the_known_ones(profile: latency.DeviceProfile) -> 
     with pytest.raises(UserError, match="known: none yet; make it with `nasbench latency fit`"):
         load_device()
     profile.save()
-    with pytest.raises(UserError, match=r"unknown device 'pixel'; known: this-machine; .* --name pixel"):
+    with pytest.raises(UserError, match=r"unknown device 'pixel'; known: this-machine; .* --device pixel"):
         load_device("pixel")
     with pytest.raises(UserError, match="device name 'a b' must be letters"):
         load_device("a b")
@@ -90,7 +90,7 @@ def test_another_machine_is_refused_by_name_but_predicts_as_another_device(profi
     renamed = there.model_copy(update={"name": "z80"})
     renamed.save()
     assert len(load_device("z80").predict([small(16)])) == 1
-    with pytest.raises(UserError, match="its figures don't hold here: run `nasbench latency fit --name z80`"):
+    with pytest.raises(UserError, match="its figures don't hold here: run `nasbench latency fit --device z80`"):
         latency.measure_architectures([small(16)], load_device("z80"))
 
 

@@ -170,4 +170,4 @@ def _checked_name(name: str) -> str:
 
 
 def _fit_command(name: str) -> str:
-    return FIT_COMMAND if name == THIS_MACHINE else f"{FIT_COMMAND} --name {name}"
+    return FIT_COMMAND if name == THIS_MACHINE else f"{FIT_COMMAND} --device {name}"
