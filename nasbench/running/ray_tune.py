@@ -1,0 +1,173 @@
+"""The default runner: Ray Tune executes, and the source of jobs decides.
+
+One `Tuner` with reused workers is fed by a searcher that asks the source and writes through to it. Tune's own retries,
+limits and snapshots are not used: it would retry deterministic errors, would not stop a trial that never reports,
+and would lose what finished since its last snapshot.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nasbench import __version__
+from nasbench.errors import UserError
+from nasbench.running import Job, JobSource, RunnerSpec
+from nasbench.running.session import TEMPORARY, capacity, ray_session, require_capacity, temporary_base
+from nasbench.running.worker import exceeded
+from nasbench.trials import Outcome, failed, spool_get
+
+RETRIES = 2  # of a job whose worker died; what its function raises is never retried
+CAPACITY_S = 5.0  # how often a cluster is asked for its size
+
+
+class Bridge:
+    """Between Tune's callbacks and the source: which trial of Tune's runs which job, retries, and the first error."""
+
+    def __init__(self, source: JobSource, spool: Path | None, room: Callable[[], int]) -> None:
+        self.source, self.spool, self.room = source, spool, room
+        self.running: dict[str, Job] = {}  # by Tune's trial id
+        self.started: dict[str, float] = {}
+        self.again: list[Job] = []
+        self.deaths: dict[str, int] = {}
+        self.exhausted = False  # the source said None, and has not been told anything since
+        self.error: Exception | None = None
+
+    def next_job(self, trial_id: str) -> Job | None:
+        """A job to start under `trial_id`; None for not now, or, if nothing is outstanding, for the end."""
+        if self.error or len(self.running) >= self.room():
+            return None
+        job = self.again.pop() if self.again else self._ask()
+        if job is not None:
+            self.running[trial_id] = job
+        return job
+
+    def start(self, trial_id: str) -> None:
+        self.started[trial_id] = time.monotonic()
+
+    def settle(self, trial_id: str, outcome: Outcome) -> None:
+        """Tell the source what came of the job of `trial_id`."""
+        job = self.running.pop(trial_id)
+        self.started.pop(trial_id, None)
+        self.exhausted = False
+        if not self.error:
+            self._guarded(lambda: self.source.tell(job, outcome))
+
+    def broke(self, trial_id: str, why: str) -> None:
+        """An exception around the evaluation (its module cannot be imported, say) fails the job."""
+        self.settle(trial_id, failed(why))
+
+    def died(self, trial_id: str, cause: str) -> None:
+        """The worker of `trial_id` died: it left an outcome, or ran out of time, or its job is tried again."""
+        job = self.running[trial_id]
+        left = spool_get(self.spool, job.id) if self.spool is not None else None
+        seconds = time.monotonic() - self.started.get(trial_id, time.monotonic())
+        self.deaths[job.id] = self.deaths.get(job.id, 0) + 1
+        if left is not None:
+            self.settle(trial_id, left)
+        elif job.limit_s is not None and seconds >= job.limit_s:
+            self.settle(trial_id, failed(exceeded(job.limit_s), seconds))
+        elif self.deaths[job.id] > RETRIES:
+            self.settle(trial_id, failed(f"its worker died {RETRIES + 1} times: {cause}", seconds))
+        else:
+            self.again.append(self.running.pop(trial_id))
+
+    def _ask(self) -> Job | None:
+        if self.exhausted:
+            return None
+        job = self._guarded(self.source.ask)
+        self.exhausted = job is None
+        return job
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        """An exception of the source ends the run; raised inside Tune it would be wrapped or lost."""
+        try:
+            return call()
+        except Exception as error:
+            self.error = error
+            return None
+
+
+def run_ray(source: JobSource, evaluate: str, runner: RunnerSpec, spool: Path | None = None) -> None:
+    """Run `source`'s jobs through Ray Tune, on this machine or on the cluster at `runner.address`."""
+    with ray_session(runner) as ray:
+        require_capacity(ray, runner)
+        if runner.address is not None:
+            _probe(ray, evaluate, runner)
+        bridge = Bridge(source, spool, _room(ray, runner))
+        storage = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-tune-", dir=temporary_base()))
+        try:
+            _fit(bridge, evaluate, runner, storage)
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+    if bridge.error is not None:
+        raise bridge.error
+
+
+def _fit(bridge: Bridge, evaluate: str, runner: RunnerSpec, storage: Path) -> None:
+    from ray import tune
+
+    from nasbench.running import tune_parts as parts
+
+    name = f"bridge-{id(bridge)}"
+    parts.BRIDGES[name] = bridge
+    spool = str(bridge.spool.resolve()) if bridge.spool is not None else ""
+    resources = {"cpu": runner.cpus_per_trial, "gpu": runner.gpus_per_trial}
+    try:
+        tune.Tuner(
+            tune.with_resources(parts.Worker, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=parts.Feeder(name, {"evaluate": evaluate, "spool": spool}),
+                num_samples=-1,  # the source ends the experiment
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=str(storage),
+                callbacks=[parts.Errors(name)],
+                stop=parts.Halt(name),
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        del parts.BRIDGES[name]
+
+
+def _room(ray: Any, runner: RunnerSpec) -> Callable[[], int]:
+    """How many trials may run at once: fixed on this machine, asked again and again on a cluster that may grow."""
+    seen = [time.monotonic(), capacity(ray, runner)]
+
+    def room() -> int:
+        if runner.address is not None and time.monotonic() - seen[0] > CAPACITY_S:
+            seen[:] = [time.monotonic(), capacity(ray, runner)]
+        return max(1, int(seen[1]))
+
+    return room
+
+
+def _probe(ray: Any, evaluate: str, runner: RunnerSpec) -> None:
+    """Check that a machine of the cluster can run this nasbench, before every trial fails for want of it."""
+
+    def look() -> str:
+        importlib.import_module(evaluate.partition(":")[0])
+        return importlib.import_module("nasbench").__version__
+
+    remote = ray.remote(num_cpus=runner.cpus_per_trial, num_gpus=runner.gpus_per_trial, max_calls=1)(look)
+    try:
+        version = ray.get(remote.remote(), timeout=120)
+    except Exception as error:  # whatever an import on another machine raises
+        cause = " ".join(str(getattr(error, "cause", None) or error).split())[:200]
+        message = f"ray address {runner.address!r}: a worker cannot load nasbench: {cause}"
+        raise UserError(f"{message}; install nasbench {__version__} on every machine of the cluster") from None
+    if version != __version__:
+        message = f"ray address {runner.address!r}: its workers have nasbench {version}, and this is {__version__}"
+        raise UserError(f"{message}; install the same on every machine of the cluster")

@@ -1,0 +1,182 @@
+"""Starting Ray on this machine, quiet and closed to the network, or joining a cluster; and what it has room for."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import math
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nasbench import hardware
+from nasbench.errors import UserError
+from nasbench.running.spec import RunnerSpec
+
+CONNECT_S = 5.0
+GIB = 2**30
+TEMPORARY = "nb-ray-"  # Ray puts sockets below it, whose paths may have 107 characters
+
+# Read by ray as it is imported. What the user has set stays.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # else it reports usage over the network
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # else it prints each worker's death; trials carry the reason
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # else five files a trial
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of data mean the same in a worker
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial without a GPU keeps the devices' variables as they are
+}
+# Only for a Ray that starts here: all its servers listen on 127.0.0.1.
+LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+def quiet_ray(local: bool = True) -> None:
+    """Set what ray reads from the environment on import; to be called before the first `import ray`."""
+    for name, value in (QUIET | (LOCAL if local else {})).items():
+        os.environ.setdefault(name, value)
+    if local and "RAY_AUTH_MODE" not in os.environ:  # a token of this run alone, instead of a file in the home folder
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def ray_session(runner: RunnerSpec) -> Iterator[Any]:
+    """Ray as `runner` wants it; shut down at the end, unless it ran already (then it is used as it is)."""
+    quiet_ray(local=runner.address is None)
+    ray = importlib.import_module("ray")
+    if ray.is_initialized():
+        yield ray
+        return
+    with _local(ray, runner) if runner.address is None else _joined(ray, runner.address, runner):
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # a worker's death is told as its trial's reason
+        yield ray
+
+
+def _worker_environment(runner: RunnerSpec) -> dict[str, Any]:
+    """Ray's runtime_env: how many threads each trial's arithmetic may use; here, modules are found as in the driver."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    variables = dict.fromkeys(names, str(runner.threads))
+    if runner.address is None:
+        variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return {"env_vars": variables}
+
+
+@contextlib.contextmanager
+def _local(ray: Any, runner: RunnerSpec) -> Iterator[None]:
+    """A Ray of this process's own, which listens on the loopback only and leaves nothing behind."""
+    _remove_stale(Path(temporary_base()))
+    temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=temporary_base())
+    command = [sys.executable, str(Path(__file__).with_name("reaper.py")), str(os.getpid()), temporary]
+    reaper = subprocess.Popen(command, start_new_session=True)  # Ctrl-C in a terminal must not end it first
+    try:
+        ray.init(
+            address="local",
+            num_cpus=hardware.cpu_cores(),
+            include_dashboard=False,
+            logging_level="ERROR",
+            log_to_driver=False,
+            object_store_memory=100 * 2**20,  # results are small, and containers' shared memory often is too
+            _temp_dir=temporary,
+            _node_ip_address="127.0.0.1",
+            runtime_env=_worker_environment(runner),
+        )
+        yield
+    finally:
+        ray.shutdown()
+        reaper.kill()
+        reaper.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def temporary_base() -> str:
+    """Where this module's temporary folders lie: /tmp where it can be, for its path is short."""
+    return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
+
+
+def _remove_stale(base: Path) -> None:
+    """Remove what a killed driver of this user left in `base`."""
+    for path in base.glob(f"{TEMPORARY}*"):
+        process = path.name.removeprefix(TEMPORARY).partition("-")[0]
+        if process.isdigit() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _joined(ray: Any, address: str, runner: RunnerSpec) -> Iterator[None]:
+    if address != "auto":
+        check_address(address)
+    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", str(int(CONNECT_S)))
+    try:
+        ray.init(
+            address=address,
+            logging_level="ERROR",
+            log_to_driver=False,
+            runtime_env=_worker_environment(runner),
+        )
+    except Exception as error:  # ray raises ConnectionError, RuntimeError, ValueError, AuthenticationError ...
+        first = " ".join(str(error).split())[:200]
+        remedy = "start one with `ray start --head`, run this on one of its machines, and give host:port"
+        raise UserError(f"ray address {address!r}: no cluster joined: {first}; {remedy}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Raise UserError unless something listens at `address` ("host:port"), within CONNECT_S seconds."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"ray address {address!r}: must be host:port, such as 10.0.0.1:6379, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        remedy = "is the head node up (`ray start --head`), and the port open?"
+        raise UserError(f"ray address {address!r} does not answer: {error}; {remedy}") from None
+
+
+def capacity(ray: Any, runner: RunnerSpec) -> int:
+    """How many of `runner`'s trials fit at the same time; 0 where none does."""
+    rooms = [_room(node["Resources"], runner) for node in ray.nodes() if node["Alive"]]
+    fit = sum(rooms)
+    if runner.address is None and runner.memory_gib_per_trial > 0:
+        fit = min(fit, max(1, int(hardware.memory_bytes() / GIB / runner.memory_gib_per_trial)))
+    return min(fit, runner.workers or fit)
+
+
+def _room(resources: dict[str, float], runner: RunnerSpec) -> int:
+    fit: float = resources.get("CPU", 0.0) / runner.cpus_per_trial
+    if runner.gpus_per_trial > 0:
+        gpus = resources.get("GPU", 0.0)
+        per_device = int(1 / runner.gpus_per_trial + 1e-9)  # a trial never takes halves of two devices
+        fit = min(fit, gpus * per_device if runner.gpus_per_trial <= 1 else gpus // runner.gpus_per_trial)
+    return math.floor(fit + 1e-9)
+
+
+def require_capacity(ray: Any, runner: RunnerSpec) -> int:
+    """`capacity`, waiting for joining nodes as long as the runner allows; none at all is the user's error.
+
+    Ray itself would wait for ever, in silence, for what can never be scheduled.
+    """
+    deadline = time.monotonic() + runner.wait_for_nodes_s
+    while not (fit := capacity(ray, runner)):
+        if time.monotonic() > deadline:
+            total = ray.cluster_resources()
+            have = f"{total.get('CPU', 0):g} cores and {total.get('GPU', 0):g} GPUs"
+            wanted = f"{runner.cpus_per_trial:g} cores and {runner.gpus_per_trial:g} GPUs"
+            raise UserError(
+                f"a trial asks for {wanted} on one machine, and there are {have}; lower the runner's figures"
+            )
+        time.sleep(1)
+    return fit

@@ -1,0 +1,120 @@
+"""The classes that Ray Tune calls: a worker, a searcher, a callback and a stopper. Importing this file imports ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import cloudpickle
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune import Callback, Stopper, Trainable
+from ray.tune.search import Searcher
+
+from nasbench.running import Job, function
+from nasbench.running.worker import reason, run_job, watchdog
+from nasbench.trials import Outcome
+
+if TYPE_CHECKING:
+    from nasbench.running.ray_tune import Bridge
+
+BRIDGES: dict[str, Bridge] = {}  # Tune pickles the parts below: a name survives that, a store's open file would not
+
+
+class Worker(Trainable):
+    """One worker process: a job a step, and the process goes on to the next job."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        job: Job = self.config["job"]
+        spool = Path(self.config["spool"]) if self.config["spool"] else None
+        with watchdog(job, spool):
+            outcome = run_job(job, function(self.config["evaluate"]), spool)
+        return {"outcome": cloudpickle.dumps(outcome), "done": True}  # as bytes: Tune flattens and copies what it knows
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        return None
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        return None
+
+
+class Feeder(Searcher):
+    """Asks the bridge for a job whenever Tune has room, and tells it the outcomes as they return."""
+
+    def __init__(self, bridge: str, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.bridge, self.settings = bridge, settings
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        bridge = BRIDGES[self.bridge]
+        job = bridge.next_job(trial_id)
+        if job is not None:
+            return {"job": job, **self.settings}
+        return None if bridge.running or bridge.again else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if not error and result is not None:  # errors come by Errors below, which knows why
+            outcome: Outcome = cloudpickle.loads(result["outcome"])
+            BRIDGES[self.bridge].settle(trial_id, outcome)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the source's store is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a study is resumed from its store, never by Tune")
+
+
+class Errors(Callback):
+    """Tells the bridge of workers that died, with the cause that Tune wrote down."""
+
+    def __init__(self, bridge: str) -> None:
+        self.bridge = bridge
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        BRIDGES[self.bridge].start(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = _error(trial)
+        if isinstance(error, RayTaskError) and not isinstance(error, RayActorError):
+            cause = getattr(error, "cause", None) or error  # raised outside the evaluation: it would be raised again
+            return BRIDGES[self.bridge].broke(trial.trial_id, reason(cause))
+        BRIDGES[self.bridge].died(trial.trial_id, _cause(error))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"bridge": self.bridge}
+
+
+class Halt(Stopper):
+    """Ends the experiment as soon as the source has raised."""
+
+    def __init__(self, bridge: str) -> None:
+        self.bridge = bridge
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return BRIDGES[self.bridge].error is not None
+
+
+def _error(trial: Any) -> BaseException | None:
+    """The exception Tune wrote down; its own reader looks where files have not been copied yet."""
+    path = trial.pickled_error_file
+    if path is None or not Path(path).is_file():
+        return None
+    error: BaseException = cloudpickle.loads(Path(path).read_bytes())
+    return error
+
+
+def _cause(error: BaseException | None) -> str:
+    """The line of Ray's long report that says what happened."""
+    text = str(error or "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "exit detail" in line or "out of memory" in line.lower() or "OOM" in line]
+    return (telling or lines or ["no cause given"])[0][:300]

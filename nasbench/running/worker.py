@@ -1,0 +1,92 @@
+"""What happens around one evaluation, in whatever process it runs: time limit, classified errors, spooled outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from nasbench.running import Job
+from nasbench.trials import Outcome, complete_or_failed, failed, spool_write
+
+GRACE_S = (
+    5.0  # a hang that holds the interpreter's lock stops the watchdog thread too; faulthandler ends it this much later
+)
+
+
+def run_job(job: Job, evaluate: Callable[[dict[str, Any]], dict[str, Any]], spool: Path | None) -> Outcome:
+    """Evaluate `job`; whatever the function raises is a failed outcome. The outcome is in `spool` on return."""
+    start = time.monotonic()
+    try:
+        metrics = evaluate(job.task)
+        outcome = complete_or_failed(metrics, time.monotonic() - start, this_process())
+    except Exception as error:  # any error of a trial is that trial's result, and the search goes on
+        outcome = failed(reason(error), time.monotonic() - start, this_process())
+        release_memory()
+    if spool is not None:
+        spool_write(spool, job.id, outcome)
+    return outcome
+
+
+def reason(error: BaseException) -> str:
+    """Why a trial failed, in one line: memory first, for it has a remedy of its own."""
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    if kind == "TimeLimit":
+        return text
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "out of memory" in text.lower():
+        return f"out of memory: {text or kind}"
+    return f"{kind}: {text}" if text else kind
+
+
+def exceeded(limit_s: float) -> str:
+    return f"exceeded {limit_s:g} s"
+
+
+def this_process() -> dict[str, Any]:
+    """Where an outcome comes from; the device only if torch is in use already."""
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
+    return {"host": platform.node(), "process": os.getpid(), "gpu": gpu}
+
+
+def release_memory() -> None:
+    """Give back what a failed trial held, for the process goes on to the next one."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def watchdog(job: Job, spool: Path | None) -> Iterator[None]:
+    """End this process if the body takes longer than `job.limit_s`, leaving the reason in `spool`.
+
+    A thread does it, since a stuck call cannot be interrupted from inside.
+    """
+    if job.limit_s is None:
+        yield
+        return
+    limit_s, done = job.limit_s, threading.Event()
+
+    def wait() -> None:
+        if not done.wait(limit_s):
+            if spool is not None:
+                spool_write(spool, job.id, failed(exceeded(limit_s), limit_s, this_process()))
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="time limit").start()
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(limit_s + GRACE_S, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            done.set()
+            faulthandler.cancel_dump_traceback_later()
