@@ -274,9 +274,7 @@ def test_an_address_that_does_not_answer_is_the_users_error() -> None:
 # Runner files, and the serial runner.
 
 
-@pytest.mark.parametrize(
-    "name", shipped_runners() if (files.Path(files.__file__).parent.parent / "runners").is_dir() else []
-)
+@pytest.mark.parametrize("name", shipped_runners())
 def test_every_shipped_runner_loads(name: str) -> None:
     runner = load_runner(name)
     assert RunnerSpec.from_dict(runner.to_dict()) == runner
