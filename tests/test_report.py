@@ -219,7 +219,7 @@ def test_crowded_labels_still_find_room() -> None:
     figure = Figure(figsize=(6, 4))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1))
-    points = [(0.5 + 0.01 * i, 0.5) for i in range(6)]
+    points = np.array([(0.5 + 0.01 * i, 0.5, 0.1) for i in range(6)])
     place_labels(axes, points, [f"network {i}" for i in range(6)], np.empty((0, 4)), fontsize=8)
     renderer = figure.canvas.get_renderer()
     extents = [text.get_window_extent(renderer) for text in axes.texts]

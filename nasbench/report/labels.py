@@ -19,20 +19,26 @@ def _overlap(box: np.ndarray, others: np.ndarray) -> float:
     return float((width.clip(0) * height.clip(0)).sum())
 
 
-def _candidates(anchor: np.ndarray, size: np.ndarray, scale: float) -> list[tuple[np.ndarray, int]]:
-    """Boxes (x0, y0, x1, y1) in pixels round `anchor`, with their distance from it in points; nearest first."""
+def _candidates(anchor: np.ndarray, size: np.ndarray, bar: float, scale: float) -> list[tuple[np.ndarray, int]]:
+    """Boxes (x0, y0, x1, y1) in pixels round `anchor`, with their distance from it in points; nearest first.
+
+    Those right above and below stand clear of an error bar of `bar` pixels up and down.
+    """
     found = []
     for distance in DISTANCES:
         for dx, dy in DIRECTIONS:
-            centre = anchor + np.array([dx, dy]) * distance * scale + np.array([np.sign(dx), np.sign(dy)]) * size / 2
+            away = np.array([dx, dy]) * distance * scale + np.array([0, np.sign(dy) * bar * (dx == 0)])
+            centre = anchor + away + np.array([np.sign(dx), np.sign(dy)]) * size / 2
             found.append((np.concatenate([centre - size / 2, centre + size / 2]), distance))
     return found
 
 
 def place_labels(
-    axes: Any, points: Sequence[tuple[float, float]], texts: Sequence[str], obstacles: np.ndarray, **style: Any
+    axes: Any, points: np.ndarray, texts: Sequence[str], obstacles: np.ndarray, **style: Any
 ) -> np.ndarray:
-    """Write each of `texts` beside its point (data coordinates), clear of `obstacles` (n, 4, boxes in pixels).
+    """Write each of `texts` beside its point, clear of `obstacles` (n, 4, boxes in pixels).
+
+    `points` (k, 3) holds x, y and the half-length of the error bar, in data coordinates.
 
     Returns the obstacles with the labels' boxes added. Greedy: each label takes the place that hides least, nearer
     places first; a label that had to move away gets a thin line to its point.
@@ -42,17 +48,21 @@ def place_labels(
     scale = figure.dpi / 72
     frame = axes.get_window_extent(renderer)
     taken = obstacles.reshape(-1, 4)
-    for point, text in zip(points, texts):
-        label = axes.annotate(text, point, xytext=(0, 0), textcoords="offset points", ha="center", va="center", **style)
+    for (x, y, spread), text in zip(points, texts):
+        label = axes.annotate(
+            text, (x, y), xytext=(0, 0), textcoords="offset points", ha="center", va="center", **style
+        )
         extent = label.get_window_extent(renderer)
         size = np.array([extent.width, extent.height]) + 2 * scale
-        anchor = axes.transData.transform(point)
+        anchor = axes.transData.transform((x, y))
+        bar = axes.transData.transform((x, y + spread))[1] - anchor[1]
+        candidates = _candidates(anchor, size, bar, scale)
         costs = []
-        for box, distance in _candidates(anchor, size, scale):
+        for box, distance in candidates:
             inside = np.array([[frame.x0, frame.y0, frame.x1, frame.y1]])
             outside = size.prod() - _overlap(box, inside)
             costs.append(_overlap(box, taken) + 10 * outside + 0.02 * size.prod() * distance / DISTANCES[0])
-        best, distance = _candidates(anchor, size, scale)[int(np.argmin(costs))]
+        best, distance = candidates[int(np.argmin(costs))]
         offset = ((best[:2] + best[2:]) / 2 - anchor) / scale
         label.set_position((float(offset[0]), float(offset[1])))
         if distance > DISTANCES[1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,49 @@ from nasbench.report.rows import FIXED_POINT, ReportRow
 
 # Okabe and Ito's colour-blind-safe blue and vermilion, which also differ in grey; shapes say the same again.
 SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"
+ASIDE_COLOUR = "#E9A27A"  # a paler vermilion: scored on other images than the front
 INK = "#222222"
 
 
-def _split(rows: Sequence[ReportRow]) -> tuple[list[ReportRow], list[ReportRow], list[ReportRow]]:
-    """Rows that can be drawn, as (searched designs on the front, fixed points, everything else)."""
-    rows = [row for row in rows if row.latency is not None]
-    fixed = [row for row in rows if row.kind == FIXED_POINT]
-    front = [row for row in rows if row.on_front and row.kind != FIXED_POINT]
-    rest = [row for row in rows if not row.on_front and row.kind != FIXED_POINT]
-    return front, fixed, rest
+@dataclass(frozen=True)
+class _Groups:
+    """The rows that can be drawn. `split` is the one that the front was taken on; `aside` are fixed points that were
+    only scored on another."""
+
+    split: str
+    front: list[ReportRow]
+    fixed: list[ReportRow]
+    aside: list[ReportRow]
+    dominated: list[ReportRow]
+
+    @classmethod
+    def of(cls, rows: Sequence[ReportRow]) -> _Groups:
+        rows = [row for row in rows if row.latency is not None]
+        leading = [row for row in rows if row.on_front] or [row for row in rows if row.kind == FIXED_POINT] or rows
+        split = leading[0].split if leading else "no"
+        fixed = [row for row in rows if row.kind == FIXED_POINT]
+        searched = [row for row in rows if row.kind != FIXED_POINT]
+        return cls(
+            split,
+            [row for row in searched if row.on_front],
+            [row for row in fixed if row.split == split],
+            [row for row in fixed if row.split != split],
+            [row for row in searched if not row.on_front],
+        )
+
+    @property
+    def named(self) -> list[ReportRow]:
+        return [*self.front, *self.fixed, *self.aside]
 
 
-def _draw(axes: Any, rows: Sequence[ReportRow], colour: str, marker: str) -> None:
+def _draw(axes: Any, rows: Sequence[ReportRow], colour: str, marker: str, size: float = 7) -> None:
     """Points with one standard deviation over seeds; hollow where the latency is only predicted."""
     for row in rows:
         filled = row.latency_kind == "measured"
         axes.errorbar(
             row.latency, 100 * row.accuracy, yerr=None if row.accuracy_std is None else 100 * row.accuracy_std,
-            marker=marker, markersize=7, color=colour, markerfacecolor=colour if filled else "white",
-            markeredgecolor=colour, markeredgewidth=1.4, elinewidth=1, capsize=2.5, linestyle="none", zorder=4,
+            marker=marker, markersize=size, color=colour, markerfacecolor=colour if filled else "white",
+            markeredgecolor=colour, markeredgewidth=size / 5, elinewidth=1, capsize=2.5, linestyle="none", zorder=4,
         )  # fmt: skip
 
 
@@ -99,65 +123,74 @@ def _obstacles(axes: Any, named: Sequence[ReportRow], faint: Sequence[ReportRow]
     return np.array(boxes, dtype=float)
 
 
-def _legend(figure: Figure, front: list[ReportRow], fixed: list[ReportRow], rest: list[ReportRow], hidden: int) -> None:
+def _legend(figure: Figure, groups: _Groups, hidden: int) -> None:
     def mark(label: str, marker: str, size: float, colour: str, **style: Any) -> Line2D:
         return Line2D([], [], linestyle="none", label=label, marker=marker, markersize=size, color=colour, **style)
 
+    def images(rows: Sequence[ReportRow]) -> str:
+        return "/".join(sorted({row.split for row in rows})) + " images"
+
     handles = []
-    if front:
+    if groups.front:
         handles.append(mark("searched, on the front", "o", 7, SEARCHED_COLOUR))
-    if fixed:
+    if groups.fixed:
         handles.append(mark("published network, same training", "D", 6, FIXED_COLOUR))
-    if rest:
-        kinds = "/".join(sorted({row.split for row in rest}))
+    if groups.aside:
+        handles.append(mark(f"the same on {images(groups.aside)}", "D", 4, ASIDE_COLOUR))
+    if groups.dominated:
         below = f"; {hidden} lie below" if hidden else ""
-        handles.append(mark(f"dominated trial ({kinds} images{below})", "o", 3.5, FAINT))
-    if any(row.latency_kind == "predicted" for row in (*front, *fixed)):
+        handles.append(mark(f"dominated trial ({images(groups.dominated)}{below})", "o", 3.5, FAINT))
+    if any(row.latency_kind == "predicted" for row in groups.named):
         handles.append(mark("hollow: latency predicted", "o", 6, INK, markerfacecolor="white"))
-    if any(row.seeds > 1 for row in (*front, *fixed)):
+    if any(row.seeds > 1 for row in groups.named):
         handles.append(mark("bar: ± 1 std over seeds", "|", 10, INK))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
 
 
-def _label(axes: Any, front: list[ReportRow], fixed: list[ReportRow], faint: list[ReportRow], line: np.ndarray) -> None:
+def _label(axes: Any, groups: _Groups, line: np.ndarray) -> None:
     axes.figure.draw_without_rendering()  # settles the layout, so that pixel positions hold
     axes.figure.set_layout_engine("none")
-    obstacles = _obstacles(axes, [*front, *fixed], faint, line)
-    for rows, colour in ((front, SEARCHED_COLOUR), (fixed, INK)):
-        points = [(row.latency or 0.0, 100 * row.accuracy) for row in rows]
+    obstacles = _obstacles(axes, groups.named, groups.dominated, line)
+    styles = ((groups.front, SEARCHED_COLOUR, 8), (groups.fixed, INK, 8), (groups.aside, "0.4", 7))
+    for rows, colour, size in styles:
+        points = np.array([(row.latency, 100 * row.accuracy, 100 * (row.accuracy_std or 0)) for row in rows])
         names = [row.name for row in rows]
-        obstacles = place_labels(axes, points, names, obstacles, fontsize=8, color=colour, zorder=5)
+        obstacles = place_labels(axes, points, names, obstacles, fontsize=size, color=colour, zorder=5)
 
 
-def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this machine, one thread") -> Figure:
-    """The figure: searched front, named fixed points, dominated trials faint."""
-    front, fixed, rest = _split(rows)
-    shown = [*front, *fixed, *rest]
+def _empty_axes(title: str, split: str, device: str) -> Any:
     figure = Figure(figsize=(8.2, 5.4), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
-    splits = "/".join(sorted({row.split for row in (*front, *fixed)})) or "no"
     axes.set_xlabel(f"latency, ms ({device}; log scale)", color=INK)
-    axes.set_ylabel(f"accuracy after proxy training, % ({splits} images)", color=INK)
+    axes.set_ylabel(f"accuracy after proxy training, % ({split} images)", color=INK)
     axes.set_title(title, loc="left", fontsize=11, color=INK)
+    return axes
+
+
+def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this machine, one thread") -> Figure:
+    """The figure: searched front, named fixed points, dominated trials faint."""
+    groups = _Groups.of(rows)
+    axes = _empty_axes(title, groups.split, device)
+    shown = [*groups.named, *groups.dominated]
     if not shown:
         axes.text(0.5, 0.5, "no network was trained to the last rung", transform=axes.transAxes, ha="center", color=INK)
-        return figure
-    floor = _floor([*front, *fixed], rest)
+        return axes.figure
+    floor = _floor(groups.named, groups.dominated)
     _scale(axes, shown, floor)
     line = _staircase(axes, shown)
     axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1, alpha=0.5, zorder=2)
-    axes.scatter(
-        [row.latency or 0.0 for row in rest], [100 * row.accuracy for row in rest], s=12, color=FAINT, zorder=1.5
-    )
-    _draw(axes, fixed, FIXED_COLOUR, "D")
-    _draw(axes, front, SEARCHED_COLOUR, "o")
-    _legend(figure, front, fixed, rest, sum(row.accuracy < floor for row in rest))
-    _label(axes, front, fixed, rest, line)
-    return figure
+    points = np.array([(row.latency, 100 * row.accuracy) for row in groups.dominated]).reshape(-1, 2)
+    axes.scatter(points[:, 0], points[:, 1], s=12, color=FAINT, zorder=1.5)
+    _draw(axes, groups.aside, ASIDE_COLOUR, "D", size=4.5)
+    _draw(axes, groups.fixed, FIXED_COLOUR, "D")
+    _draw(axes, groups.front, SEARCHED_COLOUR, "o")
+    _legend(axes.figure, groups, sum(row.accuracy < floor for row in groups.dominated))
+    _label(axes, groups, line)
+    return axes.figure
 
 
 def write_plots(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 COSTS = ("macs", "flops", "params", "weight_bytes", "activations", "peak_activation_bytes")
+SHORT = {"validation": "valid."}
 
 
 def _round(value: float | None, digits: int) -> float | None:
@@ -101,13 +102,12 @@ def front_table(rows: Sequence[ReportRow], title: str = "") -> Table:
     from rich.table import Table
 
     shown = in_reading_order(rows)
-    splits = "/".join(sorted({row.split for row in shown}))
     table = Table(
         title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column("● on the front", no_wrap=True, overflow="ellipsis")
-    table.add_column(f"% {splits}\nmeas. ± std", justify="right", no_wrap=True)
-    table.add_column("\nseeds", justify="right", no_wrap=True)
+    table.add_column("accuracy %\nmeas. ± std", justify="right", no_wrap=True)
+    table.add_column("seeds,\nimages", justify="right", no_wrap=True)
     table.add_column("ms\nmeas.", justify="right", no_wrap=True)
     table.add_column("ms predicted\n[90 % interval]", justify="right", no_wrap=True)
     table.add_column("MACs\nM", justify="right", no_wrap=True)
