@@ -46,7 +46,7 @@ def test_the_wheel_ships_every_data_file(wheel: zipfile.ZipFile) -> None:
     shipped = set(wheel.namelist())
     for folder, ends in (
         ("search_spaces", {".toml"}),
-        ("runners", {".toml"}),
+        ("runners", {".toml", ".yaml"}),
         ("nasbench", {".py", ".toml", ".npz", ".jpg"}),
     ):
         inside = Path("nasbench") if folder != "nasbench" else Path()

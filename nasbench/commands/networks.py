@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,11 +107,23 @@ def _print_profile(arch: Architecture, classes: int, stages: list[dict], totals:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
+    from nasbench.library import fixed_points, load
     from nasbench.reproduce import reproduce
 
-    result = reproduce(options.names or None)
-    print_json(result) if options.json else print_table(result)
-    return 0
+    names = options.names or list(fixed_points())
+    for name in names:
+        load(name)  # a wrong name fails before the work
+    results = []
+    for name in names:  # one by one, since fvcore takes seconds for each
+        results += reproduce([name])
+        print(f"{name}: {'exact' if results[-1].exact else 'differs'}", file=sys.stderr, flush=True)
+    exact = sum(result.exact for result in results)
+    if options.json:
+        print_json([result.to_dict() for result in results])
+    else:
+        print_table([row for result in results for row in result.table_rows()])
+        print(f"{exact} of {len(results)} are exact: params, MACs and flops of both forms, analytic and counted")
+    return 0 if exact == len(results) else 1
 
 
 def _train(options: argparse.Namespace) -> int:
