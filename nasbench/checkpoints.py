@@ -31,7 +31,9 @@ Names = dict[str, tuple[str, ...]]
 class WeightsError(UserError):
     """A checkpoint that does not fit; `missing`, `left_over` and `wrong_shape` list all keys as the file calls them."""
 
-    def __init__(self, what: str, missing: list[str], left_over: list[str], wrong_shape: list[str], remedy: str) -> None:
+    def __init__(
+        self, what: str, missing: list[str], left_over: list[str], wrong_shape: list[str], remedy: str
+    ) -> None:
         self.missing, self.left_over, self.wrong_shape = missing, left_over, wrong_shape
         lists = {"missing": missing, "left over": left_over, "wrong shape": wrong_shape}
         found = "; ".join(f"{title} ({len(keys)}): {_shown(keys)}" for title, keys in lists.items() if keys)
@@ -96,15 +98,17 @@ def _names(model: Model, state: Mapping[str, Tensor], layout: str) -> tuple[Name
         raise UserError(f"unknown layout {layout!r}; known are {', '.join(LAYOUTS)}")
     named, gaps = _candidates(model, layout)
     if not named:
-        raise UserError(f"layout {layout!r} does not name every part of {model.arch.label} ({'; '.join(gaps)}); use 'nasbench'")
+        raise UserError(
+            f"layout {layout!r} does not name every part of {model.arch.label} ({'; '.join(gaps)}); use 'nasbench'"
+        )
     if layout != "auto":
         return max(named, key=lambda candidate: _overlap(candidate[0], state))
     names, title = max(named, key=lambda candidate: _overlap(candidate[0], state))
     if _overlap(names, state) < 0.5:
         tried = ", ".join(title for _, title in named)
         raise UserError(
-            f"the weights' keys ({_shown(list(state))}) fit none of the layouts known for {model.arch.label} ({tried}); "
-            "check that they belong to this architecture"
+            f"the weights' keys ({_shown(list(state))}) fit none of the layouts known for {model.arch.label} "
+            f"({tried}); check that they belong to this architecture"
         )
     return names, title
 
@@ -144,12 +148,16 @@ def _matched(model: Model, state: Mapping[str, Tensor], names: Names, title: str
             continue
         found[key] = name
         if _squeezed(state[name].shape) != _squeezed(own[key].shape):
-            wrong_shape.append(f"{name} is {_size(state[name].shape)} in the file, {_size(own[key].shape)} in the model")
+            wrong_shape.append(
+                f"{name} is {_size(state[name].shape)} in the file, {_size(own[key].shape)} in the model"
+            )
     used = set(found.values())
     left_over = [name for name in state if name not in used and not name.endswith(COUNTER)]
     if missing or left_over or wrong_shape:
         _check_classes(model, state, found)
-        what = f"weights in layout {title} do not fit {model.arch.label} ({'deploy' if model.deployed else 'train'} form)"
+        what = (
+            f"weights in layout {title} do not fit {model.arch.label} ({'deploy' if model.deployed else 'train'} form)"
+        )
         raise WeightsError(what, missing, left_over, wrong_shape, _remedy(model, missing, left_over))
     return {key: state[name] for key, name in found.items()}
 
@@ -190,7 +198,7 @@ def _shown(keys: list[str]) -> str:
 
 
 def save_weights(model: Model, path: Path | str) -> None:
-    """Write a .safetensors file that holds the weights and, as metadata, the architecture: `load_model` reads it back."""
+    """Write a .safetensors file of the weights with the architecture as metadata; `load_model` reads it back."""
     from safetensors.torch import save
 
     metadata = {

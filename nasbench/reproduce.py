@@ -61,19 +61,20 @@ class Reproduction:
         return {**content, **{form: {**content[form], **forms[form]} for form in forms}, "exact": self.exact}
 
     def table_rows(self) -> list[dict[str, Any]]:
-        """One flat row a form, for a table: our figures, and how far the measured ones are."""
+        """One flat row a form, for a table: our figures, the paper's, and how far the official code's are."""
+        quoted = " / ".join(self.published[key] for key in ("params", "flops") if key in self.published)
         rows = []
         for title in ("train", "deploy"):
             form: Form = getattr(self, title)
-            row: dict[str, Any] = {"network": self.name, "form": title}
-            row |= {f"published {key}": self.published.get(key) for key in ("params", "flops")}
-            row |= dataclasses.asdict(form.analytic)
-            rows.append({**row, "against the official code": difference(form)})
+            own = dataclasses.asdict(form.analytic)
+            rows.append(
+                {"network": self.name, "form": title, **own, "published": quoted, "official code": difference(form)}
+            )
         return rows
 
 
 def difference(form: Form) -> str:
-    """"exact", or which figures differ and by how much."""
+    """ "exact", or which figures differ and by how much."""
     parts = []
     for title, own in (("analytic", form.analytic), ("fvcore", form.counted)):
         for key in FIGURES:
