@@ -1,0 +1,354 @@
+"""A search space: an architecture file in which some values are lists, plus constraints across its stages."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasbench.architecture import Architecture, Head, Stage, Stem
+from nasbench.budget import Budget
+from nasbench.errors import UserError
+from nasbench.files import read_toml
+from nasbench.space_budget import Limits, RejectionCounter, draw_within
+from nasbench.space_code import Column, columns_of
+from nasbench.space_compose import Composer, Genotype, Pick, first_of, random_pick
+from nasbench.space_file import Choices, SpaceFile, read_space
+from nasbench.space_keys import head_key, stem_key
+from nasbench.space_paths import Paths, State
+from nasbench.space_rules import parse_rules
+from nasbench.space_slots import Slot
+
+__all__ = ["RejectionCounter", "SearchSpace"]
+Seed = np.random.Generator | int
+
+
+class SearchSpace:
+    """The architectures that a space's file describes. Equal files give equal answers to equal seeds.
+
+    A field without effect (the patch of a stage that does not attend) is no choice, and settings that build the same
+    network count once. `rng` is a numpy Generator or a seed wherever it is asked for.
+    """
+
+    def __init__(self, file: SpaceFile, source: str = "search space") -> None:
+        self.file, self.source = file, source
+        self.rules = parse_rules(file.constraints, source)
+        merges = any("block" in s["downsample"] and "mbconv" in s["block"] for s in file.stages)
+        count = len(file.stages)
+        self.slots = tuple(Slot(i, count, choices, self.rules, merges) for i, choices in enumerate(file.stages))
+        self.stems = _distinct_stems(file.stem)
+        self.paths = Paths(
+            self.slots, lambda state: len(self.resolutions_for(state.stride)) * len(self.heads(state.channels))
+        )
+        self._heads: dict[int, list[dict[str, Any]]] = {}
+        if not any(self.paths.weight(0, self.start(stem)) for stem in self.stems):
+            raise UserError(self._why_empty())
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> SearchSpace:
+        """Read a .toml file; one without a name gets the file's stem."""
+        return cls.from_dict({"name": Path(path).stem, **read_toml(path)}, str(path))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: str = "search space") -> SearchSpace:
+        """Validate `content`; an error is a UserError naming `source`, key and value."""
+        return cls(read_space(content, source), source)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.file.to_dict()
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of the content, the name excluded."""
+        return self.file.id
+
+    @property
+    def label(self) -> str:
+        return self.name or self.id[:8]
+
+    def __repr__(self) -> str:
+        return f"SearchSpace({self.label!r}, {len(self.slots)} stages)"
+
+    # What the stages need to know of the rest.
+
+    def start(self, stem: Mapping[str, Any]) -> State:
+        return State(stem["channels"], Stem(**stem).total_stride, True)
+
+    def heads(self, channels: int) -> list[dict[str, Any]]:
+        """The different heads after this many channels, only with the fields that take effect."""
+        if channels not in self._heads:
+            self._heads[channels] = _distinct_heads(self.file.head, channels)
+        return self._heads[channels]
+
+    def resolutions_for(self, stride: int) -> tuple[int, ...]:
+        if not all(rule.total_stride(stride) for rule in self.rules):
+            return ()
+        return tuple(resolution for resolution in self.file.resolution if resolution % stride == 0)
+
+    # Members.
+
+    @cached_property
+    def _size(self) -> int:
+        return sum(self.paths.count(self.start(stem)) for stem in self.stems)
+
+    def size(self) -> int:
+        """The number of different networks, exactly: as many as there are different `Architecture.id`s."""
+        return self._size
+
+    def __iter__(self) -> Iterator[Architecture]:
+        """Every architecture once; meant for small spaces."""
+        several_alignments = sum(slot.optional for slot in self.slots) > 1
+        seen: set[str] = set()
+        for stem in self.stems:
+            for stages, state in self._walks(0, self.start(stem)):
+                heads, resolutions = self.heads(state.channels), self.resolutions_for(state.stride)
+                for head, resolution in itertools.product(heads, resolutions):
+                    arch = express(({"resolution": resolution}, stem, *stages, head))
+                    if several_alignments and arch.id in seen:
+                        continue
+                    if several_alignments:
+                        seen.add(arch.id)
+                    yield arch
+
+    def _walks(self, index: int, state: State) -> Iterator[tuple[tuple[dict[str, Any], ...], State]]:
+        if index == len(self.slots):
+            if not state.first:
+                yield (), state
+            return
+        if self.slots[index].optional:
+            for rest, end in self._walks(index + 1, state):
+                yield ({"depth": 0}, *rest), end
+        for step in self.paths.steps(index, state):
+            for box in self.slots[index].boxes(state.channels, state.first, *step):
+                for rest, end in self._walks(index + 1, state.after(step)):
+                    for values in box.settings():
+                        yield (values, *rest), end
+
+    def contains(self, arch: Architecture) -> bool:
+        """Whether some setting of this space builds the same network."""
+        return self.outside(arch) is None
+
+    def outside(self, arch: Architecture) -> str | None:
+        """Which value of `arch` lies outside this space, and what the space offers; None for a member."""
+        found = self.locate(arch)
+        return found if isinstance(found, str) else None
+
+    def locate(self, arch: Architecture) -> Genotype | str:
+        """This space's own settings that build `arch`, or what lies outside."""
+        problem = arch.problem()
+        if problem:
+            return problem
+        if arch.resolution not in self.file.resolution:
+            return f"resolution = {arch.resolution}: the space offers {_listed(self.file.resolution)}"
+        stem = next((row for row in self.stems if stem_key(Stem(**row)) == stem_key(arch.stem)), None)
+        if stem is None:
+            return f"stem = {arch.stem.model_dump(exclude_none=True)}: the space offers {_listed_table(self.file.stem)}"
+        stages = tuple(stage for stage in arch.stages if stage.depth)
+        failures: list[tuple[int, str]] = []
+        fitted = self._fit(stages, 0, 0, self.start(stem), failures)
+        if fitted is None:
+            return max(failures, key=lambda failure: failure[0])[1]
+        for rule in self.rules:
+            if not rule.total_stride(arch.total_stride):
+                return f"total stride = {arch.total_stride}: the space's constraint {rule.text} does not allow it"
+        channels = stages[-1].channels
+        wanted = head_key(arch.head, channels)
+        head = next((row for row in self.heads(channels) if head_key(Head(**row), channels) == wanted), None)
+        if head is None:
+            return f"head = {arch.head.model_dump()}: the space offers {_listed_table(self.file.head)}"
+        return ({"resolution": arch.resolution}, stem, *fitted, head)
+
+    def _fit(
+        self, stages: tuple[Stage, ...], done: int, index: int, state: State, failures: list[tuple[int, str]]
+    ) -> tuple[dict[str, Any], ...] | None:
+        """Values for the slots from `index` on that build `stages[done:]`, or None with the reasons in `failures`."""
+        left, slots = len(stages) - done, self.slots[index:]
+        if not sum(not slot.optional for slot in slots) <= left <= len(slots):
+            failures.append((done, f"{len(stages)} stages: the space has {self._stage_counts()}"))
+            return None
+        if not slots:
+            return ()
+        if left:
+            values = self.slots[index].match(stages[done], state.channels, state.first)
+            if isinstance(values, str):
+                failures.append((done + 1, f"stages[{done}].{values}"))
+            else:
+                after = state.after((stages[done].channels, stages[done].stride))
+                rest = self._fit(stages, done + 1, index + 1, after, failures)
+                if rest is not None:
+                    return (values, *rest)
+        if not slots[0].optional:
+            return None
+        rest = self._fit(stages, done, index + 1, state, failures)
+        return None if rest is None else ({"depth": 0}, *rest)
+
+    def _stage_counts(self) -> str:
+        least, most = sum(not slot.optional for slot in self.slots), len(self.slots)
+        return str(most) if least == most else f"{max(1, least)} to {most}"
+
+    def _located(self, arch: Architecture) -> Genotype:
+        found = self.locate(arch)
+        if isinstance(found, str):
+            raise UserError(f"{arch.label} lies outside space {self.label!r}: {found}")
+        return found
+
+    # Moves.
+
+    def sample(
+        self,
+        rng: Seed,
+        budgets: Sequence[Budget] = (),
+        num_classes: int = 1000,
+        counter: RejectionCounter | None = None,
+        latency_ms: Callable[[Architecture], float] | None = None,
+    ) -> Architecture:
+        """A random architecture that meets the budgets; without budgets every draw is valid, and none is rejected.
+
+        Each stage's block is drawn before its details, so that a block with many options is no likelier than one with
+        few. Where less than 1 % of the draws meet the budgets, a draw is led there by random moves that reduce the
+        excess. Nothing that meets them: UserError with the smallest found. A budget in ms needs `latency_ms`.
+        """
+        rng = np.random.default_rng(rng)
+        if not budgets:
+            return self.draw(rng)
+        limits = Limits(tuple(budgets), num_classes, latency_ms)
+        return draw_within(self, rng, limits, RejectionCounter() if counter is None else counter)
+
+    def draw(self, rng: Seed) -> Architecture:
+        """A random architecture, whatever it costs."""
+        genotype = Composer(self, random_pick(np.random.default_rng(rng))).compose()
+        assert genotype is not None, "an unforced walk that looks ahead has no dead end"
+        return express(genotype)
+
+    def mutate(self, arch: Architecture, rng: Seed, changes: int = 1) -> Architecture:
+        """`arch` with this many fields changed one after the other, and whatever they make impossible repaired.
+
+        The field is drawn first, then its new value; what a new block needs to know is drawn too.
+        """
+        rng = np.random.default_rng(rng)
+        for _ in range(changes):
+            arch = next(self._moves(arch, random_pick(rng), rng), arch)
+        return arch
+
+    def neighbours(self, arch: Architecture) -> Iterator[Architecture]:
+        """Every architecture one change of one field away, each once.
+
+        What the change makes impossible (a head_dim that no longer divides the channels) is repaired with the first or
+        nearest choice; a change that later stages would have to follow is left out.
+        """
+        seen = {arch.id}
+        for other in self._moves(arch, first_of, None):
+            if other.id not in seen:
+                seen.add(other.id)
+                yield other
+
+    def _moves(self, arch: Architecture, pick: Pick, rng: np.random.Generator | None) -> Iterator[Architecture]:
+        """The valid one-field changes: in the file's order, or by random field and value."""
+        genotype = self._located(arch)
+        genes = self._genes(genotype)
+        for part, name, choices in genes if rng is None else _shuffled(genes, rng):
+            for value in choices if rng is None else _shuffled(choices, rng):
+                if value == genotype[part].get(name):
+                    continue
+                other = Composer(self, pick, genotype, part, {name: value}).compose()
+                if other is not None and other != genotype:
+                    yield express(other)
+
+    def _genes(self, genotype: Genotype) -> list[tuple[int, str, tuple[Any, ...]]]:
+        """The fields of a genotype that have a choice: part, field, choices."""
+        return [
+            (part, name, choices[name])
+            for part, (choices, values) in enumerate(zip(self._choices, genotype))
+            for name in values
+            if len(choices[name]) > 1
+        ]
+
+    @cached_property
+    def _choices(self) -> tuple[Choices, ...]:
+        """The choices part by part, as in a genotype."""
+        return ({"resolution": self.file.resolution}, self.file.stem, *self.file.stages, self.file.head)
+
+    def crossover(self, a: Architecture, b: Architecture, rng: Seed) -> Architecture:
+        """Each stage, the stem, the head and the resolution from either parent; what doesn't fit is repaired."""
+        rng = np.random.default_rng(rng)
+        parents = self._located(a), self._located(b)
+        wishes = tuple(parents[int(rng.integers(2))][part] for part in range(len(parents[0])))
+        genotype = Composer(self, random_pick(rng), wishes).compose()
+        assert genotype is not None, "wishes are never forced"
+        return express(genotype)
+
+    # Numbers for surrogates.
+
+    @cached_property
+    def _columns(self) -> tuple[Column, ...]:
+        return columns_of(self._choices)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """What each entry of `encode` stands for."""
+        return tuple(column.name for column in self._columns)
+
+    def encode(self, arch: Architecture) -> np.ndarray:
+        """`arch` as (features,) float64 in [0, 1]: numbers by their largest choice, everything else one-hot.
+
+        A field without effect is 0. Different architectures have different codes.
+        """
+        genotype = self._located(arch)
+        return np.array([column.read(genotype) for column in self._columns])
+
+    def _why_empty(self) -> str:
+        """Names the constraint without which the space holds something."""
+        for name in self.file.constraints:
+            others = {key: value for key, value in self.file.constraints.items() if key != name}
+            relaxed = SpaceFile(**{**self.file.__dict__, "constraints": others})
+            try:
+                SearchSpace(relaxed, self.source)
+            except UserError:
+                continue
+            value = self.file.constraints[name]
+            return f"{self.source}: constraints.{name} = {value!r}: no architecture of the space meets it; change it or the choices"
+        return (
+            f"{self.source}: no architecture can be built from these choices; check that resolutions are multiples of "
+            "the total stride, and which blocks and channels each downsample can lead to"
+        )
+
+
+def express(genotype: Genotype) -> Architecture:
+    """The architecture that a genotype describes; absent stages are left out."""
+    top, stem, *stages, head = genotype
+    present = tuple(Stage(**values) for values in stages if values["depth"])
+    return Architecture(resolution=top["resolution"], stem=Stem(**stem), stages=present, head=Head(**head))
+
+
+def _distinct_stems(choices: Choices) -> list[dict[str, Any]]:
+    rows = [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
+    fitting = [row for row in rows if row["kind"] == "mobileone" or Stem(**row).total_stride <= 2]
+    return list({stem_key(Stem(**row)): row for row in reversed(fitting)}.values())[::-1]
+
+
+def _distinct_heads(choices: Choices, channels: int) -> list[dict[str, Any]]:
+    rows: dict[Any, dict[str, Any]] = {}
+    for kind, expansion in itertools.product(choices["kind"], choices["expansion"]):
+        key = head_key(Head(kind=kind, expansion=expansion), channels)
+        rows.setdefault(key, {"kind": kind, "expansion": expansion} if len(key) > 1 else {"kind": kind})
+    return list(rows.values())
+
+
+def _shuffled(items: Sequence[Any], rng: np.random.Generator) -> Iterator[Any]:
+    return (items[i] for i in rng.permutation(len(items)))
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _listed_table(choices: Choices) -> str:
+    return "; ".join(f"{name} {_listed(values)}" for name, values in choices.items() if values != (None,))

@@ -1,0 +1,143 @@
+"""A search space's file: an architecture file in which some values are lists, read strictly and written back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from nasbench.architecture import Head, Stage, Stem, describe_validation_error
+from nasbench.errors import UserError
+
+Choices = dict[str, tuple[Any, ...]]  # field -> its choices; one for a fixed value
+TABLES = ("name", "resolution", "stem", "stages", "head", "constraints")
+REQUIRED: dict[type[BaseModel], dict[str, Any]] = {Stage: {"channels": 8, "depth": 1}, Stem: {}, Head: {}}
+
+
+@dataclass(frozen=True)
+class SpaceFile:
+    """The content of a space's file: every field of every part with its choices."""
+
+    name: str
+    resolution: tuple[int, ...]
+    stem: Choices
+    stages: tuple[Choices, ...]
+    head: Choices
+    constraints: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of the content; neither the name nor the order of choices counts."""
+        parts = [{"resolution": self.resolution}, self.stem, *self.stages, self.head]
+        content = [{name: sorted(map(repr, values)) for name, values in part.items()} for part in parts]
+        return hashlib.sha256(json.dumps([content, self.constraints], sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain TOML types: scalars where the value is fixed, no key that says its default."""
+        content = {
+            "name": self.name,
+            "resolution": _plain(self.resolution),
+            "stem": _plain_table(self.stem, Stem),
+            "stages": [_plain_table(stage, Stage) for stage in self.stages],
+            "head": _plain_table(self.head, Head),
+            "constraints": self.constraints,
+        }
+        return {key: value for key, value in content.items() if value or key == "name"}
+
+
+def read_space(content: Mapping[str, Any], source: str) -> SpaceFile:
+    """`content` checked; the first thing wrong is a UserError naming `source`, key and value."""
+    for key in content:
+        if key not in TABLES:
+            raise UserError(f"{source}: unknown key {key!r}; a search space has the keys {', '.join(TABLES)}")
+    name, constraints = content.get("name", ""), content.get("constraints", {})
+    if not isinstance(name, str):
+        raise UserError(f"{source}: name = {name!r}: a name is text; put it in quotes")
+    if not isinstance(constraints, Mapping):
+        raise UserError(f"{source}: constraints = {constraints!r}: write a table [constraints]")
+    if "resolution" not in content:
+        raise UserError(f"{source}: key 'resolution' is missing; add it")
+    stages = content.get("stages")
+    if not isinstance(stages, (list, tuple)) or not stages:
+        raise UserError(f"{source}: stages = {stages!r}: a space needs at least one [[stages]] table; add it")
+    return SpaceFile(
+        name,
+        _resolutions(content["resolution"], source),
+        _choices(content.get("stem", {}), Stem, "stem", source),
+        tuple(_choices(stage, Stage, f"stages[{i}]", source) for i, stage in enumerate(stages)),
+        _choices(content.get("head", {}), Head, "head", source),
+        dict(constraints),
+    )
+
+
+def _choices(table: Any, kind: type[BaseModel], place: str, source: str) -> Choices:
+    if not isinstance(table, Mapping):
+        raise UserError(f"{source}: {place} = {table!r}: write a table of keys")
+    for key in table:
+        if key not in kind.model_fields:
+            raise UserError(f"{source}: unknown key '{place}.{key}'; known keys: {', '.join(kind.model_fields)}")
+    choices: Choices = {}
+    for name, field in kind.model_fields.items():
+        if name in table:
+            values = _listed(table[name], name == "slots", f"{place}.{name}", source)
+            choices[name] = tuple(_checked(kind, name, value, place, source) for value in values)
+            _distinct(choices[name], f"{place}.{name}", source)
+        elif field.is_required():
+            raise UserError(f"{source}: key '{place}.{name}' is missing; add it")
+        else:
+            choices[name] = (field.get_default(),)
+    return choices
+
+
+def _listed(value: Any, list_is_value: bool, key: str, source: str) -> list[Any]:
+    """The choices: a list as it is, anything else as the only one."""
+    if not isinstance(value, (list, tuple)) or list_is_value:
+        return [value]
+    if not value:
+        raise UserError(f"{source}: {key} = []: no choice is left; name at least one value")
+    return list(value)
+
+
+def _distinct(values: tuple[Any, ...], key: str, source: str) -> None:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise UserError(f"{source}: {key}: {value!r} is listed twice; keep one")
+
+
+def _checked(kind: type[BaseModel], name: str, value: Any, place: str, source: str) -> Any:
+    try:
+        part = kind.model_validate({**REQUIRED[kind], name: value}, strict=name != "slots")
+    except ValidationError as error:
+        raise UserError(f"{source}: {place}.{describe_validation_error(error)}") from None
+    return getattr(part, name)
+
+
+def _resolutions(value: Any, source: str) -> tuple[int, ...]:
+    values = _listed(value, False, "resolution", source)
+    for item in values:
+        if not isinstance(item, int) or isinstance(item, bool) or not 8 <= item <= 4096:
+            raise UserError(f"{source}: resolution = {item!r}: a resolution is a whole number from 8 to 4096")
+    _distinct(tuple(values), "resolution", source)
+    return tuple(values)
+
+
+def _plain_table(choices: Choices, kind: type[BaseModel]) -> dict[str, Any]:
+    fields = kind.model_fields
+    return {name: _plain(values) for name, values in choices.items() if values != (fields[name].default,)}
+
+
+def _plain(values: tuple[Any, ...]) -> Any:
+    if len(values) > 1:
+        return list(values)
+    value = values[0]
+    return [_plain_slot(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _plain_slot(block: Any) -> dict[str, Any]:
+    """A spelled-out meta-block as Stage writes it."""
+    stage = Stage(block="slots", channels=1, depth=1, slots=(block,))
+    return stage.model_dump(include={"slots"}, exclude_none=True, mode="json")["slots"][0]
