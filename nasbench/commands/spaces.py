@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_group, add_verb, positive
+from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table
+
+if TYPE_CHECKING:
+    from nasbench.architecture import Architecture
 
 
 def add(verbs: Any) -> None:
@@ -25,13 +31,111 @@ def add(verbs: Any) -> None:
     sample.add_argument("-n", "--count", type=positive, default=5, metavar="N", help="how many (default: 5)")
     sample.add_argument("--budget", action="append", default=[], metavar="BUDGET", help="such as 1GFLOP; repeatable")
     sample.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    sample.add_argument("--device", default="this-machine", help="the profile that a budget in ms is predicted with")
     sample.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     sample.add_argument("--out", metavar="DIR", help="also write each as DIR/ID.toml")
     contains.add_argument("architectures", nargs="+", metavar="ARCH", help="shipped names or TOML files")
 
 
 def _show(options: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from nasbench.library import load_space
+
+    space = load_space(options.space)
+    content = space.to_dict()
+    if options.json:
+        print_json(content | {"size": space.size()})
+        return 0
+    print(f"{content['name']}: {_count(space.size())} architectures")
+    parts = {"resolution": content["resolution"], "stem": content.get("stem", {})}
+    parts |= {f"stage {index + 1}": stage for index, stage in enumerate(content["stages"])}
+    parts |= {name: content[name] for name in ("head", "constraints") if name in content}
+    for name, part in parts.items():
+        print(textwrap.fill(f"{name:<12}{_choices(part)}", width=100, subsequent_indent=" " * 12))
+    return 0
 
 
-_size = _sample = _contains = _show
+def _choices(part: Any) -> str:
+    """`depth 1 2 3; kernel 3 5`: the choices of each field."""
+    if isinstance(part, dict):
+        return "; ".join(f"{name} {_choices(values)}" for name, values in part.items())
+    return " ".join(map(str, part)) if isinstance(part, list) else str(part)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 1e9 else f"{float(number):.3g}"
+
+
+def _size(options: argparse.Namespace) -> int:
+    from nasbench.library import load_space
+
+    space = load_space(options.space)
+    if options.json:
+        print_json({"space": space.name, "size": space.size()})
+    else:
+        print(f"{space.size():,} architectures ({_count(space.size())})")
+    return 0
+
+
+def _sample(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from nasbench.budget import parse_budgets
+    from nasbench.cost import cost
+    from nasbench.library import load_space
+    from nasbench.space import RejectionCounter
+
+    space, budgets, rejected = load_space(options.space), parse_budgets(options.budget), RejectionCounter()
+    timed = any(budget.metric == "latency_ms" for budget in budgets)
+    rng, latency_ms = np.random.default_rng(options.seed), _predictor(options) if timed else None
+    samples = [space.sample(rng, budgets, options.classes, rejected, latency_ms) for _ in range(options.count)]
+    if options.out:
+        _write(samples, Path(options.out))
+    costs = [cost(arch, options.classes).to_dict() for arch in samples]
+    if options.json:
+        designs = [{"id": arch.id, "architecture": arch.to_dict(), **c} for arch, c in zip(samples, costs)]
+        print_json({"samples": designs, "rejected": dict(rejected.rejected)})
+        return 0
+    print_table([_summary(arch, c) for arch, c in zip(samples, costs)])
+    for rule, count in rejected.rejected.most_common():
+        print(f"rejected {count:,} by {rule}")
+    return 0
+
+
+def _predictor(options: argparse.Namespace) -> Callable[[Architecture], float]:
+    """Predicted milliseconds of an architecture, from a stored profile."""
+    from nasbench.latency import load_device
+
+    profile = load_device(options.device)
+    return lambda arch: float(profile.predict([arch], options.classes).latency_ms[0])
+
+
+def _write(samples: list[Architecture], folder: Path) -> None:
+    from nasbench.files import write_atomic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for arch in samples:
+        write_atomic(folder / f"{arch.id}.toml", arch.to_toml())
+
+
+def _summary(arch: Architecture, costs: dict[str, int]) -> dict[str, Any]:
+    stages = ", ".join(f"{stage.block} {stage.depth}x{stage.channels}" for stage in arch.stages if stage.depth)
+    return {
+        "id": arch.id,
+        "px": arch.resolution,
+        "MACs M": f"{costs['macs'] / 1e6:,.1f}",
+        "params M": f"{costs['params'] / 1e6:.2f}",
+        "stages": stages,
+    }
+
+
+def _contains(options: argparse.Namespace) -> int:
+    from nasbench.library import load, load_space
+
+    space = load_space(options.space)
+    reasons = {name: space.outside(load(name)) for name in options.architectures}
+    if options.json:
+        print_json({name: {"contained": why is None, "reason": why} for name, why in reasons.items()})
+    else:
+        for name, why in reasons.items():
+            print(f"{name}: yes" if why is None else f"{name}: no, {why}")
+    return 0
