@@ -191,3 +191,55 @@ def test_no_abbreviated_options(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, error = run(capsys, "search", "--trial", "3")
     assert code == 2
     assert re.search("unrecognized arguments: --trial", error)
+
+
+@pytest.fixture
+def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stored study of two networks with three seeds each, as a search leaves it."""
+    from nasbench.library import load, load_space
+    from nasbench.study import SpaceRecord, Study
+    from nasbench.trials import Outcome, Trial, TrialStore
+
+    monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
+    folder, space = tmp_path / "study", load_space("metablock")
+    record = SpaceRecord(name="metablock", content=space.to_dict())
+    ladder, runner = ({"trials": 2, "samples": 64},), {"kind": "serial"}
+    Study(space=record, ladder=ladder, strategy={"name": "random"}, trials=2, runner=runner).create(folder)
+    with TrialStore(folder) as store:
+        for name, accuracy, kind in (("emo_1m", 0.80, "fixed point"), ("fastvit_t8", 0.85, "searched")):
+            arch = load(name)
+            for seed in range(3):
+                origin = {"rung": 0, "how": "final", "kind": kind}
+                trial = Trial.new(
+                    arch.to_dict(), arch.id, fidelity=ladder[0], seed=seed, data="x", split="test", origin=origin
+                )
+                store.submit(trial)
+                store.finish(
+                    trial.key, Outcome("complete", metrics={"accuracy": accuracy + 0.01 * (seed - 1)}, seconds=1)
+                )
+        latencies = {load("emo_1m").id: 6.0, load("fastvit_t8").id: 5.0}
+        predicted = {key: {"latency_ms": 1.1 * ms, "low_ms": ms, "high_ms": 2 * ms} for key, ms in latencies.items()}
+        store.note("latency", {"measured_ms": latencies, "predicted": predicted})
+    return folder
+
+
+def test_front_reads_a_stored_study(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(study_folder.rglob("*"))
+    code, output, error = run(capsys, "front", str(study_folder), "--json")
+    answer = json.loads(output)
+    assert (code, error) == (0, "")
+    front = [network for network in answer["networks"] if network["on_front"]]
+    assert [network["name"] for network in front] == ["fastvit_t8"]
+    assert front[0]["accuracy_measured_mean"] == pytest.approx(0.85)
+    assert front[0]["accuracy_measured_std"] == pytest.approx(0.01)
+    assert front[0]["latency_ms_measured"] == 5.0
+    assert any("the difference is more than seed noise" in line for line in answer["conclusion"])
+    assert sorted(study_folder.rglob("*")) == before, "reading writes nothing"
+
+
+def test_report_writes_the_files_anew(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = run(capsys, "report", str(study_folder))
+    assert code == 0
+    assert "It beats the fixed point." in output
+    assert {"front.csv", "front.png", "front.svg", "designs"} <= {path.name for path in study_folder.iterdir()}
+    assert run(capsys, "profile", str(study_folder / "designs" / "fastvit_t8.toml"))[0] == 0
