@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nasbench.errors import UserError
 from nasbench.files import data_dir, read_toml
 
+LADDER = "ladder"  # the key of the proxy's rungs, which lie in the same file
+
 
 class RunnerSpec(BaseModel):
     """One runner file. `device`, `precision` and `channels_last` are for the training loop, the rest for the runner."""
@@ -54,10 +56,21 @@ def shipped_runners() -> dict[str, Path]:
 
 def load_runner(name_or_path: str | Path) -> RunnerSpec:
     """A shipped runner by name ("laptop"), or a runner file by path."""
+    content, source = _read(name_or_path)
+    return RunnerSpec.from_dict({key: value for key, value in content.items() if key != LADDER}, source)
+
+
+def runner_ladder(name_or_path: str | Path) -> list[dict[str, Any]]:
+    """The [[ladder]] tables of a runner, which fit its machine's time; a file without any has the laptop's."""
+    content, _ = _read(name_or_path)
+    return content[LADDER] if content.get(LADDER) else runner_ladder("laptop")
+
+
+def _read(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
     shipped = shipped_runners()
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
         raise UserError(
             f"unknown runner {str(name_or_path)!r}; known runners: {', '.join(shipped)}, or a path to a file"
         )
-    return RunnerSpec.from_dict(read_toml(path), str(path))
+    return read_toml(path), str(path)
