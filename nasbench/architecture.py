@@ -145,6 +145,8 @@ def stage_problem(stage: Stage, c_in: int) -> str | None:
             f"downsample 'block' with block {stage.block!r}, which keeps its shape; "
             f"use conv, mbconv or patch_embed, or one of the blocks {', '.join(STRIDING_BLOCKS)}"
         )
+    if stage.downsample == stage.block == "mbconv":  # would spell most of what downsample "block" spells a second time
+        return "downsample 'mbconv' with block 'mbconv': the block makes the change itself; use downsample 'block'"
     if "kernel" in effective_fields(stage) and stage.kernel % 2 == 0:
         return f"kernel {stage.kernel} is even: only odd kernels keep the map's size; use {stage.kernel + 1}"
     return _width_problem(stage)
@@ -247,6 +249,8 @@ class Architecture(_Frozen):
 
     def problem(self) -> str | None:
         """Why no network can be built from this, or None."""
+        if not any(stage.depth for stage in self.stages):
+            return "every stage has depth 0; give at least one stage a depth of 1 or more"
         c_in = self.stem.channels
         for index, stage in enumerate(self.stages):
             problem = stage_problem(stage, c_in)

@@ -37,9 +37,8 @@ class SearchSpace:
     def __init__(self, file: SpaceFile, source: str = "search space") -> None:
         self.file, self.source = file, source
         self.rules = parse_rules(file.constraints, source)
-        merges = any("block" in s["downsample"] and "mbconv" in s["block"] for s in file.stages)
         count = len(file.stages)
-        self.slots = tuple(Slot(i, count, choices, self.rules, merges) for i, choices in enumerate(file.stages))
+        self.slots = tuple(Slot(i, count, choices, self.rules) for i, choices in enumerate(file.stages))
         self.stems = _distinct_stems(file.stem)
         self.paths = Paths(
             self.slots, lambda state: len(self.resolutions_for(state.stride)) * len(self.heads(state.channels))
@@ -313,8 +312,8 @@ class SearchSpace:
                 SearchSpace(relaxed, self.source)
             except UserError:
                 continue
-            value = self.file.constraints[name]
-            return f"{self.source}: constraints.{name} = {value!r}: no architecture of the space meets it; change it or the choices"
+            written = f"constraints.{name} = {self.file.constraints[name]!r}"
+            return f"{self.source}: {written}: no architecture of the space meets it; change it or the choices"
         return (
             f"{self.source}: no architecture can be built from these choices; check that resolutions are multiples of "
             "the total stride, and which blocks and channels each downsample can lead to"

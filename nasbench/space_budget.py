@@ -1,4 +1,4 @@
-"""Drawing from a space under budgets: plain draws while enough of them fit, else led there by moves that reduce the excess."""
+"""Drawing from a space under budgets: plain draws where enough of them fit, else moves that reduce the excess."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ class Limits:
 
 @dataclass
 class RejectionCounter:
-    """How many candidates were drawn and how many each rule rejected. Shared by calls, it remembers how rare a fit is."""
+    """How many candidates were drawn and how many each rule rejected.
+
+    Shared by several calls, it remembers how rare a fit is.
+    """
 
     drawn: int = 0
     accepted: int = 0

@@ -78,7 +78,7 @@ def _dense(values: Values, shape: Shape) -> Hashable:
 
 
 def _mobileone(values: Values, shape: Shape) -> Hashable:
-    pointwise = _dense({**values, "kernel": 1}, shape)
+    pointwise = _dense({**values, "kernel": 1}, shape._replace(stride=1))  # the depthwise unit does the striding
     return _depthwise(values, shape), pointwise
 
 

@@ -9,11 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nasbench.architecture import STRIDING_BLOCKS, Stage, effective_fields, stage_problem
+from nasbench.presets import lower_stage
 from nasbench.space_file import Choices
 from nasbench.space_keys import Groups, Shape, groups_of, inverted_width
 from nasbench.space_rules import Place, Rule
 
-SKIPLESS_BLOCKS = ("repvgg", "mobileone")  # entry blocks at unchanged shape are like any other
+# Blocks whose entry block, at an unchanged shape, is like any other: there downsample "block" builds what "none" does.
+UNIFORM_BLOCKS = tuple(
+    block
+    for block in STRIDING_BLOCKS
+    if lower_stage(Stage(block=block, downsample="block", stride=1, channels=8, depth=1), 8)
+    == lower_stage(Stage(block=block, downsample="none", stride=1, channels=8, depth=1), 8)
+)
 ATTENDING_BLOCKS = ("mobilevit", "transformer")
 NEUTRAL = {"head_dim": 1, "heads": 1, "kernel": 3}  # valid with any channels, for judging the other fields
 
@@ -75,7 +82,6 @@ class Slot:
     count: int
     choices: Choices
     rules: tuple[Rule, ...]
-    merges_mbconv: bool  # a stage of the space may stride with the mbconv block itself
     _boxes: dict[tuple, tuple[Box, ...]] = field(default_factory=dict)
     _groups: dict[tuple, tuple[Group, ...]] = field(default_factory=dict)
     _valid: dict[tuple, tuple[tuple[Any, ...], ...]] = field(default_factory=dict)
@@ -106,7 +112,7 @@ class Slot:
             return []
         strides_itself = downsample == "block"
         keeps_shape = stride == 1 and c_in == channels
-        entry = strides_itself and not (keeps_shape and block in SKIPLESS_BLOCKS)
+        entry = strides_itself and not (keeps_shape and block in UNIFORM_BLOCKS)
         boxes = []
         for plain, depths in self._depth_classes(entry):
             for attention in self.choices["attention"] if block == "irmb" and plain else (None,):
@@ -139,10 +145,10 @@ class Slot:
             return f"downsample 'none' cannot lead from {c_in} to {channels} channels with stride {stride}"
         if downsample == "block" and block not in STRIDING_BLOCKS:
             return f"downsample 'block' cannot stride with block {block!r}"
-        if downsample == "block" and keeps_shape and block in SKIPLESS_BLOCKS and "none" in self.choices["downsample"]:
+        if downsample == "block" and keeps_shape and block in UNIFORM_BLOCKS and "none" in self.choices["downsample"]:
             return f"downsample 'block' builds what 'none' builds for block {block!r} at an unchanged shape"
-        if downsample == block == "mbconv" and self.merges_mbconv:
-            return "downsample 'mbconv' before mbconv blocks is left to downsample 'block'"
+        if downsample == block == "mbconv":
+            return "downsample 'mbconv' with block 'mbconv': downsample 'block' says it"
         return None
 
     def _groups_at(self, block: str, downsample: str, attention: bool | None, shape: Shape) -> tuple[Group, ...]:
@@ -190,18 +196,13 @@ class Slot:
         return self._why_not(stage, c_in, first)
 
     def _striding_is_plain(self, stage: Stage, c_in: int) -> bool:
-        return stage.block in SKIPLESS_BLOCKS and stage.stride == 1 and stage.channels == c_in
+        return stage.block in UNIFORM_BLOCKS and stage.stride == 1 and stage.channels == c_in
 
     def _in_normal_form(self, stage: Stage, c_in: int) -> Stage:
         """Of the settings that build one stage, the one that this space proposes."""
         if stage.downsample in ("block", "none") and self._striding_is_plain(stage, c_in):
             offered = self.choices["downsample"]
             return stage.model_copy(update={"downsample": "none" if "none" in offered else "block"})
-        if stage.downsample == stage.block == "mbconv" and self.merges_mbconv:
-            bare = stage.kernel == 3 and stage.branches == "none" and not stage.se and stage.act in (None, "silu")
-            same_width = inverted_width(c_in, stage.expansion) == inverted_width(c_in, stage.downsample_expansion)
-            if bare and same_width:
-                return stage.model_copy(update={"downsample": "block", "depth": stage.depth + 1})
         return stage
 
     def _why_not(self, stage: Stage, c_in: int, first: bool) -> str:
