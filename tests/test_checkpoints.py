@@ -33,7 +33,8 @@ PINNED = {
                                "stages.2.1.transformer.1.mlp.fc2.bias", "final_conv.conv.weight", "head.fc.bias"],
     ("emo_6m", "official"): ["stage0.0.convs.0.1.running_mean", "stage0.1.se.conv_expand.bias", "stage1.0.norm.weight",
                              "stage4.2.qk.conv.bias", "head.weight"],
-    ("fastvit_ma36", "official"): ["network.6.pe.bias", "network.7.5.layer_scale_2", "network.4.17.convffn.conv.bn.bias",
+    ("fastvit_ma36", "official"): ["network.6.pe.bias", "network.7.5.layer_scale_2",
+                                   "network.4.17.convffn.conv.bn.bias",
                                    "network.5.proj.1.rbr_skip.running_var", "conv_exp.se.reduce.weight"],
     ("fastvit_ma36", "timm"): ["stages.3.pos_emb.pos_enc.weight", "stages.3.blocks.5.layer_scale_2.gamma",
                                "stages.1.downsample.proj.0.large_conv.bn.weight", "stem.2.identity.weight"],
@@ -254,11 +255,11 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "noise.pt").write_bytes(b"not a checkpoint")
     torch.save([1, 2], tmp_path / "list.pt")
     save_file({"a": torch.ones(1)}, tmp_path / "bare.safetensors")
-    with pytest.raises(UserError, match="half.safetensors: not a safetensors file"):
+    with pytest.raises(UserError, match=r"half.safetensors: not a safetensors file"):
         read_state_dict(tmp_path / "half.safetensors")
-    with pytest.raises(UserError, match="noise.pt: not a file of plain tensors"):
+    with pytest.raises(UserError, match=r"noise.pt: not a file of plain tensors"):
         read_state_dict(tmp_path / "noise.pt")
-    with pytest.raises(UserError, match="list.pt: holds a list, not a state dict"):
+    with pytest.raises(UserError, match=r"list.pt: holds a list, not a state dict"):
         read_state_dict(tmp_path / "list.pt")
     for missing in ("none.pt", "none.safetensors"):
         with pytest.raises(UserError, match=f"{missing}: cannot be read: No such file or directory"):
