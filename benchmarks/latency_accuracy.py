@@ -63,7 +63,9 @@ def report(records: Sequence[Record], n_fit: int, splits: int, seed: int) -> Non
     print(f"{len(records)} networks, {latency_ms.min():.2f} to {latency_ms.max():.2f} ms; passes deviate by", end=" ")
     print(f"{np.median(spread):.1%} (median), {np.quantile(spread, 0.9):.1%} (90 %); {noisy} noisy")
     band = np.quantile(latency_ms, [1 / 3, 2 / 3])
-    print(f"fitted on {n_fit}, the rest held out, mean of {splits} random splits; band {band[0]:.1f} to {band[1]:.1f} ms")
+    print(
+        f"fitted on {n_fit}, the rest held out, mean of {splits} random splits; band {band[0]:.1f} to {band[1]:.1f} ms"
+    )
     print(f"{'':18} Spearman   MAPE  <=5 %  <=10 %  band Spearman  covered  extrapolating")
     for name, describe in PREDICTORS.items():
         rows = _split_scores([describe(a) for a in architectures], latency_ms, band, n_fit, splits, seed)

@@ -65,7 +65,9 @@ def test_thread_time_covers_the_network() -> None:
 def test_bigger_is_slower_by_ratio() -> None:
     """The reference against itself is 1; at twice the side it has four times the work."""
     meter = Meter()
-    same, larger = meter.measure_all([reference_onnx(), export_onnx(ReferenceNet(), 256)], seconds=0.1)
+    same, larger = meter.measure_all(
+        [open_session(reference_onnx()), open_session(export_onnx(ReferenceNet(), 256))], seconds=0.1
+    )
     assert same.ratio == pytest.approx(1.0, abs=0.1)
     assert 2.5 < larger.ratio / same.ratio < 7
     assert larger.latency_ms == pytest.approx(larger.ratio * meter.reference_ms)
@@ -90,7 +92,7 @@ def test_passes_that_disagree_are_flagged(ratios: tuple[float, ...], noisy: bool
 def test_disagreeing_passes_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     meter, ratios = Meter(reference_ms=1.0), iter([1.0, 1.5, 1.0, 1.0, 1.0, 1.0])
     monkeypatch.setattr(meter, "run_pass", lambda target, seconds=0.0: Pass(next(ratios), 5, 1.0, 1.0, 1.0))
-    result = meter.measure(reference_onnx())
+    (result,) = meter.measure_all([open_session(reference_onnx())])
     assert result.passes == 4
     assert result.ratio == 1.0
     assert not result.noisy

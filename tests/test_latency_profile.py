@@ -10,7 +10,7 @@ import pytest
 import nasbench.latency as latency
 from nasbench.architecture import Architecture
 from nasbench.errors import UserError
-from nasbench.latency import calibrate, features
+from nasbench.latency import calibrate, export, features
 from nasbench.latency.device import Measurement
 from nasbench.latency.profile import Record, architecture_features, load_device, new_profile, profile_path
 from nasbench.latency.verbs import devices_table, prediction_table, profile_summary
@@ -151,3 +151,10 @@ def test_fit_in_the_background_measures_this_machine() -> None:
 def test_a_background_fit_reports_what_went_wrong() -> None:
     with pytest.raises(UserError, match=r"device name '\.\./x' must be letters"):
         latency.fit_in_background([small(8)], name="../x").result(timeout=60)
+
+
+def test_a_file_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = export.export_onnx(export.deploy_form(small(16), 10).requires_grad_(False), 64)
+    monkeypatch.setattr(export, "export_onnx", lambda model, resolution: other)
+    with pytest.raises(RuntimeError, match="its ONNX file differs from torch by"):
+        export.checked_session(small(24), 10)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nasbench.latency.background import BackgroundFit, fit_in_background
     from nasbench.latency.calibrate import calibration_set, fit_profile, measure_architectures
     from nasbench.latency.device import Device, Measurement, this_device
-    from nasbench.latency.export import export_architecture, export_onnx, onnx_difference
+    from nasbench.latency.export import checked_session, deploy_form, export_onnx, onnx_difference
     from nasbench.latency.predictor import Prediction
     from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
     from nasbench.latency.verbs import devices_table, measurement_table, prediction_table, profile_summary
@@ -26,7 +26,8 @@ _HOME = {
     "Device": "device",
     "Measurement": "device",
     "this_device": "device",
-    "export_architecture": "export",
+    "checked_session": "export",
+    "deploy_form": "export",
     "export_onnx": "export",
     "onnx_difference": "export",
     "Prediction": "predictor",
@@ -49,8 +50,9 @@ __all__ = [
     "Measurement",
     "Prediction",
     "calibration_set",
+    "checked_session",
+    "deploy_form",
     "devices_table",
-    "export_architecture",
     "export_onnx",
     "fit_in_background",
     "fit_profile",

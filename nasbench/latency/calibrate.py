@@ -20,6 +20,8 @@ from nasbench.latency.profile import (
 )
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
     from nasbench.architecture import Architecture
     from nasbench.latency.device import Measurement
     from nasbench.latency.measure import Meter
@@ -159,16 +161,16 @@ def _measure_batch(
     batch: Sequence[Architecture], meter: Meter, num_classes: int, on_failure: Callable[[Architecture, Exception], None]
 ) -> list[tuple[Architecture, Measurement]]:
     """Each network of the batch that the runtime takes, with its measurement."""
-    from nasbench.latency.export import export_architecture
+    from nasbench.latency.export import checked_session
 
-    exported: list[tuple[Architecture, bytes]] = []
+    opened: list[tuple[Architecture, InferenceSession]] = []
     for architecture in batch:
         try:
-            exported.append((architecture, export_architecture(architecture, num_classes)))
+            opened.append((architecture, checked_session(architecture, num_classes)))
         except Exception as error:  # the runtime's errors share no base class
             on_failure(architecture, error)
-    measured = meter.measure_all([content for _, content in exported])
-    return [(architecture, m) for (architecture, _), m in zip(exported, measured, strict=True)]
+    measured = meter.measure_all([session for _, session in opened])
+    return [(architecture, m) for (architecture, _), m in zip(opened, measured, strict=True)]
 
 
 def _log_failure(architecture: Architecture, error: Exception) -> None:

@@ -134,24 +134,23 @@ class Meter:
         ratio = float(np.median(cpu / reference_cpu))
         return Pass(ratio, repeats, float(cpu.min()), float(wall.min()), reference_median)
 
-    def measure(self, model: bytes | str | Path, passes: int = PASSES, seconds: float = PASS_SECONDS) -> Measurement:
-        """`passes` passes of one network, and up to MAX_PASSES while they disagree."""
-        target = runner(open_session(model))
-        done = [self.run_pass(target, seconds) for _ in range(passes)]
-        while _spread(done) > SPREAD_LIMIT and len(done) < MAX_PASSES:
-            done.append(self.run_pass(target, seconds))
-        return self.summarise(done)
-
     def measure_all(
-        self, models: Sequence[bytes | str | Path], passes: int = PASSES, seconds: float = PASS_SECONDS
+        self,
+        sessions: Sequence[onnxruntime.InferenceSession],
+        passes: int = PASSES,
+        seconds: float = PASS_SECONDS,
     ) -> list[Measurement]:
-        """Like `measure`, but pass by pass over all of them, so that a spell of load cannot take one network whole."""
-        done: list[list[Pass]] = [[] for _ in models]
+        """`passes` passes of each network, and up to MAX_PASSES while they disagree.
+
+        Pass by pass over all of them, so that a spell of load cannot take one network whole.
+        """
+        targets = [runner(session) for session in sessions]
+        done: list[list[Pass]] = [[] for _ in targets]
         for number in range(MAX_PASSES):
-            due = [i for i, p in enumerate(done) if number < passes or _spread(p) > SPREAD_LIMIT]
-            for i in due:
-                done[i].append(self.run_pass(runner(open_session(models[i])), seconds))
-        return [self.summarise(p) for p in done]
+            for target, so_far in zip(targets, done, strict=True):
+                if number < passes or _spread(so_far) > SPREAD_LIMIT:
+                    so_far.append(self.run_pass(target, seconds))
+        return [self.summarise(passes_of_one) for passes_of_one in done]
 
     def summarise(self, passes: list[Pass]) -> Measurement:
         """All passes of one network as one figure."""
