@@ -207,18 +207,19 @@ class SearchSpace:
         budgets: Sequence[Budget] = (),
         num_classes: int = 1000,
         counter: RejectionCounter | None = None,
-        latency_ms: Callable[[Architecture], float] | None = None,
+        predict: Callable[[Architecture], float] | None = None,
     ) -> Architecture:
         """A random architecture that meets the budgets; without budgets every draw is valid, and none is rejected.
 
         Each stage's block is drawn before its details, so that a block with many options is no likelier than one with
         few. Where less than 1 % of the draws meet the budgets, a draw is led there by random moves that reduce the
-        excess. Nothing that meets them: UserError with the smallest found. A budget in ms needs `latency_ms`.
+        excess. Nothing that meets them: UserError with the smallest found. A budget in ms needs `predict`, an
+        architecture's latency in ms.
         """
         rng = np.random.default_rng(rng)
         if not budgets:
             return self.draw(rng)
-        limits = Limits(tuple(budgets), num_classes, latency_ms)
+        limits = Limits(tuple(budgets), num_classes, predict)
         return draw_within(self, rng, limits, RejectionCounter() if counter is None else counter)
 
     def draw(self, rng: Seed) -> Architecture:

@@ -21,11 +21,11 @@ FRUITLESS_MOVES = 120  # moves without progress that end a start
 
 @dataclass(frozen=True)
 class Limits:
-    """Budgets and what it takes to judge an architecture by them; `latency_ms` predicts one for budgets in ms."""
+    """Budgets and what it takes to judge an architecture by them; `predict` gives its latency in ms."""
 
     budgets: tuple[Budget, ...] = ()
     num_classes: int = 1000
-    latency_ms: Callable[[Architecture], float] | None = None
+    predict: Callable[[Architecture], float] | None = None
 
     def metrics(self, arch: Architecture) -> dict[str, float]:
         """The analytic cost of the deploy form, and the predicted latency where a budget asks for it."""
@@ -33,9 +33,9 @@ class Limits:
 
         values: dict[str, float] = dict(cost(arch, self.num_classes).to_dict())
         if any(budget.metric == "latency_ms" for budget in self.budgets):
-            if self.latency_ms is None:
-                raise ValueError("a budget in milliseconds needs a predictor: give latency_ms")
-            values["latency_ms"] = float(self.latency_ms(arch))
+            if self.predict is None:
+                raise ValueError("a budget in milliseconds needs a predictor: give predict, architecture -> ms")
+            values["latency_ms"] = float(self.predict(arch))
         return values
 
     def violation(self, arch: Architecture) -> float:

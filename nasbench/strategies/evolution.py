@@ -1,0 +1,89 @@
+"""Steady-state multi-objective evolution: parents by Pareto rank and crowding, one child at a time, none twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nasbench.architecture import Architecture
+from nasbench.budget import Budget
+from nasbench.pareto import crowding_distance, pareto_ranks
+from nasbench.space_budget import Limits, RejectionCounter
+from nasbench.strategies.candidate import Candidate, Desk, Space
+
+CHILDREN_TRIED = 60  # per proposal, before a random draw takes its place
+
+
+def propose(
+    space: Space,
+    trials: Sequence[Candidate],
+    rng: np.random.Generator | int,
+    n: int,
+    *,
+    budgets: Sequence[Budget] = (),
+    num_classes: int = 1000,
+    predict: Callable[[Architecture], float] | None = None,
+    counter: RejectionCounter | None = None,
+    initial: int = 10,
+    population: int = 20,
+    tournament: int = 3,
+    crossover: float = 0.5,
+    explore: float = 0.1,
+) -> list[Architecture]:
+    """Up to `n` new architectures within the budgets; fewer when the space has no more.
+
+    The first `initial` trials and a share `explore` of the later ones are random. The others are children of two (with
+    probability `crossover`) or one of the best `population` trials, each the best of `tournament` drawn from them.
+    """
+    desk = Desk.of(space, trials, rng, Limits(tuple(budgets), num_classes, predict), counter)
+    parents = _best(space, trials, population)
+    found: list[Architecture] = []
+    while len(found) < n:
+        enough = len(trials) + len(found) >= initial and len(parents) >= 2
+        arch = None
+        if enough and desk.rng.random() >= explore:
+            arch = _child(desk, parents, tournament, crossover)
+        if arch is None:
+            arch = desk.draw_new()
+        if arch is None:
+            break
+        found.append(desk.take(arch))
+    return found
+
+
+def _best(space: Space, trials: Sequence[Candidate], count: int) -> list[Architecture]:
+    """The best `count` finished trials inside the space, best first: by Pareto rank, then the most lonely."""
+    done = [trial for trial in trials if trial.losses is not None]
+    if not done:
+        return []
+    losses = np.array([trial.losses for trial in done], float)
+    ranks = pareto_ranks(losses)
+    lonely = np.empty(len(done))
+    for rank in range(ranks.max() + 1):
+        lonely[ranks == rank] = crowding_distance(losses[ranks == rank])
+    ordered = (done[i].architecture for i in np.lexsort((-lonely, ranks)))
+    best: list[Architecture] = []
+    for arch in ordered:
+        if len(best) < count and space.contains(arch):
+            best.append(arch)
+    return best
+
+
+def _child(desk: Desk, parents: list[Architecture], tournament: int, crossover: float) -> Architecture | None:
+    """A new child within the budgets; None where every one that was tried is known or too expensive."""
+    rng = desk.rng
+    for _ in range(CHILDREN_TRIED):
+        child = _winner(rng, parents, tournament)
+        changes = int(rng.geometric(0.5))  # mostly one field, at times several: a local step that can also leap
+        if rng.random() < crossover:
+            child = desk.space.crossover(child, _winner(rng, parents, tournament), rng)
+        child = desk.space.mutate(child, rng, changes)
+        if desk.accepts(child):
+            return child
+    return None
+
+
+def _winner(rng: np.random.Generator, parents: list[Architecture], tournament: int) -> Architecture:
+    """`parents` are in order: the winner is the first of those drawn."""
+    return parents[int(rng.integers(len(parents), size=tournament).min())]
