@@ -14,7 +14,7 @@ from nasbench import environment, hardware
 from nasbench.files import cache_dir
 
 GIB = 2**30
-NEEDED = ("torch", "ray", "optuna", "onnx", "onnxscript", "onnxruntime", "fvcore")
+NEEDED = ("torch", "ray", "onnx", "onnxscript", "onnxruntime", "fvcore")
 
 
 @dataclass(frozen=True)
