@@ -22,7 +22,8 @@ from nasbench import hardware
 from nasbench.errors import UserError
 from nasbench.running.spec import RunnerSpec
 
-CONNECT_S = 5.0
+CONNECT_S = 5.0  # to open a connection
+ANSWER_S = 12.0  # to join a cluster, which takes two or three
 GIB = 2**30
 TEMPORARY = "nb-ray-"  # Ray puts sockets below it, whose paths may have 107 characters
 
@@ -116,18 +117,8 @@ def _remove_stale(base: Path) -> None:
 def _joined(ray: Any, address: str, runner: RunnerSpec) -> Iterator[None]:
     if address != "auto":
         check_address(address)
-    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", str(int(CONNECT_S)))
-    try:
-        ray.init(
-            address=address,
-            logging_level="ERROR",
-            log_to_driver=False,
-            runtime_env=_worker_environment(runner),
-        )
-    except Exception as error:  # ray raises ConnectionError, RuntimeError, ValueError, AuthenticationError ...
-        first = " ".join(str(error).split())[:200]
-        remedy = "start one with `ray start --head`, run this on one of its machines, and give host:port"
-        raise UserError(f"ray address {address!r}: no cluster joined: {first}; {remedy}") from None
+    found = _answering(address)
+    ray.init(address=found, logging_level="ERROR", log_to_driver=False, runtime_env=_worker_environment(runner))
     try:
         yield
     finally:
@@ -144,6 +135,29 @@ def check_address(address: str) -> None:
     except (OSError, OverflowError) as error:
         remedy = "is the head node up (`ray start --head`), and the port open?"
         raise UserError(f"ray address {address!r} does not answer: {error}; {remedy}") from None
+
+
+def _answering(address: str) -> str:
+    """`address`, with auto resolved; UserError unless a Ray of this version answers there.
+
+    A process that can be ended tries: joining what is no Ray takes minutes, and cannot be interrupted from inside.
+    """
+    code = (
+        "import ray, sys; ray.init(address=sys.argv[1], logging_level='CRITICAL', log_to_driver=False); "
+        "print(ray.get_runtime_context().gcs_address)"
+    )
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", code, address], capture_output=True, text=True, errors="replace", timeout=ANSWER_S
+        )
+        if result.returncode == 0:
+            return result.stdout.split()[-1]
+        cause = result.stderr.strip().splitlines()[-1:]
+    except subprocess.TimeoutExpired:
+        cause = [f"nothing that speaks Ray's protocol answered within {ANSWER_S:g} s"]
+    first = " ".join(" ".join(cause).split())[:300]
+    remedy = "start one with `ray start --head`, run this on one of its machines, and give host:port"
+    raise UserError(f"ray address {address!r}: no cluster joined: {first}; {remedy}")
 
 
 def capacity(ray: Any, runner: RunnerSpec) -> int:
