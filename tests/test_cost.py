@@ -1,0 +1,108 @@
+"""The analytic cost is what fvcore counts on the built network, and what torch's own counter says too."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import pytest
+import torch
+from small_networks import NETWORKS, network
+from torch.utils.flop_counter import FlopCounterMode
+
+import nasbench
+from nasbench.cost import Cost, cost, count_fvcore, live_elements, operators, total
+from nasbench.library import fixed_points
+from nasbench.model import build, reparameterise
+
+COUNTED = ("params", "macs", "flops", "activations")
+MULTIPLY_ADDS = ("conv", "depthwise", "grouped", "pointwise", "linear", "matmul")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_analytic_cost_is_what_fvcore_counts_in_both_forms(name):
+    arch = NETWORKS[name]
+    model = build(arch, 10)
+    for deploy, form in ((False, model), (True, reparameterise(model))):
+        found = cost(arch, 10, deploy)
+        assert {key: getattr(found, key) for key in COUNTED} == count_fvcore(form, arch.resolution)
+
+
+@pytest.mark.parametrize("name", ["mobilevit_xxs", "emo_1m", "fastvit_sa12"])
+def test_torch_s_own_counter_agrees(name):
+    arch = nasbench.load(name).with_resolution(64)
+    with torch.device("meta"):
+        model = build(arch).eval()
+    for deploy, form in ((False, model), (True, reparameterise(model))):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            form(torch.zeros(1, 3, 64, 64, device="meta"))
+        assert counter.get_total_flops() == 2 * cost(arch, deploy=deploy).macs  # it counts a multiply-add as 2
+
+
+def test_cost_is_the_sum_of_its_operators_stage_by_stage():
+    arch = nasbench.load("fastvit_sa12")
+    ops = operators(arch)
+    assert list(dict.fromkeys(op.stage for op in ops)) == ["stem", "stage 1", "stage 2", "stage 3", "stage 4", "head"]
+    assert total(ops) == cost(arch)
+    for op in ops:
+        assert min(op.macs, op.flops, op.params, op.inputs, op.outputs, op.held) >= 0
+        assert (op.macs > 0) == (op.kind in MULTIPLY_ADDS)
+    assert cost(arch).weight_bytes == 4 * cost(arch).params
+    assert cost(arch).peak_activation_bytes == 4 * max(map(live_elements, ops))
+
+
+def test_merging_leaves_no_branches_and_costs_less():
+    for name in ("fastvit_t8", "fastvit_sa12"):
+        train, deploy = (cost(nasbench.load(name), deploy=deploy) for deploy in (False, True))
+        assert all(one <= other for one, other in zip(asdict(deploy).values(), asdict(train).values()))
+    assert cost(nasbench.load("emo_1m"), deploy=True) == cost(nasbench.load("emo_1m"), deploy=False)
+
+
+def test_classes_change_the_classifier_alone():
+    arch = nasbench.load("emo_1m")
+    few, many = cost(arch, 10), cost(arch, 1000)
+    assert many.macs - few.macs == 990 * 168
+    assert many.params - few.params == 990 * 169
+
+
+def test_peak_of_a_chain_worked_by_hand():
+    """A 3 -> 4 convolution at 8 px, then a residual 4 -> 4 one: input, output and the skip are alive together."""
+    block = [{"c_in": 4, "c_out": 4, "mix": [{"c_in": 4, "c_out": 4, "kernel": 3}] * 2, "skip": "identity"}]
+    content = {
+        "resolution": 8,
+        "stem": {"kind": "conv", "channels": 4, "stride": 1},
+        "stages": [{"block": "slots", "downsample": "none", "stride": 1, "channels": 4, "depth": 1, "slots": block}],
+    }
+    found = cost(nasbench.Architecture.from_dict(content), 10)
+    # The second convolution of the block reads 256 elements, writes 256, and the skip holds 256 more.
+    assert found.peak_activation_bytes == 4 * 3 * 4 * 8 * 8
+    assert found.macs == 64 * (27 * 4 + 2 * 9 * 16) + 4 * 10
+
+
+def test_counting_leaves_the_model_as_it_was():
+    model = build(network(), 10)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    count_fvcore(model, 36)
+    assert model.training
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_the_public_name_is_the_function_though_the_module_is_loaded():
+    import nasbench.cost as same
+
+    assert same is nasbench.cost is cost
+    assert isinstance(nasbench.cost(network()), Cost)
+
+
+def test_a_cost_takes_about_a_millisecond():
+    seconds = []
+    for arch in fixed_points().values():
+        best = []
+        for _ in range(5):
+            fresh = arch.model_copy()  # without the lowered network that the last one kept
+            fresh.__dict__.pop("network", None)
+            start = time.perf_counter()
+            cost(fresh)
+            best.append(time.perf_counter() - start)
+        seconds.append(min(best))
+    assert sorted(seconds)[len(seconds) // 2] < 0.003  # 0.001 on the reference laptop; shared machines are slower
