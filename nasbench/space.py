@@ -17,6 +17,7 @@ from nasbench.files import read_toml
 from nasbench.space_budget import Limits, RejectionCounter, draw_within
 from nasbench.space_code import Column, columns_of
 from nasbench.space_compose import Composer, Genotype, Pick, first_of, random_pick
+from nasbench.space_ends import distinct_heads, distinct_stems, express
 from nasbench.space_file import Choices, SpaceFile, read_space
 from nasbench.space_keys import head_key, stem_key
 from nasbench.space_paths import Paths, State
@@ -39,7 +40,7 @@ class SearchSpace:
         self.rules = parse_rules(file.constraints, source)
         count = len(file.stages)
         self.slots = tuple(Slot(i, count, choices, self.rules) for i, choices in enumerate(file.stages))
-        self.stems = _distinct_stems(file.stem)
+        self.stems = distinct_stems(file.stem)
         self.paths = Paths(
             self.slots, lambda state: len(self.resolutions_for(state.stride)) * len(self.heads(state.channels))
         )
@@ -84,7 +85,7 @@ class SearchSpace:
     def heads(self, channels: int) -> list[dict[str, Any]]:
         """The different heads after this many channels, only with the fields that take effect."""
         if channels not in self._heads:
-            self._heads[channels] = _distinct_heads(self.file.head, channels)
+            self._heads[channels] = distinct_heads(self.file.head, channels)
         return self._heads[channels]
 
     def resolutions_for(self, stride: int) -> tuple[int, ...]:
@@ -319,27 +320,6 @@ class SearchSpace:
             f"{self.source}: no architecture can be built from these choices; check that resolutions are multiples of "
             "the total stride, and which blocks and channels each downsample can lead to"
         )
-
-
-def express(genotype: Genotype) -> Architecture:
-    """The architecture that a genotype describes; absent stages are left out."""
-    top, stem, *stages, head = genotype
-    present = tuple(Stage(**values) for values in stages if values["depth"])
-    return Architecture(resolution=top["resolution"], stem=Stem(**stem), stages=present, head=Head(**head))
-
-
-def _distinct_stems(choices: Choices) -> list[dict[str, Any]]:
-    rows = [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
-    fitting = [row for row in rows if row["kind"] == "mobileone" or Stem(**row).total_stride <= 2]
-    return list({stem_key(Stem(**row)): row for row in reversed(fitting)}.values())[::-1]
-
-
-def _distinct_heads(choices: Choices, channels: int) -> list[dict[str, Any]]:
-    rows: dict[Any, dict[str, Any]] = {}
-    for kind, expansion in itertools.product(choices["kind"], choices["expansion"]):
-        key = head_key(Head(kind=kind, expansion=expansion), channels)
-        rows.setdefault(key, {"kind": kind, "expansion": expansion} if len(key) > 1 else {"kind": kind})
-    return list(rows.values())
 
 
 def _shuffled(items: Sequence[Any], rng: np.random.Generator) -> Iterator[Any]:

@@ -9,11 +9,14 @@ they are, which is right wherever different values always build different layers
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from nasbench.architecture import BLOCK_FIELDS, Head, Stem
-from nasbench.presets import MAX_HEAD_CHANNELS, branches_of, make_divisible, squeeze_excite
+from nasbench.presets import MAX_HEAD_CHANNELS, make_divisible, squeeze_excite
+from nasbench.presets import branches_of as _branches_of
 
+branches_of = cache(_branches_of)
 Values = Mapping[str, Any]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from nasbench.errors import UserError
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """What a constraint may look at when a stage is put at its place."""
 
     index: int  # of the stage in the space's file

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 from nasbench.architecture import STRIDING_BLOCKS, Stage, effective_fields, stage_problem
@@ -22,6 +23,7 @@ UNIFORM_BLOCKS = tuple(
     == lower_stage(Stage(block=block, downsample="none", stride=1, channels=8, depth=1), 8)
 )
 ATTENDING_BLOCKS = ("mobilevit", "transformer")
+CHANNELS_MATTER = {"head_dim", "heads", "width", "slots"}  # the fields whose validity hangs on the stage's channels
 NEUTRAL = {"head_dim": 1, "heads": 1, "kernel": 3}  # valid with any channels, for judging the other fields
 
 
@@ -44,7 +46,11 @@ class Box:
     label: tuple[Hashable, ...]
     shared: Mapping[str, Any]
     depths: tuple[int, ...]
-    groups: tuple[Group, ...]
+    make_groups: Callable[[], tuple[Group, ...]]
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        return self.make_groups()
 
     @property
     def size(self) -> int:
@@ -103,8 +109,8 @@ class Slot:
         key = (c_in, first, channels, stride)
         if key not in self._boxes:
             kinds = itertools.product(self.choices["block"], self.choices["downsample"])
-            boxes = [box for kind in kinds for box in self._boxes_of(*kind, *key)]
-            self._boxes[key] = tuple(box for box in boxes if box.size)
+            boxes = [box for kind in kinds for box in self._boxes_of(*kind, c_in, first, channels, stride)]
+            self._boxes[key] = tuple(boxes)
         return self._boxes[key]
 
     def _boxes_of(self, block: str, downsample: str, c_in: int, first: bool, channels: int, stride: int) -> list[Box]:
@@ -119,12 +125,14 @@ class Slot:
                 attends = bool(attention) or block in ATTENDING_BLOCKS
                 if not self.allows(Place(self.index, self.count, c_in, channels, first, attends)):
                     continue
+                if not self._fits(block, attention, channels):
+                    continue
                 shape = Shape(c_in, channels, stride, entry, plain)
                 shared = {"block": block, "downsample": downsample, "stride": stride, "channels": channels}
                 if attention is not None:
                     shared["attention"] = attention
                 seen = downsample if entry or not strides_itself else "none"
-                groups = self._groups_at(block, downsample, attention, shape)
+                groups = partial(self._groups_at, block, downsample, attention, shape)
                 boxes.append(Box((block, seen, stride, channels, attention), shared, depths, groups))
         return boxes
 
@@ -163,6 +171,10 @@ class Slot:
             self._groups[key] = tuple(self._group(block, attention, shape, *group) for group in groups)
         return self._groups[key]
 
+    def _fits(self, block: str, attention: bool | None, channels: int) -> bool:
+        """Whether every group of fields has a setting that is valid at this width."""
+        return all(self._valid_values(block, attention, channels, fields) for fields, _ in groups_of(block, attention))
+
     def _group(self, block: str, attention: bool | None, shape: Shape, fields: tuple[str, ...], key: Any) -> Group:
         options: dict[Hashable, tuple[Any, ...]] = {}
         for values in self._valid_values(block, attention, shape.channels, fields):
@@ -171,7 +183,7 @@ class Slot:
 
     def _valid_values(self, block: str, attention: bool | None, channels: int, fields: tuple[str, ...]) -> tuple:
         """The choices of these fields that a stage of this block and width can have."""
-        key = (block, bool(attention), channels, fields)
+        key = (block, bool(attention), channels if CHANNELS_MATTER.intersection(fields) else None, fields)
         if key not in self._valid:
             base = {**NEUTRAL, "block": block, "channels": channels, "depth": 2, "attention": bool(attention)}
             self._valid[key] = tuple(
