@@ -232,11 +232,16 @@ def spool_write(spool: Path | str, key: str, outcome: Outcome) -> bool:
     return True
 
 
+def spool_get(spool: Path | str, key: str) -> Outcome | None:
+    """The outcome that a worker left under `key`, if it did; it stays there until the store has it."""
+    path = _spool_path(Path(spool), key)
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return Outcome(**{name: value for name, value in record.items() if name != "key"})
+
+
 def spool_read(spool: Path | str) -> dict[str, Outcome]:
     """What lies in a spool folder: key -> outcome."""
-    outcomes = {}
-    for path in sorted(Path(spool).glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        key = record.pop("key")
-        outcomes[key] = Outcome(**record)
-    return outcomes
+    keys = [path.stem for path in sorted(Path(spool).glob("*.json"))]
+    return {key: outcome for key in keys if (outcome := spool_get(spool, key)) is not None}
