@@ -1,0 +1,318 @@
+"""What a search does next: the source of jobs that a runner works through.
+
+Every decision is read off the store's trials, so that resuming is to read them again. First `trials` designs are
+trained at the lowest rung, proposed by the strategy; then each higher rung takes the best of the one below; at last
+the finalists are trained at the highest rung with fresh seeds and scored on the test split, which nothing before saw.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nasbench.architecture import Architecture
+from nasbench.latency.profile import DeviceProfile
+from nasbench.pareto import crowding_distance, pareto_ranks
+from nasbench.proxy.fidelity import Ladder
+from nasbench.report.progress import Progress, ProgressState
+from nasbench.report.rows import FIXED_POINT, SEARCHED
+from nasbench.result import Level, StudyResult, architecture_of, level, mean_seconds, predictions
+from nasbench.running import Job, Outcome
+from nasbench.running.spec import RunnerSpec
+from nasbench.space import RejectionCounter, SearchSpace
+from nasbench.strategies import STRATEGIES, Candidate
+from nasbench.study import Study
+from nasbench.trials import Trial, TrialStore
+
+EVALUATE = "nasbench.proxy.evaluate:evaluate"
+FIRST_FRONT = 8  # complete trials at which a first front is worth a look
+FIXED_SHARE = 3  # of a rung's places, one in this many is the fixed points' at most
+Profile = Callable[[], DeviceProfile | None]
+
+
+class Driver:
+    """Implements `running.JobSource` for one study. `profile` gives the device profile once it is there."""
+
+    def __init__(
+        self,
+        study: Study,
+        store: TrialStore,
+        space: SearchSpace,
+        fixed: dict[str, Architecture],
+        profile: Profile,
+        progress: Progress,
+        deadline: float = math.inf,
+    ) -> None:
+        self.study, self.store, self.space, self.fixed = study, store, space, fixed
+        self.profile, self.progress, self.deadline = profile, progress, deadline
+        self.ladder = Ladder.from_list(study.ladder)
+        self.runner = RunnerSpec.from_dict(study.runner)
+        self.rejections = RejectionCounter()
+        self.unfinished = list(store.outstanding())  # of a driver that was killed
+        self.running: set[str] = set()
+        self.space_is_empty = False
+        self.reported: set[Any] = set()
+        self.started = time.monotonic()
+        self._predicted: dict[str, dict[str, Any]] = {}
+        self._architectures: dict[str, Architecture] = {}
+
+    # --- the runner's side
+
+    def ask(self) -> Job | None:
+        trial = self._next_trial() if time.monotonic() < self.deadline else None
+        if trial is None:
+            self._show()
+            return None
+        self.store.submit(trial)
+        self.running.add(trial.key)
+        self._show()
+        return Job(trial.key, self._task(trial), self.study.trial_limit_s)
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        trial = self.store.finish(job.id, outcome)
+        self.running.discard(job.id)
+        if trial.state == "failed":
+            name = trial.architecture.get("name") or trial.architecture_id[:8]
+            self.progress.note(f"trial {trial.key[:8]} of {name} failed: {trial.reason}")
+        self._report_when_due()
+        self._show()
+
+    def _task(self, trial: Trial) -> dict[str, Any]:
+        return {
+            "architecture": trial.architecture,
+            "fidelity": trial.fidelity,
+            "seed": trial.seed,
+            "data": self.study.data,
+            "data_seed": self.study.data_seed,
+            "split": trial.split,
+            "accelerator": self.runner.device,
+            "precision": self.runner.precision,
+        }
+
+    # --- what comes next
+
+    def _next_trial(self) -> Trial | None:
+        if self.unfinished:
+            return self.unfinished.pop(0)
+        if self._wants_proposals():
+            proposed = self._proposal()
+            if proposed is not None:
+                return proposed
+        for rung in range(1, len(self.ladder.rungs)):
+            if self._pending((rung - 1, False)):
+                return None
+            for arch in self._promoted(rung):
+                trial = self._trial(arch, rung, self.study.seed, "promoted")
+                if self.store.get(trial.key) is None:
+                    return trial
+        if self._pending((self._top, False)):
+            return None
+        return next((trial for trial in self._final_trials() if self.store.get(trial.key) is None), None)
+
+    @property
+    def _top(self) -> int:
+        return len(self.ladder.rungs) - 1
+
+    def _at(self, at: Level) -> list[Trial]:
+        return [trial for trial in self.store.trials if level(trial) == at]
+
+    def _pending(self, at: Level) -> bool:
+        return any(trial.state == "submitted" for trial in self._at(at))
+
+    def _wants_proposals(self) -> bool:
+        return not self.space_is_empty and len(self._at((0, False))) < self.study.trials
+
+    def _trial(self, arch: Architecture, rung: int, seed: int, how: str, split: str = "validation") -> Trial:
+        kind = FIXED_POINT if arch.id in self.fixed else SEARCHED
+        named = self.fixed.get(arch.id, arch)
+        return Trial.new(
+            named.to_dict(),
+            arch.id,
+            fidelity=self.ladder.rungs[rung].fidelity.to_dict(),
+            seed=seed,
+            data=self.study.data_id or self.study.data,
+            split=split,
+            origin={"rung": rung, "how": how, "kind": kind},
+        )
+
+    def _proposal(self) -> Trial | None:
+        """The next new design: first the fixed points that fit, at most half of all trials, then the strategy's."""
+        known = {trial.architecture_id for trial in self._at((0, False))}
+        for arch in list(self.fixed.values())[: max(1, self.study.trials // 2)]:
+            if arch.id not in known:
+                return self._trial(arch, 0, self.study.seed, "fixed point")
+        rng = np.random.default_rng((self.study.seed, len(known)))
+        name = self.study.strategy["name"]
+        proposals = STRATEGIES[name](self.space, self._candidates(), rng, 1, **self._settings())
+        self.space_is_empty = not proposals
+        return self._trial(proposals[0], 0, self.study.seed, name) if proposals else None
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "budgets": self.study.parsed_budgets,
+            "num_classes": self.study.classes,
+            "predict": self._latency if self.profile() is not None else None,
+            "counter": self.rejections,
+            **{key: value for key, value in self.study.strategy.items() if key != "name"},
+        }
+
+    def _candidates(self) -> list[Candidate]:
+        """The lowest rung's trials as the strategy sees them; failed and running ones have no losses."""
+        trials = self._at((0, False))
+        losses = self._losses([t for t in trials if t.state == "complete"])
+        return [Candidate(self._architecture(trial), losses.get(trial.key)) for trial in trials]
+
+    def _latency(self, arch: Architecture) -> float:
+        """Predicted milliseconds."""
+        profile = self.profile()
+        assert profile is not None
+        if arch.id not in self._predicted:
+            self._predicted |= predictions(profile, [arch], self.study.classes)
+        return self._predicted[arch.id]["latency_ms"]
+
+    def _architecture(self, trial: Trial) -> Architecture:
+        if trial.architecture_id not in self._architectures:
+            self._architectures[trial.architecture_id] = architecture_of(trial)
+        return self._architectures[trial.architecture_id]
+
+    def _speed(self, arch: Architecture) -> float:
+        """Predicted latency; until the device profile is there, multiply-adds stand in for it."""
+        from nasbench.cost import cost
+
+        return self._latency(arch) if self.profile() is not None else float(cost(arch, self.study.classes).macs)
+
+    def _losses(self, trials: Sequence[Trial]) -> dict[str, tuple[float, float]]:
+        """Key -> (error, speed) of complete trials."""
+        return {t.key: (1 - t.metrics["accuracy"], self._speed(self._architecture(t))) for t in trials}
+
+    # --- promotion
+
+    def _promoted(self, rung: int) -> list[Architecture]:
+        """Who trains at `rung`: the best by `_selected` of the rung below."""
+        below = [trial for trial in self._at((rung - 1, False)) if trial.state == "complete"]
+        places = min(self.ladder.rungs[rung].trials, max(2, math.ceil(len(below) / 2)))
+        return [self._architecture(trial) for trial in self._selected(below, places)]
+
+    def _final_trials(self) -> list[Trial]:
+        complete = [trial for trial in self._at((self._top, False)) if trial.state == "complete"]
+        finalists = self._selected(complete, self.study.finalists)
+        return [
+            self._trial(self._architecture(trial), self._top, seed, "final", split="test")
+            for seed in self.study.final_seeds
+            for trial in finalists
+        ]
+
+    def _selected(self, trials: Sequence[Trial], places: int) -> list[Trial]:
+        """The `places` most promising: the best fixed point, the best searched design that is no slower than it, then
+        by Pareto rank and crowding, fixed points in at most a third of the places."""
+        if not trials or places < 1:
+            return []
+        losses = self._losses(trials)
+        ordered = _by_rank(trials, losses)
+        fixed = [trial for trial in ordered if trial.origin["kind"] == FIXED_POINT]
+        chosen = sorted(fixed, key=lambda t: losses[t.key])[:1]
+        chosen += _challenger(ordered, chosen, losses)
+        room_for_fixed = max(1, places // FIXED_SHARE)
+        for trial in ordered:
+            if trial in chosen:
+                continue
+            taken = sum(other.origin["kind"] == FIXED_POINT for other in chosen)
+            if trial.origin["kind"] == SEARCHED or taken < room_for_fixed:
+                chosen.append(trial)
+        return chosen[:places]
+
+    # --- what the user sees
+
+    def _report_when_due(self) -> None:
+        """Write the front after the first few trials, and whenever a level is complete."""
+        if self.profile() is None:
+            return
+        complete = [trial for trial in self.store.trials if trial.state == "complete"]
+        due = {"first"} if len(complete) >= min(FIRST_FRONT, self.study.trials) else set()
+        due |= {at for at in {level(trial) for trial in complete} if not self._pending(at) and not self._growing(at)}
+        if due - self.reported:
+            self.reported |= due
+            result = self.result()
+            members = sum(row.on_front for row in result.report())
+            self.progress.note(f"front of {members} designs written to {result.folder} after {self._spent():.0f} s")
+
+    def _growing(self, at: Level) -> bool:
+        return at == (0, False) and self._wants_proposals()
+
+    def result(self) -> StudyResult:
+        return StudyResult.from_store(self.study, self.store).with_predictions(self.profile())
+
+    def _spent(self) -> float:
+        return time.monotonic() - self.started
+
+    def _plan(self) -> list[tuple[Level, int]]:
+        """How many trials each level takes, as far as can be told now."""
+        plan, places = [((0, False), self.study.trials)], self.study.trials
+        for rung in range(1, len(self.ladder.rungs)):
+            places = min(self.ladder.rungs[rung].trials, max(2, math.ceil(places / 2)))
+            plan.append(((rung, False), places))
+        return [*plan, ((self._top, True), min(places, self.study.finalists) * len(self.study.final_seeds))]
+
+    def _show(self) -> None:
+        trials = self.store.trials
+        plan = self._plan()
+        current = next((at for at, count in plan if len(self._finished(at)) < count), plan[-1][0])
+        failures: dict[str, int] = {}
+        for trial in trials:
+            if trial.state == "failed":
+                reason = (trial.reason or "").partition(":")[0][:40]
+                failures[reason] = failures.get(reason, 0) + 1
+        best = StudyResult.from_store(self.study, self.store).best_accuracy()
+        self.progress.update(
+            ProgressState(
+                phase="final training, test split" if current[1] else "search",
+                rung=self.ladder.rungs[current[0]].name or f"rung {current[0]}",
+                done=sum(trial.state != "submitted" for trial in trials),
+                total=sum(count for _, count in plan),
+                running=len(self.running),
+                best=best[0] if best else None,
+                best_name=best[1] if best else "",
+                seconds_spent=self._spent(),
+                seconds_left=self._seconds_left(plan),
+                rejected=dict(self.rejections.rejected),
+                failed=failures,
+            )
+        )
+
+    def _finished(self, at: Level) -> list[Trial]:
+        return [trial for trial in self._at(at) if trial.state != "submitted"]
+
+    def _seconds_left(self, plan: list[tuple[Level, int]]) -> float | None:
+        """From the mean duration at each level; a level not reached yet counts by its samples."""
+        work, rate = 0.0, None
+        for at, count in plan:
+            samples = self.ladder.rungs[at[0]].fidelity.samples
+            measured = mean_seconds(self._at(at))
+            rate = measured / samples if measured is not None else rate
+            if rate is None:
+                return None
+            work += max(0, count - len(self._finished(at))) * rate * samples
+        return work / max(1, len(self.running))
+
+
+def _by_rank(trials: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:
+    """Best first: by Pareto rank, within a rank the least crowded."""
+    matrix = np.array([losses[trial.key] for trial in trials])
+    ranks = pareto_ranks(matrix)
+    crowding = np.zeros(len(matrix))
+    for rank in np.unique(ranks):
+        crowding[ranks == rank] = crowding_distance(matrix[ranks == rank])
+    return [trials[index] for index in np.lexsort((-crowding, ranks))]
+
+
+def _challenger(trials: Sequence[Trial], fixed: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:
+    """The most accurate searched design that is predicted no slower than the best fixed point."""
+    if not fixed:
+        return []
+    limit = losses[fixed[0].key][1]
+    able = [t for t in trials if t.origin["kind"] == SEARCHED and losses[t.key][1] <= limit]
+    return sorted(able, key=lambda t: losses[t.key])[:1]

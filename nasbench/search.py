@@ -1,0 +1,245 @@
+"""`search` and `resume`: set a study up, run it, measure the finalists, report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from nasbench import environment
+from nasbench.architecture import Architecture
+from nasbench.budget import parse_budgets, total_violation
+from nasbench.driver import EVALUATE, Driver
+from nasbench.errors import UserError
+from nasbench.latency import THIS_MACHINE, BackgroundFit, DeviceProfile, fit_in_background, load_device
+from nasbench.latency.calibrate import DEFAULT_NETWORKS, calibration_set, measure_architectures
+from nasbench.library import fixed_points, load_space
+from nasbench.report.progress import Progress, ProgressState, Silent
+from nasbench.result import LATENCY_NOTE, StudyResult, predictions
+from nasbench.running import run
+from nasbench.running.spec import RunnerSpec, load_runner, runner_ladder
+from nasbench.space import SearchSpace
+from nasbench.strategies import STRATEGIES
+from nasbench.study import SpaceRecord, Study
+from nasbench.trials import SPOOL, TrialStore
+
+TRIAL_LIMIT_S = 900.0
+
+
+def search(
+    space: str | Path = "metablock",
+    budgets: Sequence[str] = ("1GFLOP",),
+    data: str | Path = "fashion-on-earth",
+    trials: int = 32,
+    out: str | Path | None = None,
+    runner: str | Path = "laptop",
+    strategy: str = "evolution",
+    seed: int = 0,
+    classes: int = 1000,
+    device: str = THIS_MACHINE,
+    address: str | None = None,
+    time_limit: float | None = None,
+    progress: Progress | None = None,
+) -> StudyResult:
+    """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
+
+    `trials` designs are trained at the lowest rung of the runner's ladder. `time_limit` (seconds) bounds when the last
+    trial may start. Everything is checked before anything is written; a UserError says what to change.
+    """
+    found, limits = load_space(space), parse_budgets(budgets)
+    spec = load_runner(runner)
+    if address is not None:
+        spec = spec.model_copy(update={"address": address})
+    _check_strategy(strategy)
+    study = Study(
+        space=SpaceRecord(name=found.name, content=found.to_dict()),
+        budgets=tuple(budgets),
+        classes=classes,
+        data=str(data),
+        ladder=tuple(runner_ladder(runner)),
+        strategy={"name": strategy},
+        trials=trials,
+        seed=seed,
+        device=device,
+        final_seeds=tuple(range(seed + 1, seed + 4)),  # not the search's own, whose luck it has chosen by
+        trial_limit_s=TRIAL_LIMIT_S,
+        time_limit_s=time_limit,
+        runner=spec.to_dict(),
+        commit=environment.commit(),
+    )
+    rng = np.random.default_rng(seed)
+    found.sample(
+        rng, budgets=[b for b in limits if b.metric != "latency_ms"], num_classes=classes
+    )  # or it says why not
+    folder = Path(out) if out is not None else default_folder(study)
+    progress = progress or Silent()
+    progress.update(ProgressState("preparing images"))
+    study = study.replace(data_id=_prepare_data(study))
+    study.create(folder)
+    return _run(study, folder, progress)
+
+
+def resume(folder: str | Path, time_limit: float | None = None, progress: Progress | None = None) -> StudyResult:
+    """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again."""
+    study = Study.open(folder)
+    progress = progress or Silent()
+    progress.update(ProgressState("preparing images"))
+    data_id = _prepare_data(study)
+    if study.data_id is not None and data_id != study.data_id:
+        raise UserError(f"{study.data}: its images have changed since the study began; start a new one with --out")
+    return _run(study.replace(data_id=data_id, time_limit_s=time_limit), Path(folder), progress)
+
+
+def open_study(folder: str | Path) -> StudyResult:
+    """The study in `folder`, as it is stored; latencies that were never noted are predicted if the profile is there."""
+    result = StudyResult.read(folder)
+    try:
+        return result.with_predictions(load_device(result.study.device))
+    except UserError:  # the profile was made on another machine: the stored figures stand
+        return result
+
+
+def default_folder(study: Study) -> Path:
+    """results/SPACE-BUDGETS-TIME below the current folder."""
+    words = [study.space.name, *study.budgets, datetime.now().strftime("%Y%m%d-%H%M%S")]
+    return Path("results") / "-".join(word.replace(" ", "").replace("/", "-") for word in words)
+
+
+def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architecture]:
+    """Id -> shipped network of the space that meets the budgets on cost; largest first, families in turn."""
+    from nasbench.cost import cost
+
+    limits = [budget for budget in study.parsed_budgets if budget.metric != "latency_ms"]
+    families: dict[str, list[tuple[int, Architecture]]] = {}
+    for name, arch in fixed_points().items():
+        costs = cost(arch, study.classes)
+        if space.contains(arch) and total_violation(limits, costs.to_dict()) == 0:
+            families.setdefault(name.partition("_")[0], []).append((costs.macs, arch))
+    queues = [sorted(queue, key=lambda item: -item[0]) for queue in families.values()]
+    ordered = [
+        queue[turn][1] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)
+    ]
+    return {arch.id: arch for arch in ordered}
+
+
+def _check_strategy(name: str) -> None:
+    if name not in STRATEGIES:
+        raise UserError(f"unknown strategy {name!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
+
+
+def _prepare_data(study: Study) -> str:
+    """Decode the images once, before any worker needs them -> the data set's id."""
+    from nasbench.proxy.evaluate import prepare
+    from nasbench.proxy.fidelity import Ladder
+
+    resolutions = study.space.content.get("resolution", 256)
+    sizes = tuple(resolutions) if isinstance(resolutions, (list, tuple)) else (resolutions,)
+    fixed = tuple(arch.resolution for arch in fixed_points().values())
+    ids = {
+        prepare(study.data, rung.fidelity.to_dict(), (*sizes, *fixed), study.data_seed).id
+        for rung in Ladder.from_list(study.ladder).rungs
+    }
+    return ids.pop()
+
+
+class DeviceSource:
+    """The device profile: read if it is there, else fitted in the background while trainings run already."""
+
+    def __init__(self, study: Study, space: SearchSpace, progress: Progress) -> None:
+        self.study, self.progress = study, progress
+        self.profile: DeviceProfile | None = None
+        self.fit: BackgroundFit | None = None
+        try:
+            self.profile = load_device(study.device)
+        except UserError as error:
+            if study.device != THIS_MACHINE:
+                raise
+            rng = np.random.default_rng(study.seed)
+            designs = calibration_set(space, DEFAULT_NETWORKS, rng, fixed_points().values(), num_classes=study.classes)
+            self.fit = fit_in_background(designs, num_classes=study.classes)
+            reason = "no latency profile of this machine yet" if "unknown device" in str(error) else str(error)
+            progress.note(f"{reason}: measuring {len(designs)} networks meanwhile, once")
+
+    def __call__(self) -> DeviceProfile | None:
+        if self.profile is None and self.fit is not None and self.fit.done():
+            self._take(self.fit)
+        return self.profile
+
+    def wait(self) -> DeviceProfile | None:
+        """The profile, once it is there."""
+        if self.profile is None and self.fit is not None:
+            self._take(self.fit)
+        return self.profile
+
+    def _take(self, fit: BackgroundFit) -> None:
+        self.fit = None
+        try:
+            self.profile = fit.result()
+        except (RuntimeError, UserError) as error:
+            self.progress.note(f"no latency profile: {error}; designs are ranked by multiply-adds, finalists measured")
+            return
+        held_out = self.profile.predictor.held_out
+        self.progress.note(
+            f"latency profile of this machine: {len(self.profile.records)} networks measured; held out, predictions "
+            f"rank them with Spearman {held_out.spearman:.3f} and are off by {held_out.mape:.0%} on average"
+        )
+
+    def stop(self) -> None:
+        if self.fit is not None:
+            self.fit.stop()
+
+
+def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
+    space = SearchSpace.from_dict(study.space.content, study.space.name)
+    deadline = time.monotonic() + study.time_limit_s if study.time_limit_s else math.inf
+    with TrialStore(folder) as store:
+        environment.record(folder)
+        recovered = store.drain_spool()
+        if store.trials:
+            finished = sum(trial.state != "submitted" for trial in store.trials)
+            progress.note(f"{finished} trials are finished, {len(recovered)} of them found in the spool; going on")
+        source = DeviceSource(study, space, progress)
+        try:
+            if any(budget.metric == "latency_ms" for budget in study.parsed_budgets):
+                progress.update(ProgressState("measuring this machine"))
+                source.wait()
+            driver = Driver(study, store, space, _fixed_within(study, space, source), source, progress, deadline)
+            run(driver, EVALUATE, RunnerSpec.from_dict(study.runner), folder / SPOOL)
+            source.wait()
+            _measure_finalists(driver, source, progress)
+        finally:
+            source.stop()
+        result = driver.result()
+    result.report()
+    return result
+
+
+def _fixed_within(
+    study: Study, space: SearchSpace, source: Callable[[], DeviceProfile | None]
+) -> dict[str, Architecture]:
+    """The fixed points that meet all budgets, those on latency included."""
+    fitting = fitting_fixed_points(study, space)
+    limits = [budget for budget in study.parsed_budgets if budget.metric == "latency_ms"]
+    profile = source()
+    if not limits or profile is None:
+        return fitting
+    latencies = predictions(profile, list(fitting.values()), study.classes)
+    return {key: arch for key, arch in fitting.items() if total_violation(limits, latencies[key]) == 0}
+
+
+def _measure_finalists(driver: Driver, source: DeviceSource, progress: Progress) -> None:
+    """Measure, on this machine, what the closing table shows, and note it in the store."""
+    result = driver.result()
+    profile = source.profile
+    rows = [row for row in result.rows() if row.id not in result.measured_ms]
+    measured: dict[str, float] = {}
+    if rows and driver.study.device == THIS_MACHINE:
+        progress.update(ProgressState("measuring the finalists' latency", done=0, total=len(rows)))
+        designs = [row.arch for row in rows]
+        figures = measure_architectures(designs, profile, driver.study.classes)
+        measured = {arch.id: figure.latency_ms for arch, figure in zip(designs, figures, strict=True)}
+    driver.store.note(LATENCY_NOTE, {"measured_ms": measured, "predicted": result.predictions})
