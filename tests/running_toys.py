@@ -17,7 +17,7 @@ def evaluate(task: dict[str, Any]) -> dict[str, Any]:
     with log.open("a") as file:
         file.write(f"{os.getpid()}\n")
     start = time.time()
-    time.sleep(task.get("sleep", 0.1))
+    time.sleep(task.get("sleep", 0.15))
     what = task.get("what")
     if what == "raise":
         raise RuntimeError("wrong\n  in two lines")

@@ -137,6 +137,8 @@ def test_killing_the_driver_loses_and_repeats_no_finished_trial(tmp_path: Path) 
         runs = {trial.key: len((log / str(n)).read_text().split()) for n, trial in enumerate(store.trials)}
     assert all(runs[key] == 1 for key in runs if key in finished or key not in submitted)
     assert all(count <= 2 for count in runs.values())
+    workers = {(log / str(n)).read_text().split()[-1] for n in range(30) if store.trials[n].key not in finished}
+    assert len(workers) >= 2  # side by side from the start, not one after another
 
 
 def test_a_killed_driver_leaves_no_process() -> None:

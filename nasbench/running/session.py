@@ -34,6 +34,7 @@ QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # else it prints each worker's death; trials carry the reason
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # else five files a trial
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # else workers start one after another; the bridge asks for no more than fit
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of data mean the same in a worker
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial without a GPU keeps the devices' variables as they are
