@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import itertools
 import time
 
@@ -14,8 +12,6 @@ from nasbench.architecture import Architecture, Head, Stage, Stem
 from nasbench.budget import Budget
 from nasbench.errors import UserError
 from nasbench.library import fixed_points, load_space, shipped_spaces
-from nasbench.metablock import canonical
-from nasbench.presets import lower_stage
 from nasbench.space import RejectionCounter, SearchSpace
 
 FIXED = fixed_points()
@@ -55,19 +51,18 @@ TINY = {
             }
         ],
     },
-    "one transition by two names": {
-        "resolution": [32, 64],
+    "resolutions and strides": {
+        "resolution": [32, 36, 64],
         "stem": {"kind": ["conv", "mobileone"], "channels": [16]},
         "stages": [
             {
                 "downsample": ["block", "mbconv", "conv"],
-                "downsample_expansion": [2, 4],
+                "downsample_expansion": [2, 2.1, 4],
                 "block": ["mbconv", "irmb"],
                 "channels": [16, 24],
-                "depth": [1, 2, 3],
+                "stride": [1, 2],
+                "depth": [1, 2],
                 "expansion": [2, 4],
-                "kernel": [3, 5],
-                "branches": ["none", "acb"],
             },
             {"channels": [24, 32], "depth": [0, 1], "block": "irmb", "downsample": ["mbconv"], "expansion": [2, 4]},
         ],
@@ -116,13 +111,13 @@ TINY = {
     },
     "several optional stages": {
         "resolution": 64,
-        "stem": {"channels": [8, 16]},
+        "stem": {"channels": 16},
         "stages": [
             {"depth": [0, 1], "channels": [16, 24], "downsample": ["block", "none"], "stride": [1, 2]},
             {"depth": [0, 1, 2], "channels": [16, 24], "downsample": "block", "kernel": [3, 5]},
             {"depth": [0, 1], "channels": [24], "downsample": ["block", "conv"], "block": ["mbconv", "repvgg"]},
         ],
-        "head": {"kind": ["conv", "mobileone"], "expansion": [2, 2.2, 100]},
+        "head": {"kind": ["conv", "mobileone"], "expansion": [2, 2.2]},
         "constraints": {"channels": "non-decreasing"},
     },
     "stride by the stem": {
@@ -197,3 +192,328 @@ def test_size_is_the_number_of_different_networks(name):
     assert len(members) == len({arch.id for arch in members})
     assert {arch.id for arch in members} == ids
     assert space.size() == len(ids)
+
+
+def test_a_space_of_one_is_that_architecture():
+    space = SearchSpace.from_dict(FIXED["emo_1m"].to_dict())
+    assert space.size() == 1
+    assert [arch.id for arch in space] == [FIXED["emo_1m"].id]
+    assert space.sample(0).id == FIXED["emo_1m"].id
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_the_default_space_holds_every_fixed_point(name):
+    arch = FIXED[name]
+    assert DEFAULT.outside(arch) is None
+    assert DEFAULT.contains(arch)
+
+
+def test_the_default_space_is_counted_fast():
+    space = load_space("metablock")
+    start = time.process_time()
+    assert space.size() > 10**26
+    assert time.process_time() - start < 1
+
+
+def test_the_small_space_is_what_its_size_says():
+    assert SMALL.size() == len({arch.id for arch in SMALL}) == 4608
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_every_draw_is_a_valid_member(name):
+    space = load_space(name)
+    rng = np.random.default_rng(0)
+    for arch in [space.sample(rng) for _ in range(300)]:
+        assert arch.problem() is None
+        assert space.outside(arch) is None
+        assert Architecture.from_dict(arch.to_dict()).id == arch.id
+
+
+def test_draws_reach_all_blocks_and_every_member_of_a_tiny_space():
+    rng = np.random.default_rng(0)
+    blocks = {
+        (len(arch.stages) - i, stage.block)
+        for arch in (DEFAULT.draw(rng) for _ in range(200))
+        for i, stage in enumerate(arch.stages)
+    }
+    assert {block for place, block in blocks if place == 1} == set(DEFAULT.file.stages[-1]["block"])
+    space = SearchSpace.from_dict(TINY["attention in late stages"])
+    assert {space.draw(rng).id for _ in range(1000)} == {arch.id for arch in space}
+
+
+def test_equal_seeds_give_equal_draws():
+    assert DEFAULT.sample(7).id == DEFAULT.sample(np.random.default_rng(7)).id
+    assert DEFAULT.sample(7).id != DEFAULT.sample(8).id
+    again = load_space("metablock")
+    arch = DEFAULT.sample(7)
+    assert again.mutate(arch, 3).id == DEFAULT.mutate(arch, 3).id
+    assert again.crossover(arch, FIXED["emo_5m"], 3).id == DEFAULT.crossover(arch, FIXED["emo_5m"], 3).id
+
+
+def test_moves_stay_inside_and_move():
+    rng = np.random.default_rng(1)
+    members = [*FIXED.values(), *(DEFAULT.sample(rng) for _ in range(40))]
+    for arch, other in zip(members, reversed(members)):
+        child = DEFAULT.mutate(arch, rng)
+        assert child.id != arch.id
+        assert child.problem() is None
+        assert DEFAULT.contains(child)
+        mixed = DEFAULT.crossover(arch, other, rng)
+        assert mixed.problem() is None
+        assert DEFAULT.contains(mixed)
+
+
+def test_crossover_of_equals_changes_nothing():
+    arch = FIXED["mobilevit_s"]
+    assert DEFAULT.crossover(arch, arch, 0).id == arch.id
+
+
+@pytest.mark.parametrize("name", ["mobilevit_xxs", "emo_2m", "fastvit_sa12"])
+def test_neighbours_differ_and_stay_inside(name):
+    arch = FIXED[name]
+    neighbours = list(DEFAULT.neighbours(arch))
+    assert len(neighbours) > 50
+    assert len({arch.id, *(other.id for other in neighbours)}) == len(neighbours) + 1
+    assert all(DEFAULT.contains(other) and other.problem() is None for other in neighbours)
+
+
+def test_neighbours_of_a_tiny_space_connect_it():
+    space = SearchSpace.from_dict(TINY["attention that may be idle"])
+    seen, queue = set(), [next(iter(space))]
+    while queue:
+        arch = queue.pop()
+        if arch.id not in seen:
+            seen.add(arch.id)
+            queue.extend(space.neighbours(arch))
+    assert len(seen) == space.size()
+
+
+def test_codes_tell_architectures_apart():
+    for space in (SMALL, SearchSpace.from_dict(TINY["branches that vanish at kernel 1"])):
+        members = list(itertools.islice(space, 0, None, 7))
+        codes = np.array([space.encode(arch) for arch in members])
+        assert codes.shape == (len(members), len(space.feature_names))
+        assert len(np.unique(codes, axis=0)) == len(members)
+        assert codes.min() >= 0
+        assert codes.max() <= 1
+
+
+def test_equal_networks_have_equal_codes():
+    arch = FIXED["emo_1m"]
+    first = arch.stages[0].model_copy(
+        update={"attention": True, "head_dim": 8, "patch": 4}
+    )  # idle in a lone entry block
+    same = arch.replace(stages=(first, *arch.stages[1:]))
+    assert same.id == arch.id
+    assert np.array_equal(DEFAULT.encode(same), DEFAULT.encode(arch))
+
+
+def test_analytic_cost_equals_fvcore_on_draws():
+    import torch
+
+    from nasbench.cost import cost, count_fvcore
+    from nasbench.model import build, reparameterise
+
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(5)
+    draws = [DEFAULT.draw(rng).with_resolution(64) for _ in range(300)]  # as true on small maps, and quicker
+    cheap = [arch for arch in draws if cost(arch).params < 8e6 and sum(stage.depth for stage in arch.stages) < 13][:12]
+    assert len(cheap) == 12
+    for index, arch in enumerate(cheap):
+        deploy = bool(index % 2)
+        model = reparameterise(build(arch, 10)) if deploy else build(arch, 10)
+        counted, own = count_fvcore(model, arch.resolution), cost(arch, 10, deploy)
+        assert counted == {name: getattr(own, name) for name in counted}, arch.to_toml()
+
+
+def test_cost_and_moves_are_quick():
+    from nasbench.cost import cost
+
+    rng = np.random.default_rng(0)
+    arch = DEFAULT.draw(rng)
+    DEFAULT.size()
+    start = time.process_time()
+    for _ in range(50):
+        cost(DEFAULT.draw(rng))
+        arch = DEFAULT.mutate(arch, rng)
+    assert (time.process_time() - start) / 100 < 0.005
+
+
+@pytest.mark.parametrize(
+    "budgets", [["600MFLOP"], ["30MFLOP"], ["0.5Mparams"], ["30MFLOP", "0.5Mparams"], ["1GMAC", "5Mparams", "4MBpeak"]]
+)
+def test_draws_meet_budgets(budgets):
+    from nasbench.cost import cost
+
+    limits, rng, counter = [Budget.parse(text) for text in budgets], np.random.default_rng(0), RejectionCounter()
+    found = [DEFAULT.sample(rng, limits, counter=counter) for _ in range(4)]
+    assert len({arch.id for arch in found}) == 4
+    for arch in found:
+        assert DEFAULT.contains(arch)
+        assert all(limit.violation(cost(arch).to_dict()) == 0 for limit in limits)
+
+
+def test_budgets_in_milliseconds_use_the_predictor():
+    def predict(arch):
+        return float(sum(stage.depth for stage in arch.stages))
+
+    arch = DEFAULT.sample(0, [Budget.parse("9ms")], predict=predict)
+    assert predict(arch) <= 9
+    with pytest.raises(ValueError, match="needs a predictor"):
+        DEFAULT.sample(0, [Budget.parse("9ms")])
+
+
+def test_the_counter_says_which_rule_rejects_most():
+    counter = RejectionCounter()
+    assert str(counter) == "nothing drawn yet"
+    for seed in range(5):
+        DEFAULT.sample(seed, [Budget.parse("600MFLOP"), Budget.parse("50Mparams")], counter=counter)
+    assert counter.accepted == 5
+    rule, number = counter.most
+    assert rule == "budget 600MFLOP"
+    assert counter.drawn - 5 <= number + counter.rejected["budget 50Mparams"]
+    assert str(counter) == f"5 of {counter.drawn} random draws fit; budget 600MFLOP rejects most ({number})"
+
+
+def test_a_budget_that_nobody_meets():
+    with pytest.raises(UserError) as caught:
+        SMALL.sample(0, [Budget.parse("1KFLOP")])
+    head, tail = "budget 1KFLOP: no design of space 'small' met it; the smallest of ", "KFLOP; raise the budget"
+    assert str(caught.value).startswith(head)
+    assert str(caught.value).endswith(tail)
+
+
+def test_budgets_that_nobody_meets_together():
+    from nasbench.cost import cost
+
+    def predict(arch):
+        return 4e6 / cost(arch).macs  # the smaller, the slower
+
+    text = (
+        r"budgets 3MFLOP and 1ms: no design of space 'small' met all; the nearest of \d+ tried needs .*MFLOP and .*ms; "
+    )
+    with pytest.raises(UserError, match=text + "raise one of them"):
+        SMALL.sample(0, [Budget.parse("3MFLOP"), Budget.parse("1ms")], predict=predict)
+
+
+STAGE = {"channels": [16, 24], "depth": [1, 2]}
+BAD_FILES = [
+    ({}, "key 'resolution' is missing; add it"),
+    ({"resolution": 64}, "stages = None: a space needs at least one [[stages]] table; add it"),
+    ({"resolution": 64, "stages": [STAGE], "epochs": 3}, "unknown key 'epochs'; a search space has the keys"),
+    ({"resolution": 64, "stages": [{"channels": 16}]}, "key 'stages[0].depth' is missing; add it"),
+    (
+        {"resolution": 64, "stages": [STAGE | {"kernels": 3}]},
+        "unknown key 'stages[0].kernels'; known keys: downsample, stride",
+    ),
+    (
+        {"resolution": 64, "stages": [STAGE | {"kernel": []}]},
+        "stages[0].kernel = []: no choice is left; name at least one value",
+    ),
+    ({"resolution": 64, "stages": [STAGE | {"kernel": [3, 5, 3]}]}, "stages[0].kernel: 3 is listed twice; keep one"),
+    (
+        {"resolution": 64, "stages": [STAGE | {"kernel": [3, "5"]}]},
+        "stages[0].kernel = '5': input should be a valid integer",
+    ),
+    (
+        {"resolution": 64, "stages": [STAGE | {"depth": [1, 2.5]}]},
+        "stages[0].depth = 2.5: input should be a valid integer",
+    ),
+    (
+        {"resolution": 64, "stages": [STAGE | {"block": "mbconv2"}]},
+        "stages[0].block = 'mbconv2': input should be 'mbconv'",
+    ),
+    ({"resolution": [64, True], "stages": [STAGE]}, "resolution = True: a resolution is a whole number from 8 to 4096"),
+    ({"resolution": 64, "stem": 3, "stages": [STAGE]}, "stem = 3: write a table of keys"),
+    (
+        {"resolution": 64, "stages": [STAGE], "constraints": {"depth": 3}},
+        "unknown constraint 'depth'; known constraints: channels, attention, stride",
+    ),
+    (
+        {"resolution": 64, "stages": [STAGE], "constraints": {"channels": "up"}},
+        "constraints.channels = 'up': unknown value; known orders: non-decreasing, increasing",
+    ),
+    (
+        {"resolution": 64, "stages": [STAGE], "constraints": {"attention": 2}},
+        'constraints.attention = 2: unknown value; write for example "last 2 stages"',
+    ),
+    (
+        {"resolution": 64, "stages": [STAGE], "constraints": {"stride": 32}},
+        "constraints.stride = 32: no architecture of the space meets it; change it or the choices",
+    ),
+    (
+        {"resolution": 66, "stages": [STAGE]},
+        "no architecture can be built from these choices; check that resolutions are multiples",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "text"), BAD_FILES)
+def test_bad_files_are_told_in_one_line(content, text):
+    with pytest.raises(UserError) as caught:
+        SearchSpace.from_dict(content, "mine.toml")
+    assert str(caught.value).startswith(f"mine.toml: {text}")
+    assert "\n" not in str(caught.value)
+
+
+def changed(arch, index, **values):
+    stages = list(arch.stages)
+    stages[index] = stages[index].model_copy(update=values)
+    return arch.model_copy(update={"stages": tuple(stages)})
+
+
+EMO, FASTVIT = FIXED["emo_1m"], FIXED["fastvit_t8"]
+OUTSIDE = [
+    (EMO.with_resolution(320), "resolution = 320: the space offers 192, 224, 256"),
+    (changed(EMO, 2, kernel=9), "stages[2].kernel = 9: the space offers 3, 5, 7"),
+    (changed(EMO, 1, depth=5), "stages[1].depth = 5: the space offers 1, 2, 3, 4, 6"),
+    (changed(EMO, 4, channels=147), "stages[4].channels = 147: the space offers 80, 96"),
+    (changed(EMO, 3, head_dim=40), "stages[3].head_dim = 40: the space offers 16, 20, 24, 32"),
+    (changed(EMO, 3, head_dim=7), "channels 80 is not a multiple of head_dim 7"),
+    (
+        changed(FASTVIT, 1, channels=32),
+        'stages[1].channels = 32: the space\'s constraint channels = "non-decreasing" does not allow it',
+    ),
+    (
+        changed(EMO, 1, attention=True, head_dim=16),
+        'stages[1].attends: the space\'s constraint attention = "last 3 stages" does not allow it',
+    ),
+    (EMO.model_copy(update={"stages": EMO.stages[2:]}), "3 stages: the space has 4 to 5"),
+    (
+        EMO.model_copy(update={"stem": Stem(channels=20)}),
+        "stem = {'kind': 'conv', 'channels': 20}: the space offers kind conv, conv_bias, mobileone; channels 16",
+    ),
+    (
+        EMO.model_copy(update={"head": Head(kind="conv", expansion=3)}),
+        "head = {'kind': 'conv', 'expansion': 3.0}: the space offers kind linear, norm, conv, mobileone; expansion 2.0,",
+    ),
+    (changed(EMO, 1, stride=1), "total stride = 16: the space's constraint stride = 32 does not allow it"),
+]
+
+
+@pytest.mark.parametrize(("arch", "text"), OUTSIDE)
+def test_outside_names_the_value(arch, text):
+    assert not DEFAULT.contains(arch)
+    assert text in DEFAULT.outside(arch)
+
+
+def test_moves_from_outside_are_refused():
+    with pytest.raises(UserError, match="emo_1m lies outside space 'small': "):
+        SMALL.mutate(FIXED["emo_1m"], 0)
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_files_round_trip(name):
+    space = load_space(name)
+    again = SearchSpace.from_dict(space.to_dict())
+    assert (again.name, again.id, again.to_dict()) == (name, space.id, space.to_dict())
+    assert [again.sample(seed).id for seed in range(5)] == [space.sample(seed).id for seed in range(5)]
+
+
+def test_ids_of_spaces_ignore_names_and_order():
+    one = SearchSpace.from_dict({"name": "a", "resolution": [64, 96], "stages": [STAGE]})
+    two = SearchSpace.from_dict(
+        {"name": "b", "resolution": [96, 64], "stages": [{"depth": [2, 1], "channels": [24, 16]}]}
+    )
+    other = SearchSpace.from_dict({"resolution": [96, 64], "stages": [{"depth": [2, 1], "channels": [24, 32]}]})
+    assert one.id == two.id != other.id
