@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from nasbench.block_rules import slots_problem
 from nasbench.errors import UserError
 from nasbench.files import parse_toml, read_toml
 from nasbench.metablock import ActName, MetaBlock, Network, canonical
@@ -36,7 +37,7 @@ STEM_STRIDE = {"conv": 2, "conv_bias": 2, "mobileone": 4}
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Stem(_Frozen):
@@ -57,8 +58,8 @@ class Stem(_Frozen):
 class Stage(_Frozen):
     """A change of channels and stride (`downsample`), then `depth` blocks at constant shape.
 
-    With `downsample = "block"` the first of the `depth` blocks makes the change; an irmb has no skip there. The depth of
-    a "mobilevit" stage counts the transformer layers inside its one block. A stage of depth 0 is absent.
+    With `downsample = "block"` the first of the `depth` blocks makes the change; an irmb has no skip there. The depth
+    of a "mobilevit" stage counts the transformer layers inside its one block. A stage of depth 0 is absent.
     """
 
     downsample: Downsample = "conv"
@@ -158,20 +159,7 @@ def _width_problem(stage: Stage) -> str | None:
     if stage.block == "mobilevit" and stage.inner_width % stage.heads:
         return f"width {stage.inner_width} is not a multiple of heads {stage.heads}; change one of them"
     if stage.block == "slots":
-        return _slots_problem(stage)
-    return None
-
-
-def _slots_problem(stage: Stage) -> str | None:
-    if not stage.slots:
-        return "block 'slots' without [[stages.slots]]; spell out at least one meta-block"
-    widths = [stage.channels]
-    for slot in stage.slots:
-        if slot.c_in != widths[-1]:
-            return f"a slot reads {slot.c_in} channels where {widths[-1]} arrive; make c_in equal to them"
-        widths.append(slot.c_out)
-    if widths[-1] != stage.channels:
-        return f"the slots end with {widths[-1]} channels, the stage says {stage.channels}; make them equal"
+        return slots_problem(stage.slots, stage.channels)
     return None
 
 
@@ -277,7 +265,7 @@ def describe_validation_error(error: ValidationError) -> str:
     """The first problem of a pydantic error in one line: key, value, rule."""
     first = error.errors(include_url=False)[0]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key {place!r}; remove it or correct its spelling (docs/design.md lists the keys)"
     if first["type"] == "missing":
         return f"key {place!r} is missing; add it"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 BranchKind = Literal["kxk", "kx1", "1xk", "1x1", "identity", "avg", "1x1_kxk"]
 ActName = Literal["silu", "gelu", "relu", "relu6", "hardswish", "sigmoid"]
-STRICT = {"extra": "forbid"}  # pydantic, when a file spells slots out
+STRICT = {"extra": "forbid", "allow_inf_nan": False}  # pydantic, when a file spells slots out
 
 
 @dataclass(frozen=True)
