@@ -43,8 +43,8 @@ class Fidelity(_Frozen):
     resolution_scale: float = Field(0.125, gt=0, le=1)
     map_scale: float = Field(0.5, gt=0, le=1)
     width: float = Field(0.25, gt=0, le=1)
-    layer_scale: float | None = Field(0.1, gt=0)  # start of every γ: 1e-5 keeps branches shut through a short schedule
-    batch_size: int = Field(64, ge=2)
+    layer_scale: float | None = Field(0.5, gt=0)  # start of every γ: 1e-5 keeps branches shut through a short schedule
+    batch_size: int = Field(32, ge=2)
     lr: float = Field(0.15, gt=0)  # peak; accuracy moves little within a factor of four
     warmup: float = Field(0.25, ge=0, lt=1)  # share of the schedule in which the rate rises
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -113,7 +113,9 @@ class Ladder(_Frozen):
     def from_list(cls, tables: Sequence[Mapping[str, Any]], source: str = "ladder") -> Ladder:
         """The [[ladder]] tables of a runner or study file."""
         if not tables:
-            raise UserError(f"{source}: no [[ladder]] table; at least one rung is needed: add [[ladder]] with trials and samples")
+            raise UserError(
+                f"{source}: no [[ladder]] table; at least one rung is needed: add [[ladder]] with trials and samples"
+            )
         rungs = tuple(Rung.from_dict(table, f"{source}: ladder[{index}]") for index, table in enumerate(tables))
         for index, (low, high) in enumerate(zip(rungs, rungs[1:], strict=False)):
             if high.fidelity.samples < low.fidelity.samples:

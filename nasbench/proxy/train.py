@@ -28,7 +28,9 @@ class Diverged(RuntimeError):
     """The training loss is no longer a finite number."""
 
     def __init__(self, step: int, steps: int, loss: float) -> None:
-        super().__init__(f"diverged: training loss is {loss} at step {step} of {steps}; a lower lr may train this design")
+        super().__init__(
+            f"diverged: training loss is {loss} at step {step} of {steps}; a lower lr may train this design"
+        )
         self.step, self.steps, self.loss = step, steps, loss
 
     def __reduce__(self):  # so that it crosses process borders whole
@@ -110,10 +112,9 @@ def raise_layer_scale(model: nn.Module, value: float | None) -> None:
                 parameter.fill_(value)
 
 
-
-
-
-def make_optimiser(model: nn.Module, fidelity: Fidelity) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, int]:
+def make_optimiser(
+    model: nn.Module, fidelity: Fidelity
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, int]:
     """SGD with Nesterov momentum under a one-cycle schedule; only weights of two or more dimensions decay."""
     weights = [p for p in model.parameters() if p.ndim >= 2 and min(p.shape[0], p[0].numel()) > 1]
     decaying = {id(p) for p in weights}
@@ -180,4 +181,6 @@ def tune_allocator() -> bool:
     except (OSError, AttributeError):
         return False
     limit = 1 << 30
-    return all(mallopt(knob, value) for knob, value in ((mmap_threshold, limit), (trim_threshold, limit), (top_pad, 64 << 20)))
+    return all(
+        mallopt(knob, value) for knob, value in ((mmap_threshold, limit), (trim_threshold, limit), (top_pad, 64 << 20))
+    )

@@ -13,8 +13,7 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable
-from functools import partial
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,17 @@ REMEDY = (
     "y_train, x_test, y_test), or use --data fashion-on-earth, which needs no download"
 )
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, pickle.UnpicklingError, KeyError, ValueError, EOFError)
+DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    pickle.UnpicklingError,
+)
 
 
 def load_cifar10(path: str | None = None, cache: bool = True) -> ImageData:
@@ -59,7 +68,8 @@ def read_archive(path: Path) -> Arrays:
     try:
         arrays = _read_npz(path) if path.suffix == ".npz" else _read_tar(path)
     except DAMAGE as error:
-        raise UserError(f"cifar10: {str(path)!r} cannot be read ({type(error).__name__}: {error}); {REMEDY}") from None
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UserError(f"cifar10: {str(path)!r} cannot be read ({reason}); {REMEDY}") from None
     _check(arrays, path)
     return arrays
 
@@ -73,7 +83,9 @@ def _check(arrays: Arrays, path: Path) -> None:
                 f"(n, 32, 32, 3) uint8 with n labels; {REMEDY}"
             )
         if y.min() < 0 or y.max() >= len(CLASSES):
-            raise UserError(f"cifar10: {str(path)!r} holds labels {y.min()} to {y.max()}; they must lie in 0 to 9; {REMEDY}")
+            raise UserError(
+                f"cifar10: {str(path)!r} holds labels {y.min()} to {y.max()}; they must lie in 0 to 9; {REMEDY}"
+            )
 
 
 def _read_npz(path: Path) -> Arrays:
@@ -86,13 +98,16 @@ def _read_tar(path: Path) -> Arrays:
     """The official archives: five `data_batch_*` and one `test_batch`, `.bin` in the binary version."""
     with tarfile.open(path) as archive:
         members = {Path(member.name).name: member for member in archive if member.isfile()}
-        content = lambda name: archive.extractfile(members[name]).read()  # type: ignore[union-attr]  # noqa: E731
-        read: Callable[[bytes], tuple[np.ndarray, np.ndarray]] = _binary_batch
-        suffix = ".bin" if "test_batch.bin" in members else ""
-        if not suffix:
-            read = _python_batch
-        train = [read(content(f"data_batch_{number}{suffix}")) for number in range(1, 6)]
-        x_test, y_test = read(content(f"test_batch{suffix}"))
+        binary = "test_batch.bin" in members
+        suffix, parse = (".bin", _binary_batch) if binary else ("", _python_batch)
+
+        def read(name: str) -> tuple[np.ndarray, np.ndarray]:
+            file = archive.extractfile(members[name + suffix])
+            assert file is not None  # `members` holds plain files only
+            return parse(file.read())
+
+        train = [read(f"data_batch_{number}") for number in range(1, 6)]
+        x_test, y_test = read("test_batch")
     x_train, y_train = (np.concatenate(parts) for parts in zip(*train, strict=True))
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
@@ -118,7 +133,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return partial(np.ndarray.__new__)
+            return np.ndarray.__new__
         if (module, name) in self.ADMITTED:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no archive of images needs")

@@ -35,11 +35,11 @@ CHUNK = 1000  # images composed at once, which bounds the memory
 class Ranges:
     """How far a product may move; every value is drawn uniformly."""
 
-    rotation_degrees: float = 30.0
-    scale: tuple[float, float] = (0.7, 1.15)
-    shift_pixels: float = 4.0
-    tint: tuple[float, float] = (0.35, 1.0)
-    noise: float = 0.03
+    rotation_degrees: float = 15.0
+    scale: tuple[float, float] = (0.85, 1.15)
+    shift_pixels: float = 3.0
+    tint: tuple[float, float] = (0.55, 1.0)
+    noise: float = 0.02
 
 
 def load_fashion_on_earth(cache: bool = True, seed: int = SEED) -> ImageData:
@@ -140,7 +140,7 @@ def _backgrounds(count: int, pyramid: dict[int, np.ndarray], split: str, rng: np
     colour = crops.mean(axis=(1, 2), keepdims=True)  # (count, 1, 1, 3)
     cast = colour - colour.mean(axis=3, keepdims=True)
     level = rng.uniform(0.3, 0.7, (count, 1, 1, 1)).astype(np.float32)
-    contrast = rng.uniform(0.1, 0.22, (count, 1, 1, 1)).astype(np.float32)
+    contrast = rng.uniform(0.05, 0.15, (count, 1, 1, 1)).astype(np.float32)
     return ((crops - colour) / _texture(crops)[:, None, None, None] * contrast + cast + level).clip(0, 1)
 
 

@@ -62,9 +62,13 @@ def load_folder(path: str) -> ImageData:
     root = Path(path).expanduser()
     if not root.is_dir():
         known = "fashion-on-earth, cifar10"
-        raise UserError(f"data {path!r} is neither a known name ({known}) nor a folder; give one of these names or a folder")
+        raise UserError(
+            f"data {path!r} is neither a known name ({known}) nor a folder; give one of these names or a folder"
+        )
     train_root = root / "train" if (root / "train").is_dir() else root
-    test_root = next((root / name for name in TEST_NAMES if (root / name).is_dir()), None) if train_root != root else None
+    test_root = (
+        next((root / name for name in TEST_NAMES if (root / name).is_dir()), None) if train_root != root else None
+    )
     classes, train = _scan(train_root)
     if test_root is None:
         train, test = _cut_test(train)
@@ -101,7 +105,9 @@ def _class_folders(root: Path) -> list[Path]:
     try:
         return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
-        raise UserError(f"data {str(root)!r} cannot be read: {error.strerror}; allow reading, or give another folder") from None
+        raise UserError(
+            f"data {str(root)!r} cannot be read: {error.strerror}; allow reading, or give another folder"
+        ) from None
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -117,7 +123,9 @@ def _test_files(test_root: Path, classes: Sequence[str], train_root: Path) -> Fi
         )
     files = [(image, label) for label, name in enumerate(classes) for image in _image_files(test_root / name)]
     if not files:
-        raise UserError(f"data {str(test_root)!r} holds no images; add some, or remove the folder to have a test split cut")
+        raise UserError(
+            f"data {str(test_root)!r} holds no images; add some, or remove the folder to have a test split cut"
+        )
     return files
 
 

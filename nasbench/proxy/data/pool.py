@@ -94,7 +94,9 @@ def open_pool(data: ImageData, spec: PoolSpec, device: str = "cpu", cache: bool 
     else:
         arrays = read()
     if not len(arrays["labels"]):
-        raise UserError(f"data {data.name!r}: no image of the {spec.split} split can be read; replace the damaged files")
+        raise UserError(
+            f"data {data.name!r}: no image of the {spec.split} split can be read; replace the damaged files"
+        )
     return MemoryPool(torch.from_numpy(arrays["pixels"]).to(target), torch.from_numpy(arrays["labels"]).to(target))
 
 
