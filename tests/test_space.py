@@ -485,7 +485,7 @@ OUTSIDE = [
     ),
     (
         EMO.model_copy(update={"head": Head(kind="conv", expansion=3)}),
-        "head = {'kind': 'conv', 'expansion': 3.0}: the space offers kind linear, norm, conv, mobileone; expansion 2.0,",
+        "head = {'kind': 'conv', 'expansion': 3.0}: the space offers kind linear, norm, conv, mobileone; expansion",
     ),
     (changed(EMO, 1, stride=1), "total stride = 16: the space's constraint stride = 32 does not allow it"),
 ]

@@ -1,0 +1,114 @@
+"""Strategies: what they propose is new, fits, repeats with the seed, and gets better with what is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nasbench.budget import Budget
+from nasbench.errors import UserError
+from nasbench.library import fixed_points, load_space
+from nasbench.pareto import hypervolume
+from nasbench.space import RejectionCounter, SearchSpace
+from nasbench.strategies import STRATEGIES, Candidate
+
+SPACE, SMALL = load_space("metablock"), load_space("small")
+TINY = SearchSpace.from_dict(
+    {"name": "tiny", "resolution": 64, "stages": [{"channels": [16, 24], "depth": [1, 2], "kernel": [3, 5, 7]}]}
+)
+
+
+def losses(arch):
+    """Two objectives at odds, cheap to work out: a stand-in for error and latency."""
+    size = sum(stage.channels * stage.depth * stage.expansion for stage in arch.stages)
+    kernels = sum(stage.kernel for stage in arch.stages)
+    return 1e4 / size + 0.1 * abs(kernels - 15), size * (1 + 0.1 * kernels)
+
+
+def search(name, space, evaluations, seed, score=losses, **settings):
+    trials = []
+    while len(trials) < evaluations:
+        proposed = STRATEGIES[name](space, trials, np.random.default_rng((seed, len(trials))), 1, **settings)
+        trials += [Candidate(arch, score(arch)) for arch in proposed]
+        if not proposed:
+            break
+    return trials
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_proposals_are_new_members_within_the_budgets(name):
+    from nasbench.cost import cost
+
+    limit, counter = Budget.parse("800MFLOP"), RejectionCounter()
+    trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values() if cost(arch).flops <= limit.limit]
+    trials += [Candidate(SPACE.sample(seed, [limit]), None) for seed in range(3)]  # still running
+    proposed = STRATEGIES[name](SPACE, trials, 0, 12, budgets=[limit], counter=counter)
+    ids = {arch.id for arch in proposed}
+    assert len(ids) == 12
+    assert not ids & {trial.architecture.id for trial in trials}
+    assert all(SPACE.contains(arch) and cost(arch).flops <= limit.limit for arch in proposed)
+    assert counter.rejected["budget 800MFLOP"] > 0
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_equal_seeds_propose_the_same(name):
+    trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values()]
+    first, second = (STRATEGIES[name](SPACE, trials, 3, 4) for _ in range(2))
+    assert [arch.id for arch in first] == [arch.id for arch in second]
+    assert [arch.id for arch in first] != [arch.id for arch in STRATEGIES[name](SPACE, trials, 4, 4)]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_small_space_is_used_up_and_no_more(name):
+    trials = search(name, TINY, 100, seed=0)
+    assert {trial.architecture.id for trial in trials} == {arch.id for arch in TINY}
+    assert len(trials) == TINY.size() == 12
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_budget_that_nobody_meets_is_told(name):
+    with pytest.raises(UserError, match="budget 1KFLOP: no design of space 'tiny' met it"):
+        STRATEGIES[name](TINY, [], 0, 1, budgets=[Budget.parse("1KFLOP")])
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_latency_budgets_wait_for_a_predictor(name):
+    limit = [Budget.parse("5ms")]
+    assert len(STRATEGIES[name](SMALL, [], 0, 2, budgets=limit)) == 2
+    quick = STRATEGIES[name](
+        SMALL, [], 0, 2, budgets=limit, predict=lambda arch: sum(s.depth for s in arch.stages) + 1.5
+    )
+    assert all(sum(stage.depth for stage in arch.stages) <= 3 for arch in quick)
+
+
+def test_failed_trials_are_no_parents():
+    trials = [Candidate(SMALL.sample(seed), None) for seed in range(30)]
+    assert len(STRATEGIES["evolution"](SMALL, trials, 0, 5)) == 5
+
+
+def test_trials_outside_the_space_are_known_but_no_parents():
+    trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values()]
+    assert all(SMALL.contains(arch) for arch in STRATEGIES["evolution"](SMALL, trials, 0, 5))
+
+
+def test_children_resemble_the_front():
+    """With no exploration every proposal is a few fields away from a parent."""
+    parents = [fixed_points()["emo_1m"], fixed_points()["emo_2m"]]
+    trials = [Candidate(parent, losses(parent)) for parent in parents]
+    children = STRATEGIES["evolution"](SPACE, trials, 0, 10, initial=0, explore=0.0)
+    blocks = [stage.block for child in children for stage in child.stages]
+    assert blocks.count("irmb") > 0.7 * len(blocks)
+
+
+def test_evolution_finds_a_larger_front_than_random_search():
+    reference = np.max([losses(SPACE.sample(seed)) for seed in range(300)], 0)
+    volumes = {
+        name: [hypervolume([t.losses for t in search(name, SPACE, 60, seed)], reference) for seed in range(4)]
+        for name in STRATEGIES
+    }
+    assert min(volumes["evolution"]) > max(volumes["random"])
+
+
+def test_one_objective_will_do():
+    found = search("evolution", SMALL, 60, 0, score=lambda arch: losses(arch)[:1])
+    assert min(trial.losses for trial in found) < min(trial.losses for trial in found[:15])
