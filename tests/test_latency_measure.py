@@ -98,6 +98,13 @@ def test_disagreeing_passes_are_repeated(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not result.noisy
 
 
+def test_denormals_are_flushed_while_measuring_and_not_after() -> None:
+    tiny = np.full(4, 1e-40, dtype=np.float32)
+    with measure.flushed_denormals():
+        assert not (tiny * np.float32(1)).any()
+    assert (tiny * np.float32(1)).all()
+
+
 def test_measuring_sets_no_thread_count() -> None:
     before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     Meter()

@@ -15,7 +15,8 @@ the thread that calls `run` (a test holds that).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -106,6 +107,21 @@ def cpu_clock_ok() -> bool:
     return time.get_clock_info("thread_time").resolution <= 1e-4
 
 
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Denormal numbers count as zero in this thread meanwhile.
+
+    Softmax over the wild logits of random weights is full of them, and one attention then took 8 ms, not 0.2: a figure
+    about the weights, and about x86, not about the network.
+    """
+    flushed_before = bool(np.float32(1e-40) * np.float32(1) == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed_before)
+
+
 class Meter:
     """Measures networks against one reference session; keeps the reference's quiet time, its lowest pass median.
 
@@ -146,10 +162,11 @@ class Meter:
         """
         targets = [runner(session) for session in sessions]
         done: list[list[Pass]] = [[] for _ in targets]
-        for number in range(MAX_PASSES):
-            for target, so_far in zip(targets, done, strict=True):
-                if number < passes or _spread(so_far) > SPREAD_LIMIT:
-                    so_far.append(self.run_pass(target, seconds))
+        with flushed_denormals():
+            for number in range(MAX_PASSES):
+                for target, so_far in zip(targets, done, strict=True):
+                    if number < passes or _spread(so_far) > SPREAD_LIMIT:
+                        so_far.append(self.run_pass(target, seconds))
         return [self.summarise(passes_of_one) for passes_of_one in done]
 
     def summarise(self, passes: list[Pass]) -> Measurement:
