@@ -197,7 +197,7 @@ class Architecture(_Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; only the stages and fields that take effect."""
-        head = {"kind": self.head.kind}
+        head: dict[str, Any] = {"kind": self.head.kind}
         if self.head.kind in ("conv", "mobileone"):
             head["expansion"] = self.head.expansion
         content = {

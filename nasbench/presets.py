@@ -108,7 +108,8 @@ def irmb(stage: Stage, c_in: int, stride: int, entry: bool) -> tuple[MetaBlock, 
     An attending stage norms over channels and uses GELU. The entry block expands twice as much and does not attend,
     and with expansion 1 there is neither expansion nor norm before it: a depthwise separable convolution.
     """
-    norm, act = (EMO_LN, "gelu") if stage.attention else (EMO_BN, "silu")
+    norm = EMO_LN if stage.attention else EMO_BN
+    act: ActName = "gelu" if stage.attention else "silu"
     attends = stage.attention and not entry
     expansion = stage.expansion * 2 if entry and stage.expansion != 1 else stage.expansion
     expands = expansion != 1

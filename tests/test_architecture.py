@@ -167,7 +167,8 @@ WRONG = {
     "stages[0]: width 30 is not a multiple of heads 4; change one of them":
         {"stages": [{**S, "block": "mobilevit", "width": 30}]},
     "stages[0]: downsample 'block' with block 'repmixer', which keeps its shape; use conv, mbconv or patch_embed, or "
-    "one of the blocks mbconv, irmb, repvgg, mobileone": {"stages": [{**S, "block": "repmixer", "downsample": "block"}]},
+    "one of the blocks mbconv, irmb, repvgg, mobileone":
+        {"stages": [{**S, "block": "repmixer", "downsample": "block"}]},
     "stages[0]: downsample 'none' with stride 2 from 16 to 16 channels: without a transition stride must be 1 and "
     "channels stay; choose conv, mbconv, patch_embed or block": {"stages": [{**S, "downsample": "none"}]},
     "stages[0]: block 'slots' without [[stages.slots]]; spell out at least one meta-block":

@@ -105,4 +105,5 @@ def test_a_cost_takes_about_a_millisecond():
             cost(fresh)
             best.append(time.perf_counter() - start)
         seconds.append(min(best))
-    assert sorted(seconds)[len(seconds) // 2] < 0.003  # 0.001 on the reference laptop; shared machines are slower
+    # The slowest took 0.6 ms on the 2-core machine that this was written on; others are slower.
+    assert max(seconds) < 0.002

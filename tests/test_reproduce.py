@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import nasbench
 from nasbench.errors import UserError
 from nasbench.files import read_toml
 from nasbench.library import fixed_points
-from nasbench.reproduce import FIGURES, difference, reproduce
+from nasbench.reproduce import FIGURES, Figures, Form, difference, reproduce
 
 FACTS = read_toml(Path(nasbench.__file__).with_name("published.toml"))
 ARCHITECTURES = fixed_points()
@@ -61,12 +60,12 @@ def test_fvcore_counts_the_same_on_the_built_networks():
 
 
 def test_a_difference_is_said():
-    form = reproduce(["emo_1m"])[0].train
-    other = dataclasses.replace(form, measured=dataclasses.replace(form.measured, macs=form.measured.macs + 1000))
-    assert form.exact
-    assert difference(form) == "exact"
+    own = Figures(params=1_000, macs=5_000, flops=6_000)
+    assert Form(own, own, own).exact
+    assert difference(Form(own, own, own)) == "exact"
+    other = Form(measured=Figures(1_000, 6_000, 6_000), analytic=own, counted=Figures(1_000, 6_000, 6_010))
     assert not other.exact
-    assert difference(other) == "analytic macs -1,000, fvcore macs -1,000"
+    assert difference(other) == "analytic macs -1,000, fvcore flops +10"
 
 
 def test_only_networks_with_published_figures():
