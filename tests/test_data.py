@@ -208,7 +208,7 @@ def test_a_damaged_archive_is_one_line(tmp_path, content):
 
 
 def test_no_network_is_one_line_with_the_remedy(tmp_path):
-    with pytest.raises(UserError, match="cannot be downloaded .* give a local copy as cifar10:/path"):
+    with pytest.raises(UserError, match=r"cannot be downloaded .* give a local copy as cifar10:/path"):
         cifar10.download("http://127.0.0.1:9/cifar.tar.gz", cifar10.MD5, tmp_path / "x")
 
 

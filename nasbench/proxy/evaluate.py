@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,12 +20,13 @@ from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
 from nasbench.proxy.data.pool import Pool, PoolSpec, open_pool
 from nasbench.proxy.fidelity import Fidelity, reduced
-from nasbench.proxy.train import PRECISIONS, score, train
+from nasbench.proxy.train import PRECISIONS, score, train, tune_allocator
 
 ACCELERATORS = ("cpu", "cuda")
 SPLITS = ("validation", "test")
 DEPLOY_TOLERANCE = 1e-9  # relative, in float64
 DEPLOY_IMAGES = 8
+RAY_WORKER_VARIABLE = "RAY_RAYLET_PID"  # set by Ray in the processes that it starts for trials
 
 
 class CostMismatch(AssertionError):
@@ -61,6 +64,8 @@ def evaluate(task: Mapping[str, Any]) -> dict[str, Any]:
     in its train form at the proxy's resolution, seconds are of the training loop.
     """
     wanted = Task(**task)
+    if RAY_WORKER_VARIABLE in os.environ:  # a process of our own; in a user's, memory is the user's business
+        tune_allocator()
     fidelity = Fidelity.from_dict(wanted.fidelity)
     small = reduced(Architecture.from_dict(dict(wanted.architecture)), fidelity)
     data = dataset(wanted.data)
@@ -139,16 +144,14 @@ def _compare(arch: Architecture, form: str, analytic: Any, counted: Mapping[str,
     for name in COUNTED:
         if getattr(analytic, name) != counted[name]:
             raise CostMismatch(
-                f"{arch.label} ({form} form, {arch.resolution} px): {name} is {getattr(analytic, name)} analytically and "
-                f"{counted[name]} by fvcore; they must be equal: please report this design"
+                f"{arch.label} ({form} form, {arch.resolution} px): {name} is {getattr(analytic, name)} analytically "
+                f"and {counted[name]} by fvcore; they must be equal: please report this design"
             )
 
 
 @torch.no_grad()
 def deploy_difference(model: nn.Module, pool: Pool, norm: Normalisation) -> float:
     """Largest relative change of a logit when the trained network is re-parameterised, in float64 on the CPU."""
-    import numpy as np
-
     pixels, _ = next(iter(pool.batches([np.arange(min(DEPLOY_IMAGES, len(pool)))])))
     images = norm.apply(pixels.cpu()).double()
     exact = copy.deepcopy(model).cpu().double().eval()
@@ -156,7 +159,7 @@ def deploy_difference(model: nn.Module, pool: Pool, norm: Normalisation) -> floa
     difference = float((before - after).abs().max() / before.abs().max())
     if not difference <= DEPLOY_TOLERANCE:
         raise DeployMismatch(
-            f"re-parameterising changes the trained network's logits by {difference:.2g}, more than {DEPLOY_TOLERANCE:g}: "
-            "please report this design"
+            f"re-parameterising changes the trained network's logits by {difference:.2g}, more than "
+            f"{DEPLOY_TOLERANCE:g}: please report this design"
         )
     return difference

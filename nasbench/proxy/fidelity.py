@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -75,13 +76,13 @@ class Fidelity(_Frozen):
         count = round(math.log2(ratio)) if ratio > 0 else -1
         if count < 0 or not math.isclose(2.0**count, ratio):
             raise UserError(
-                f"map_scale {self.map_scale:g} over resolution_scale {self.resolution_scale:g} is {ratio:g}; it must be "
-                "1, 2, 4, ..., since strides of two are taken out; use for example 0.5 and 0.125"
+                f"map_scale {self.map_scale:g} over resolution_scale {self.resolution_scale:g} is {ratio:g}; it must "
+                "be 1, 2, 4, ..., since strides of two are taken out; use for example 0.5 and 0.125"
             )
         return count
 
     def image_size(self, resolution: int) -> int:
-        """Side in pixels of the proxy's images for a design of this resolution."""
+        """Side in pixels of the proxy's images for a design of this resolution; never below 16."""
         return max(MIN_SIZE, round(resolution * self.resolution_scale))
 
 
@@ -117,11 +118,11 @@ class Ladder(_Frozen):
                 f"{source}: no [[ladder]] table; at least one rung is needed: add [[ladder]] with trials and samples"
             )
         rungs = tuple(Rung.from_dict(table, f"{source}: ladder[{index}]") for index, table in enumerate(tables))
-        for index, (low, high) in enumerate(zip(rungs, rungs[1:], strict=False)):
+        for index, (low, high) in enumerate(pairwise(rungs)):
             if high.fidelity.samples < low.fidelity.samples:
                 raise UserError(
-                    f"{source}: ladder[{index + 1}] trains on {high.fidelity.samples} samples after {low.fidelity.samples}; "
-                    "samples must not fall from rung to rung: reorder the tables"
+                    f"{source}: ladder[{index + 1}] trains on {high.fidelity.samples} samples after "
+                    f"{low.fidelity.samples}; samples must not fall from rung to rung: reorder the tables"
                 )
         return cls(rungs=rungs)
 
@@ -156,8 +157,8 @@ def reduced(arch: Architecture, fidelity: Fidelity) -> Architecture:
     small = Architecture.model_validate(small.model_dump())  # a fresh value: cached ids must not travel along
     if size < MIN_MAP * small.total_stride:
         raise UserError(
-            f"{arch.label}: {arch.resolution} px becomes {size} px with total stride {small.total_stride} at this fidelity, less "
-            f"than {MIN_MAP} x {MIN_MAP} at the end; use a larger resolution_scale"
+            f"{arch.label}: {arch.resolution} px becomes {size} px with total stride {small.total_stride} at this "
+            f"fidelity, less than {MIN_MAP} x {MIN_MAP} at the end; use a larger resolution_scale"
         )
     return small
 

@@ -55,7 +55,7 @@ def normalisation(pool: Pool) -> Normalisation:
 
 
 def flip_and_shift(pixels: torch.Tensor, shift: float, flip: bool, rng: np.random.Generator) -> torch.Tensor:
-    """(b, s, s, 3): each image mirrored with probability 1/2 and moved by up to `shift` of its side, edges reflected."""
+    """(b, s, s, 3): each image mirrored with probability 1/2 and moved by up to `shift` of its side; edges reflect."""
     count, size = pixels.shape[:2]
     reach = round(shift * size)
     moves = rng.integers(-reach, reach + 1, (2, count, 1))

@@ -53,7 +53,7 @@ def _read(path: Path) -> Arrays | None:
 
 def _write(path: Path, arrays: Arrays) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, checksum=_checksum(arrays), **arrays)
+    np.savez(buffer, allow_pickle=False, checksum=_checksum(arrays), **arrays)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, buffer.getvalue())

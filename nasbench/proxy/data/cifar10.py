@@ -129,7 +129,7 @@ def _interleaved(planes: np.ndarray) -> np.ndarray:
 class _ArrayUnpickler(pickle.Unpickler):
     """Admits plain containers and numpy arrays, and nothing else that could run."""
 
-    ADMITTED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+    ADMITTED = frozenset({("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")})
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":

@@ -74,8 +74,8 @@ def load_folder(path: str) -> ImageData:
         train, test = _cut_test(train)
     else:
         test = _test_files(test_root, classes, train_root)
-    parts = [_images(root, files) for files in (train, test)]
-    return ImageData(root.resolve().name, _folder_id(root, classes, train, test), classes, *parts)
+    content = _folder_id(root, classes, train, test)
+    return ImageData(root.resolve().name, content, classes, _images(root, train), _images(root, test))
 
 
 Files = list[tuple[Path, int]]  # path and label
@@ -86,16 +86,16 @@ def _scan(root: Path) -> tuple[tuple[str, ...], Files]:
     if len(folders) < 2:
         found = folders[0].name if folders else "none"
         raise UserError(
-            f"data {str(root)!r} has {len(folders)} class folder(s) ({found}); two or more are needed: one sub-folder a "
-            f"class, with its images inside"
+            f"data {str(root)!r} has {len(folders)} class folder(s) ({found}); two or more are needed: one sub-folder "
+            f"a class, with its images inside"
         )
     files: Files = []
     for label, folder in enumerate(folders):
         images = _image_files(folder)
         if len(images) < MIN_PER_CLASS:
             raise UserError(
-                f"data {str(root)!r}: class {folder.name!r} has {len(images)} images; at least {MIN_PER_CLASS} are needed "
-                f"in each class: add images, or move the folder away"
+                f"data {str(root)!r}: class {folder.name!r} has {len(images)} images; at least {MIN_PER_CLASS} are "
+                f"needed in each class: add images, or move the folder away"
             )
         files += [(image, label) for image in images]
     return tuple(folder.name for folder in folders), files
@@ -119,7 +119,8 @@ def _test_files(test_root: Path, classes: Sequence[str], train_root: Path) -> Fi
     if names != set(classes):
         odd = sorted(names.symmetric_difference(classes))
         raise UserError(
-            f"data: {str(test_root)!r} and {str(train_root)!r} must hold the same class folders; only one has {', '.join(odd)}"
+            f"data: {str(test_root)!r} and {str(train_root)!r} must hold the same class folders; only one "
+            f"has {', '.join(odd)}: add or rename folders"
         )
     files = [(image, label) for label, name in enumerate(classes) for image in _image_files(test_root / name)]
     if not files:

@@ -1,0 +1,123 @@
+"""nasbench.proxy.fidelity: the reduction of a design, and ladders in files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from nasbench.architecture import Architecture
+from nasbench.errors import UserError
+from nasbench.files import data_dir, read_toml
+from nasbench.library import fixed_points
+from nasbench.proxy.fidelity import Fidelity, Ladder, reduced, scaled_channels
+
+FIXED = fixed_points()
+
+
+def test_fidelity_needs_no_torch():
+    code = "import sys, nasbench.proxy.fidelity; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_late_maps_are_half_their_deployed_size(name):
+    arch = FIXED[name]
+    small = reduced(arch, Fidelity(samples=1))
+    assert small.resolution == arch.resolution // 8
+    assert small.total_stride * 4 == arch.total_stride
+    assert small.stem.total_stride == 1
+    assert [(s.block, s.depth) for s in small.stages] == [(s.block, s.depth) for s in arch.stages if s.depth]
+
+
+@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("width", [0.25, 0.375, 0.5])
+def test_channels_follow_the_width_and_heads_divide_them(name, width):
+    arch = FIXED[name]
+    small = reduced(arch, Fidelity(samples=1, width=width))
+    for stage, was in zip(small.stages, arch.stages, strict=True):
+        assert stage.channels == max(8, stage.channels)
+        assert abs(stage.channels - width * was.channels) <= max(2, 8 - width * was.channels)
+        if stage.block in ("irmb", "transformer") and stage.attends:
+            assert stage.channels % stage.head_dim == 0
+            assert stage.head_dim >= 4
+        if stage.block == "mobilevit":
+            assert stage.inner_width % stage.heads == 0
+    assert small.problem() is None or "total stride" in small.problem()
+
+
+@pytest.mark.parametrize("channels", [[32, 48, 64, 80], [16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 320, 512]])
+def test_neighbouring_choices_stay_different(channels):
+    scaled = [scaled_channels(c, 0.25) for c in channels if c >= 32]
+    assert len(set(scaled)) == len(scaled)
+    assert scaled == sorted(scaled)
+
+
+def test_reduction_is_not_the_design_and_the_design_stays():
+    arch = FIXED["emo_1m"]
+    before, small = arch.to_dict(), reduced(arch, Fidelity(samples=1))
+    assert small.id != arch.id
+    assert arch.to_dict() == before
+    assert reduced(arch, Fidelity(samples=1, width=1, resolution_scale=1, map_scale=1)).id == arch.id
+
+
+def test_a_gentler_reduction_keeps_more_strides():
+    small = reduced(FIXED["fastvit_t8"], Fidelity(samples=1, resolution_scale=0.5, map_scale=0.5))
+    assert (small.resolution, small.total_stride) == (128, 32)
+    assert small.stem.total_stride == 4
+
+
+def test_windows_shrink_with_the_maps():
+    window = max(s.window for s in FIXED["emo_1m"].stages if s.attends)
+    small = max(s.window for s in reduced(FIXED["emo_1m"], Fidelity(samples=1)).stages if s.attends)
+    assert small == -(-window // 2)
+
+
+def test_too_small_a_design_is_one_line():
+    arch = Architecture.from_dict(
+        {"resolution": 64, "stages": [{"channels": 16, "depth": 1}] * 3 + [{"channels": 16, "depth": 1}] * 2}
+    )
+    with pytest.raises(UserError, match=r"becomes 16 px with total stride 32 .* use a larger resolution_scale"):
+        reduced(arch, Fidelity(samples=1, map_scale=0.25))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "samples"),
+        ({"samples": 10, "epochs": 3}, "unknown key 'epochs'"),
+        ({"samples": 0}, "samples = 0"),
+        ({"samples": 10, "width": 1.5}, "width = 1.5"),
+        ({"samples": 10, "map_scale": 0.3}, "it must be 1, 2, 4"),
+        ({"samples": 10, "map_scale": 0.0625}, "it must be 1, 2, 4"),
+    ],
+)
+def test_bad_fidelities_are_one_line_with_their_source(content, message):
+    with pytest.raises(UserError, match=message) as error:
+        Ladder.from_list([{"trials": 3, **content}], "mine.toml")
+    assert "\n" not in str(error.value)
+
+
+def test_a_ladder_must_rise_and_not_be_empty():
+    with pytest.raises(UserError, match="no \\[\\[ladder\\]\\] table"):
+        Ladder.from_list([], "mine.toml")
+    with pytest.raises(UserError, match="trains on 100 samples after 200"):
+        Ladder.from_list([{"trials": 3, "samples": 200}, {"trials": 3, "samples": 100}], "mine.toml")
+
+
+def test_ladders_and_fidelities_round_trip():
+    ladder = Ladder.from_list([{"name": "a", "trials": 3, "samples": 200, "layer_scale": 0.3}], "x")
+    assert Ladder.from_list(ladder.to_list()) == ladder
+    fidelity = ladder.rungs[0].fidelity
+    assert Fidelity.from_dict(fidelity.to_dict()) == fidelity
+    assert fidelity.id == Fidelity.from_dict(fidelity.to_dict()).id != Fidelity(samples=201).id
+
+
+@pytest.mark.parametrize("path", sorted(data_dir("runners").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_ladders_are_valid_and_reduce_every_fixed_point(path):
+    tables = read_toml(path).get("ladder")
+    if tables:
+        for rung in Ladder.from_list(tables, path.name).rungs:
+            for arch in FIXED.values():
+                reduced(arch, rung.fidelity)

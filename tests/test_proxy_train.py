@@ -1,0 +1,183 @@
+"""nasbench.proxy.train and evaluate: one trial from design to metrics."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nasbench.architecture import Architecture
+from nasbench.proxy import evaluate as evaluation
+from nasbench.proxy.data.augment import normalisation
+from nasbench.proxy.data.pool import MemoryPool
+from nasbench.proxy.evaluate import CostMismatch, DeployMismatch, evaluate, seeded_model
+from nasbench.proxy.fidelity import Fidelity
+from nasbench.proxy.train import Diverged, make_optimiser, one_cycle, raise_layer_scale, score, train
+
+HYBRID = {
+    "name": "hybrid",
+    "resolution": 128,
+    "stem": {"kind": "conv", "channels": 32},
+    "stages": [
+        {"block": "mbconv", "downsample": "block", "channels": 32, "depth": 1, "expansion": 2},
+        {"block": "repmixer", "downsample": "patch_embed", "channels": 48, "depth": 1, "branches": "repvgg"},
+        {"block": "irmb", "downsample": "block", "channels": 64, "depth": 2, "attention": True, "head_dim": 16},
+        {"block": "mobilevit", "downsample": "mbconv", "channels": 64, "depth": 1, "width": 64, "patch": 2},
+    ],
+    "head": {"kind": "linear"},
+}
+FIDELITY = {"samples": 1024, "pool": 400, "evaluate": 100, "width": 0.25, "resolution_scale": 0.125, "map_scale": 0.5}
+
+
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory):
+    """An archive of 32 px images whose class is the place and colour of a blob."""
+    rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("data") / "blobs.npz"
+    arrays = {}
+    for split, count in (("train", 500), ("test", 200)):
+        labels = np.arange(count) % 4
+        pixels = rng.integers(0, 80, (count, 32, 32, 3))
+        for index, label in enumerate(labels):
+            top, left = divmod(int(label), 2)
+            pixels[index, 6 + 12 * top : 14 + 12 * top, 4:28, left] += 150
+        arrays |= {f"x_{split}": pixels.astype(np.uint8), f"y_{split}": labels}
+    np.savez(path, **arrays)
+    return f"cifar10:{path}"
+
+
+def _task(data, **changes):
+    return {"architecture": HYBRID, "fidelity": FIDELITY, "seed": 1, "data": data, **changes}
+
+
+@pytest.fixture(scope="module")
+def metrics(blobs):
+    return evaluate(_task(blobs))
+
+
+def test_a_hybrid_learns_and_reports_plain_finite_metrics(metrics):
+    assert metrics["accuracy"] > 0.5
+    assert metrics["samples"] == 1024
+    assert metrics["scored_images"] == 100
+    assert metrics["proxy_resolution"] == 16
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_analytic_cost_and_fvcore_count_are_both_stored_and_equal(metrics):
+    for name in ("params", "macs", "flops"):
+        assert metrics[f"proxy_{name}"] == metrics[f"fvcore_{name}"] > 0
+
+
+def test_the_deploy_form_of_a_trained_network_is_equal(metrics):
+    assert 0 <= metrics["deploy_difference"] < 1e-9
+
+
+def test_same_seed_same_result_whatever_the_process_drew_before(blobs, metrics):
+    torch.rand(7)
+    timed = ("train_seconds", "cpu_seconds")
+    again = evaluate(_task(blobs))
+    assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in metrics.items() if k not in timed}
+    other = evaluate(_task(blobs, seed=2))
+    assert other["train_loss_tail"] != metrics["train_loss_tail"]
+
+
+def test_the_test_split_is_another_set_of_images(blobs, metrics):
+    tested = evaluate(_task(blobs, split="test", fidelity={**FIDELITY, "evaluate": 200}))
+    assert tested["scored_images"] == 200
+    assert tested["train_loss_tail"] == metrics["train_loss_tail"]
+
+
+def test_a_wrong_cost_fails_the_trial_loudly(blobs, monkeypatch):
+    real = evaluation.count_fvcore
+    monkeypatch.setattr(evaluation, "count_fvcore", lambda m, r: real(m, r) | {"macs": 1})
+    with pytest.raises(CostMismatch, match=r"hybrid .*macs is \d+ analytically and 1 by fvcore"):
+        evaluate(_task(blobs))
+
+
+def test_a_wrong_deploy_form_fails_the_trial(blobs, monkeypatch):
+    real, images = evaluation.reparameterise, torch.zeros(2, 16, 16, 3, dtype=torch.uint8)
+
+    def broken(model):
+        merged = real(model)
+        merged.head.classifier.weight.data.mul_(1.001)
+        return merged
+
+    monkeypatch.setattr(evaluation, "reparameterise", broken)
+    pool = MemoryPool(images, torch.zeros(2, dtype=torch.int64))
+    model = seeded_model(Architecture.from_dict(HYBRID).with_resolution(32), 4, 0)
+    with pytest.raises(DeployMismatch, match="changes the trained network's logits"):
+        evaluation.deploy_difference(model, pool, normalisation(pool))
+
+
+@pytest.mark.parametrize("changes", [{"split": "all"}, {"accelerator": "tpu"}, {"precision": "int8"}])
+def test_unknown_settings_are_refused(blobs, changes):
+    with pytest.raises(ValueError, match=r"unknown .* known: "):
+        evaluate(_task(blobs, **changes))
+
+
+# The loop itself
+
+
+def _pool(count=64):
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8))
+    return MemoryPool(pixels, torch.arange(count) % 4)
+
+
+class _Tiny(nn.Module):
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain, self.layer = gain, nn.Linear(192, 4)
+        self.layer_scale = nn.Parameter(torch.full((4,), 1e-5))
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)) * self.layer_scale * self.gain
+
+
+def test_divergence_names_the_step_and_crosses_processes():
+    pool = _pool()
+    with pytest.raises(Diverged, match="diverged: training loss is nan at step 0 of 4") as error:
+        train(_Tiny(float("nan")), pool, Fidelity(samples=128), normalisation(pool), seed=0)
+    copy = pickle.loads(pickle.dumps(error.value))
+    assert (copy.step, str(copy)) == (error.value.step, str(error.value))
+
+
+def test_layer_scales_are_raised_and_nothing_else():
+    model = _Tiny()
+    weight = model.layer.weight.clone()
+    raise_layer_scale(model, 0.5)
+    assert torch.equal(model.layer_scale, torch.full((4,), 0.5))
+    assert torch.equal(model.layer.weight, weight)
+
+
+def test_only_weights_of_more_than_one_dimension_decay():
+    model = seeded_model(Architecture.from_dict(HYBRID), 4, 0)
+    optimiser, _, steps = make_optimiser(model, Fidelity(samples=320))
+    decaying, rest = ({id(p) for p in group["params"]} for group in optimiser.param_groups)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert steps == 10
+    assert decaying | rest == set(names)
+    assert all("weight" in names[p] for p in decaying)
+    assert all(p.numel() == max(p.shape) for p in model.parameters() if id(p) in rest)
+
+
+def test_one_cycle_rises_to_the_peak_and_ends_near_nothing():
+    rates = [one_cycle(step, 100, 0.25) for step in range(101)]
+    assert rates[0] == pytest.approx(0.04)
+    assert max(rates) == pytest.approx(1) == rates[25]
+    assert rates[:25] == sorted(rates[:25])
+    assert rates[25:] == sorted(rates[25:], reverse=True)
+    assert rates[-1] < 1e-3
+
+
+def test_score_counts_every_image_once():
+    pool = _pool(300)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    norm = normalisation(pool)
+    result = score(model, pool, norm)
+    logits = model(norm.apply(pool.pixels))
+    assert result.images == 300
+    assert result.accuracy == pytest.approx((logits.argmax(1) == pool.labels).double().mean().item())
+    assert result.loss == pytest.approx(nn.functional.cross_entropy(logits, pool.labels).item(), rel=1e-5)
