@@ -16,7 +16,7 @@ import numpy as np
 
 from nasbench.architecture import Architecture
 from nasbench.latency.profile import DeviceProfile
-from nasbench.pareto import crowding_distance, pareto_ranks
+from nasbench.pareto import best_first
 from nasbench.proxy.fidelity import Ladder
 from nasbench.report.progress import Progress, ProgressState
 from nasbench.report.rows import FIXED_POINT, SEARCHED
@@ -212,7 +212,7 @@ class Driver:
         if not trials or places < 1:
             return []
         losses = self._losses(trials)
-        ordered = _by_rank(trials, losses)
+        ordered = [trials[i] for i in best_first([losses[trial.key] for trial in trials])]
         fixed = [trial for trial in ordered if trial.origin["kind"] == FIXED_POINT]
         chosen = sorted(fixed, key=lambda t: losses[t.key])[:1]
         chosen += _challenger(ordered, chosen, losses)
@@ -232,7 +232,7 @@ class Driver:
         if self.profile() is None:
             return
         complete = [trial for trial in self.store.trials if trial.state == "complete"]
-        due = {"first"} if len(complete) >= min(FIRST_FRONT, self.study.trials) else set()
+        due: set[Any] = {"first"} if len(complete) >= min(FIRST_FRONT, self.study.trials) else set()
         due |= {at for at in {level(trial) for trial in complete} if not self._pending(at) and not self._growing(at)}
         if due - self.reported:
             self.reported |= due
@@ -297,16 +297,6 @@ class Driver:
                 return None
             work += max(0, count - len(self._finished(at))) * rate * samples
         return work / max(1, len(self.running))
-
-
-def _by_rank(trials: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:
-    """Best first: by Pareto rank, within a rank the least crowded."""
-    matrix = np.array([losses[trial.key] for trial in trials])
-    ranks = pareto_ranks(matrix)
-    crowding = np.zeros(len(matrix))
-    for rank in np.unique(ranks):
-        crowding[ranks == rank] = crowding_distance(matrix[ranks == rank])
-    return [trials[index] for index in np.lexsort((-crowding, ranks))]
 
 
 def _challenger(trials: Sequence[Trial], fixed: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:

@@ -70,6 +70,16 @@ def crowding_distance(losses: Sequence | np.ndarray) -> np.ndarray:
     return distance
 
 
+def best_first(losses: Sequence | np.ndarray) -> np.ndarray:
+    """Indices of the rows of `losses` (n, k), best first: by Pareto rank, within a rank the least crowded."""
+    losses = _checked(losses)
+    ranks = pareto_ranks(losses)
+    crowding = np.empty(len(losses))
+    for rank in np.unique(ranks):
+        crowding[ranks == rank] = crowding_distance(losses[ranks == rank])
+    return np.lexsort((-crowding, ranks))
+
+
 def hypervolume(losses: Sequence | np.ndarray, reference: Sequence | np.ndarray) -> float:
     """Volume that the rows of `losses` (n, k) dominate below `reference` (k,), exactly.
 

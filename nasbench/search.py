@@ -18,6 +18,7 @@ from nasbench.errors import UserError
 from nasbench.latency import THIS_MACHINE, BackgroundFit, DeviceProfile, fit_in_background, load_device
 from nasbench.latency.calibrate import DEFAULT_NETWORKS, calibration_set, measure_architectures
 from nasbench.library import fixed_points, load_space
+from nasbench.proxy.fidelity import Ladder
 from nasbench.report.progress import Progress, ProgressState, Silent
 from nasbench.result import LATENCY_NOTE, StudyResult, predictions
 from nasbench.running import run
@@ -34,7 +35,7 @@ def search(
     space: str | Path = "metablock",
     budgets: Sequence[str] = ("1GFLOP",),
     data: str | Path = "fashion-on-earth",
-    trials: int = 32,
+    trials: int | None = None,
     out: str | Path | None = None,
     runner: str | Path = "laptop",
     strategy: str = "evolution",
@@ -47,22 +48,23 @@ def search(
 ) -> StudyResult:
     """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
 
-    `trials` designs are trained at the lowest rung of the runner's ladder. `time_limit` (seconds) bounds when the last
-    trial may start. Everything is checked before anything is written; a UserError says what to change.
+    `trials` designs are trained at the lowest rung, by default as many as the runner's ladder says. `time_limit`
+    (seconds) bounds when the last trial may start. Everything is checked before anything is written; a UserError says what to change.
     """
     found, limits = load_space(space), parse_budgets(budgets)
     spec = load_runner(runner)
     if address is not None:
         spec = spec.model_copy(update={"address": address})
     _check_strategy(strategy)
+    ladder = runner_ladder(runner)
     study = Study(
         space=SpaceRecord(name=found.name, content=found.to_dict()),
         budgets=tuple(budgets),
         classes=classes,
         data=str(data),
-        ladder=tuple(runner_ladder(runner)),
+        ladder=tuple(ladder),
         strategy={"name": strategy},
-        trials=trials,
+        trials=trials or Ladder.from_list(ladder).rungs[0].trials,
         seed=seed,
         device=device,
         final_seeds=tuple(range(seed + 1, seed + 4)),  # not the search's own, whose luck it has chosen by
@@ -134,7 +136,6 @@ def _check_strategy(name: str) -> None:
 def _prepare_data(study: Study) -> str:
     """Decode the images once, before any worker needs them -> the data set's id."""
     from nasbench.proxy.evaluate import prepare
-    from nasbench.proxy.fidelity import Ladder
 
     resolutions = study.space.content.get("resolution", 256)
     sizes = tuple(resolutions) if isinstance(resolutions, (list, tuple)) else (resolutions,)

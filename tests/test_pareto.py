@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from nasbench.pareto import Front, crowding_distance, hypervolume, is_dominated, pareto_ranks
+from nasbench.pareto import Front, best_first, crowding_distance, hypervolume, is_dominated, pareto_ranks
 
 
 def beats(a: np.ndarray, b: np.ndarray) -> bool:
@@ -91,3 +91,11 @@ def test_nan_and_wrong_shapes_are_errors() -> None:
         hypervolume([[1.0, 1.0]], [1.0, 1.0, 1.0])
     with pytest.raises(ValueError, match="needs a reference"):
         Front.of(np.empty((0, 2)))
+
+
+def test_best_first_orders_by_rank_and_then_by_loneliness():
+    losses = [[4.0, 4.0], [1.0, 3.0], [1.1, 2.9], [2.0, 2.0], [3.0, 1.0], [3.0, 3.5]]
+    order = best_first(losses).tolist()
+    assert set(order[:4]) == {1, 2, 3, 4}  # the front
+    assert order[3] == 2  # of which this one has the nearest neighbours
+    assert order[4:] == [5, 0]

@@ -44,7 +44,7 @@ def _add_search(verbs: Any) -> None:
         "--data", default="fashion-on-earth",
         help="fashion-on-earth (shipped, the default), cifar10, or a folder of images in class sub-folders",
     )  # fmt: skip
-    add("--trials", type=positive, default=32, metavar="N", help="architectures to train (default: 32)")
+    add("--trials", type=positive, metavar="N", help="architectures to train (default: what the runner's file says)")
     add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
     add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
     add("--address", help="address of a running Ray cluster, such as ray://head:10001")

@@ -8,7 +8,7 @@ import numpy as np
 
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget
-from nasbench.pareto import crowding_distance, pareto_ranks
+from nasbench.pareto import best_first
 from nasbench.space_budget import Limits, RejectionCounter
 from nasbench.strategies.candidate import Candidate, Desk, Space
 
@@ -57,12 +57,7 @@ def _best(space: Space, trials: Sequence[Candidate], count: int) -> list[Archite
     done = [trial for trial in trials if trial.losses is not None]
     if not done:
         return []
-    losses = np.array([trial.losses for trial in done], float)
-    ranks = pareto_ranks(losses)
-    lonely = np.empty(len(done))
-    for rank in range(ranks.max() + 1):
-        lonely[ranks == rank] = crowding_distance(losses[ranks == rank])
-    ordered = (done[i].architecture for i in np.lexsort((-lonely, ranks)))
+    ordered = (done[i].architecture for i in best_first([trial.losses for trial in done]))
     best: list[Architecture] = []
     for arch in ordered:
         if len(best) < count and space.contains(arch):
