@@ -158,3 +158,15 @@ def test_a_file_that_computes_something_else_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(export, "export_onnx", lambda model, resolution: other)
     with pytest.raises(RuntimeError, match="its ONNX file differs from torch by"):
         export.checked_session(small(24), 10)
+
+
+@pytest.mark.parametrize(
+    "stage", [{"block": "mobilevit", "patch": 2, "width": 16}, {"block": "irmb", "attention": True, "window": 7}]
+)
+def test_maps_that_the_partition_does_not_divide_export_right(stage: dict[str, object]) -> None:
+    """A 5 x 5 map: sizes are rounded up while tracing, and ONNX divides integers otherwise than Python."""
+    stages = [{"block": "mbconv", "channels": 16, "depth": 1, "stride": 2}, {"channels": 32, "depth": 2} | stage]
+    content = {"name": "odd", "resolution": 40, "stem": {"kind": "conv", "channels": 16}, "head": {"kind": "linear"}}
+    odd = Architecture.from_dict(content | {"stages": stages})
+    deploy = export.deploy_form(odd, 10)
+    assert export.onnx_difference(deploy, export.export_onnx(deploy, 40), 40) < 1e-5

@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -24,7 +26,24 @@ if TYPE_CHECKING:
 OPSET = 17  # the first opset with LayerNormalization as one operator
 INPUT, OUTPUT = "image", "logits"
 TOLERANCE = 1e-3  # relative, of float32 logits; published networks agree to 1e-6
+_SHAPE = torch.Tensor.shape.__get__  # type: ignore[attr-defined]
 ROUNDING_FACTOR = 20.0  # above TOLERANCE, the difference may be this many times torch's own rounding error
+
+
+class _ConstantShapes(TorchFunctionMode):
+    """Sizes read from tensors are plain Python ints, also under tracing.
+
+    Else arithmetic on them is recorded, and ONNX rounds integer division toward zero where Python rounds down:
+    padding by `-size % window` then came out wrong. It also halves the graph.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func == torch.Tensor.size or func == _SHAPE:
+            return torch.Size(int(n) for n in out) if isinstance(out, tuple) else int(out)
+        return out
 
 
 def export_onnx(model: nn.Module, resolution: int) -> bytes:
@@ -54,12 +73,13 @@ def _export_torchscript(model: nn.Module, image: torch.Tensor) -> bytes:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*legacy TorchScript-based ONNX export", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="The feature will be removed", category=DeprecationWarning)
-        # Python numbers taken from shapes become constants, as they should: one file serves one resolution.
+        # Sizes become constants, as they should: one file serves one resolution.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1", category=UserWarning)
-        torch.onnx.export(
-            model, (image,), buffer, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT]
-        )
+        with _ConstantShapes():
+            torch.onnx.export(
+                model, (image,), buffer, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT]
+            )
     return buffer.getvalue()
 
 
