@@ -289,7 +289,8 @@ def test_the_display_suits_the_stream() -> None:
 
 def test_words_of_progress() -> None:
     assert (
-        headline(ProgressState("searching", 3, 8, seconds_left=65)) == "searching · 3/8 trials · about 1 min 5 s left"
+        headline(ProgressState("searching", 3, 8, 2, seconds_left=65))
+        == "searching · 3/8 trials (2 running) · about 1 min 5 s left"
     )
     assert [duration(s) for s in (0.4, 59.6, 600, 3600, 7500)] == [
         "0 s",

@@ -81,7 +81,8 @@ def details(state: ProgressState) -> list[str]:
 def headline(state: ProgressState) -> str:
     parts = [state.phase + (f", {state.rung}" if state.rung else "")]
     if state.total:
-        parts.append(f"{state.done}/{state.total} trials")
+        running = f" ({state.running} running)" if state.running else ""
+        parts.append(f"{state.done}/{state.total} trials{running}")
     if state.seconds_left is not None and state.done < state.total:
         parts.append(f"about {duration(state.seconds_left)} left")
     return " · ".join(parts)
