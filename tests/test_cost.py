@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from small_networks import NETWORKS, network
 from torch.utils.flop_counter import FlopCounterMode
 
 import nasbench
+from nasbench.budget import Budget
 from nasbench.cost import Cost, cost, count_fvcore, live_elements, operators, total
 from nasbench.library import fixed_points
 from nasbench.model import build, reparameterise
@@ -107,3 +109,14 @@ def test_a_cost_takes_about_a_millisecond():
         seconds.append(min(best))
     # The slowest took 0.6 ms on the 2-core machine that this was written on; others are slower.
     assert max(seconds) < 0.002
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sampled_architectures_cost_what_fvcore_counts(seed):
+    """A few of the space; some hundred were compared when this was written."""
+    arch = nasbench.load_space("metablock").sample(np.random.default_rng(seed), [Budget.parse("100MFLOP")])
+    arch = arch.with_resolution(2 * arch.total_stride)
+    model = build(arch, 10)
+    for deploy, form in ((False, model), (True, reparameterise(model))):
+        found = cost(arch, 10, deploy)
+        assert {key: getattr(found, key) for key in COUNTED} == count_fvcore(form, arch.resolution)
