@@ -30,7 +30,7 @@ from nasbench.trials import Trial, TrialStore
 
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 FIRST_FRONT = 8  # complete trials at which a first front is worth a look
-FIXED_SHARE = 3  # of a rung's places, one in this many is the fixed points' at most
+FIXED_SHARE = 3 / 8  # of a rung's places that fixed points take at most: of eight, one for each of three families
 Profile = Callable[[], DeviceProfile | None]
 
 
@@ -207,23 +207,16 @@ class Driver:
         ]
 
     def _selected(self, trials: Sequence[Trial], places: int) -> list[Trial]:
-        """The `places` most promising: the best fixed point, the best searched design that is no slower than it, then
-        by Pareto rank and crowding, fixed points in at most a third of the places."""
+        """The `places` most promising: the best fixed points of different families, the best searched design that is
+        no slower than the first of them, then searched designs by Pareto rank and crowding, then what is left."""
         if not trials or places < 1:
             return []
         losses = self._losses(trials)
         ordered = [trials[i] for i in best_first([losses[trial.key] for trial in trials])]
-        fixed = [trial for trial in ordered if trial.origin["kind"] == FIXED_POINT]
-        chosen = sorted(fixed, key=lambda t: losses[t.key])[:1]
-        chosen += _challenger(ordered, chosen, losses)
-        room_for_fixed = max(1, places // FIXED_SHARE)
-        for trial in ordered:
-            if trial in chosen:
-                continue
-            taken = sum(other.origin["kind"] == FIXED_POINT for other in chosen)
-            if trial.origin["kind"] == SEARCHED or taken < room_for_fixed:
-                chosen.append(trial)
-        return chosen[:places]
+        fixed = _family_leaders(trials, losses)[: max(1, int(places * FIXED_SHARE))]
+        searched = [trial for trial in ordered if trial.origin["kind"] == SEARCHED]
+        chosen = {trial.key: trial for trial in (*fixed, *_challenger(searched, fixed, losses), *searched, *ordered)}
+        return list(chosen.values())[:places]
 
     # --- what the user sees
 
@@ -299,10 +292,20 @@ class Driver:
         return work / max(1, len(self.running))
 
 
-def _challenger(trials: Sequence[Trial], fixed: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:
+def _family_leaders(trials: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:
+    """The most accurate fixed point of each family (the name up to the underscore), best first."""
+    leaders: dict[str, Trial] = {}
+    for trial in sorted(trials, key=lambda t: losses[t.key]):
+        if trial.origin["kind"] == FIXED_POINT:
+            leaders.setdefault(trial.architecture["name"].partition("_")[0], trial)
+    return list(leaders.values())
+
+
+def _challenger(
+    searched: Sequence[Trial], fixed: Sequence[Trial], losses: dict[str, tuple[float, float]]
+) -> list[Trial]:
     """The most accurate searched design that is predicted no slower than the best fixed point."""
     if not fixed:
         return []
-    limit = losses[fixed[0].key][1]
-    able = [t for t in trials if t.origin["kind"] == SEARCHED and losses[t.key][1] <= limit]
+    able = [trial for trial in searched if losses[trial.key][1] <= losses[fixed[0].key][1]]
     return sorted(able, key=lambda t: losses[t.key])[:1]

@@ -143,7 +143,9 @@ class StudyResult:
 
         rows = self.rows()
         if rows:
-            write_report(self.folder, rows, title=self.title(), device=self.study.device)
+            here = self.study.device == "this-machine"
+            device = "this machine, onnxruntime, one thread" if here else self.study.device
+            write_report(self.folder, rows, title=self.title(), device=device)
         return rows
 
     def title(self) -> str:

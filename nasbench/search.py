@@ -49,7 +49,8 @@ def search(
     """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
 
     `trials` designs are trained at the lowest rung, by default as many as the runner's ladder says. `time_limit`
-    (seconds) bounds when the last trial may start. Everything is checked before anything is written; a UserError says what to change.
+    (seconds) bounds when the last trial may start. Everything is checked before anything is written; a UserError says
+    what to change.
     """
     found, limits = load_space(space), parse_budgets(budgets)
     spec = load_runner(runner)
