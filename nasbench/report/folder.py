@@ -10,9 +10,7 @@ from nasbench.report.rows import ReportRow
 from nasbench.report.tables import write_front_csv
 
 
-def write_report(
-    folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this machine, one thread"
-) -> None:
+def write_report(folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> None:
     """Write front.csv, designs/*.toml, front.png and front.svg into `folder`, over those of an earlier report."""
     from nasbench.report.plots import write_plots
 

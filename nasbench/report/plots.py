@@ -96,7 +96,8 @@ def _scale(axes: Any, rows: Sequence[ReportRow], floor: float) -> None:
     low, high = latencies.min() / 1.25, latencies.max() * 1.35
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    steps = np.array([1, 2, 5] if high / low > 30 else [1, 1.5, 2, 3, 5, 7])
+    coarse = [1, 2, 5] if high / low > 30 else [1, 1.5, 2, 3, 5, 7]
+    steps = np.array([1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9] if high / low < 5 else coarse)
     ticks = (10.0 ** np.arange(-3, 6)[:, None] * steps).ravel()
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -165,13 +166,13 @@ def _empty_axes(title: str, split: str, device: str) -> Any:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel(f"latency, ms ({device}; log scale)", color=INK)
+    axes.set_xlabel(f"latency, ms ({device.replace('-', ' ')}, onnxruntime, one thread; log scale)", color=INK)
     axes.set_ylabel(f"accuracy after proxy training, % ({split} images)", color=INK)
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     return axes
 
 
-def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this machine, one thread") -> Figure:
+def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> Figure:
     """The figure: searched front, named fixed points, dominated trials faint."""
     groups = _Groups.of(rows)
     axes = _empty_axes(title, groups.split, device)
@@ -193,9 +194,7 @@ def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this m
     return axes.figure
 
 
-def write_plots(
-    folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this machine, one thread"
-) -> None:
+def write_plots(folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> None:
     """Write `front.png` and `front.svg`."""
     figure = draw_front(rows, title, device)
     for kind in ("png", "svg"):
