@@ -36,7 +36,7 @@ PREDICTORS: dict[str, Describe] = {
     "FLOPs + bytes": lambda a: {
         "nets": 1.0,
         "macs": cost(a, CLASSES).macs,
-        "bytes": sum(v for k, v in architecture_features(a, CLASSES).items() if k.endswith((".bytes", ".weights"))),
+        "bytes": sum(v for k, v in architecture_features(a, CLASSES).items() if k.endswith((".bytes", "weights"))),
     },
     "per-kind roofline": lambda a: architecture_features(a, CLASSES),
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from nasbench.latency.features import FUSED, features, kernels
+from nasbench.latency.features import RUNTIMES, features, kernels
 from nasbench.latency.predictor import EXTRAPOLATION_WIDENING, fit
 
 TRUE = {"pointwise.macs": 2e-8, "depthwise.bytes": 3e-7, "act:silu.bytes": 1e-7, "ops": 2e-3, "nets": 0.05}
@@ -14,8 +14,8 @@ TRUE = {"pointwise.macs": 2e-8, "depthwise.bytes": 3e-7, "act:silu.bytes": 1e-7,
 @dataclass(frozen=True)
 class Op:
     kind: str
-    macs: int = 0
-    params: int = 0
+    macs: int = 1000
+    params: int = 100
     inputs: int = 100
     outputs: int = 100
 
@@ -84,17 +84,17 @@ def test_too_few_networks() -> None:
         fit(networks(5, seed=0), [1.0] * 5)
 
 
-@pytest.mark.parametrize("swallowed", sorted(FUSED["onnxruntime"]))
+@pytest.mark.parametrize("swallowed", sorted(RUNTIMES["onnxruntime"].fused))
 def test_what_the_runtime_fuses_launches_no_kernel(swallowed: str) -> None:
     op = Op("mul") if swallowed == "scale" else Op(swallowed)
-    assert [k.kind for k in kernels([Op("pointwise", 1000), op])] == ["pointwise"]
+    assert [k.kind for k in kernels([Op("pointwise"), op])] == ["pointwise"]
     assert len(kernels([Op("softmax"), op])) == 2
-    assert len(kernels([Op("pointwise", 1000), op], runtime="none")) == 2
+    assert len(kernels([Op("pointwise"), op], runtime="none")) == 2
 
 
 def test_a_residual_sum_stays_a_kernel_where_a_layer_norm_read_its_input() -> None:
-    block = [Op("layer_norm"), Op("pointwise", 1000), Op("add")]
-    assert [k.kind for k in kernels([*block, Op("pointwise", 1000), Op("add")])] == [
+    block = [Op("layer_norm"), Op("pointwise"), Op("add")]
+    assert [k.kind for k in kernels([*block, Op("pointwise"), Op("add")])] == [
         "layer_norm",
         "pointwise",
         "add",
@@ -103,19 +103,29 @@ def test_a_residual_sum_stays_a_kernel_where_a_layer_norm_read_its_input() -> No
 
 
 def test_features_by_hand() -> None:
-    ops = [Op("pointwise", 500, 7, 10, 20), Op("act:silu", 0, 0, 20, 20), Op("depthwise", 90, 9, 20, 20)]
-    ops += [Op("batch_norm", 0, 2, 20, 20), Op("add", 0, 0, 40, 20), Op("mul", 0, 0, 21, 20)]
-    assert features(ops) == {
-        "nets": 1.0,
-        "ops": 4,
-        "pointwise.macs": 500,
-        "pointwise.bytes": 4 * 30,
-        "pointwise.weights": 4 * 7,
-        "pointwise.ops": 1,
-        "act:silu.bytes": 4 * 40,
-        "depthwise.macs": 90,
-        "depthwise.bytes": 4 * (40 + 20),  # the residual that the fused sum reads
-        "depthwise.weights": 4 * 9,
-        "depthwise.ops": 1,
-        "mul.bytes": 4 * 41,
-    }
+    """A 3x3 convolution of the image to 24 channels, a 1x1 to 40, at 10 x 10; both have biases."""
+    ops = [
+        Op("conv", 24 * 27 * 100, 24 * 28, 300, 2400),
+        Op("pointwise", 24 * 40 * 100, 40 * 25, 2400, 4000),
+        Op("act:silu", 0, 0, 4000, 4000),
+        Op("depthwise", 9 * 4000, 40 * 9, 4000, 4000),
+        Op("batch_norm", 0, 80, 4000, 4000),
+        Op("add", 0, 0, 8000, 4000),
+        Op("mul", 0, 0, 4040, 4000),
+    ]
+    assert features(ops) == pytest.approx(
+        {
+            "nets": 1.0,
+            "ops": 5,
+            "weights": 4 * (24 * 28 + 40 * 25 + 40 * 9),
+            "image_conv.macs": 32 * 27 * 100,  # 24 channels written as 32
+            "image_conv.bytes": 4 * 2700 * 32 / 24,
+            "pointwise.macs": 32 * 48 * 100,
+            "pointwise.bytes": 4 * 6400 * 48 / 40,
+            "act:silu.bytes": 4 * 8000,
+            "depthwise.macs": 9 * 4800,
+            "depthwise.bytes": 4 * 8000 * 48 / 40 + 4 * 4000,  # and the residual that the fused sum reads
+            "mul.bytes": 4 * 8040,
+        }
+    )
+    assert features([Op("add", 0, 0, 2 * 2**20, 2**20)])["uncached"] == 8 * 2**20
