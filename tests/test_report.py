@@ -115,7 +115,7 @@ def test_the_verdict_states_figures(gain: float, words: str) -> None:
     searched = row("found", accuracies=[0.80 + gain + step for step in (-0.01, 0, 0.01)], latency=4.5)
     lines = verdict([fixed, searched])
     assert lines[0] == "Best fixed point within the budget: emo_2m (80.00 ± 1.00 % test, 3 seeds, 6.00 ms measured)."
-    assert lines[1].startswith("Best of 1 searched designs at equal or lower latency: found (")
+    assert lines[1].startswith("Best of 1 searched design at equal or lower latency: found (")
     assert f"{100 * gain:+.2f} points at -25% latency (measured)" in lines[1]
     assert lines[2] == words
 
@@ -180,6 +180,7 @@ def test_the_closing_table_fits_80_columns() -> None:
     for shown in in_reading_order(rows):
         assert f"{shown.name} " in text
         assert f"{100 * shown.accuracy:.2f} ± " in text
+    assert text.count("3 test") == len(in_reading_order(rows)), "how many seeds, on which images"
     assert "t0 " not in text, "dominated trials are not in the table"
 
 

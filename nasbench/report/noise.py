@@ -117,7 +117,8 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
     pair = _latencies(gap.first, fixed)
     assert pair is not None  # challengers() kept only rows with a common latency
     lines.append(
-        f"Best of {len(faster)} searched designs at equal or lower latency: {_describe(gap.first)}, "
+        f"Best of {len(faster)} searched design{'s' * (len(faster) > 1)} at equal or lower latency: "
+        f"{_describe(gap.first)}, "
         f"{_points(gap.mean)} at "
         f"{pair[0] / pair[1] - 1:+.0%} latency ({pair[2]})."
     )

@@ -84,7 +84,7 @@ def _cells(row: ReportRow) -> list[str]:
     measured = "-" if row.latency_measured is None else f"{row.latency_measured:.2f}"
     size = f"{row.cost['params'] / 1e6:.2f}" if "params" in row.cost else "-"
     mark = "●" if row.on_front else " "
-    seeds = f"{row.seeds}"
+    seeds = f"{row.seeds} {SHORT.get(row.split, row.split)}"
     return [
         f"{mark} {row.name}",
         _accuracy(row),
