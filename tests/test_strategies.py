@@ -8,7 +8,6 @@ import pytest
 from nasbench.budget import Budget
 from nasbench.errors import UserError
 from nasbench.library import fixed_points, load_space
-from nasbench.pareto import hypervolume
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.strategies import STRATEGIES, Candidate
 
@@ -100,13 +99,18 @@ def test_children_resemble_the_front():
     assert blocks.count("irmb") > 0.7 * len(blocks)
 
 
-def test_evolution_finds_a_larger_front_than_random_search():
-    reference = np.max([losses(SPACE.sample(seed)) for seed in range(300)], 0)
-    volumes = {
-        name: [hypervolume([t.losses for t in search(name, SPACE, 60, seed)], reference) for seed in range(4)]
+def test_evolution_finds_more_than_random_search():
+    """The further from MobileViT-S's design the worse: by chance a draw is rarely near."""
+    target = SPACE.encode(fixed_points()["mobilevit_s"])
+
+    def distance(arch):
+        return (float(np.abs(SPACE.encode(arch) - target).sum()),)
+
+    best = {
+        name: [min(t.losses for t in search(name, SPACE, 100, seed, distance))[0] for seed in range(3)]
         for name in STRATEGIES
     }
-    assert min(volumes["evolution"]) > max(volumes["random"])
+    assert np.mean(best["evolution"]) < min(best["random"])
 
 
 def test_one_objective_will_do():

@@ -28,7 +28,7 @@ def propose(
     initial: int = 10,
     population: int = 20,
     tournament: int = 3,
-    crossover: float = 0.5,
+    crossover: float = 0.8,
     explore: float = 0.1,
 ) -> list[Architecture]:
     """Up to `n` new architectures within the budgets; fewer when the space has no more.
