@@ -113,7 +113,7 @@ def test_a_cost_takes_about_a_millisecond():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_sampled_architectures_cost_what_fvcore_counts(seed):
-    """A few of the space; some hundred were compared when this was written."""
+    """A few of the space; sixty were compared when this was written."""
     arch = nasbench.load_space("metablock").sample(np.random.default_rng(seed), [Budget.parse("100MFLOP")])
     arch = arch.with_resolution(2 * arch.total_stride)
     model = build(arch, 10)
