@@ -236,7 +236,8 @@ class SearchSpace:
         """
         rng = np.random.default_rng(rng)
         for _ in range(changes):
-            arch = next(self._moves(arch, random_pick(rng), rng), arch)
+            moves = self._moves(arch, random_pick(rng), rng)
+            arch = next((other for other in moves if other.id != arch.id), arch)
         return arch
 
     def neighbours(self, arch: Architecture) -> Iterator[Architecture]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nasbench.architecture import Architecture
-from nasbench.budget import Budget, total_violation
+from nasbench.budget import UNITS, Budget, total_violation
 from nasbench.errors import UserError
 
 PLAIN_DRAWS = 100  # none of these fits: less than 1 % of the space does, by all one can tell
@@ -131,11 +131,20 @@ class _Hunt:
         for budget in self.limits.budgets:
             smallest = self.smallest[budget.metric]
             if smallest > budget.limit:
-                need = f"the smallest of {self.tried} tried needs {budget.show(smallest)}"
+                need = f"the smallest of {self.tried} tried needs {readable(budget, smallest)}"
                 return f"budget {budget}: {where} it; {need}; raise the budget"
         names = " and ".join(map(str, self.limits.budgets))
-        needs = " and ".join(budget.show(self.nearest[1][budget.metric]) for budget in self.limits.budgets)
+        needs = " and ".join(readable(budget, self.nearest[1][budget.metric]) for budget in self.limits.budgets)
         return f"budgets {names}: {where} all; the nearest of {self.tried} tried needs {needs}; raise one of them"
+
+
+def readable(budget: Budget, value: float) -> str:
+    """`value` of the budget's metric in the unit that suits it: 8.4e6 under `1KFLOP` is '8.4MFLOP'."""
+    binary = budget.unit[1:2] == "i"
+    units = {(scale, shown) for metric, scale, shown in UNITS.values() if metric == budget.metric}
+    alike = sorted(unit for unit in units if unit[0] == 1 or (unit[1][1:2] == "i") == binary)
+    scale, shown = max((unit for unit in alike if unit[0] <= value), default=alike[0])
+    return f"{value / scale:.3g}{shown}"
 
 
 def draw_within(space: Any, rng: np.random.Generator, limits: Limits, counter: RejectionCounter) -> Architecture:
