@@ -74,6 +74,9 @@ class SearchSpace:
     def label(self) -> str:
         return self.name or self.id[:8]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SearchSpace, (self.file, self.source)  # a copy in another process starts without what is kept here
+
     def __repr__(self) -> str:
         return f"SearchSpace({self.label!r}, {len(self.slots)} stages)"
 

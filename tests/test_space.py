@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import time
 
 import numpy as np
@@ -524,7 +525,9 @@ def test_files_round_trip(name):
     space = load_space(name)
     again = SearchSpace.from_dict(space.to_dict())
     assert (again.name, again.id, again.to_dict()) == (name, space.id, space.to_dict())
-    assert [again.sample(seed).id for seed in range(5)] == [space.sample(seed).id for seed in range(5)]
+    copied = pickle.loads(pickle.dumps(space))
+    for other in (again, copied):
+        assert [other.sample(seed).id for seed in range(5)] == [space.sample(seed).id for seed in range(5)]
 
 
 def test_ids_of_spaces_ignore_names_and_order():
