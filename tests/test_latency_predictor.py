@@ -33,10 +33,28 @@ def times(rows: list[dict[str, float]], noise: float = 0.0, seed: int = 0) -> li
 
 def test_known_coefficients_are_recovered() -> None:
     rows = networks(40, seed=1)
-    fitted = fit(rows, times(rows))
+    fitted = fit(rows, times(rows), shrinkage=0)
     assert fitted.weights == pytest.approx(TRUE, rel=1e-6)
     assert fitted.held_out.mape < 1e-6
     assert fitted.held_out.within_10_percent == 1.0
+
+
+def test_shrinkage_bends_predictions_little() -> None:
+    rows, new = networks(40, seed=1), networks(40, seed=7)
+    assert fit(rows, times(rows)).predict(new).latency_ms == pytest.approx(times(new), rel=0.02)
+
+
+def test_shrinkage_helps_where_networks_are_few() -> None:
+    """Ten noisy networks, kinds alike in cost: the coarse model is right, and drawing to it must pay."""
+    rng, kinds = np.random.default_rng(5), [f"k{i}.macs" for i in range(8)]
+    rows = [{"nets": 1.0} | {k: float(rng.uniform(1, 5)) for k in kinds} for _ in range(210)]
+    truth = np.array([0.1 + sum(row[k] for k in kinds) for row in rows])
+    noisy = (truth * np.exp(0.05 * rng.standard_normal(210))).tolist()
+    errors = [
+        np.abs(fit(rows[:10], noisy[:10], shrinkage=s).predict(rows[10:]).latency_ms / truth[10:] - 1).mean()
+        for s in (0.0, 0.3)
+    ]
+    assert errors[1] < 0.8 * errors[0]
 
 
 def test_interval_covers_what_it_says() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nasbench.architecture import Architecture
 
 
-SECONDS = 150.0  # twice a fit's usual time: others use the cores too, and nobody waits
+SECONDS = 300.0  # four times a fit's time on a quiet machine: others use the cores too, and nobody waits
 
 
 class BackgroundFit:

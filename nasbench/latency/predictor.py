@@ -1,6 +1,8 @@
 """Latency as a non-negative weighted sum of features, its interval, and when not to believe it.
 
-Weights come from non-negative least squares on relative error. The interval is conformal: a quantile of the absolute
+Weights come from non-negative least squares on relative error, drawn towards a coarser model in which all kinds share
+one cost a multiply-add and one a byte: with 20 networks that took the error from 11.6 to 10.0 %, with 40 it is idle.
+The interval is conformal: a quantile of the absolute
 log residuals of networks that the fit did not see. Both hold for networks like the fitted ones; a network whose
 operators, total or mix lie outside what was fitted is marked as extrapolating, and its interval widened.
 
@@ -21,6 +23,7 @@ from nasbench.latency.features import kind_of
 FOLDS = 10
 COVERAGE = 0.9
 MIN_NETWORKS = 8
+SHRINKAGE = 0.3  # best of 0 to 8 for 14 to 55 measured networks
 # Beyond the fitted range the interval is widened so: from convolutional to hybrid networks the mean error grew from
 # 4.9 % to 20 %. No coverage is promised there.
 EXTRAPOLATION_WIDENING = 4.0
@@ -95,16 +98,19 @@ class Predictor:
         return ""
 
 
-def fit(networks: Sequence[Features], latency_ms: Sequence[float], seed: int = 0) -> Predictor:
+def fit(
+    networks: Sequence[Features], latency_ms: Sequence[float], seed: int = 0, shrinkage: float = SHRINKAGE
+) -> Predictor:
     """Fit features to measured latencies (ms); errors are relative, so small networks count as much as large ones."""
     if len(networks) < MIN_NETWORKS:
         raise ValueError(f"{len(networks)} measured networks; a predictor needs at least {MIN_NETWORKS}: measure more")
     names = sorted({name for network in networks for name, amount in network.items() if amount})
     amounts = np.array([[network.get(name, 0.0) for name in names] for network in networks])  # (networks, features)
     measured = np.asarray(latency_ms, dtype=float)
-    weights = dict(zip(names, map(float, _solve(amounts, measured)), strict=True))
+    groups = _groups(names)
+    weights = dict(zip(names, map(float, _solve(amounts, measured, groups, shrinkage)), strict=True))
     times = [_times_by_kind(network, weights) for network in networks]
-    errors = held_out_log_errors(amounts, measured, seed)
+    errors = held_out_log_errors(amounts, measured, groups, shrinkage, seed)
     return Predictor(
         weights=weights,
         log_error=_conformal(np.abs(errors)),
@@ -124,23 +130,44 @@ def accuracy(predicted: np.ndarray, measured: np.ndarray) -> HeldOut:
     return HeldOut(rank, float(relative.mean()), float((relative <= 0.1).mean()))
 
 
-def held_out_log_errors(amounts: np.ndarray, measured: np.ndarray, seed: int = 0) -> np.ndarray:
+def held_out_log_errors(
+    amounts: np.ndarray, measured: np.ndarray, groups: np.ndarray, shrinkage: float, seed: int = 0
+) -> np.ndarray:
     """log(predicted / measured) of each network by a fit without its fold; amounts (n, k), measured (n,) in ms."""
     order = np.random.default_rng(seed).permutation(len(measured))
     errors = np.zeros(len(measured))
     for fold in np.array_split(order, min(FOLDS, len(measured))):
         rest = np.setdiff1d(order, fold)
-        predicted = amounts[fold] @ _solve(amounts[rest], measured[rest])
+        predicted = amounts[fold] @ _solve(amounts[rest], measured[rest], groups, shrinkage)
         errors[fold] = np.log(np.maximum(predicted, 1e-6) / measured[fold])
     return errors
 
 
-def _solve(amounts: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Non-negative weights that minimise the squared relative error; columns scaled, as they span 1 to 1e9."""
-    scale = amounts.max(axis=0)
+def _solve(amounts: np.ndarray, measured: np.ndarray, groups: np.ndarray, shrinkage: float) -> np.ndarray:
+    """Non-negative weights (k,) of least squared relative error, drawn to those of the grouped columns.
+
+    groups (k, g): which columns share one weight in the coarse model. Columns are scaled to mean 1, so that a step of a
+    weight is one of the mean share of the time that its feature takes.
+    """
+    relative = amounts / measured[:, None]
+    scale = np.where(amounts.any(axis=0), relative.mean(axis=0), 1.0)
+    coarse = (groups @ _nnls(relative @ groups, np.ones(len(measured)))) * scale
+    pull = np.sqrt(shrinkage) * np.eye(len(scale))
+    targets = np.concatenate([np.ones(len(measured)), pull @ coarse])
+    return _nnls(np.vstack([relative / scale, pull]), targets) / scale
+
+
+def _groups(names: Sequence[str]) -> np.ndarray:
+    """(k, g) of 0 and 1: `pointwise.macs` with all other `.macs`, `act:gelu.bytes` with all other `.bytes`."""
+    measures = [name.rsplit(".", 1)[-1] for name in names]
+    return np.array([[float(measure == group) for group in sorted(set(measures))] for measure in measures])
+
+
+def _nnls(columns: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Non-negative least squares with columns scaled, as they span 1 to 1e9."""
+    scale = np.abs(columns).max(axis=0)
     scale[scale == 0] = 1.0
-    weights, _ = nnls(amounts / scale / measured[:, None], np.ones(len(measured)), maxiter=50 * amounts.shape[1])
-    return weights / scale
+    return nnls(columns / scale, targets, maxiter=100 * columns.shape[1])[0] / scale
 
 
 def _conformal(errors: np.ndarray, coverage: float = COVERAGE) -> float:
