@@ -26,6 +26,7 @@ _HOME = {
     "cost": "cost",
     "Cost": "cost",
     "load_weights": "checkpoints",
+    "load_model": "checkpoints",
     "save_weights": "checkpoints",
     "load_device": "latency",
     "search": "search",

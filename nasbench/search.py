@@ -22,6 +22,7 @@ from nasbench.proxy.fidelity import Ladder
 from nasbench.report.progress import Progress, ProgressState, Silent
 from nasbench.result import LATENCY_NOTE, StudyResult, predictions
 from nasbench.running import run
+from nasbench.running.session import check_address
 from nasbench.running.spec import RunnerSpec, load_runner, runner_ladder
 from nasbench.space import SearchSpace
 from nasbench.strategies import STRATEGIES
@@ -56,24 +57,25 @@ def search(
     spec = load_runner(runner)
     if address is not None:
         spec = spec.model_copy(update={"address": address})
-    _check_strategy(strategy)
+    _check(spec, strategy, device)
     ladder = runner_ladder(runner)
-    study = Study(
-        space=SpaceRecord(name=found.name, content=found.to_dict()),
-        budgets=tuple(budgets),
-        classes=classes,
-        data=str(data),
-        ladder=tuple(ladder),
-        strategy={"name": strategy},
-        trials=trials or Ladder.from_list(ladder).rungs[0].trials,
-        seed=seed,
-        device=device,
-        final_seeds=tuple(range(seed + 1, seed + 4)),  # not the search's own, whose luck it has chosen by
-        trial_limit_s=TRIAL_LIMIT_S,
-        time_limit_s=time_limit,
-        runner=spec.to_dict(),
-        commit=environment.commit(),
-    )
+    content = {
+        "space": SpaceRecord(name=found.name, content=found.to_dict()),
+        "budgets": tuple(budgets),
+        "classes": classes,
+        "data": str(data),
+        "ladder": tuple(ladder),
+        "strategy": {"name": strategy},
+        "trials": Ladder.from_list(ladder).rungs[0].trials if trials is None else trials,
+        "seed": seed,
+        "device": device,
+        "final_seeds": tuple(range(seed + 1, seed + 4)),  # not the search's own, whose luck it has chosen by
+        "trial_limit_s": TRIAL_LIMIT_S,
+        "time_limit_s": time_limit,
+        "runner": spec.to_dict(),
+        "commit": environment.commit(),
+    }
+    study = Study.from_dict({key: value for key, value in content.items() if value is not None}, "search")
     rng = np.random.default_rng(seed)
     found.sample(
         rng, budgets=[b for b in limits if b.metric != "latency_ms"], num_classes=classes
@@ -129,9 +131,14 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
     return {arch.id: arch for arch in ordered}
 
 
-def _check_strategy(name: str) -> None:
-    if name not in STRATEGIES:
-        raise UserError(f"unknown strategy {name!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
+def _check(runner: RunnerSpec, strategy: str, device: str) -> None:
+    """Raise UserError for what would fail only after the study's folder is made."""
+    if strategy not in STRATEGIES:
+        raise UserError(f"unknown strategy {strategy!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
+    if device != THIS_MACHINE:
+        load_device(device)
+    if runner.address not in (None, "auto"):
+        check_address(runner.address)
 
 
 def _prepare_data(study: Study) -> str:

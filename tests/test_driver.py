@@ -135,7 +135,7 @@ class Mortal:
 
 
 def test_a_driver_killed_anywhere_goes_on_and_ends_with_the_same_trials(study, finished, tmp_path):
-    """The serial order is the same, so a resumed search must propose, promote and finish exactly what an unbroken does."""
+    """In serial order a resumed search must propose, promote and finish exactly what an unbroken one does."""
     rng = random.Random(0)
     for _ in range(200):
         with TrialStore(tmp_path) as store:
