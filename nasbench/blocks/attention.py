@@ -36,7 +36,7 @@ def resize(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def round_up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
+    return (size + multiple - 1) // multiple * multiple  # no negative division: exporters truncate it
 
 
 def resize_cost(tape: Tape, channels: int, size: int, size_out: int) -> None:
