@@ -121,3 +121,8 @@ def test_shipped_ladders_are_valid_and_reduce_every_fixed_point(path):
         for rung in Ladder.from_list(tables, path.name).rungs:
             for arch in FIXED.values():
                 reduced(arch, rung.fidelity)
+
+
+def test_what_is_switched_off_stays_off_in_a_stored_trial():
+    off = Fidelity(samples=1, layer_scale=0, clip_norm=0)
+    assert Fidelity.from_dict(off.to_dict()) == off

@@ -44,12 +44,13 @@ class Fidelity(_Frozen):
     resolution_scale: float = Field(0.125, gt=0, le=1)
     map_scale: float = Field(0.5, gt=0, le=1)
     width: float = Field(0.25, gt=0, le=1)
-    layer_scale: float | None = Field(0.5, gt=0)  # start of every γ: 1e-5 keeps branches shut through a short schedule
+    layer_scale: float = Field(0.5, ge=0)  # start of every γ, 0 for the design's own: 1e-5 keeps branches shut for long
     batch_size: int = Field(32, ge=2)
-    lr: float = Field(0.15, gt=0)  # peak; accuracy moves little within a factor of four
+    lr: float = Field(0.15, gt=0)  # peak
     warmup: float = Field(0.25, ge=0, lt=1)  # share of the schedule in which the rate rises
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)  # not on norms, biases, γ
+    clip_norm: float = Field(1.0, ge=0)  # of the gradient, 0 for none; it halved the spread of EMO-1M over 3 seeds
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     shift: float = Field(0.125, ge=0, le=0.5)  # of the side
     flip: bool = True
@@ -62,7 +63,7 @@ class Fidelity(_Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, defaults included: a stored trial must not change its meaning with the next version."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json")
 
     @property
     def id(self) -> str:

@@ -78,6 +78,8 @@ def train(
             loss = cross_entropy(model(images).float(), labels, label_smoothing=fidelity.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if fidelity.clip_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), fidelity.clip_norm)
         optimiser.step()
         schedule.step()
         losses[step] = loss.detach()
@@ -98,13 +100,13 @@ def _check_finite(losses: Tensor, step: int, steps: int, device: torch.device) -
         raise Diverged(step + 1 - len(recent) + first, steps, float(recent[first]))
 
 
-def raise_layer_scale(model: nn.Module, value: float | None) -> None:
-    """Start every layer scale at `value`.
+def raise_layer_scale(model: nn.Module, value: float) -> None:
+    """Start every layer scale at `value`; 0 leaves them.
 
     FastViT starts it at 1e-5 (arXiv:2303.14189), which a schedule of 300 epochs overcomes and one of a few hundred
     steps does not: the branches would stay shut, and the score would say nothing about them.
     """
-    if value is None:
+    if not value:
         return
     with torch.no_grad():
         for name, parameter in model.named_parameters():
