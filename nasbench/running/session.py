@@ -47,7 +47,8 @@ def quiet_ray(local: bool = True) -> None:
     """Set what ray reads from the environment on import; to be called before the first `import ray`."""
     for name, value in (QUIET | (LOCAL if local else {})).items():
         os.environ.setdefault(name, value)
-    if local and "RAY_AUTH_MODE" not in os.environ:  # a token of this run alone, instead of a file in the home folder
+    # A token of this run alone, instead of a file in the home folder; ray reads the mode once, as it is imported.
+    if local and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
