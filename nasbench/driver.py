@@ -59,6 +59,7 @@ class Driver:
         self.started = time.monotonic()
         self._predicted: dict[str, dict[str, Any]] = {}
         self._architectures: dict[str, Architecture] = {}
+        self._costs: dict[str, dict[str, int]] = {}
 
     # --- the runner's side
 
@@ -136,7 +137,7 @@ class Driver:
             seed=seed,
             data=self.study.data_id or self.study.data,
             split=split,
-            origin={"rung": rung, "how": how, "kind": kind},
+            origin={"rung": rung, "how": how, "kind": kind, "cost": self._cost(arch)},
         )
 
     def _proposal(self) -> Trial | None:
@@ -161,9 +162,9 @@ class Driver:
         }
 
     def _candidates(self) -> list[Candidate]:
-        """The lowest rung's trials as the strategy sees them; failed and running ones have no losses."""
+        """The lowest rung's trials as the strategy sees them; only those worth breeding from have losses."""
         trials = self._at((0, False))
-        losses = self._losses([t for t in trials if t.state == "complete"])
+        losses = self._losses(_useful([t for t in trials if t.state == "complete"]))
         return [Candidate(self._architecture(trial), losses.get(trial.key)) for trial in trials]
 
     def _latency(self, arch: Architecture) -> float:
@@ -181,9 +182,15 @@ class Driver:
 
     def _speed(self, arch: Architecture) -> float:
         """Predicted latency; until the device profile is there, multiply-adds stand in for it."""
+        return self._latency(arch) if self.profile() is not None else float(self._cost(arch)["macs"])
+
+    def _cost(self, arch: Architecture) -> dict[str, int]:
+        """Of the deploy form. It is stored with the trial, so that reading a study needs no torch."""
         from nasbench.cost import cost
 
-        return self._latency(arch) if self.profile() is not None else float(cost(arch, self.study.classes).macs)
+        if arch.id not in self._costs:
+            self._costs[arch.id] = cost(arch, self.study.classes).to_dict()
+        return self._costs[arch.id]
 
     def _losses(self, trials: Sequence[Trial]) -> dict[str, tuple[float, float]]:
         """Key -> (error, speed) of complete trials."""
@@ -211,8 +218,9 @@ class Driver:
         no slower than the first of them, then searched designs by Pareto rank and crowding, then what is left."""
         if not trials or places < 1:
             return []
-        losses = self._losses(trials)
-        ordered = [trials[i] for i in best_first([losses[trial.key] for trial in trials])]
+        losses, useful = self._losses(trials), _useful(trials)
+        ordered = [useful[i] for i in best_first([losses[trial.key] for trial in useful])]
+        ordered += sorted((t for t in trials if t not in useful), key=lambda t: losses[t.key])
         fixed = _family_leaders(trials, losses)[: max(1, int(places * FIXED_SHARE))]
         searched = [trial for trial in ordered if trial.origin["kind"] == SEARCHED]
         chosen = {trial.key: trial for trial in (*fixed, *_challenger(searched, fixed, losses), *searched, *ordered)}
@@ -290,6 +298,13 @@ class Driver:
                 return None
             work += max(0, count - len(self._finished(at))) * rate * samples
         return work / max(1, len(self.running))
+
+
+def _useful(trials: Sequence[Trial]) -> list[Trial]:
+    """Those at least as accurate as the least accurate fixed point: a faster network that has learnt nothing would sit
+    on every front. All of them where there is no fixed point."""
+    floor = min((t.metrics["accuracy"] for t in trials if t.origin["kind"] == FIXED_POINT), default=0.0)
+    return [trial for trial in trials if trial.metrics["accuracy"] >= floor]
 
 
 def _family_leaders(trials: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:

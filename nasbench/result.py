@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.architecture import Architecture
+from nasbench.errors import UserError
 from nasbench.pareto import Front
 from nasbench.report.rows import FIXED_POINT, SEARCHED, ReportRow
 from nasbench.study import Study
@@ -55,12 +56,17 @@ class StudyResult:
         predicted = {key: value for note in notes for key, value in note.get("predicted", {}).items()}
         return cls(store.folder, study, store.trials, measured, predicted)
 
+    @property
+    def unpredicted(self) -> list[Architecture]:
+        """The designs that no latency is stored for."""
+        missing = {t.architecture_id: t for t in self.trials if t.architecture_id not in self.predictions}
+        return [architecture_of(trial) for trial in missing.values()]
+
     def with_predictions(self, profile: DeviceProfile | None) -> StudyResult:
         """Latencies predicted by `profile` for what has none stored yet."""
-        missing = {t.architecture_id: t for t in self.trials if t.architecture_id not in self.predictions}
-        if profile is None or not missing:
+        designs = self.unpredicted
+        if profile is None or not designs:
             return self
-        designs = [architecture_of(trial) for trial in missing.values()]
         return replace(self, predictions=self.predictions | predictions(profile, designs, self.study.classes))
 
     def rows(self) -> list[ReportRow]:
@@ -78,8 +84,6 @@ class StudyResult:
         return self._with_front(rows, "test" if top[1] else "validation")
 
     def _row(self, trials: Sequence[Trial]) -> ReportRow:
-        from nasbench.cost import cost
-
         best = max(level(trial) for trial in trials)
         chosen = [trial for trial in trials if level(trial) == best]
         arch, first = architecture_of(chosen[0]), chosen[0]
@@ -92,7 +96,7 @@ class StudyResult:
             rung=best[0],
             split=first.split,
             accuracies={trial.seed: float(trial.metrics["accuracy"]) for trial in chosen},
-            cost=cost(arch, self.study.classes).to_dict(),
+            cost=first.origin["cost"],
             latency_predicted=predicted.get("latency_ms"),
             latency_low=predicted.get("low_ms"),
             latency_high=predicted.get("high_ms"),
@@ -158,6 +162,19 @@ class StudyResult:
             return None
         best = max(scored, key=lambda t: (level(t), t.metrics["accuracy"]))
         return float(best.metrics["accuracy"]), best.architecture.get("name") or best.architecture_id[:8]
+
+
+def open_study(folder: Path | str) -> StudyResult:
+    """The study in `folder` as it is stored; latencies that are not are predicted, if the profile is here."""
+    result = StudyResult.read(folder)
+    if not result.unpredicted:
+        return result
+    from nasbench.latency.profile import load_device
+
+    try:
+        return result.with_predictions(load_device(result.study.device))
+    except UserError:  # the profile was made on another machine: the stored figures stand
+        return result
 
 
 def predictions(profile: DeviceProfile, designs: Sequence[Architecture], classes: int) -> dict[str, dict[str, Any]]:

@@ -99,15 +99,6 @@ def resume(folder: str | Path, time_limit: float | None = None, progress: Progre
     return _run(study.replace(data_id=data_id, time_limit_s=time_limit), Path(folder), progress)
 
 
-def open_study(folder: str | Path) -> StudyResult:
-    """The study in `folder`, as it is stored; latencies that were never noted are predicted if the profile is there."""
-    result = StudyResult.read(folder)
-    try:
-        return result.with_predictions(load_device(result.study.device))
-    except UserError:  # the profile was made on another machine: the stored figures stand
-        return result
-
-
 def default_folder(study: Study) -> Path:
     """results/SPACE-BUDGETS-TIME below the current folder."""
     words = [study.space.name, *study.budgets, datetime.now().strftime("%Y%m%d-%H%M%S")]

@@ -60,7 +60,8 @@ def of_level(result, rung, final):
 
 def test_every_level_has_its_trials(finished, study):
     assert len(of_level(finished, 0, False)) == 14
-    assert len(of_level(finished, 1, False)) == 6
+    complete = [trial for trial in of_level(finished, 0, False) if trial.state == "complete"]
+    assert len(of_level(finished, 1, False)) == min(6, math.ceil(len(complete) / 2))
     finals = of_level(finished, 1, True)
     assert len(finals) == 3 * 3
     assert {trial.split for trial in finals} == {"test"}

@@ -13,7 +13,10 @@ import pytest
 from nasbench.files import read_toml
 
 ROOT = Path(__file__).parent.parent
-LIGHT = ("architecture", "metablock", "presets", "library", "space", "budget", "trials", "study", "pareto", "cli")
+LIGHT = (
+    *("architecture", "metablock", "presets", "library", "space", "budget", "trials", "study", "pareto", "result"),
+    "cli",
+)
 HEAVY = {"torch", "ray", "onnxruntime", "onnx", "fvcore", "matplotlib", "sklearn"}
 
 

@@ -88,13 +88,13 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _front(options: argparse.Namespace) -> int:
-    from nasbench.search import open_study
+    from nasbench.result import open_study
 
     return _show(open_study(options.folder), options.json)
 
 
 def _report(options: argparse.Namespace) -> int:
-    from nasbench.search import open_study
+    from nasbench.result import open_study
 
     result = open_study(options.folder)
     result.report()

@@ -25,7 +25,7 @@ def propose(
     num_classes: int = 1000,
     predict: Callable[[Architecture], float] | None = None,
     counter: RejectionCounter | None = None,
-    initial: int = 10,
+    initial: int = 6,
     population: int = 20,
     tournament: int = 3,
     crossover: float = 0.8,
