@@ -54,6 +54,7 @@ class Driver:
         self.rejections = RejectionCounter()
         self.unfinished = list(store.outstanding())  # of a driver that was killed
         self.running: set[str] = set()
+        self.at_a_time = 0  # most trials that ran together so far
         self.space_is_empty = False
         self.reported: set[Any] = set()
         self.started = time.monotonic()
@@ -70,6 +71,7 @@ class Driver:
             return None
         self.store.submit(trial)
         self.running.add(trial.key)
+        self.at_a_time = max(self.at_a_time, len(self.running))
         self._show()
         return Job(trial.key, self._task(trial), self.study.trial_limit_s)
 
@@ -297,7 +299,7 @@ class Driver:
             if rate is None:
                 return None
             work += max(0, count - len(self._finished(at))) * rate * samples
-        return work / max(1, len(self.running))
+        return work / max(1, self.at_a_time)
 
 
 def _useful(trials: Sequence[Trial]) -> list[Trial]:
