@@ -14,7 +14,7 @@ from nasbench.budget import Budget
 from nasbench.errors import UserError
 from nasbench.library import fixed_points, load_space, shipped_spaces
 from nasbench.space import RejectionCounter, SearchSpace
-from nasbench.space_budget import readable
+from nasbench.space.limits import readable
 
 FIXED = fixed_points()
 DEFAULT = load_space("metablock")

@@ -11,7 +11,7 @@ import numpy as np
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget
 from nasbench.errors import UserError
-from nasbench.space_budget import Limits, RejectionCounter
+from nasbench.space.limits import Limits, RejectionCounter
 
 DRAWS_FOR_A_NEW_ONE = 100  # all known: the space is small, or nearly used up
 WALKABLE = 100_000  # members of a space that is small enough to be walked through

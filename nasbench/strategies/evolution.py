@@ -9,7 +9,7 @@ import numpy as np
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget
 from nasbench.pareto import best_first
-from nasbench.space_budget import Limits, RejectionCounter
+from nasbench.space.limits import Limits, RejectionCounter
 from nasbench.strategies.candidate import Candidate, Desk, Space
 
 CHILDREN_TRIED = 60  # per proposal, before a random draw takes its place

@@ -8,7 +8,7 @@ import numpy as np
 
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget
-from nasbench.space_budget import Limits, RejectionCounter
+from nasbench.space.limits import Limits, RejectionCounter
 from nasbench.strategies.candidate import Candidate, Desk, Space
 
 

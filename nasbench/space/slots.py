@@ -11,9 +11,9 @@ from typing import Any
 
 from nasbench.architecture import STRIDING_BLOCKS, Stage, effective_fields, stage_problem
 from nasbench.presets import lower_stage
-from nasbench.space_file import Choices
-from nasbench.space_keys import Groups, Shape, groups_of, inverted_width
-from nasbench.space_rules import Place, Rule
+from nasbench.space.file import Choices
+from nasbench.space.keys import Groups, Shape, groups_of, inverted_width
+from nasbench.space.rules import Place, Rule
 
 # Blocks whose entry block, at an unchanged shape, is like any other: there downsample "block" builds what "none" does.
 UNIFORM_BLOCKS = tuple(

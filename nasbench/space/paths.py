@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from nasbench.space_slots import Box, Slot
+from nasbench.space.slots import Box, Slot
 
 Step = tuple[int, int]  # channels and stride of a stage
 

@@ -14,15 +14,15 @@ from nasbench.architecture import Architecture, Head, Stage, Stem
 from nasbench.budget import Budget
 from nasbench.errors import UserError
 from nasbench.files import read_toml
-from nasbench.space_budget import Limits, RejectionCounter, draw_within
-from nasbench.space_code import Column, columns_of
-from nasbench.space_compose import Composer, Genotype, Pick, first_of, random_pick
-from nasbench.space_ends import distinct_heads, distinct_stems, express
-from nasbench.space_file import Choices, SpaceFile, read_space
-from nasbench.space_keys import head_key, stem_key
-from nasbench.space_paths import Paths, State
-from nasbench.space_rules import parse_rules
-from nasbench.space_slots import Slot
+from nasbench.space.compose import Composer, Genotype, Pick, first_of, random_pick
+from nasbench.space.encoding import Column, columns_of
+from nasbench.space.ends import distinct_heads, distinct_stems, express
+from nasbench.space.file import Choices, SpaceFile, read_space
+from nasbench.space.keys import head_key, stem_key
+from nasbench.space.limits import Limits, RejectionCounter, draw_within
+from nasbench.space.paths import Paths, State
+from nasbench.space.rules import parse_rules
+from nasbench.space.slots import Slot
 
 __all__ = ["RejectionCounter", "SearchSpace"]
 Seed = np.random.Generator | int

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.space_paths import State, Step
-from nasbench.space_slots import Box, Group
+from nasbench.space.paths import State, Step
+from nasbench.space.slots import Box, Group
 
 Genotype = tuple[dict[str, Any], ...]
 Pick = Callable[[Sequence[Any], "Sequence[float] | None"], Any]

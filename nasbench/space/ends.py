@@ -6,9 +6,9 @@ import itertools
 from typing import Any
 
 from nasbench.architecture import Architecture, Head, Stage, Stem
-from nasbench.space_compose import Genotype
-from nasbench.space_file import Choices
-from nasbench.space_keys import head_key, stem_key
+from nasbench.space.compose import Genotype
+from nasbench.space.file import Choices
+from nasbench.space.keys import head_key, stem_key
 
 
 def express(genotype: Genotype) -> Architecture:

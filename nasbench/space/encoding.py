@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nasbench.space_compose import Genotype
-from nasbench.space_file import Choices
+from nasbench.space.compose import Genotype
+from nasbench.space.file import Choices
 
 
 class Column(NamedTuple):
