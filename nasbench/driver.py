@@ -160,14 +160,16 @@ class Driver:
             "num_classes": self.study.classes,
             "predict": self._latency if self.profile() is not None else None,
             "counter": self.rejections,
+            "speed": self._speed,
             **{key: value for key, value in self.study.strategy.items() if key != "name"},
         }
 
     def _candidates(self) -> list[Candidate]:
-        """The lowest rung's trials as the strategy sees them; only those worth breeding from have losses."""
+        """The lowest rung's trials as the strategy sees them; failed and running ones have no losses."""
         trials = self._at((0, False))
-        losses = self._losses(_useful([t for t in trials if t.state == "complete"]))
-        return [Candidate(self._architecture(trial), losses.get(trial.key)) for trial in trials]
+        complete = [trial for trial in trials if trial.state == "complete"]
+        losses, parents = self._losses(complete), {trial.key for trial in _useful(complete)}
+        return [Candidate(self._architecture(trial), losses.get(trial.key), trial.key in parents) for trial in trials]
 
     def _latency(self, arch: Architecture) -> float:
         """Predicted milliseconds."""

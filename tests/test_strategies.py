@@ -10,6 +10,7 @@ from nasbench.errors import UserError
 from nasbench.library import fixed_points, load_space
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.strategies import STRATEGIES, Candidate
+from nasbench.strategies.surrogate import most_promising
 
 SPACE, SMALL = load_space("metablock"), load_space("small")
 TINY = SearchSpace.from_dict(
@@ -116,3 +117,30 @@ def test_evolution_finds_more_than_random_search():
 def test_one_objective_will_do():
     found = search("evolution", SMALL, 60, 0, score=lambda arch: losses(arch)[:1])
     assert min(trial.losses for trial in found) < min(trial.losses for trial in found[:15])
+
+
+def test_the_surrogate_prefers_what_resembles_the_better_trials():
+    """Error falls with depth here, at equal speed: of shallow and deep designs the deep ones are picked."""
+    designs = {arch.id: arch for arch in (SPACE.sample(seed) for seed in range(60))}
+    depth = {key: sum(stage.depth for stage in arch.stages) for key, arch in designs.items()}
+    trials = [Candidate(arch, (1 / depth[key], 1.0)) for key, arch in list(designs.items())[:40]]
+    untried = list(designs.values())[40:]
+    chosen = most_promising(untried, trials, lambda arch: 1.0)
+    ranks = sorted((depth[arch.id] for arch in untried), reverse=True)
+    assert depth[chosen.id] >= ranks[len(ranks) // 3]
+
+
+def test_speed_is_asked_for_once_trials_are_enough():
+    asked = []
+
+    def speed(arch):
+        asked.append(arch.id)
+        return losses(arch)[1]
+
+    trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values()]
+    proposed = STRATEGIES["evolution"](SPACE, trials, 0, 2, explore=0.0, speed=speed, children=5)
+    assert len(proposed) == 2
+    assert {arch.id for arch in proposed} <= set(asked)
+    asked.clear()
+    STRATEGIES["evolution"](SPACE, trials[:7], 0, 1, explore=0.0, speed=speed)
+    assert not asked

@@ -19,10 +19,14 @@ WALKABLE = 100_000  # members of a space that is small enough to be walked throu
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial as a strategy sees it: losses, lower is better; None while it runs and after it failed."""
+    """A trial as a strategy sees it: losses, lower is better; None while it runs and after it failed.
+
+    `parent`: whether it is worth breeding from; one that is not still says something about the space.
+    """
 
     architecture: Architecture
     losses: tuple[float, ...] | None = None
+    parent: bool = True
 
 
 class Space(Protocol):

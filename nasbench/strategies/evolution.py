@@ -11,6 +11,7 @@ from nasbench.budget import Budget
 from nasbench.pareto import best_first
 from nasbench.space.limits import Limits, RejectionCounter
 from nasbench.strategies.candidate import Candidate, Desk, Space
+from nasbench.strategies.surrogate import MIN_TRIALS, most_promising
 
 CHILDREN_TRIED = 60  # per proposal, before a random draw takes its place
 
@@ -30,20 +31,28 @@ def propose(
     tournament: int = 3,
     crossover: float = 0.8,
     explore: float = 0.1,
+    speed: Callable[[Architecture], float] | None = None,
+    children: int = 24,
 ) -> list[Architecture]:
     """Up to `n` new architectures within the budgets; fewer when the space has no more.
 
     The first `initial` trials and a share `explore` of the later ones are random. The others are children of two (with
     probability `crossover`) or one of the best `population` trials, each the best of `tournament` drawn from them.
+    Given `speed`, the second of two losses, which needs no training, several children are made and that one proposed
+    which a surrogate of the first expects to add most to the front.
     """
     desk = Desk.of(space, trials, rng, Limits(tuple(budgets), num_classes, predict), counter)
-    parents = _best(space, trials, population)
+    done = [trial for trial in trials if trial.losses is not None]
+    parents = _best(space, [trial for trial in done if trial.parent], population)
     found: list[Architecture] = []
     while len(found) < n:
         enough = len(trials) + len(found) >= initial and len(parents) >= 2
         arch = None
         if enough and desk.rng.random() >= explore:
             arch = _child(desk, parents, tournament, crossover)
+            if arch is not None and speed is not None and len(done) >= MIN_TRIALS:
+                litter = [arch, *_siblings(desk, parents, tournament, crossover, children - 1)]
+                arch = most_promising(litter, done, speed)
         if arch is None:
             arch = desk.draw_new()
         if arch is None:
@@ -52,9 +61,8 @@ def propose(
     return found
 
 
-def _best(space: Space, trials: Sequence[Candidate], count: int) -> list[Architecture]:
+def _best(space: Space, done: Sequence[Candidate], count: int) -> list[Architecture]:
     """The best `count` finished trials inside the space, best first: by Pareto rank, then the most lonely."""
-    done = [trial for trial in trials if trial.losses is not None]
     if not done:
         return []
     ordered = (done[i].architecture for i in best_first([trial.losses for trial in done]))
@@ -77,6 +85,13 @@ def _child(desk: Desk, parents: list[Architecture], tournament: int, crossover: 
         if desk.accepts(child):
             return child
     return None
+
+
+def _siblings(
+    desk: Desk, parents: list[Architecture], tournament: int, crossover: float, count: int
+) -> list[Architecture]:
+    litter = (_child(desk, parents, tournament, crossover) for _ in range(count))
+    return [child for child in litter if child is not None]
 
 
 def _winner(rng: np.random.Generator, parents: list[Architecture], tournament: int) -> Architecture:

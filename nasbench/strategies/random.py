@@ -22,8 +22,9 @@ def propose(
     num_classes: int = 1000,
     predict: Callable[[Architecture], float] | None = None,
     counter: RejectionCounter | None = None,
+    speed: Callable[[Architecture], float] | None = None,
 ) -> list[Architecture]:
-    """Up to `n` new random members within the budgets; fewer when the space has no more."""
+    """Up to `n` new random members within the budgets; fewer when the space has no more. It asks for no speed."""
     desk = Desk.of(space, trials, rng, Limits(tuple(budgets), num_classes, predict), counter)
     found: list[Architecture] = []
     while len(found) < n:

@@ -1,0 +1,54 @@
+"""Which of several untrained designs to train: a guess at their error, and what that would add to the front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nasbench.architecture import Architecture
+from nasbench.pareto import hypervolume
+from nasbench.strategies.candidate import Candidate
+
+MIN_TRIALS = 8  # finished; fewer say nothing about the rest of the space
+MAX_TRIALS = 300  # the latest ones, so that a guess stays quick in a long search
+TREES = 64
+MARGIN = 1.05  # the reference point lies this far beyond the worst losses
+
+
+def descriptors(arch: Architecture) -> np.ndarray:
+    """(12,) what short schedules were seen to depend on: sizes, depth, blocks without a skip, mix of operators."""
+    from nasbench.cost import operators, total
+
+    ops = operators(arch, deploy=True)
+    cost = total(ops)
+    blocks = [block for stage in arch.network.stages for block in stage]
+    shares = [sum(op.macs for op in ops if op.kind == kind) / cost.macs for kind in ("depthwise", "conv", "matmul")]
+    sizes = [cost.macs, cost.params, cost.activations, sum(op.macs > 0 for op in ops), blocks[-1].c_out]
+    stems = sum(op.macs for op in ops if op.stage == "stem") / cost.macs
+    without_skip = sum(block.skip is None for block in blocks)
+    return np.array([*np.log(sizes), arch.resolution, *shares, stems, without_skip, len(blocks)], float)
+
+
+def most_promising(
+    designs: Sequence[Architecture],
+    trials: Sequence[Candidate],
+    speed: Callable[[Architecture], float],
+) -> Architecture:
+    """The one of `designs` that should add most to the front of (error, speed), by a forest fitted to `trials`.
+
+    `trials` have losses (error, speed); the reference point of the front's hypervolume lies just beyond the parents
+    among them. Where no design is thought to add anything, the one thought most accurate.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    known = list(trials)[-MAX_TRIALS:]
+    losses = np.array([trial.losses for trial in known], float)
+    forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0)
+    forest.fit(np.stack([descriptors(trial.architecture) for trial in known]), losses[:, 0])
+    errors = forest.predict(np.stack([descriptors(design) for design in designs]))
+    speeds = np.array([speed(design) for design in designs])
+    reference = np.array([trial.losses for trial in known if trial.parent] or losses).max(0) * MARGIN
+    now = hypervolume(losses, reference)
+    gains = [hypervolume(np.vstack([losses, point]), reference) - now for point in zip(errors, speeds)]
+    return designs[int(np.lexsort((errors, -np.array(gains)))[0])]
