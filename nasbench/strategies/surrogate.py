@@ -13,6 +13,7 @@ from nasbench.strategies.candidate import Candidate
 MIN_TRIALS = 8  # finished; fewer say nothing about the rest of the space
 MAX_TRIALS = 300  # the latest ones, so that a guess stays quick in a long search
 TREES = 64
+OPTIMISM = 1.0  # standard deviations between trees that a guess is improved by: a forest's mean never beats its data
 MARGIN = 1.05  # the reference point lies this far beyond the worst losses
 
 
@@ -46,7 +47,9 @@ def most_promising(
     losses = np.array([trial.losses for trial in known], float)
     forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0)
     forest.fit(np.stack([descriptors(trial.architecture) for trial in known]), losses[:, 0])
-    errors = forest.predict(np.stack([descriptors(design) for design in designs]))
+    untried = np.stack([descriptors(design) for design in designs])
+    guesses = np.stack([tree.predict(untried) for tree in forest.estimators_])  # (trees, designs)
+    errors = guesses.mean(0) - OPTIMISM * guesses.std(0)
     speeds = np.array([speed(design) for design in designs])
     reference = np.array([trial.losses for trial in known if trial.parent] or losses).max(0) * MARGIN
     now = hypervolume(losses, reference)
