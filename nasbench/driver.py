@@ -30,7 +30,7 @@ from nasbench.trials import Trial, TrialStore
 
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 FIRST_FRONT = 8  # complete trials at which a first front is worth a look
-FIXED_SHARE = 3 / 8  # of a rung's places that fixed points take at most: of eight, one for each of three families
+FIXED_SHARE = 0.45  # of a rung's places that fixed points take at most: of seven, one for each of three families
 Profile = Callable[[], DeviceProfile | None]
 
 

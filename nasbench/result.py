@@ -147,9 +147,7 @@ class StudyResult:
 
         rows = self.rows()
         if rows:
-            here = self.study.device == "this-machine"
-            device = "this machine, onnxruntime, one thread" if here else self.study.device
-            write_report(self.folder, rows, title=self.title(), device=device)
+            write_report(self.folder, rows, title=self.title(), device=self.study.device)
         return rows
 
     def title(self) -> str:

@@ -47,7 +47,7 @@ class Study(BaseModel):
     trials: int = Field(ge=1)
     seed: int = 0
     device: str = "this-machine"
-    finalists: int = Field(4, ge=0)  # trained again with each of `final_seeds` and measured
+    finalists: int = Field(5, ge=0)  # trained again with each of `final_seeds` and measured
     final_seeds: tuple[int, ...] = (0, 1, 2)
     trial_limit_s: float | None = Field(None, gt=0)  # a trial that takes longer has failed
     time_limit_s: float | None = Field(None, gt=0)  # no trial starts later than this
