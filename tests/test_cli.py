@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import nasbench
 from nasbench import cli
 from nasbench.commands.common import Parser, cell, seconds
 from nasbench.errors import UserError
@@ -211,7 +212,7 @@ def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name, accuracy, kind in (("emo_1m", 0.80, "fixed point"), ("fastvit_t8", 0.85, "searched")):
             arch = load(name)
             for seed in range(3):
-                origin = {"rung": 0, "how": "final", "kind": kind}
+                origin = {"rung": 0, "how": "final", "kind": kind, "cost": nasbench.cost(arch).to_dict()}
                 trial = Trial.new(
                     arch.to_dict(), arch.id, fidelity=ladder[0], seed=seed, data="x", split="test", origin=origin
                 )
