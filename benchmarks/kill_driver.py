@@ -58,15 +58,13 @@ def workers_of(driver: int) -> list[int]:
 
 def kill_once(words: list[str], folder: Path, rng: random.Random, kill_worker: bool) -> str:
     """Run the search until a random moment of its training, then kill."""
-    before = len(finished(folder / "mine" / "trials.jsonl"))
+    trials = folder / "mine" / "trials.jsonl"
+    before = trials.stat().st_size if trials.exists() else 0
     log = (folder / "log.txt").open("a")
     process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
-    submitted = 0
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        path = folder / "mine" / "trials.jsonl"
-        submitted = path.read_bytes().count(b'"submitted"') if path.exists() else 0
-        if submitted > before:
+        if trials.exists() and trials.stat().st_size > before:  # it has begun to train
             break
         time.sleep(0.05)
     time.sleep(rng.uniform(0, 12))
@@ -76,7 +74,7 @@ def kill_once(words: list[str], folder: Path, rng: random.Random, kill_worker: b
         time.sleep(rng.uniform(2, 8))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    after = len(finished(folder / "mine" / "trials.jsonl"))
+    after = len(finished(trials))
     return f"{'a worker, then the driver' if victims else 'the driver'} killed with {after} trials finished"
 
 
