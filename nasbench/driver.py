@@ -82,7 +82,6 @@ class Driver:
             name = trial.architecture.get("name") or trial.architecture_id[:8]
             self.progress.note(f"trial {trial.key[:8]} of {name} failed: {trial.reason}")
         self._report_when_due()
-        self._show()
 
     def _task(self, trial: Trial) -> dict[str, Any]:
         return {
@@ -243,7 +242,9 @@ class Driver:
             self.reported |= due
             result = self.result()
             members = sum(row.on_front for row in result.report())
-            self.progress.note(f"front of {members} designs written to {result.folder} after {self._spent():.0f} s")
+            self.progress.note(
+                f"front of {members} designs written to {result.folder} after {self.seconds_spent():.0f} s"
+            )
 
     def _growing(self, at: Level) -> bool:
         return at == (0, False) and self._wants_proposals()
@@ -251,7 +252,7 @@ class Driver:
     def result(self) -> StudyResult:
         return StudyResult.from_store(self.study, self.store).with_predictions(self.profile())
 
-    def _spent(self) -> float:
+    def seconds_spent(self) -> float:
         return time.monotonic() - self.started
 
     def _plan(self) -> list[tuple[Level, int]]:
@@ -281,7 +282,7 @@ class Driver:
                 running=len(self.running),
                 best=best[0] if best else None,
                 best_name=best[1] if best else "",
-                seconds_spent=self._spent(),
+                seconds_spent=self.seconds_spent(),
                 seconds_left=self._seconds_left(plan),
                 rejected=dict(self.rejections.rejected),
                 failed=failures,

@@ -238,7 +238,8 @@ def _measure_finalists(driver: Driver, source: DeviceSource, progress: Progress)
     rows = [row for row in result.rows() if row.id not in result.measured_ms]
     measured: dict[str, float] = {}
     if rows and driver.study.device == THIS_MACHINE:
-        progress.update(ProgressState("measuring the finalists' latency", done=0, total=len(rows)))
+        spent = driver.seconds_spent()
+        progress.update(ProgressState(f"measuring the latency of {len(rows)} networks", seconds_spent=spent))
         designs = [row.arch for row in rows]
         figures = measure_architectures(designs, profile, driver.study.classes)
         measured = {arch.id: figure.latency_ms for arch, figure in zip(designs, figures, strict=True)}
