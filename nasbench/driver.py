@@ -93,6 +93,7 @@ class Driver:
             "split": trial.split,
             "accelerator": self.runner.device,
             "precision": self.runner.precision,
+            "channels_last": self.runner.channels_last,
         }
 
     # --- what comes next

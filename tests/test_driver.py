@@ -176,3 +176,12 @@ def test_fixed_points_take_turns_by_family(study):
     fitting = [arch.name for arch in fitting_fixed_points(study.replace(budgets=("3GFLOP",)), SPACE).values()]
     assert {name.partition("_")[0] for name in fitting[:3]} == {"emo", "fastvit", "mobilevit"}
     assert set(fitting) <= set(fixed_points())
+
+
+def test_the_runner_s_training_settings_reach_every_task(study, tmp_path):
+    changed = study.replace(runner={"kind": "serial", "channels_last": False, "precision": "bf16"})
+    with TrialStore(tmp_path) as store:
+        job = driver(changed, store).ask()
+    assert job is not None
+    assert job.task["channels_last"] is False
+    assert job.task["precision"] == "bf16"

@@ -181,3 +181,11 @@ def test_score_counts_every_image_once():
     assert result.images == 300
     assert result.accuracy == pytest.approx((logits.argmax(1) == pool.labels).double().mean().item())
     assert result.loss == pytest.approx(nn.functional.cross_entropy(logits, pool.labels).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_the_memory_layout_is_the_one_asked_for(channels_last):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 4))
+    pool = _pool()
+    train(model, pool, Fidelity(samples=64), normalisation(pool), seed=0, channels_last=channels_last)
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last) is channels_last

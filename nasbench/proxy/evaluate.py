@@ -49,6 +49,7 @@ class Task:
     split: str = "validation"
     accelerator: str = "cpu"
     precision: str = "float32"
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
         for name, known in (("split", SPLITS), ("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
@@ -74,7 +75,7 @@ def evaluate(task: Mapping[str, Any]) -> dict[str, Any]:
     device = wanted.accelerator
     pool, held_out, norm = pools(wanted, fidelity, small.resolution)
     model = model.to(device)
-    run = train(model, pool, fidelity, norm, wanted.seed, wanted.precision)
+    run = train(model, pool, fidelity, norm, wanted.seed, wanted.precision, wanted.channels_last)
     result = score(model, held_out, norm, wanted.precision)
     return {
         "accuracy": result.accuracy,

@@ -56,14 +56,20 @@ class Score:
 
 
 def train(
-    model: nn.Module, pool: Pool, fidelity: Fidelity, norm: Normalisation, seed: int, precision: str = "float32"
+    model: nn.Module,
+    pool: Pool,
+    fidelity: Fidelity,
+    norm: Normalisation,
+    seed: int,
+    precision: str = "float32",
+    channels_last: bool = True,
 ) -> Trained:
     """Train `model` in place on the device its parameters are on; the batches depend on `seed` alone.
 
     Raises `Diverged` at the first loss that is not finite.
     """
     device = next(model.parameters()).device
-    model.to(memory_format=torch.channels_last).train()
+    model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format).train()
     raise_layer_scale(model, fidelity.layer_scale)
     optimiser, schedule, steps = make_optimiser(model, fidelity)
     rng = np.random.default_rng([seed, 0xBA7C4])
