@@ -27,6 +27,10 @@ def evaluate(task: dict[str, Any]) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hang":
         time.sleep(1000)
+    if what == "meet":  # ends once two jobs of this kind run side by side
+        (log.parent / f"met-{task['n']}").touch()
+        while len(list(log.parent.glob("met-*"))) < 2:
+            time.sleep(0.05)
     error = float("nan") if what == "diverge" else task["n"] / 100
     threads = os.environ.get("OMP_NUM_THREADS")
     return {"error": error, "start": start, "end": time.time(), "threads": threads, "folder": os.getcwd()}

@@ -21,15 +21,17 @@ from nasbench.trials import TrialStore, failed, spool_write
 
 EVALUATE = "running_toys:evaluate"
 TESTS = Path(__file__).parent
+LIMITS_S = {"meet": 60.0}  # on a busy machine a second worker takes its time to start
 
 
 def jobs(log: Path, *whats: str, limit_s: float | None = None) -> list[Job]:
-    return [Job(f"job{n}", {"n": n, "log": str(log), "what": what}, limit_s) for n, what in enumerate(whats)]
+    limits = [LIMITS_S.get(what, limit_s) for what in whats]
+    return [Job(f"job{n}", {"n": n, "log": str(log), "what": whats[n]}, limits[n]) for n in range(len(whats))]
 
 
 # One real run of Ray for most of what has to be seen.
 
-WHATS = ("", "raise", "diverge", "memory", "kill once", "hang", "", "", "")
+WHATS = ("meet", "meet", "", "raise", "diverge", "memory", "kill once", "hang", "", "", "")
 
 
 class Watched(Listed):
@@ -60,7 +62,7 @@ def told(ray_run: tuple[Watched, Path], what: str) -> Outcome:
 def test_every_job_is_told_once(ray_run: tuple[Watched, Path]) -> None:
     source, folder = ray_run
     assert sorted(source.told) == sorted(f"job{n}" for n in range(len(WHATS)))
-    complete = [n for n, what in enumerate(WHATS) if what in ("", "kill once")]
+    complete = [n for n, what in enumerate(WHATS) if what in ("meet", "", "kill once")]
     assert [source.told[f"job{n}"].metrics["error"] for n in complete] == [n / 100 for n in complete]
     starts = [len((folder / str(n)).read_text().splitlines()) for n in range(len(WHATS))]
     assert starts == [2 if what == "kill once" else 1 for what in WHATS]
@@ -85,11 +87,15 @@ def test_a_killed_worker_is_replaced_and_its_job_tried_again(ray_run: tuple[Watc
 
 
 def test_workers_are_reused_with_one_thread_and_our_folder(ray_run: tuple[Watched, Path]) -> None:
-    source, folder = ray_run
+    _, folder = ray_run
     workers = [(folder / str(n)).read_text().split()[-1] for n in range(len(WHATS))]
     assert len(set(workers)) < len(workers)
-    metrics = source.told["job0"].metrics
+    metrics = told(ray_run, "").metrics
     assert (metrics["threads"], metrics["folder"]) == ("1", os.getcwd())
+
+
+def test_jobs_run_side_by_side_from_the_start(ray_run: tuple[Watched, Path]) -> None:
+    assert [ray_run[0].told[f"job{n}"].state for n in range(2)] == ["complete"] * 2  # each waits for the other
 
 
 def test_ray_listens_on_the_loopback_only(ray_run: tuple[Watched, Path]) -> None:
@@ -137,8 +143,6 @@ def test_killing_the_driver_loses_and_repeats_no_finished_trial(tmp_path: Path) 
         runs = {trial.key: len((log / str(n)).read_text().split()) for n, trial in enumerate(store.trials)}
     assert all(runs[key] == 1 for key in runs if key in finished or key not in submitted)
     assert all(count <= 2 for count in runs.values())
-    workers = {(log / str(n)).read_text().split()[-1] for n in range(30) if store.trials[n].key not in finished}
-    assert len(workers) >= 2  # side by side from the start, not one after another
 
 
 def test_a_killed_driver_leaves_no_process() -> None:
