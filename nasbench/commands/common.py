@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -15,7 +15,18 @@ Run = Callable[[argparse.Namespace], int | None]
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, as all errors of this program are."""
+    """An argument parser whose errors are one line, as all errors of this program are.
+
+    With `otherwise`, the name of one of its verbs, a first argument that is no verb is that verb's.
+    """
+
+    otherwise: str | None = None
+    verbs: Collection[str] = ()  # filled as they are added
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        if self.otherwise and args and not args[0].startswith("-") and args[0] not in self.verbs:
+            args = [self.otherwise, *args]
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}; see `{self.prog} --help`", file=sys.stderr)
@@ -39,12 +50,14 @@ def _indent(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
-def add_group(verbs: Any, name: str, summary: str) -> Any:
-    """Describe a verb that has verbs of its own; returns where they are added."""
+def add_group(verbs: Any, name: str, summary: str, otherwise: str | None = None) -> Any:
+    """Describe a verb that has verbs of its own; returns where they are added. `otherwise`: see `Parser`."""
     parser = verbs.add_parser(
         name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
     )
-    return parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    group = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    parser.otherwise, parser.verbs = otherwise, group.choices
+    return group
 
 
 def positive(text: str) -> int:

@@ -1,0 +1,20 @@
+"""What a target's metric is for an architecture: counted analytically, or for a latency predicted from a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nasbench.architecture import Architecture
+from nasbench.budget import Budget
+
+
+def measure(target: Budget, classes: int = 1000, device: str = "this-machine") -> Callable[[Architecture], float]:
+    """A function of an architecture: the metric of `target`, of the deploy form, in the metric's own unit."""
+    if target.metric == "latency_ms":
+        from nasbench.latency import load_device
+
+        profile = load_device(device)
+        return lambda arch: float(profile.predict([arch], classes).latency_ms[0])
+    from nasbench.cost import cost
+
+    return lambda arch: float(getattr(cost(arch, classes), target.metric))

@@ -1,0 +1,162 @@
+"""Scale a design to a target: find the size along a rule, round, and take up with channels what rounding leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nasbench.architecture import Architecture
+from nasbench.budget import Budget
+from nasbench.errors import UserError
+from nasbench.scaling.resize import STEM, channel_step, fresh, resize, width_knobs, with_channels
+from nasbench.scaling.rules import Rule
+
+TOLERANCE = 0.02
+LEAST = 0.982  # of the target is near enough: no channels are moved to come nearer
+AIM = 0.991
+SMALLEST, LARGEST = 1e-4, 1e4  # times the design's own cost
+BISECTIONS = 40
+STARTS = (0.0, -0.06, 0.06, -0.12, 0.12, -0.25, 0.25)  # in ln(scale) about the solution, where rounding falls otherwise
+MOVES = 16
+FAR = 0.45  # no stage's channels move further than that (in ln) from where the rule puts them
+Measure = Callable[[Architecture], float]
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """`arch` made from `base`: `value` of the target's metric (analytic, or predicted for a latency), `off` from it.
+
+    `scale` is the rule's multiplier of cost; `trim` is the largest change of a width (in ln) made to meet the target.
+    """
+
+    base: Architecture
+    arch: Architecture
+    rule: Rule
+    target: Budget
+    value: float
+    scale: float
+    trim: float
+
+    @property
+    def off(self) -> float:
+        """Share by which the value is above the target (negative: below)."""
+        return self.value / self.target.limit - 1
+
+    @property
+    def fits(self) -> bool:
+        return abs(self.off) <= TOLERANCE
+
+
+def scale_to(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -> Scaled:
+    """`arch` along `rule` with `measure` within 2 % of the target, at most the target where that is possible.
+
+    A `UserError` says how near it came where the design cannot get there.
+    """
+    scale = _solve(arch, target, rule, measure)
+    attempts = [_attempt(arch, target, rule, measure, scale * math.exp(shift)) for shift in STARTS[:3]]
+    if not any(attempt.fits for attempt in attempts):
+        attempts += [_attempt(arch, target, rule, measure, scale * math.exp(shift)) for shift in STARTS[3:]]
+    best = min(attempts, key=lambda attempt: (not attempt.fits, abs(attempt.off) if not attempt.fits else attempt.trim))
+    if not best.fits or best.arch.problem():
+        raise UserError(
+            f"{arch.label} to {target}: the nearest design along rule {rule.name!r} has {target.show(best.value)}, "
+            f"{best.off:+.1%}; choose another target, or another --rule"
+        )
+    return best
+
+
+def _attempt(arch: Architecture, target: Budget, rule: Rule, measure: Measure, scale: float) -> Scaled:
+    start = resize(arch, rule.factors(scale))
+    found = _trimmed(start, arch, target, measure)
+    named = fresh(found.model_copy(update={"name": scaled_name(arch, target)}))
+    return Scaled(arch, named, rule, target, measure(named), scale, _moved(start, named))
+
+
+def scaled_name(arch: Architecture, target: Budget) -> str:
+    """`emo_5m-2GFLOP`."""
+    return f"{arch.label}-{str(target).replace(' ', '')}"
+
+
+def _solve(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -> float:
+    """The scale at which the rounded design crosses the target, by bisection on ln(scale)."""
+    low, high = math.log(SMALLEST), math.log(LARGEST)
+    if measure(resize(arch, rule.factors(4.0))) == measure(resize(arch, rule.factors(0.25))):
+        raise UserError(f"{arch.label} to {target}: rule {rule.name!r} does not change {target.metric}; choose another")
+    for _ in range(BISECTIONS):
+        if high - low < 1e-3:
+            break
+        middle = (low + high) / 2
+        if measure(resize(arch, rule.factors(math.exp(middle)))) > target.limit:
+            high = middle
+        else:
+            low = middle
+    return math.exp(low)
+
+
+def _trimmed(start: Architecture, base: Architecture, target: Budget, measure: Measure) -> Architecture:
+    """`start` with single steps of channels, where needed pairs of them, until it is within the target's last 2 %."""
+    current, value = start, measure(start)
+    for _ in range(MOVES):
+        if _inside(value, target):
+            break
+        best = _best_step(list(_steps(current, start, base)), start, target, measure)
+        if best is None or _gap(best[0], target) >= _gap(value, target):
+            pairs = [far for near in _steps(current, start, base) for far in _steps(near, start, base)]
+            best = _best_step(pairs, start, target, measure)
+        if best is None or _gap(best[0], target) >= _gap(value, target):
+            break
+        value, current = best
+    return current
+
+
+def _best_step(
+    options: list[Architecture], start: Architecture, target: Budget, measure: Measure
+) -> tuple[float, Architecture] | None:
+    """Of those inside the target the one that moved least, else the nearest."""
+    valued = [(measure(arch), arch) for arch in options]
+    inside = [option for option in valued if _inside(option[0], target)]
+    if inside:
+        return min(inside, key=lambda option: _moved(start, option[1]))
+    return min(valued, key=lambda option: _gap(option[0], target), default=None)
+
+
+def _inside(value: float, target: Budget) -> bool:
+    return LEAST <= value / target.limit <= 1
+
+
+def _gap(value: float, target: Budget) -> float:
+    return abs(math.log(value / (AIM * target.limit)))
+
+
+def _steps(arch: Architecture, start: Architecture, base: Architecture) -> Iterator[Architecture]:
+    """Neighbours with one width a step away that are still near the rule."""
+    for index in width_knobs(base):
+        for direction in (1, -1):
+            changed = _step(arch, base, index, direction)
+            if changed is not None and _moved(start, changed) <= FAR:
+                yield fresh(changed)  # a copy would keep the older network
+
+
+def _step(arch: Architecture, base: Architecture, index: int, direction: int) -> Architecture | None:
+    own = base.stem.channels if index == STEM else base.stages[index].channels
+    now = arch.stem.channels if index == STEM else arch.stages[index].channels
+    step = channel_step(own)
+    for multiple in (1, 2, 4):
+        changed = with_channels(arch, base, index, max(1, now + direction * multiple * step))
+        if changed is not None and direction * (_channels(changed, index) - now) > 0:
+            return changed
+    return None
+
+
+def _channels(arch: Architecture, index: int) -> int:
+    return arch.stem.channels if index == STEM else arch.stages[index].channels
+
+
+def _moved(start: Architecture, end: Architecture) -> float:
+    """The largest change of a width between two designs of one family, in ln."""
+    pairs: Sequence[tuple[int, int]] = [
+        (start.stem.channels, end.stem.channels),
+        *((a.channels, b.channels) for a, b in zip(start.stages, end.stages)),
+    ]
+    return max(abs(math.log(b / a)) for a, b in pairs)
