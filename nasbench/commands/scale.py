@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_group, add_verb, positive, print_json
+from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table
+
+if TYPE_CHECKING:
+    from nasbench.architecture import Architecture
+    from nasbench.scaling.rules import Rule
 
 RULES_HELP = "compound, fast, width, depth, resolution or searched"
 ARCH_HELP = "a shipped name such as emo_5m, or a TOML file"
@@ -18,7 +24,28 @@ def add(verbs: Any) -> None:
         "families of a design, and what more compute would buy: ARCH, train, fit, compare, plan",
         "design",
     )
+    _add_design(group)
     _add_train(group)
+
+
+def _add_design(group: Any) -> None:
+    design = add_verb(
+        group, "design", "scale a design to one or several targets; the word `design` may be left out",
+        "nasbench scale emo_5m --to 500MFLOP 1GFLOP 2GFLOP --rule fast --out designs\n"
+        "nasbench scale fastvit_sa12 --to fastvit_sa24 fastvit_sa36    # to the budgets of published siblings\n"
+        "nasbench scale emo_5m --to 5ms --device this-machine", _design, True,
+    )  # fmt: skip
+    add = design.add_argument
+    add("architecture", metavar="ARCH", help=ARCH_HELP)
+    add("--to", nargs="+", required=True, metavar="TARGET", help="2GFLOP, 3Mparams, 5ms, or a design to match in FLOPs")
+    add("--rule", default="fast", help=f"how it grows: {RULES_HELP} (default: fast)")
+    add("--device", default="this-machine", help="the profile that predicts milliseconds (default: this-machine)")
+    add("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    add("--space", default="metablock", help="the space that `in space` is about (default: metablock)")
+    add("--no-check", action="store_true", help="do not build the designs and make a training step")
+    add("--out", metavar="DIR", help="also write each as DIR/NAME.toml")
+    add("--seeds", type=positive, default=1, metavar="N", help="trainings of each way to grow, for --rule searched")
+    add("--data", default="fashion-on-earth", help="images for --rule searched")
 
 
 def _add_train(group: Any) -> None:
@@ -37,6 +64,66 @@ def _add_train(group: Any) -> None:
     add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
     add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")
     add("--out", required=True, metavar="DIR", help="the study's folder; one that was stopped goes on")
+
+
+def _design(options: argparse.Namespace) -> int:
+    from nasbench.library import load
+    from nasbench.scaling.family import make_family, parse_targets, side_by_side
+
+    arch = load(options.architecture)
+    targets, siblings = parse_targets(options.to, options.classes)
+    rule = _rule(options, arch)
+    members = make_family(
+        arch, targets, rule, options.classes, options.device, options.space, check=not options.no_check
+    )
+    if options.out:
+        _write([member.scaled.arch for member in members], Path(options.out))
+    if options.json:
+        shares = {"depth": rule.depth, "width": rule.width, "resolution": rule.resolution}
+        print_json({"base": arch.label, "rule": rule.name, "shares": shares, "designs": [m.to_dict() for m in members]})
+        return 0
+    print(f"rule {rule.name}: of the added cost {rule.depth:.0%} depth, {rule.width:.0%} width, "
+          f"{rule.resolution:.0%} resolution ({rule.source})")  # fmt: skip
+    print_table([member.row() for member in members], title=f"{arch.label} scaled")
+    for member, sibling in zip(members, siblings):
+        if member.outside:
+            print(f"{member.scaled.arch.name} is outside {options.space}: {member.outside}")
+        if sibling is not None:
+            differing = side_by_side(member.scaled.arch, sibling, options.classes)
+            if differing:
+                print_table(differing, title=f"where it differs from {sibling.label}")
+            else:
+                print(f"{member.scaled.arch.name} is {sibling.label}, field by field")
+    return 0
+
+
+def _rule(options: argparse.Namespace, arch: Architecture) -> Rule:
+    """The rule by name; `searched` is found by training."""
+    from nasbench.scaling.rules import SEARCHED, rule_named
+
+    if options.rule != SEARCHED:
+        return rule_named(options.rule)
+    import torch
+
+    from nasbench.scaling.searched import search_rule
+
+    torch.set_num_threads(1)
+    found = search_rule(
+        arch, options.seeds, data=options.data, progress=lambda text: print(text, file=sys.stderr, flush=True)
+    )
+    print(
+        f"against the fast rule ln(error) should fall by {found.gain:.3f} ± {found.scatter:.3f} at twice the cost; "
+        "the rule moves towards the best shares as far as that exceeds the scatter", file=sys.stderr,
+    )  # fmt: skip
+    return found.rule
+
+
+def _write(designs: list[Architecture], folder: Path) -> None:
+    from nasbench.files import write_atomic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for arch in designs:
+        write_atomic(folder / f"{arch.name}.toml", arch.to_toml())
 
 
 def _train(options: argparse.Namespace) -> int:

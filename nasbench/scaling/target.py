@@ -15,9 +15,11 @@ from nasbench.scaling.rules import Rule
 TOLERANCE = 0.02
 LEAST = 0.982  # of the target is near enough: no channels are moved to come nearer
 AIM = 0.991
-SMALLEST, LARGEST = 1e-4, 1e4  # times the design's own cost
-BISECTIONS = 40
+FARTHEST = 9.0  # in ln(scale)
+PRECISION = 4e-3  # in ln(scale)
 STARTS = (0.0, -0.06, 0.06, -0.12, 0.12, -0.25, 0.25)  # in ln(scale) about the solution, where rounding falls otherwise
+ENOUGH_STARTS = 3  # looked at where the first needs more than a small trim; the rest only where none fits
+SMALL_TRIM = 0.08
 MOVES = 16
 FAR = 0.45  # no stage's channels move further than that (in ln) from where the rule puts them
 Measure = Callable[[Architecture], float]
@@ -54,9 +56,12 @@ def scale_to(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -
     A `UserError` says how near it came where the design cannot get there.
     """
     scale = _solve(arch, target, rule, measure)
-    attempts = [_attempt(arch, target, rule, measure, scale * math.exp(shift)) for shift in STARTS[:3]]
-    if not any(attempt.fits for attempt in attempts):
-        attempts += [_attempt(arch, target, rule, measure, scale * math.exp(shift)) for shift in STARTS[3:]]
+    attempts: list[Scaled] = []
+    for number, shift in enumerate(STARTS):
+        fitting = [attempt.trim for attempt in attempts if attempt.fits]
+        if fitting and (min(fitting) <= SMALL_TRIM or number >= ENOUGH_STARTS):
+            break
+        attempts.append(_attempt(arch, target, rule, measure, scale * math.exp(shift)))
     best = min(attempts, key=lambda attempt: (not attempt.fits, abs(attempt.off) if not attempt.fits else attempt.trim))
     if not best.fits or best.arch.problem():
         raise UserError(
@@ -80,17 +85,23 @@ def scaled_name(arch: Architecture, target: Budget) -> str:
 
 def _solve(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -> float:
     """The scale at which the rounded design crosses the target, by bisection on ln(scale)."""
-    low, high = math.log(SMALLEST), math.log(LARGEST)
-    if measure(resize(arch, rule.factors(4.0))) == measure(resize(arch, rule.factors(0.25))):
+    value = {scale: measure(resize(arch, rule.factors(scale))) for scale in (0.25, 1.0, 4.0)}
+    if value[4.0] == value[0.25]:
         raise UserError(f"{arch.label} to {target}: rule {rule.name!r} does not change {target.metric}; choose another")
-    for _ in range(BISECTIONS):
-        if high - low < 1e-3:
-            break
+    guess = math.log(target.limit / value[1.0])
+
+    def above(log_scale: float) -> bool:
+        return measure(resize(arch, rule.factors(math.exp(log_scale)))) > target.limit
+
+    low, high, width = guess, guess, 0.5
+    while above(low) and low > -FARTHEST:
+        low, width = low - width, 2 * width
+    width = 0.5
+    while not above(high) and high < FARTHEST:
+        high, width = high + width, 2 * width
+    while high - low > PRECISION:
         middle = (low + high) / 2
-        if measure(resize(arch, rule.factors(math.exp(middle)))) > target.limit:
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if above(middle) else (middle, high)
     return math.exp(low)
 
 
