@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nasbench.architecture import Architecture
+from nasbench.blocks.decoder import decoder_cost, kept_positions
+from nasbench.blocks.head import head_cost
 from nasbench.blocks.metablock import blocks_cost
-from nasbench.blocks.norm import norm_cost
 from nasbench.blocks.op import Op, Tape
-from nasbench.metablock import HeadSpec, deploy_network
+from nasbench.deploy import deploy_network
+from nasbench.extent import Extent, square
+from nasbench.metablock import DecoderSpec, MetaBlock
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,23 +65,27 @@ def live_elements(op: Op) -> int:
 def operators(arch: Architecture, num_classes: int = 1000, deploy: bool = True) -> list[Op]:
     """The network's operators in order of execution, each with the stage that it belongs to."""
     network = deploy_network(arch.network) if deploy else arch.network
-    size, tape = arch.resolution, Tape("stem")
-    size = blocks_cost(tape, network.stem, size)
+    extent, tape = square(arch.resolution), Tape("stem")
+    extent = blocks_cost(tape, network.stem, extent)
     for index, stage in enumerate(network.stages):
         tape.stage = f"stage {index + 1}"
-        size = blocks_cost(tape, stage, size)
+        if index == 0 and isinstance(network.head, DecoderSpec):
+            extent = _masked_stage_cost(tape, network.head, stage, extent)
+        else:
+            extent = blocks_cost(tape, stage, extent)
     tape.stage = "head"
-    _head_cost(tape, network.head, network.stages[-1][-1].c_out, size, num_classes)
+    if isinstance(network.head, DecoderSpec):
+        decoder_cost(tape, network.head, extent)
+    else:
+        head_cost(tape, network.head, extent, num_classes)
     return tape.ops
 
 
-def _head_cost(tape: Tape, head: HeadSpec, channels: int, size: int, num_classes: int) -> None:
-    size = blocks_cost(tape, head.blocks, size)
-    norm_cost(tape, head.norm, channels, size)
-    features, elements = head.features, head.features * size**2
-    tape.add("pool", "pool", inputs=elements, outputs=features, flops=elements if head.pool == "adaptive" else 0)
-    weights = features * num_classes
-    tape.add("classifier", "linear", inputs=features, outputs=num_classes, macs=weights, params=weights + num_classes)
+def _masked_stage_cost(tape: Tape, head: DecoderSpec, stage: tuple[MetaBlock, ...], extent: Extent) -> Extent:
+    """A masked autoencoder hides positions between their embedding and the first block."""
+    blocks_cost(tape, stage[:1], extent)
+    visible = Extent(1, head.tokens + kept_positions(extent.area, head.mask_ratio))
+    return blocks_cost(tape, stage[1:], visible)
 
 
 # What fvcore has no handle for and costs nothing in the papers' convention.
@@ -88,7 +95,7 @@ FVCORE_MAC_OPERATORS = ("conv", "linear", "matmul", "addmm", "bmm", "baddbmm", "
 def count_fvcore(model: nn.Module, resolution: int) -> dict[str, Any]:
     """`params`, `macs`, `flops` and `activations` of one image as fvcore counts them on the module, in eval mode.
 
-    fvcore gives 0 to torch's fused attention. The blocks here spell the two products out, so that it sees them.
+    fvcore gives 0 to torch's fused attention. Under its tracer the blocks spell the two products out, so it sees them.
     """
     import torch
     from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ from nasbench.files import data_dir
 if TYPE_CHECKING:
     from nasbench.space import SearchSpace
 
+SHOWN = 6  # names in an error where none is near
+
 
 def load(name_or_path: str | Path) -> Architecture:
     """The architecture shipped under this name, or read from a .toml or .json file."""
-    return Architecture.from_file(_resolve(name_or_path, _fixed_point_files(), "architecture"))
+    return Architecture.from_file(_resolve(name_or_path, _fixed_point_files() | _swap_files(), "architecture"))
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
@@ -38,6 +41,11 @@ def _fixed_point_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((data_dir("search_spaces") / "fixed_points").glob("*.toml"))}
 
 
+def _swap_files() -> dict[str, Path]:
+    """Published networks with another network's block or other patches in place of their own."""
+    return {path.stem: path for path in sorted((data_dir("search_spaces") / "swaps").glob("*.toml"))}
+
+
 def _space_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(data_dir("search_spaces").glob("*.toml"))}
 
@@ -49,4 +57,8 @@ def _resolve(name_or_path: str | Path, shipped: dict[str, Path], what: str) -> P
     path = Path(text)
     if path.suffix in (".toml", ".json") or path.exists():
         return path
-    raise UserError(f"unknown {what} {text!r}; give the path of a .toml file or one of {', '.join(shipped)}")
+    near = difflib.get_close_matches(text, shipped, n=4, cutoff=0.5) or list(shipped)[:SHOWN]
+    more = "" if len(near) == len(shipped) else f" ({len(shipped)} are shipped; `nasbench list` names them)"
+    raise UserError(
+        f"unknown {what} {text!r}; give the path of a .toml file, or a name such as {', '.join(near)}{more}"
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 BranchKind = Literal["kxk", "kx1", "1xk", "1x1", "identity", "avg", "1x1_kxk"]
-ActName = Literal["silu", "gelu", "relu", "relu6", "hardswish", "sigmoid"]
+ActName = Literal["silu", "gelu", "gelu_tanh", "relu", "relu6", "hardswish", "sigmoid"]
 STRICT = {"extra": "forbid", "allow_inf_nan": False}  # pydantic, when a file spells slots out
 
 
@@ -66,6 +66,11 @@ class Conv:
 
     With `branches` it is the signed sum of them, each normed by itself, and re-parameterises into one biased
     convolution. Without, it stays a plain convolution with its norm, which every inference runtime folds.
+
+    padding "half": kernel // 2 on every side; "valid": none; "same": TensorFlow's, more of it right and below.
+    linear: a 1x1 convolution that runs as a linear layer over positions, as token networks are made.
+    standardise: every filter is shifted and scaled to mean 0 and deviation 1; the value is added to the deviation
+    (arXiv:1903.10520).
     """
 
     __pydantic_config__ = STRICT
@@ -81,6 +86,58 @@ class Conv:
     branches: tuple[Branch, ...] = ()
     se: SqueezeExcite | None = None
     residual: bool = False
+    padding: Literal["half", "valid", "same"] = "half"
+    linear: bool = False
+    standardise: float | None = None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Maximum over kernel x kernel; "half" and "same" pad as in `Conv`, with nothing that can win."""
+
+    __pydantic_config__ = STRICT
+
+    channels: int
+    kernel: int
+    stride: int
+    padding: Literal["half", "same"] = "half"
+
+
+@dataclass(frozen=True)
+class SpaceToDepth:
+    """Each size x size square of positions becomes one with all its channels, column by column; zero-padded (Swin)."""
+
+    __pydantic_config__ = STRICT
+
+    channels: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Bilinear with aligned corners to the next multiple of `multiple`; nothing where the side is one (MobileViTv2)."""
+
+    __pydantic_config__ = STRICT
+
+    channels: int
+    multiple: int
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Adds a position embedding for side x side positions, and puts `tokens` learned tokens before them.
+
+    With tokens the map becomes a single row, (B, C, 1, tokens + side²). position "learned"; "sine": fixed, sine and
+    cosine of both axes (arXiv:2111.06377); "interpolated": learned, and resized in every forward pass even where the
+    size is right, as PVT's code does. A map of another side than `side` has the embedding resized to it.
+    """
+
+    __pydantic_config__ = STRICT
+
+    channels: int
+    side: int
+    tokens: int = 0
+    position: Literal["none", "learned", "sine", "interpolated"] = "learned"
 
 
 @dataclass(frozen=True)
@@ -88,13 +145,15 @@ class Partition:
     """Which tokens attend to each other.
 
     global: all; tokens: a strided grid of `size` x `size` tokens a group, zero-padded to a multiple (EMO);
-    groups: a strided grid of `size` x `size` groups, resized bilinearly to a multiple (MobileViT).
+    groups: a strided grid of `size` x `size` groups, resized bilinearly to a multiple (MobileViT);
+    windows: `size` x `size` neighbours, the map rolled by `shift` before and back after, zero-padded (Swin).
     """
 
     __pydantic_config__ = STRICT
 
-    kind: Literal["global", "tokens", "groups"] = "global"
+    kind: Literal["global", "tokens", "groups", "windows"] = "global"
     size: int = 1
+    shift: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,6 +161,8 @@ class Attention:
     """Softmax attention without its output projection (that is the block's E or P).
 
     values "projected": V is a third projection (MHSA); "input": the attention matrix weighs the input itself (EMO).
+    reduction: keys and values come from a map shrunk by a strided convolution and layer norm (PVT). relative_bias: a
+    learned summand for each head and offset within a window (Swin). linear: as in `Conv`.
     """
 
     __pydantic_config__ = STRICT
@@ -111,6 +172,24 @@ class Attention:
     bias: bool = True
     values: Literal["projected", "input"] = "projected"
     partition: Partition = Partition()
+    reduction: int = 1
+    relative_bias: bool = False
+    linear: bool = False
+
+
+@dataclass(frozen=True)
+class SeparableAttention:
+    """MobileViTv2's attention of linear cost, without its output projection (arXiv:2206.02680).
+
+    A softmax of one score a position weighs the keys' sum, which gates relu(V); positions see those that lie at the
+    same place of their patch x patch square.
+    """
+
+    __pydantic_config__ = STRICT
+
+    channels: int
+    patch: int
+    bias: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,15 +203,15 @@ class Nest:
     norm: Norm | None = None
 
 
-Mixer = Conv | Attention | SqueezeExcite | Nest
+Mixer = Conv | Attention | SeparableAttention | SqueezeExcite | Pool | SpaceToDepth | Resize | Embedding | Nest
 
 
 @dataclass(frozen=True)
 class MetaBlock:
     """`Y = Post( S(X) + γ · P( M1( E( M0( N(X) ) ) ) ) )`; γ is `layer_scale`'s initial value, None for no γ.
 
-    skip None: S is zero. "identity": S(X) = X. "concat": the last convolution of P reads [X; .], which is the sum of
-    the two halves of its kernel applied to X and to the branch (MobileViT's fusion).
+    skip None: S is zero. "identity": S(X) = X. A convolution: S is that (ResNet). "concat": the last convolution of P
+    reads [X; .], which is the sum of the two halves of its kernel applied to X and to the branch (MobileViT's fusion).
     """
 
     __pydantic_config__ = STRICT
@@ -144,21 +223,49 @@ class MetaBlock:
     expand: Conv | None = None
     mix: tuple[Mixer, ...] = ()
     project: tuple[Conv, ...] = ()
-    skip: Literal["identity", "concat"] | None = None
+    skip: Literal["identity", "concat"] | Conv | None = None
     layer_scale: float | None = None
     post: tuple[Norm | SqueezeExcite | Act, ...] = ()
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """Blocks, norm, average over the map (fvcore counts "adaptive" pooling, not "mean"), linear classifier."""
+    """Blocks, norm, pooling, linear classifier.
+
+    pool: average over the map (fvcore counts "adaptive" pooling, not "mean"), leaving out the `tokens` that stand
+    before it; "token": the tokens themselves, each with a classifier of its own, averaged (DeiT). norm_last: the norm
+    stands behind the pooling.
+    """
 
     __pydantic_config__ = STRICT
 
     features: int
     blocks: tuple[MetaBlock, ...] = ()
     norm: Norm | None = None
-    pool: Literal["mean", "adaptive"] = "mean"
+    pool: Literal["mean", "adaptive", "token"] = "mean"
+    tokens: int = 0
+    norm_last: bool = False
+
+
+@dataclass(frozen=True)
+class DecoderSpec:
+    """A masked autoencoder's second half (arXiv:2111.06377).
+
+    The encoder sees a share 1 - mask_ratio of the positions. Norm, `embed`; a learned token stands for each hidden
+    position; `embedding`; blocks; `last_norm`; `predict` gives the pixels of a patch x patch square.
+    """
+
+    __pydantic_config__ = STRICT
+
+    norm: Norm
+    embed: Conv
+    embedding: Embedding
+    blocks: tuple[MetaBlock, ...]
+    last_norm: Norm
+    predict: Conv
+    patch: int
+    tokens: int = 1
+    mask_ratio: float = 0.75
 
 
 @dataclass(frozen=True)
@@ -169,64 +276,7 @@ class Network:
 
     stem: tuple[MetaBlock, ...]
     stages: tuple[tuple[MetaBlock, ...], ...]
-    head: HeadSpec
-
-
-def deploy_conv(conv: Conv) -> Conv:
-    """What a convolution becomes when its branches are merged."""
-    if not conv.branches:
-        return conv
-    return dataclasses.replace(conv, branches=(), norm=None, bias=True)
-
-
-def folds_into_one_conv(block: MetaBlock) -> bool:
-    """Whether X + γ · conv(X) is itself one convolution (RepMixer, conditional position encoding)."""
-    if block.skip != "identity" or block.pre_norm or block.before or block.expand or block.project:
-        return False
-    if len(block.mix) != 1 or not isinstance(block.mix[0], Conv):
-        return False
-    conv = block.mix[0]
-    linear = bool(conv.branches) or conv.norm is None
-    return linear and conv.act is None and conv.se is None and not conv.residual and conv.stride == 1
-
-
-def deploy_block(block: MetaBlock) -> MetaBlock:
-    """The block after re-parameterisation: same function, fewer operators."""
-    if folds_into_one_conv(block):
-        conv = block.mix[0]
-        assert isinstance(conv, Conv)
-        merged = dataclasses.replace(deploy_conv(conv), bias=True)
-        return dataclasses.replace(block, mix=(merged,), skip=None, layer_scale=None)
-    parts = {
-        "before": tuple(map(deploy_mixer, block.before)),
-        "mix": tuple(map(deploy_mixer, block.mix)),
-        "project": tuple(map(deploy_conv, block.project)),
-        "expand": block.expand and deploy_conv(block.expand),
-    }
-    changed = {name: part for name, part in parts.items() if part != getattr(block, name)}
-    return dataclasses.replace(block, **changed) if changed else block  # type: ignore[arg-type]
-
-
-def deploy_mixer(mixer: Mixer) -> Mixer:
-    if isinstance(mixer, Conv):
-        return deploy_conv(mixer)
-    if isinstance(mixer, Nest):
-        return dataclasses.replace(mixer, blocks=deploy_blocks(mixer.blocks))
-    return mixer
-
-
-def deploy_blocks(blocks: tuple[MetaBlock, ...]) -> tuple[MetaBlock, ...]:
-    """Each block's deploy form; repeated blocks are one object and stay one."""
-    done = {id(block): block for block in blocks}
-    done = {key: deploy_block(block) for key, block in done.items()}
-    return tuple(done[id(block)] for block in blocks)
-
-
-def deploy_network(network: Network) -> Network:
-    """The network after re-parameterisation, as a value."""
-    stages = tuple(deploy_blocks(stage) for stage in network.stages)
-    head = dataclasses.replace(network.head, blocks=deploy_blocks(network.head.blocks))
-    return Network(deploy_blocks(network.stem), stages, head)
+    head: HeadSpec | DecoderSpec
 
 
 _DEFAULTS: dict[type, tuple[tuple[str, Any], ...]] = {}

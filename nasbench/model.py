@@ -10,30 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.architecture import Architecture
+from nasbench.blocks.decoder import DecoderModule, kept_positions, masked_error, random_masking
+from nasbench.blocks.embedding import EmbeddingModule
+from nasbench.blocks.head import HeadModule
 from nasbench.blocks.metablock import DropPath, MetaBlockModule
-from nasbench.blocks.norm import make_norm
 from nasbench.errors import UserError
-from nasbench.metablock import HeadSpec, MetaBlock
-
-
-class HeadModule(nn.Module):
-    """Blocks, norm, average over the map, linear classifier: (B, C, H, W) -> (B, classes)."""
-
-    def __init__(self, spec: HeadSpec, channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.blocks = _sequence(spec.blocks)
-        self.norm = make_norm(spec.norm, channels)
-        self.pool = nn.AdaptiveAvgPool2d(1) if spec.pool == "adaptive" else _Mean()
-        self.classifier = nn.Linear(spec.features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.pool(self.norm(self.blocks(x))).flatten(1))
-
-
-class _Mean(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
+from nasbench.metablock import DecoderSpec, HeadSpec, MetaBlock
 
 
 class Model(nn.Module):
@@ -45,7 +27,11 @@ class Model(nn.Module):
         self.arch, self.num_classes, self.deployed = arch, num_classes, False
         self.stem = _sequence(network.stem)
         self.stages = nn.ModuleList(_sequence(stage) for stage in network.stages)
-        self.head = HeadModule(network.head, network.stages[-1][-1].c_out, num_classes)
+        self.head = self._make_head(network.head)
+
+    def _make_head(self, spec: HeadSpec | DecoderSpec) -> nn.Module:
+        assert isinstance(spec, HeadSpec)
+        return HeadModule(spec, self.num_classes)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The stages' outputs, largest map first."""
@@ -59,16 +45,48 @@ class Model(nn.Module):
         return self.head(self.features(x)[-1])
 
 
+class MaskedAutoencoder(Model):
+    """An encoder that sees a share of the positions, and a decoder that paints the others (arXiv:2111.06377)."""
+
+    head: DecoderModule
+
+    def _make_head(self, spec: HeadSpec | DecoderSpec) -> nn.Module:
+        assert isinstance(spec, DecoderSpec)
+        return DecoderModule(spec)
+
+    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """(B, 3, R, R) -> the visible positions behind their tokens (B, C, 1, tokens + kept), all places (B, N)."""
+        x = self.stem(x)
+        embedding = self.stages[0][0].mix[0]
+        assert isinstance(embedding, EmbeddingModule)
+        rows = embedding.positioned(x)
+        rows, places = random_masking(rows, kept_positions(rows.shape[1], self.head.spec.mask_ratio), generator)
+        x = embedding.with_tokens(rows).transpose(1, 2).unsqueeze(2)
+        return self.stages[0][1:](x), places
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """(B, 3, R, R) -> loss, predicted pixels (B, N, patch²·3), mask (B, N) with 1 for a hidden position."""
+        encoded, places = self.encode(x, generator)
+        predicted = self.head(encoded, places)
+        kept = encoded.shape[-1] - self.head.spec.tokens
+        mask = (places >= kept).to(x.dtype)
+        return masked_error(predicted, x, mask, self.head.spec.patch), predicted, mask
+
+
+MODELS: dict[type, type[Model]] = {HeadSpec: Model, DecoderSpec: MaskedAutoencoder}
+
+
 def build(arch: Architecture, num_classes: int = 1000, drop_path: float = 0.0) -> Model:
     """The train form of `arch`, freshly initialised from torch's random state.
 
-    `drop_path`: rate of the last block's stochastic depth, growing linearly from 0 over the blocks.
+    A head of kind "decoder" makes it a `MaskedAutoencoder`, which has no classes. `drop_path`: rate of the last block's
+    stochastic depth, growing linearly from 0 over the blocks.
     """
     if num_classes < 1:
         raise UserError(f"num_classes {num_classes}: a classifier needs at least 1; give the number of classes")
     if not 0 <= drop_path < 1:
         raise UserError(f"drop_path {drop_path}: a rate lies in [0, 1); use for example 0.05")
-    model = Model(arch, num_classes)
+    model = MODELS[type(arch.network.head)](arch, num_classes)
     _initialise(model)
     paths = [module for module in model.modules() if isinstance(module, DropPath)]
     for index, module in enumerate(paths):
@@ -108,7 +126,7 @@ def _merged_sequence(blocks: Iterable[nn.Module]) -> nn.Sequential:
 
 
 def _initialise(model: nn.Module) -> None:
-    """He initialisation by fan-out for convolutions (arXiv:1502.01852), N(0, 0.02²) cut at 2 for the classifier."""
+    """He initialisation by fan-out for convolutions (arXiv:1502.01852), N(0, 0.02²) cut at 2 for linear layers."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
@@ -117,7 +135,8 @@ def _initialise(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def randomise_norms(model: nn.Module, generator: torch.Generator) -> None:

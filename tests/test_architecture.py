@@ -12,10 +12,13 @@ from pydantic import TypeAdapter
 from small_networks import NETWORKS, STAGE, network
 
 import nasbench
-from nasbench.architecture import BLOCK_FIELDS, Architecture, Stage, effective_fields
+from nasbench.architecture import Architecture
+from nasbench.deploy import deploy_network
 from nasbench.errors import UserError
 from nasbench.library import fixed_points
-from nasbench.metablock import MetaBlock, Network, deploy_network
+from nasbench.metablock import MetaBlock, Network
+from nasbench.parts import BLOCK_FIELDS, Stage, effective_fields
+from nasbench.presets import stage_units
 
 FIXED_POINTS = fixed_points()
 # Ids stand in stored studies: they may change only when what they build does.
@@ -65,20 +68,24 @@ def test_names_and_the_order_of_keys_are_not_part_of_the_id():
 
 
 # An entry block strides, which slots leave to the transition.
-SPELLABLE = [name for name, arch in NETWORKS.items() if arch.stages[0].downsample != "block"]
+# Tokens are no slot's: they make a row of the map, and only the head can follow.
+SPELLABLE = [
+    name for name, arch in NETWORKS.items() if arch.stages[0].downsample != "block" and not arch.stages[0].tokens
+]
 
 
 @pytest.mark.parametrize("name", SPELLABLE)
 def test_slots_that_spell_a_preset_out_are_the_same_network(name):
     arch = NETWORKS[name]
-    blocks = arch.network.stages[0][1:]  # behind the transition
+    transition = stage_units(arch.stages[0], arch.stem.channels, 18).transition
+    blocks = arch.network.stages[0][len(transition) :]
     content = arch.to_dict()
     spelled = {
         "block": "slots",
         "depth": 1,
         "slots": TypeAdapter(tuple[MetaBlock, ...]).dump_python(blocks, mode="json"),
     }
-    plain = ("downsample", "downsample_expansion", "stride", "channels")
+    plain = ("downsample", "downsample_expansion", "stride", "channels", "entry")
     content["stages"] = [{key: x for key, x in content["stages"][0].items() if key in plain} | spelled]
     again = Architecture.from_dict(content)
     assert again.network == arch.network
@@ -89,6 +96,7 @@ def test_slots_that_spell_a_preset_out_are_the_same_network(name):
 OTHER: dict[str, Any] = {
     "downsample_expansion": 2.0, "expansion": 2.0, "kernel": 5, "branches": "repvgg", "se": 0.5, "act": "hardswish",
     "attention": False, "head_dim": 4, "heads": 4, "width": 32, "patch": 3, "window": 5, "cpe": False,
+    "reduction": 3, "tokens": 1, "position": "sine",
 }  # fmt: skip
 
 
@@ -104,9 +112,9 @@ def test_a_field_changes_the_id_exactly_where_it_has_an_effect(block, field):
 
 
 def test_every_field_is_tried():
-    shape = {"downsample", "stride", "block", "channels", "depth", "slots"}
+    shape = {"downsample", "stride", "block", "channels", "depth", "slots", "entry"}
     assert set(OTHER) | shape == set(Stage.model_fields)
-    assert {*STAGE, "downsample_expansion", "kernel", "branches", "act"} - {"channels"} == set(OTHER)
+    assert {*STAGE, "downsample_expansion", "kernel", "branches", "act", "tokens"} - {"channels"} == set(OTHER)
 
 
 def test_absent_stages_and_idle_fields_leave_no_trace():
@@ -167,18 +175,44 @@ WRONG = {
     "stages[0]: width 30 is not a multiple of heads 4; change one of them":
         {"stages": [{**S, "block": "mobilevit", "width": 30}]},
     "stages[0]: downsample 'block' with block 'repmixer', which keeps its shape; use conv, mbconv or patch_embed, or "
-    "one of the blocks mbconv, irmb, repvgg, mobileone":
+    "one of the blocks mbconv, irmb, repvgg, mobileone, basic":
         {"stages": [{**S, "block": "repmixer", "downsample": "block"}]},
     "stages[0]: downsample 'none' with stride 2 from 16 to 16 channels: without a transition stride must be 1 and "
-    "channels stay; choose conv, mbconv, patch_embed or block": {"stages": [{**S, "downsample": "none"}]},
+    "channels stay; choose conv, mbconv, patch_embed, patch, merge or block": {"stages": [{**S, "downsample": "none"}]},
     "stages[0]: block 'slots' without [[stages.slots]]; spell out at least one meta-block":
         {"stages": [{**S, "block": "slots"}]},
     "stages[0]: slots[0]: c_in 8 where 16 channels arrive; make them equal": slot(c_in=8),
     "stages[0]: slots[0]: c_out 8, but its last part writes 16 channels; make them equal": slot(c_out=8),
-    "stages[0]: slots[0]: mix[0]: stride 2: slots keep the map's size; let the stage's downsample stride":
+    "stages[0]: the slots stride by 2, but a repeated block keeps the map's size; stride in `entry`":
         slot(mix=[{**SLOT, "stride": 2}]),
     "stages[0]: slots[0]: mix[0]: c_in 8 where 16 channels arrive; make them equal":
         slot(mix=[{"c_in": 8, "c_out": 16}]),
+    "stages[0]: stride 2, but the meta-blocks spelled out stride by 1; make them equal":
+        {"stages": [{**S, "downsample": "slots", "entry": [SLOT]}]},
+    "stages[0]: 'slots' without meta-blocks; spell out at least one": {"stages": [{**S, "downsample": "slots"}]},
+    "stem: 'slots' without meta-blocks; spell out at least one": {"stem": {"kind": "slots"}},
+    "stem: entry ends with 8 channels, not 16; make them equal":
+        {"stem": {"kind": "slots", "slots": [{"c_in": 3, "c_out": 8, "mix": [{"c_in": 3, "c_out": 8}]}]}},
+    "stem kind 'conv' strides by 1 or 2, not 4; use 'mobileone', 'patch' or 'resnet' for 4":
+        {"stem": {"kind": "conv", "stride": 4}},
+    "stages[0]: entry[0]: skip 'identity' around a branch that strides by 2; use a convolution as the skip":
+        {"stages": [{**S, "downsample": "slots",
+                     "entry": [{**SLOT, "mix": [{**SLOT, "stride": 2}], "skip": "identity"}]}]},
+    "stages[0]: slots[0]: mix[0]: kernel 2 is even: padded by half of it, only odd kernels keep the map's size; use 3, "
+    "or padding 'valid'": slot(mix=[{**SLOT, "kernel": 2}]),
+    "stages[0]: slots[0]: mix[0]: linear with a kernel, stride, groups, branches or standardise: a linear layer has "
+    "none; leave it out": slot(mix=[{**SLOT, "kernel": 3, "linear": True}]),
+    "stages[0]: slots[0]: mix[0]: Pool of 8 channels where 16 arrive; make them equal":
+        slot(mix=[{"channels": 8, "kernel": 3, "stride": 1}]),
+    "stages[0]: tokens 1 before the last stage: a row has no map for the next; use 0":
+        {"stages": [{**S, "block": "encoder", "head_dim": 8, "tokens": 1}, S]},
+    "stages[0]: tokens 1 with reduction 2: a row has no map to reduce; use reduction 1 or tokens 0":
+        {"stages": [{**S, "block": "encoder", "head_dim": 8, "tokens": 1, "reduction": 2}]},
+    "head kind 'decoder' hides positions of one row: it needs exactly one stage, of block 'encoder' and with tokens 1; "
+    "use another head": {"head": {"kind": "decoder"}},
+    "head width 20 is not a multiple of 4 and of heads 3; change one of them":
+        {"head": {"kind": "decoder", "width": 20, "heads": 3},
+         "stages": [{**S, "block": "encoder", "head_dim": 8, "tokens": 1}]},
     "stages[0]: slots[0]: mix[0]: groups 3 must divide c_in 16 and c_out 16; use for example 1":
         slot(mix=[{**SLOT, "groups": 3}]),
     "stages[0]: slots[0]: mix[0]: channels 16 is not a multiple of heads 3; change one of them":
@@ -218,6 +252,7 @@ def test_files_that_are_no_architecture(tmp_path):
     with pytest.raises(UserError, match=r"none.toml: cannot be read: No such file or directory; give the path"):
         nasbench.load(tmp_path / "none.toml")
     with pytest.raises(
-        UserError, match=r"unknown architecture 'mobilevit'; give the path of a .toml file or one of emo_1m"
+        UserError,
+        match=r"unknown architecture 'mobilevit'; give the path of a .toml file, or a name such as mobilevit_s, ",
     ):
         nasbench.load("mobilevit")

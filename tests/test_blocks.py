@@ -9,12 +9,15 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
-from nasbench.blocks.attention import AttentionModule, fold, unfold
+from nasbench.blocks.attention import AttentionModule
 from nasbench.blocks.branches import BRANCHES
 from nasbench.blocks.conv import ConvModule, conv_unit_cost
 from nasbench.blocks.metablock import DropPath, MetaBlockModule, metablock_cost
 from nasbench.blocks.norm import ACTIVATIONS, NORMS, ChannelLayerNorm, make_norm
 from nasbench.blocks.op import Tape
+from nasbench.blocks.shapes import fold, unfold
+from nasbench.deploy import deploy_block, deploy_conv, folds_into_one_conv
+from nasbench.extent import square
 from nasbench.metablock import (
     Act,
     Attention,
@@ -25,9 +28,6 @@ from nasbench.metablock import (
     Norm,
     Partition,
     SqueezeExcite,
-    deploy_block,
-    deploy_conv,
-    folds_into_one_conv,
 )
 from nasbench.model import randomise_norms
 from nasbench.presets import branches_of
@@ -81,7 +81,7 @@ def test_each_branch_kind_merges_and_costs_what_fvcore_counts(kind, groups, stri
     module = randomised(ConvModule(spec))
     assert_same(module, module.merged(), noise(2, 8, 9, 9))
     tape = Tape()
-    assert conv_unit_cost(tape, spec, 9) == module(noise(1, 8, 9, 9)).shape[-1]
+    assert conv_unit_cost(tape, spec, square(9)) == module(noise(1, 8, 9, 9)).shape[2:]
     assert sum(op.flops for op in tape.ops) == fvcore_flops(module.float(), 8, 9)
     assert sum(op.params for op in tape.ops) == sum(x.numel() for x in module.parameters())
 
@@ -182,7 +182,7 @@ def test_attention_keeps_the_map_and_costs_what_fvcore_counts(spec, size):
     module = AttentionModule(spec)
     assert module(torch.rand(2, 8, size, size)).shape == (2, 8, size, size)
     tape = Tape()
-    metablock_cost(tape, MetaBlock(8, 8, mix=(spec,)), size)
+    metablock_cost(tape, MetaBlock(8, 8, mix=(spec,)), square(size))
     assert sum(op.flops for op in tape.ops) == fvcore_flops(module, 8, size)
 
 
@@ -239,7 +239,7 @@ def test_slots_that_no_preset_uses_merge_and_cost_what_fvcore_counts(index, size
     assert_same(module, merged, noise(2, 8, size, size))
     for form, block in ((spec, module), (deploy_block(spec), merged)):
         tape = Tape()
-        assert metablock_cost(tape, form, size) == block(noise(1, 8, size, size)).shape[-1]
+        assert metablock_cost(tape, form, square(size)) == block(noise(1, 8, size, size)).shape[2:]
         assert sum(op.flops for op in tape.ops) == fvcore_flops(block.float(), 8, size)
         assert sum(op.params for op in tape.ops) == sum(x.numel() for x in block.parameters())
         block.double()
@@ -258,13 +258,13 @@ def test_drop_path_drops_whole_samples_while_training_only():
 def test_every_norm_kind_counts(kind):
     norm = Norm(kind, groups=2)
     tape = Tape()
-    metablock_cost(tape, MetaBlock(8, 8, pre_norm=norm), 6)
+    metablock_cost(tape, MetaBlock(8, 8, pre_norm=norm), square(6))
     assert sum(op.flops for op in tape.ops) == fvcore_flops(make_norm(norm, 8), 8, 6)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_is_free_for_fvcore(name):
     tape = Tape()
-    metablock_cost(tape, MetaBlock(4, 4, post=(Act(name),)), 6)
+    metablock_cost(tape, MetaBlock(4, 4, post=(Act(name),)), square(6))
     assert [op.kind for op in tape.ops] == [f"act:{name}"]
     assert sum(op.flops for op in tape.ops) == fvcore_flops(ACTIVATIONS[name](), 4, 6) == 0

@@ -9,8 +9,8 @@ from torch import nn
 
 import nasbench
 from nasbench.blocks.metablock import DropPath
+from nasbench.deploy import deploy_network
 from nasbench.errors import UserError
-from nasbench.metablock import deploy_network
 from nasbench.model import build, randomise_norms, reparameterise
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nasbench.blocks.norm import batch_norm_affine, norm_cost
 from nasbench.blocks.op import Tape
+from nasbench.extent import Extent
 from nasbench.metablock import Branch, Conv, Norm
 
 Merged = tuple[Tensor, Tensor]
@@ -29,20 +30,24 @@ def conv_cost(
     c_in: int,
     c_out: int,
     shape: tuple[int, int],
-    size_in: int,
-    size: int,
+    before: int,
+    after: int,
+    stride: int = 1,
     groups: int = 1,
     bias: bool = False,
+    kind: str = "",
+    name: str = "conv",
 ) -> None:
-    """A convolution with a kernel of this shape from a map of side `size_in` to one of side `size`."""
+    """A convolution with a kernel of this shape from a map of `before` positions to one of `after`."""
     weights = shape[0] * shape[1] * c_in * c_out // groups
     tape.add(
-        "conv",
-        conv_kind(c_in, c_out, max(shape), groups),
-        inputs=c_in * size_in**2,
-        outputs=c_out * size**2,
-        macs=weights * size**2,
+        name,
+        kind or conv_kind(c_in, c_out, max(shape), groups),
+        inputs=c_in * before,
+        outputs=c_out * after,
+        macs=weights * after,
         params=weights + c_out * bias,
+        shape=(c_in, c_out, max(shape), stride, groups, after),
     )
 
 
@@ -100,10 +105,11 @@ def branch_shape(spec: Conv, branch: Branch) -> tuple[int, int]:
     return {"kxk": (side, side), "kx1": (side, 1), "1xk": (1, side), "1x1": (1, 1)}[branch.kind]
 
 
-def conv_branch_cost(tape: Tape, spec: Conv, branch: Branch, size_in: int, size: int) -> None:
+def conv_branch_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
     shape = branch_shape(spec, branch)
-    conv_cost(tape, spec.c_in, spec.c_out, shape, size_in, size, spec.groups, bias=not branch.norm)
-    norm_cost(tape, Norm() if branch.norm else None, spec.c_out, size)
+    bias = not branch.norm
+    conv_cost(tape, spec.c_in, spec.c_out, shape, before.area, after.area, spec.stride, spec.groups, bias)
+    norm_cost(tape, Norm() if branch.norm else None, spec.c_out, after.area)
 
 
 class IdentityBranch(nn.Module):
@@ -126,8 +132,8 @@ class IdentityBranch(nn.Module):
         return scale_and_shift(kernel, like.new_zeros(self.shape[0]), self.norm)
 
 
-def identity_cost(tape: Tape, spec: Conv, branch: Branch, size_in: int, size: int) -> None:
-    norm_cost(tape, Norm() if branch.norm else None, spec.c_out, size)
+def identity_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
+    norm_cost(tape, Norm() if branch.norm else None, spec.c_out, after.area)
 
 
 class PaddedBatchNorm(nn.BatchNorm2d):
@@ -173,12 +179,12 @@ class PoolBranch(nn.Module):
         return scale_and_shift(kernel, bias, self.norm)
 
 
-def pool_cost(tape: Tape, spec: Conv, branch: Branch, size_in: int, size: int) -> None:
+def pool_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
     if spec.groups != spec.c_out:
-        conv_cost(tape, spec.c_in, spec.c_out, (1, 1), size_in, size_in, spec.groups)
-        norm_cost(tape, Norm(), spec.c_out, size_in)
-    tape.add("pool", "pool", inputs=spec.c_out * size_in**2, outputs=spec.c_out * size**2)
-    norm_cost(tape, Norm(), spec.c_out, size)
+        conv_cost(tape, spec.c_in, spec.c_out, (1, 1), before.area, before.area, groups=spec.groups)
+        norm_cost(tape, Norm(), spec.c_out, before.area)
+    tape.add("pool", "pool", inputs=spec.c_out * before.area, outputs=spec.c_out * after.area)
+    norm_cost(tape, Norm(), spec.c_out, after.area)
 
 
 class ChainBranch(nn.Module):
@@ -217,13 +223,13 @@ def chain_width(spec: Conv) -> int:
     return 2 * spec.c_in if spec.groups == spec.c_out else spec.c_in
 
 
-def chain_cost(tape: Tape, spec: Conv, branch: Branch, size_in: int, size: int) -> None:
+def chain_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
     inner = chain_width(spec)
-    conv_cost(tape, spec.c_in, inner, (1, 1), size_in, size_in, spec.groups)
-    norm_cost(tape, Norm(), inner, size_in)
-    padded = size_in + 2 * (spec.kernel // 2)
-    conv_cost(tape, inner, spec.c_out, (spec.kernel, spec.kernel), padded, size, spec.groups)
-    norm_cost(tape, Norm(), spec.c_out, size)
+    conv_cost(tape, spec.c_in, inner, (1, 1), before.area, before.area, groups=spec.groups)
+    norm_cost(tape, Norm(), inner, before.area)
+    padded, shape = before.map(lambda size: size + 2 * (spec.kernel // 2)), (spec.kernel, spec.kernel)
+    conv_cost(tape, inner, spec.c_out, shape, padded.area, after.area, spec.stride, spec.groups)
+    norm_cost(tape, Norm(), spec.c_out, after.area)
 
 
 def chained(first: Merged, kernel2: Tensor, groups: int) -> Merged:
@@ -236,7 +242,9 @@ def chained(first: Merged, kernel2: Tensor, groups: int) -> Merged:
     return kernel, bias
 
 
-BRANCHES: dict[str, tuple[Callable[[Conv, Branch], nn.Module], Callable[[Tape, Conv, Branch, int, int], None]]] = {
+BRANCHES: dict[
+    str, tuple[Callable[[Conv, Branch], nn.Module], Callable[[Tape, Conv, Branch, Extent, Extent], None]]
+] = {
     "kxk": (ConvBranch, conv_branch_cost),
     "kx1": (ConvBranch, conv_branch_cost),
     "1xk": (ConvBranch, conv_branch_cost),

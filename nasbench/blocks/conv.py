@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasbench.blocks.branches import BRANCHES, Merged, conv_cost
 from nasbench.blocks.norm import act_cost, make_act, make_norm, norm_cost
 from nasbench.blocks.op import Tape
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule, squeeze_excite_cost
-from nasbench.metablock import Conv, deploy_conv
+from nasbench.deploy import deploy_conv
+from nasbench.extent import Extent, mixer_extent
+from nasbench.metablock import Conv
 
 
 class ConvModule(nn.Module):
-    """`spec` as a module: (B, c_in, H, W) -> (B, c_out, ceil(H / stride), ceil(W / stride))."""
+    """`spec` as a module: (B, c_in, H, W) -> (B, c_out, H', W'), with H' and W' as `extent.windowed` says."""
 
     def __init__(self, spec: Conv) -> None:
         super().__init__()
@@ -23,10 +26,7 @@ class ConvModule(nn.Module):
         if spec.branches:
             self.branches = nn.ModuleList(BRANCHES[branch.kind][0](spec, branch) for branch in spec.branches)
         else:
-            padding = spec.kernel // 2
-            self.conv = nn.Conv2d(
-                spec.c_in, spec.c_out, spec.kernel, spec.stride, padding, groups=spec.groups, bias=spec.bias
-            )
+            self.conv = make_conv(spec)
             self.norm = make_norm(spec.norm, spec.c_out)
         self.act = make_act(spec.act)
         self.se = SqueezeExciteModule(spec.se) if spec.se else nn.Identity()
@@ -51,6 +51,8 @@ class ConvModule(nn.Module):
         """Kernel and bias, float64, of the one convolution that equals the linear part in eval mode."""
         if not self.spec.branches:
             kernel = self.conv.weight.detach().double()
+            if self.spec.standardise is not None:
+                kernel = standardised(kernel, self.spec.standardise)
             bias = kernel.new_zeros(len(kernel)) if self.conv.bias is None else self.conv.bias.detach().double()
             return kernel, bias
         parts = [module.merged() for module in self.branches]
@@ -60,48 +62,96 @@ class ConvModule(nn.Module):
         return kernel, bias
 
     def merged(self) -> ConvModule:
-        """A new module with the branches merged."""
-        if not self.spec.branches:
+        """A new module with the branches merged and the filters standardised."""
+        if deploy_conv(self.spec) == self.spec:
             return copy.deepcopy(self)
         out = ConvModule(deploy_conv(self.spec))
         out.se = copy.deepcopy(self.se)
+        if not self.spec.branches:
+            out.norm = copy.deepcopy(self.norm)
         return out.with_kernel(*self.merged_kernel(), like=next(self.parameters()))
 
     def with_kernel(self, kernel: Tensor, bias: Tensor, like: Tensor) -> ConvModule:
         """Set the plain convolution's weights, in `like`'s type and device."""
         self.to(like)
-        assert self.conv.bias is not None
         with torch.no_grad():
             self.conv.weight.copy_(kernel)
-            self.conv.bias.copy_(bias)
+            if self.conv.bias is not None:
+                self.conv.bias.copy_(bias)
         return self
 
 
-def conv_unit_cost(tape: Tape, spec: Conv, size: int) -> int:
-    """Record the operators of `spec` on a map of side `size`; the side of its output."""
-    size_out = -(-size // spec.stride)
-    elements = spec.c_out * size_out**2
-    with tape.holding(spec.c_in * size**2 if spec.residual else 0):
+def make_conv(spec: Conv) -> nn.Module:
+    """The bare operator of a convolution without branches."""
+    if spec.linear:
+        return PositionLinear(spec.c_in, spec.c_out, spec.bias)
+    padding = spec.kernel // 2 if spec.padding == "half" else 0
+    kind = nn.Conv2d if spec.padding != "same" and spec.standardise is None else PreparedConv
+    conv = kind(spec.c_in, spec.c_out, spec.kernel, spec.stride, padding, groups=spec.groups, bias=spec.bias)
+    if isinstance(conv, PreparedConv):
+        conv.same, conv.eps = spec.padding == "same", spec.standardise
+    return conv
+
+
+class PositionLinear(nn.Linear):
+    """A linear layer over the channels of (B, C, H, W); its output is channels-last in memory, as the next wants."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+class PreparedConv(nn.Conv2d):
+    """A convolution whose input is padded as TensorFlow does, or whose filters are standardised, or both."""
+
+    same = False
+    eps: float | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight if self.eps is None else standardised(self.weight, self.eps)
+        if self.same:
+            x = same_padded(x, self.kernel_size[0], self.stride[0])
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+
+def same_padded(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
+    """TensorFlow's "SAME": as much as ceil(size / stride) outputs need, the odd pixel right and below."""
+    missing = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:]]
+    (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in missing)
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def standardised(kernel: Tensor, eps: float) -> Tensor:
+    """Every filter of (c_out, c_in / groups, k, k) with mean 0 and population deviation 1 (arXiv:1903.10520)."""
+    centred = kernel - kernel.mean((1, 2, 3), keepdim=True)
+    return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + eps)
+
+
+def conv_unit_cost(tape: Tape, spec: Conv, extent: Extent) -> Extent:
+    """Record the operators of `spec` on a map of this extent; the extent of its output."""
+    after = mixer_extent(spec, extent)
+    elements = spec.c_out * after.area
+    with tape.holding(spec.c_in * extent.area if spec.residual else 0):
         if spec.branches:
-            _branches_cost(tape, spec, size, size_out)
+            _branches_cost(tape, spec, extent, after)
         else:
-            shape = (spec.kernel, spec.kernel)
-            conv_cost(tape, spec.c_in, spec.c_out, shape, size, size_out, spec.groups, spec.bias)
-            norm_cost(tape, spec.norm, spec.c_out, size_out)
+            shape, kind = (spec.kernel, spec.kernel), "linear" if spec.linear else ""
+            areas = (extent.area, after.area)
+            conv_cost(tape, spec.c_in, spec.c_out, shape, *areas, spec.stride, spec.groups, spec.bias, kind)
+            norm_cost(tape, spec.norm, spec.c_out, after.area)
         act_cost(tape, spec.act, elements)
         if spec.se:
-            squeeze_excite_cost(tape, spec.se, size_out)
+            squeeze_excite_cost(tape, spec.se, after.area)
     if spec.residual:
         tape.add("inner residual", "add", inputs=2 * elements, outputs=elements)
-    return size_out
+    return after
 
 
-def _branches_cost(tape: Tape, spec: Conv, size: int, size_out: int) -> None:
-    elements, inputs = spec.c_out * size_out**2, spec.c_in * size**2
+def _branches_cost(tape: Tape, spec: Conv, before: Extent, after: Extent) -> None:
+    elements, inputs = spec.c_out * after.area, spec.c_in * before.area
     for index, branch in enumerate(spec.branches):
         # The input waits for the later branches, the running sum for this one.
         later = index + 1 < len(spec.branches)
         with tape.holding((elements if index else 0) + (inputs if later and branch.kind == "identity" else 0)):
-            BRANCHES[branch.kind][1](tape, spec, branch, size, size_out)
+            BRANCHES[branch.kind][1](tape, spec, branch, before, after)
         if index:
             tape.add("sum", "add", inputs=2 * elements, outputs=elements)

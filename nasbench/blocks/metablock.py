@@ -9,33 +9,43 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasbench.blocks.attention import (
-    AttentionModule,
-    attention_cost,
-    copy_cost,
-    fold,
-    resize,
-    resize_cost,
-    round_up,
-    unfold,
-)
+from nasbench.blocks.attention import AttentionModule, attention_cost
 from nasbench.blocks.branches import grouped_identity
 from nasbench.blocks.conv import ConvModule, conv_unit_cost
+from nasbench.blocks.embedding import EmbeddingModule, embedding_cost
 from nasbench.blocks.norm import act_cost, make_act, make_norm, norm_cost
 from nasbench.blocks.op import Op, Tape
+from nasbench.blocks.separable import SeparableAttentionModule, separable_attention_cost
+from nasbench.blocks.shapes import (
+    PoolModule,
+    ResizeModule,
+    SpaceToDepthModule,
+    aligned_resize_cost,
+    copy_cost,
+    fold,
+    pool_cost,
+    resize,
+    resize_cost,
+    space_to_depth_cost,
+    unfold,
+)
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule, squeeze_excite_cost
+from nasbench.deploy import deploy_block, deploy_mixer, folds_into_one_conv
+from nasbench.extent import Extent, round_up
 from nasbench.metablock import (
     Act,
     Attention,
     Conv,
+    Embedding,
     MetaBlock,
     Mixer,
     Nest,
     Norm,
+    Pool,
+    Resize,
+    SeparableAttention,
+    SpaceToDepth,
     SqueezeExcite,
-    deploy_block,
-    deploy_mixer,
-    folds_into_one_conv,
 )
 
 
@@ -78,32 +88,35 @@ class NestModule(nn.Module):
         return out
 
 
-def nest_cost(tape: Tape, spec: Nest, size: int) -> int:
-    channels, padded = spec.blocks[0].c_in, round_up(size, spec.patch)
-    resize_cost(tape, channels, size, padded)
-    copy_cost(tape, spec.patch, channels * padded**2, "fold")
+def nest_cost(tape: Tape, spec: Nest, extent: Extent) -> Extent:
+    channels, padded = spec.blocks[0].c_in, extent.map(lambda size: round_up(size, spec.patch))
+    within = padded.map(lambda size: size // spec.patch)
+    resize_cost(tape, channels, extent, padded)
+    if spec.patch > 1:
+        copy_cost(tape, channels * padded.area, "fold")
     with tape.batched(spec.patch**2):
-        blocks_cost(tape, spec.blocks, padded // spec.patch)
-        norm_cost(tape, spec.norm, channels, padded // spec.patch)
-    copy_cost(tape, spec.patch, channels * padded**2, "unfold")
-    resize_cost(tape, channels, padded, size)
-    return size
+        blocks_cost(tape, spec.blocks, within)
+        norm_cost(tape, spec.norm, channels, within.area)
+    if spec.patch > 1:
+        copy_cost(tape, channels * padded.area, "unfold")
+    resize_cost(tape, channels, padded, extent)
+    return extent
 
 
-def _attention_mixer_cost(tape: Tape, spec: Attention, size: int) -> int:
-    attention_cost(tape, spec, size)
-    return size
+def _gate_cost(tape: Tape, spec: SqueezeExcite, extent: Extent) -> Extent:
+    squeeze_excite_cost(tape, spec, extent.area)
+    return extent
 
 
-def _gate_cost(tape: Tape, spec: SqueezeExcite, size: int) -> int:
-    squeeze_excite_cost(tape, spec, size)
-    return size
-
-
-MIXERS: dict[type, tuple[Callable[[Any], nn.Module], Callable[[Tape, Any, int], int]]] = {
+MIXERS: dict[type, tuple[Callable[[Any], nn.Module], Callable[[Tape, Any, Extent], Extent]]] = {
     Conv: (ConvModule, conv_unit_cost),
-    Attention: (AttentionModule, _attention_mixer_cost),
+    Attention: (AttentionModule, attention_cost),
+    SeparableAttention: (SeparableAttentionModule, separable_attention_cost),
     SqueezeExcite: (SqueezeExciteModule, _gate_cost),
+    Pool: (PoolModule, pool_cost),
+    SpaceToDepth: (SpaceToDepthModule, space_to_depth_cost),
+    Resize: (ResizeModule, aligned_resize_cost),
+    Embedding: (EmbeddingModule, embedding_cost),
     Nest: (NestModule, nest_cost),
 }
 
@@ -129,6 +142,7 @@ class MetaBlockModule(nn.Module):
         self.expand = ConvModule(spec.expand) if spec.expand else nn.Identity()
         self.mix = nn.ModuleList(make_mixer(mixer) for mixer in spec.mix)
         self.project = nn.ModuleList(ConvModule(conv) for conv in spec.project)
+        self.shortcut = ConvModule(spec.skip) if isinstance(spec.skip, Conv) else nn.Identity()
         if spec.layer_scale is not None:
             self.layer_scale = nn.Parameter(torch.full((spec.c_out, 1, 1), spec.layer_scale))
         self.drop_path = DropPath(0.0)
@@ -146,8 +160,8 @@ class MetaBlockModule(nn.Module):
             y = module(torch.cat((x, y), 1) if last and self.spec.skip == "concat" else y)
         if self.spec.layer_scale is not None:
             y = y * self.layer_scale
-        if self.spec.skip == "identity":
-            y = x + self.drop_path(y)
+        if self.spec.skip and self.spec.skip != "concat":
+            y = self.shortcut(x) + self.drop_path(y)
         for module in self.post:
             y = module(y)
         return y
@@ -160,7 +174,7 @@ class MetaBlockModule(nn.Module):
         else:
             for name in ("before", "mix", "project"):
                 setattr(out, name, nn.ModuleList(_merged(module) for module in getattr(self, name)))
-            for name in ("pre_norm", "expand"):
+            for name in ("pre_norm", "expand", "shortcut"):
                 setattr(out, name, _merged(getattr(self, name)))
             if self.spec.layer_scale is not None:
                 out.layer_scale = nn.Parameter(self.layer_scale.detach().clone())
@@ -185,58 +199,61 @@ def _merged(module: nn.Module) -> nn.Module:
     return module.merged() if isinstance(module, (ConvModule, NestModule)) else copy.deepcopy(module)
 
 
-def metablock_cost(tape: Tape, spec: MetaBlock, size: int) -> int:
-    """Record the block's operators on a map of side `size`; the side of its output."""
-    start = spec.c_in * size**2
+def metablock_cost(tape: Tape, spec: MetaBlock, extent: Extent) -> Extent:
+    """Record the block's operators on a map of this extent; the extent of its output."""
+    start, before = spec.c_in * extent.area, extent
     first_op = len(tape.ops)
     with tape.holding(start if spec.skip else 0):
-        norm_cost(tape, spec.pre_norm, spec.c_in, size)
-        size = _mixers_cost(tape, spec, size)
+        norm_cost(tape, spec.pre_norm, spec.c_in, extent.area)
+        extent = _mixers_cost(tape, spec, extent)
         if spec.layer_scale is not None:
-            elements = spec.c_out * size**2
+            elements = spec.c_out * extent.area
             tape.add("layer scale", "mul", inputs=elements, outputs=elements, params=spec.c_out)
     if spec.skip and len(tape.ops) > first_op:
         # The first operator reads X itself, which is not there twice.
         op = tape.ops[first_op]
         if not op.in_place:
             tape.ops[first_op] = op._replace(held=op.held - start * tape.batch)
-    elements = spec.c_out * size**2
-    if spec.skip == "identity":
+    elements = spec.c_out * extent.area
+    if isinstance(spec.skip, Conv):
+        with tape.holding(elements):
+            conv_unit_cost(tape, spec.skip, before)
+    if spec.skip and spec.skip != "concat":
         tape.add("skip", "add", inputs=2 * elements, outputs=elements)
     for item in spec.post:
-        _post_cost(tape, item, spec.c_out, size)
-    return size
+        _post_cost(tape, item, spec.c_out, extent.area)
+    return extent
 
 
-def blocks_cost(tape: Tape, blocks: tuple[MetaBlock, ...], size: int) -> int:
+def blocks_cost(tape: Tape, blocks: tuple[MetaBlock, ...], extent: Extent) -> Extent:
     """Record blocks in order; repeated ones are one object, and are walked once for a map size."""
-    known: dict[tuple[int, int], list[Op]] = {}
+    known: dict[tuple[int, Extent], list[Op]] = {}
     for block in blocks:
-        key = (id(block), size)
+        key = (id(block), extent)
         if key in known:
             tape.ops += known[key]
         else:
             start = len(tape.ops)
-            size = metablock_cost(tape, block, size)
+            extent = metablock_cost(tape, block, extent)
             known[key] = tape.ops[start:]
-    return size
+    return extent
 
 
-def _mixers_cost(tape: Tape, spec: MetaBlock, size: int) -> int:
+def _mixers_cost(tape: Tape, spec: MetaBlock, extent: Extent) -> Extent:
     for mixer in (*spec.before, *((spec.expand,) if spec.expand else ()), *spec.mix):
-        size = MIXERS[type(mixer)][1](tape, mixer, size)
+        extent = MIXERS[type(mixer)][1](tape, mixer, extent)
     for index, conv in enumerate(spec.project):
         if spec.skip == "concat" and index + 1 == len(spec.project):
-            elements = conv.c_in * size**2
-            tape.add("concat", "concat", inputs=elements, outputs=elements, held=-spec.c_in * size**2)
-        size = conv_unit_cost(tape, conv, size)
-    return size
+            elements = conv.c_in * extent.area
+            tape.add("concat", "concat", inputs=elements, outputs=elements, held=-spec.c_in * extent.area)
+        extent = conv_unit_cost(tape, conv, extent)
+    return extent
 
 
-def _post_cost(tape: Tape, item: Norm | SqueezeExcite | Act, channels: int, size: int) -> None:
+def _post_cost(tape: Tape, item: Norm | SqueezeExcite | Act, channels: int, area: int) -> None:
     if isinstance(item, Act):
-        act_cost(tape, item.name, channels * size**2)
+        act_cost(tape, item.name, channels * area)
     elif isinstance(item, SqueezeExcite):
-        squeeze_excite_cost(tape, item, size)
+        squeeze_excite_cost(tape, item, area)
     else:
-        norm_cost(tape, item, channels, size)
+        norm_cost(tape, item, channels, area)

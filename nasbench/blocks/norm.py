@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ NORM_COSTS = {"bn": ("batch_norm", 2), "ln": ("layer_norm", 5), "gn": ("group_no
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "gelu": nn.GELU,  # exact, by the error function
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),  # as in JAX
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "hardswish": nn.Hardswish,
@@ -46,11 +48,11 @@ def make_act(name: str | None) -> nn.Module:
     return ACTIVATIONS[name]() if name else nn.Identity()
 
 
-def norm_cost(tape: Tape, norm: Norm | None, channels: int, size: int) -> None:
+def norm_cost(tape: Tape, norm: Norm | None, channels: int, area: int) -> None:
     """Scale and shift a channel: 2 parameters each."""
     if norm:
         kind, per_element = NORM_COSTS[norm.kind]
-        elements = channels * size**2
+        elements = channels * area
         tape.add("norm", kind, inputs=elements, outputs=elements, flops=per_element * elements, params=2 * channels)
 
 

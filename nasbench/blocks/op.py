@@ -15,7 +15,8 @@ class Op(NamedTuple):
     kind: one of conv, depthwise, grouped, pointwise, linear, matmul, batch_norm, layer_norm, group_norm, softmax, add,
     mul, concat, pool, resize, pad, copy, act:NAME. flops: what fvcore 0.1.5 counts (multiply-adds, 2 an element of a
     batch norm, 5 of a layer norm, 1 of an adaptive pool's input, 4 of a bilinear resize's output). held: elements of
-    other tensors that must stay in memory meanwhile.
+    other tensors that must stay in memory meanwhile. Convolutions and linear layers say their shape too: c_in, c_out,
+    kernel (the longer side), stride, groups, and area, the positions of their output.
     """
 
     name: str
@@ -27,6 +28,12 @@ class Op(NamedTuple):
     outputs: int = 0
     held: int = 0
     stage: str = ""
+    c_in: int = 0
+    c_out: int = 0
+    kernel: int = 0
+    stride: int = 0
+    groups: int = 0
+    area: int = 0
 
     @property
     def in_place(self) -> bool:
@@ -57,11 +64,13 @@ class Tape:
         flops: int | None = None,
         params: int = 0,
         held: int = 0,
+        shape: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0),
     ) -> None:
+        """`shape`: c_in, c_out, kernel, stride, groups, area."""
         batch = self.batch
         flops = macs if flops is None else flops
         work = (macs * batch, flops * batch, params, inputs * batch, outputs * batch, held * batch + self.held)
-        self.ops.append(Op(name, kind, *work, self.stage))
+        self.ops.append(Op(name, kind, *work, self.stage, *shape[:5], shape[5] * batch))
 
     @contextmanager
     def holding(self, elements: int) -> Iterator[None]:

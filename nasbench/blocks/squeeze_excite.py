@@ -22,11 +22,12 @@ class SqueezeExciteModule(nn.Module):
         return x * gate.sigmoid()
 
 
-def squeeze_excite_cost(tape: Tape, spec: SqueezeExcite, size: int) -> None:
-    channels, hidden, elements = spec.channels, spec.hidden, spec.channels * size**2
+def squeeze_excite_cost(tape: Tape, spec: SqueezeExcite, area: int) -> None:
+    channels, hidden, elements = spec.channels, spec.hidden, spec.channels * area
     tape.add("pool", "pool", inputs=elements, outputs=channels)
     with tape.holding(elements):
         for name, c_in, c_out in (("reduce", channels, hidden), ("expand", hidden, channels)):
-            tape.add(name, "pointwise", inputs=c_in, outputs=c_out, macs=c_in * c_out, params=c_in * c_out + c_out)
+            weights, shape = c_in * c_out, (c_in, c_out, 1, 1, 1, 1)
+            tape.add(name, "pointwise", inputs=c_in, outputs=c_out, macs=weights, params=weights + c_out, shape=shape)
             act_cost(tape, spec.act if name == "reduce" else "sigmoid", c_out)
     tape.add("gate", "mul", inputs=elements + channels, outputs=elements)

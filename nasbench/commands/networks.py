@@ -107,16 +107,15 @@ def _print_profile(arch: Architecture, classes: int, stages: list[dict], totals:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from nasbench.library import fixed_points, load
     from nasbench.reproduce import reproduce
 
-    names = options.names or list(fixed_points())
-    for name in names:
-        load(name)  # a wrong name fails before the work
+    if options.table:
+        return _reproduce_table(options)
     results = []
-    for name in names:  # one by one, since fvcore takes seconds for each
-        results += reproduce([name])
-        print(f"{name}: {'exact' if results[-1].exact else 'differs'}", file=sys.stderr, flush=True)
+    for result in reproduce(options.names or None):  # one by one, since fvcore takes seconds for the large ones
+        results.append(result)
+        verdict = "exact" if result.exact else "differs"
+        print(f"{result.name} at {result.resolution} px: {verdict}", file=sys.stderr, flush=True)
     exact = sum(result.exact for result in results)
     if options.json:
         print_json([result.to_dict() for result in results])

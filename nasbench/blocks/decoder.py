@@ -1,0 +1,87 @@
+"""Masked autoencoding: hiding positions, and the decoder that paints their pixels (arXiv:2111.06377)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nasbench.blocks.conv import ConvModule, conv_unit_cost
+from nasbench.blocks.embedding import EmbeddingModule
+from nasbench.blocks.metablock import MetaBlockModule, blocks_cost
+from nasbench.blocks.norm import make_norm, norm_cost
+from nasbench.blocks.op import Tape
+from nasbench.extent import Extent
+from nasbench.metablock import DecoderSpec
+
+
+def kept_positions(positions: int, mask_ratio: float) -> int:
+    return max(1, int(positions * (1 - mask_ratio)))
+
+
+def random_masking(rows: Tensor, kept: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """`kept` of (B, N, C) positions drawn without order, (B, kept, C), and each position's place in that order (B, N).
+
+    Position i was kept where its place is below `kept`.
+    """
+    noise = torch.rand(rows.shape[:2], device=rows.device, generator=generator)
+    order = noise.argsort(1)
+    chosen = order[:, :kept, None].expand(-1, -1, rows.shape[2])
+    return rows.gather(1, chosen), order.argsort(1)
+
+
+class DecoderModule(nn.Module):
+    """Encoded visible positions behind their tokens, (B, C, 1, tokens + kept), -> pixels (B, N, patch²·3)."""
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.norm = make_norm(spec.norm, spec.embed.c_in)
+        self.embed = ConvModule(spec.embed)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.embed.c_out))
+        nn.init.normal_(self.mask_token, std=0.02)
+        self.embedding = EmbeddingModule(spec.embedding)
+        self.blocks = nn.Sequential(*(MetaBlockModule(block) for block in spec.blocks))
+        self.last_norm = make_norm(spec.last_norm, spec.predict.c_in)
+        self.predict = ConvModule(spec.predict)
+
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
+        tokens = self.spec.tokens
+        rows = self.embed(self.norm(x)).flatten(2).transpose(1, 2)
+        hidden = self.mask_token.expand(len(rows), places.shape[1] + tokens - rows.shape[1], -1)
+        shuffled = torch.cat((rows[:, tokens:], hidden), 1)
+        in_place = shuffled.gather(1, places[:, :, None].expand(-1, -1, rows.shape[2]))
+        full = torch.cat((rows[:, :tokens], in_place), 1) + self.embedding.position
+        y = self.predict(self.last_norm(self.blocks(full.transpose(1, 2).unsqueeze(2))))
+        return y[:, :, 0, tokens:].transpose(1, 2)
+
+
+def patches_of(images: Tensor, patch: int) -> Tensor:
+    """(B, 3, R, R) -> (B, N, patch²·3): row by row, within a patch pixel by pixel, colours last."""
+    b, c, height, width = images.shape
+    x = images.reshape(b, c, height // patch, patch, width // patch, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(b, -1, patch**2 * c)
+
+
+def masked_error(predicted: Tensor, images: Tensor, mask: Tensor, patch: int, normalised: bool = False) -> Tensor:
+    """Mean squared error over the hidden patches; `normalised` compares with each patch's own mean and deviation.
+
+    `predicted` (B, N, patch²·3); `mask` (B, N), 1 where hidden.
+    """
+    wanted = patches_of(images, patch)
+    if normalised:
+        wanted = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.var(-1, keepdim=True) + 1e-6).sqrt()
+    return ((predicted - wanted).square().mean(-1) * mask).sum() / mask.sum()
+
+
+def decoder_cost(tape: Tape, spec: DecoderSpec, extent: Extent) -> None:
+    """`extent`: the visible positions with their tokens, one row."""
+    norm_cost(tape, spec.norm, spec.embed.c_in, extent.area)
+    conv_unit_cost(tape, spec.embed, extent)
+    channels = spec.embed.c_out
+    full = Extent(1, spec.embedding.side**2 + spec.tokens)
+    elements = channels * full.area
+    tape.add("unshuffle", "copy", inputs=channels * extent.area, outputs=elements, params=channels)
+    tape.add("positions", "add", inputs=2 * elements, outputs=elements, params=elements)
+    blocks_cost(tape, spec.blocks, full)
+    norm_cost(tape, spec.last_norm, channels, full.area)
+    conv_unit_cost(tape, spec.predict, full)

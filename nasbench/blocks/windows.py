@@ -1,0 +1,103 @@
+"""Shifted windows and relative position bias (Swin, arXiv:2103.14030)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasbench.blocks.op import Tape
+from nasbench.metablock import Attention
+
+APART = -100.0  # added to the score of positions that are no neighbours before the roll; the published value
+
+
+class Windows:
+    """The size x size windows of a map whose sides are multiples of `size`, rolled by `shift` first."""
+
+    def __init__(self, height: int, width: int, size: int, shift: int) -> None:
+        self.height, self.width, self.size, self.shift = height, width, size, shift
+        self.count = (height // size) * (width // size)
+
+    def part(self, x: Tensor) -> Tensor:
+        """(B, heads, H·W, dim) -> (B, windows·heads, size², dim)."""
+        b, heads, _, dim = x.shape
+        x = x.reshape(b, heads, self.height, self.width, dim)
+        if self.shift:
+            x = torch.roll(x, (-self.shift, -self.shift), (2, 3))
+        rows, columns, size = self.height // self.size, self.width // self.size, self.size
+        x = x.reshape(b, heads, rows, size, columns, size, dim).permute(0, 2, 4, 1, 3, 5, 6)
+        return x.reshape(b, rows * columns * heads, size**2, dim)
+
+    def join(self, x: Tensor) -> Tensor:
+        """The inverse of `part`."""
+        b, _, _, dim = x.shape
+        rows, columns, size = self.height // self.size, self.width // self.size, self.size
+        x = x.reshape(b, rows, columns, -1, size, size, dim).permute(0, 3, 1, 4, 2, 5, 6)
+        x = x.reshape(b, -1, self.height, self.width, dim)
+        if self.shift:
+            x = torch.roll(x, (self.shift, self.shift), (2, 3))
+        return x.reshape(b, -1, self.height * self.width, dim)
+
+    def summand(self, bias: Tensor | None, like: Tensor) -> Tensor | None:
+        """What is added to the scores of `part`'s heads, (windows·heads, size², size²), or None.
+
+        `bias`: (heads, size², size²). After a roll the windows at the seam hold positions that are no neighbours.
+        """
+        if not self.shift:
+            return bias if bias is None else bias.repeat(self.count, 1, 1)
+        mask = self._apart(like)[:, None]  # windows, 1, size², size²
+        heads = like.shape[1] // self.count
+        together = mask.expand(-1, heads, -1, -1) if bias is None else mask + bias
+        return together.reshape(-1, *mask.shape[-2:])
+
+    def _apart(self, like: Tensor) -> Tensor:
+        """(windows, size², size²): 0 within a region of the unrolled map, APART across."""
+        regions = torch.zeros(self.height, self.width, dtype=like.dtype, device=like.device)
+        for axis in (regions, regions.T):
+            axis[-self.size :] += 1 if axis is regions else 3
+            axis[-self.shift :] += 1 if axis is regions else 3
+        parted = self.part_plain(regions)
+        return (parted[:, :, None] != parted[:, None]).to(like.dtype) * APART
+
+    def part_plain(self, grid: Tensor) -> Tensor:
+        """(H, W) -> (windows, size²), without a roll."""
+        rows, columns, size = self.height // self.size, self.width // self.size, self.size
+        return grid.reshape(rows, size, columns, size).permute(0, 2, 1, 3).reshape(rows * columns, size**2)
+
+
+class RelativeBias(nn.Module):
+    """A learned number for each head and offset within a window: () -> (heads, size², size²)."""
+
+    index: Tensor
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros((2 * size - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.table, std=0.02)
+        self.register_buffer("index", offset_index(size), persistent=False)
+
+    def forward(self) -> Tensor:
+        return self.table[self.index].permute(2, 0, 1)
+
+
+def offset_index(size: int) -> Tensor:
+    """(size², size²): which row of the table belongs to a pair of positions."""
+    places = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")).flatten(1)
+    rows, columns = places[:, :, None] - places[:, None] + size - 1
+    return rows * (2 * size - 1) + columns
+
+
+def resized_bias(table: Tensor, size: int) -> Tensor:
+    """A checkpoint's ((2w-1)², heads) for another window size: bicubic, as the published fine-tuning code does."""
+    side = round(len(table) ** 0.5)
+    if side**2 != len(table):
+        raise ValueError(f"{len(table)} relative positions are no square; check that this is a table of window offsets")
+    grid = table.T.reshape(1, -1, side, side)
+    grown = F.interpolate(grid, size=(2 * size - 1, 2 * size - 1), mode="bicubic")
+    return grown.flatten(2)[0].T
+
+
+def bias_cost(tape: Tape, spec: Attention, scores: int) -> None:
+    params = (2 * spec.partition.size - 1) ** 2 * spec.heads
+    tape.add("bias", "add", inputs=2 * scores, outputs=scores, params=params)
