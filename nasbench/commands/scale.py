@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasbench.commands import laws
 from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def add(verbs: Any) -> None:
     )
     _add_design(group)
     _add_train(group)
+    laws.add(group)
 
 
 def _add_design(group: Any) -> None:

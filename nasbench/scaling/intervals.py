@@ -8,8 +8,8 @@ where residuals are normal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,9 +21,10 @@ DRAWS = 300
 RANGE_NEEDED = 4.0  # largest over smallest value of a variable
 FALL_NEEDED = 3.0  # fall of the error over the range, in standard errors of the two ends' means
 WIDE = 4.0  # upper over lower end of an exponent's interval from which on it is not identified
-PROFILE_STEPS = 41
 NEAR_BOUND = 1.15
 SPARE_SCALES = 2
+POOL = 1000  # normal residuals that stand in for those of a law that passes through its points
+ASSUMED_NOISE = 0.01  # in ln(error), where nothing tells
 LACK_OF_FIT = 0.05  # level of the F test from which on scales are taken to scatter by more than their seeds
 
 
@@ -109,14 +110,23 @@ def quantiles(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def analyse(data: Data, draws: int = DRAWS, seed: int = 0, name: str = "") -> LawFit:
-    """Fit a law to `data` and say how sure it is. The same seed gives the same intervals."""
+def analyse(data: Data, draws: int = DRAWS, seed: int = 0, name: str = "", least_noise: float = MIN_SIGMA) -> LawFit:
+    """Fit a law to `data` and say how sure it is. The same seed gives the same intervals.
+
+    `least_noise`, in ln(error), is what is known of the noise otherwise, such as the rounding of quoted figures.
+    """
     fit = fit_law(data)
     noise = measured_noise(fit)
+    noise = replace(noise, seed=max(noise.seed, ASSUMED_NOISE if untested(data) else least_noise))
     found = bootstrap(fit, noise, draws, np.random.default_rng(seed))
-    profile = tuple(profile_interval(fit, index) for index in range(len(data.variables)))
+    profile = tuple(profile_interval(fit, index, noise) for index in range(len(data.variables)))
     unidentified, warnings = judge(fit, noise, found, profile)
     return LawFit(fit, noise, found, profile, tuple(warnings), name, tuple(unidentified))
+
+
+def untested(data: Data) -> bool:
+    """Whether nothing is left over to judge the noise by: no seeds, and no more scales than parameters."""
+    return len(data.y) <= data.parameters
 
 
 def measured_noise(fit: Fit) -> Noise:
@@ -156,7 +166,8 @@ def bootstrap(fit: Fit, noise: Noise, draws: int, rng: np.random.Generator) -> n
         pool = (seeds * np.sqrt(shrunk[data.group]))[counts[data.group] > 1]
     else:
         pool = fit.residuals * np.sqrt(len(data.y) / max(1, len(data.y) - data.parameters))
-    pool = pool * (noise.seed / max(MIN_SIGMA, np.sqrt((pool**2).mean())))
+    spread = float(np.sqrt((pool**2).mean()))
+    pool = pool * (noise.seed / spread) if spread > MIN_SIGMA else rng.normal(0, noise.seed, POOL)
     fitted, starts = fit.law.predict(data.x), [fit.law.vector]
     if data.scales < data.parameters + SPARE_SCALES:  # several minima are likely
         starts += _other_starts(fit)
@@ -179,7 +190,7 @@ def _other_starts(fit: Fit) -> list[np.ndarray]:
     ]
 
 
-def profile_interval(fit: Fit, index: int, level: float = LEVEL) -> tuple[float, float]:
+def profile_interval(fit: Fit, index: int, noise: Noise, level: float = LEVEL) -> tuple[float, float]:
     """Exponents of variable `index` at which the best other parameters still explain the data, by likelihood ratio.
 
     An end at the range's own bound means that the data do not bound it.
@@ -189,11 +200,28 @@ def profile_interval(fit: Fit, index: int, level: float = LEVEL) -> tuple[float,
     data = fit.data
     freedom = max(1, len(data.y) - data.parameters)
     best = float((fit.residuals**2).sum())
-    allowed = best * (1 + fisher.ppf(level, 1, freedom) / freedom)
-    grid = np.geomspace(*ALPHA_RANGE, PROFILE_STEPS)
-    inside = [alpha for alpha in grid if _profile_loss(fit, index, alpha) <= allowed]
+    allowed = best + max(best / freedom, noise.seed**2) * fisher.ppf(level, 1, freedom)
     own = float(fit.law.exponents[index])
-    return min([own, *inside]), max([own, *inside])
+
+    def excess(log_alpha: float) -> float:
+        return _profile_loss(fit, index, float(np.exp(log_alpha))) - allowed
+
+    low = _crossing(excess, np.log(own), np.log(ALPHA_RANGE[0]))
+    high = _crossing(excess, np.log(own), np.log(ALPHA_RANGE[1]))
+    return float(np.exp(low)), float(np.exp(high))
+
+
+def _crossing(excess: Callable[[float], float], inside: float, bound: float) -> float:
+    """Where `excess` turns positive between `inside` and `bound`, looked for in growing steps; `bound` if nowhere."""
+    from scipy.optimize import brentq
+
+    step = 0.1 if bound > inside else -0.1
+    while (bound - inside) * step > 0:
+        outside = inside + step if abs(bound - inside) > abs(step) else bound
+        if excess(outside) > 0:
+            return float(brentq(excess, inside, outside, xtol=5e-3)) if excess(inside) < 0 else inside
+        inside, step = outside, 1.6 * step
+    return bound
 
 
 def _profile_loss(fit: Fit, index: int, alpha: float) -> float:
@@ -239,8 +267,10 @@ def judge(
             f"E cannot be told from 0 (90 % interval {low:.3g} to {high:.3g}): larger scales would tell it apart"
         )
     if data.scales == data.parameters:
+        assumed = f"; noise is assumed to be {ASSUMED_NOISE:.0%} of the error" if untested(data) else ""
         warnings.append(
-            f"{data.scales} scales for {data.parameters} parameters: the law passes through them, so nothing tests it"
+            f"{data.scales} scales for {data.parameters} parameters: the law passes through them and nothing tests it"
+            + assumed
         )
     if noise.scale > 2 * noise.seed:
         warnings.append(
@@ -258,6 +288,8 @@ def _doubts(fit: Fit, noise: Noise, alphas: np.ndarray, profile: tuple[float, fl
     fall, error = _fall(data, column, noise)
     if fall < FALL_NEEDED * error:
         reasons.append(f"the error falls by {fall:.1%} over the range, seeds and scales scatter by {error:.1%}")
+    if untested(data):
+        reasons.append(f"{len(data.y)} trainings for {data.parameters} parameters leave nothing to test it by")
     low, high = quantiles(alphas)
     if high / max(low, ALPHA_RANGE[0]) > WIDE:
         reasons.append(f"its 90 % interval is {low:.2g} to {high:.2g}")

@@ -27,7 +27,8 @@ from nasbench.trials import SPOOL, Trial, TrialStore
 FILE = "scaling.toml"
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 KIND = "scaled"  # of a trial's origin
-MAY_DIFFER = ("version", "commit", "runner")  # between two runs of one study
+MAY_DIFFER = {"version", "commit", "runner"}  # between two runs of one study
+MAY_GROW = {"designs", "targets", "samples", "seeds"}  # no finished trial depends on how many there are
 
 
 class ScalingStudy(BaseModel):
@@ -71,10 +72,10 @@ class ScalingStudy(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
     def create(self, folder: Path) -> None:
-        """Make `folder` this study's; one that holds another study is an error, and stays as it is."""
+        """Make `folder` this study's; one that holds a study of other training is an error, and stays as it is."""
         if (folder / FILE).is_file():
             there, here = ScalingStudy.open(folder).to_dict(), self.to_dict()
-            for key in sorted((there.keys() | here.keys()) - set(MAY_DIFFER)):
+            for key in sorted((there.keys() | here.keys()) - MAY_DIFFER - MAY_GROW):
                 if there.get(key) != here.get(key):
                     raise UserError(f"{folder}: holds another study ({key} differs); give another folder with --out")
         elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):

@@ -1,0 +1,189 @@
+"""`nasbench scale fit | compare`: laws of how the error falls, and what they say of sizes nobody trained."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasbench.commands.common import add_verb, positive, print_json, print_table
+from nasbench.errors import UserError
+
+if TYPE_CHECKING:
+    from nasbench.scaling.fits import FamilyLaws
+    from nasbench.scaling.intervals import LawFit
+    from nasbench.scaling.published import Family
+
+
+def add(group: Any) -> None:
+    """The verbs below `nasbench scale` that are about laws."""
+    _add_fit(group)
+    _add_compare(group)
+
+
+def _add_fit(group: Any) -> None:
+    fit = add_verb(
+        group, "fit", "fit laws of error over size and samples to studies, or to a published family",
+        "nasbench scale fit results/scaling\nnasbench scale fit --published regnety --hold-out", _fit, True,
+    )  # fmt: skip
+    add = fit.add_argument
+    add("studies", nargs="*", metavar="STUDY", help="folders of studies, as `nasbench scale train` makes them")
+    add("--published", metavar="FAMILY", help="fit quoted figures instead: regnety, efficientnet, mobilevitv2, ...")
+    add("--over", default="flops", help="for --published: flops or params (default: flops)")
+    add("--hold-out", action="store_true", help="for --published: leave the largest network out, and predict it")
+    add("--trainings", action="store_true", help="also print every training, averaged over seeds")
+    _add_law_options(fit)
+    add("--out", metavar="DIR", help="where laws.json and plots go (default: the first study; . for --published)")
+
+
+def _add_law_options(parser: Any) -> None:
+    parser.add_argument("--loss", default="error", help="what falls: error or loss (default: error)")
+    parser.add_argument("--draws", type=positive, default=300, metavar="N", help="bootstrap fits (default: 300)")
+
+
+def _add_compare(group: Any) -> None:
+    compare = add_verb(
+        group, "compare", "which design wins at a larger size, with a probability",
+        "nasbench scale compare results/scaling --at 4x", _compare, True,
+    )  # fmt: skip
+    compare.add_argument("studies", nargs="+", metavar="STUDY", help="folders of studies")
+    compare.add_argument("--at", default="4x", metavar="SIZE", help="4x the largest trained, or 4GFLOP (default: 4x)")
+    _add_law_options(compare)
+
+
+def _fit(options: argparse.Namespace) -> int:
+    if bool(options.studies) == bool(options.published):
+        raise UserError("give the folders of studies, or --published FAMILY, and not both; see `nasbench scale fit -h`")
+    return _fit_published(options) if options.published else _fit_studies(options)
+
+
+def _fit_studies(options: argparse.Namespace) -> int:
+    from nasbench.scaling.fits import fit_families, law_rows, record, warnings, write_record
+    from nasbench.scaling.pictures import study_pictures
+    from nasbench.scaling.points import by_family, read_points, summary
+
+    points = read_points(options.studies)
+    laws = fit_families(points, options.loss, options.draws)
+    out = Path(options.out or options.studies[0])
+    out.mkdir(parents=True, exist_ok=True)
+    content = record(laws)
+    if options.json:
+        print_json(content)
+    else:
+        for group in by_family(points).values() if options.trainings else ():
+            print_table(summary(group, options.loss))
+        print_table(
+            [row for entry in laws for row in law_rows(entry)], title=f"{options.loss} = E + A x^-exponent, 90 %"
+        )
+        for line in (line for entry in laws for line in warnings(entry)):
+            print(f"! {line}")
+        held = [item.row() for entry in laws for item in entry.held_out]
+        if held:
+            print_table(held, title="fitted without the largest size, which is then predicted")
+        _print_splits(laws)
+    paths = [write_record(content, out), *study_pictures(laws, out, options.loss)]
+    print(f"written: {', '.join(str(path) for path in paths if path.suffix != '.svg')}", file=sys.stderr)
+    return 0
+
+
+def _print_splits(laws: list[FamilyLaws]) -> None:
+    from nasbench.scaling.isoflop import budgets, growth, split
+
+    for entry in laws:
+        if entry.joint is None:
+            continue
+        rows = [split(entry.joint, entry.cost, float(compute)).row() for compute in budgets(entry.points)]
+        print_table(rows, title=f"{entry.name}: compute-optimal split")
+        power, (low, high) = growth(entry.joint, entry.cost)
+        print(f"{entry.name}: the best size grows as compute^{power:.2f} [{low:.2f}, {high:.2f}]")
+
+
+def _fit_published(options: argparse.Namespace) -> int:
+    from nasbench.scaling.fits import fit_record
+    from nasbench.scaling.pictures import published_picture
+    from nasbench.scaling.published import family, fit_published
+
+    found = family(options.published)
+    fit = fit_published(found, options.over, options.hold_out, options.draws)
+    out = Path(options.out or ".")
+    out.mkdir(parents=True, exist_ok=True)
+    if options.json:
+        print_json({"family": found.key, "source": found.source, **fit_record(fit)})
+    else:
+        print(f"{found.title}: {found.source}; {found.trained}; FLOPs {found.counted}")
+        sizes = found.over(options.over)
+        rows = [
+            {"network": name, "FLOPs M": f"{f / 1e6:,.0f}", "params M": f"{p / 1e6:.1f}", "error quoted": f"{e:.4f}",
+             "law": f"{float(fit.law.predict(size)[0]):.4f}"}
+            for name, f, p, e, size in zip(found.names, found.flops, found.params, found.error, sizes)
+        ]  # fmt: skip
+        print_table(rows)
+        (low_e, high_e), (low, high) = fit.interval("E"), fit.interval("alpha")
+        print(f"error = {fit.law.formula()}")
+        print(f"90 %: E {low_e:.3f} to {high_e:.3f}, exponent {low:.2f} to {high:.2f} by bootstrap, "
+              f"{fit.profile[0][0]:.2f} to {fit.profile[0][1]:.2f} by likelihood")  # fmt: skip
+        for line in fit.warnings:
+            print(f"! {line}")
+        if options.hold_out:
+            _print_published_test(found, fit, options.over)
+    paths = published_picture(found, fit, options.over, out, options.hold_out)
+    print(f"written: {paths[0]}, {paths[1]}", file=sys.stderr)
+    return 0
+
+
+def _print_published_test(found: Family, fit: LawFit, over: str) -> None:
+    sizes = found.over(over)
+    top = int(sizes.argmax())
+    low, high = fit.outcome_interval(sizes[top], seeds=1)
+    verdict = "inside" if low[0] <= found.error[top] <= high[0] else "outside"
+    print(f"{found.names[top]}, not used in the fit: quoted {found.error[top]:.4f}, predicted "
+          f"{float(fit.law.predict(sizes[top])[0]):.4f} [{low[0]:.4f}, {high[0]:.4f}]: {verdict}")  # fmt: skip
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from nasbench.scaling.decide import crossings, standings
+    from nasbench.scaling.fits import fit_families
+    from nasbench.scaling.points import largest, read_points
+
+    points = read_points(options.studies)
+    laws = [entry for entry in fit_families(points, options.loss, options.draws) if entry.size is not None]
+    fits = {entry.name: entry.size for entry in laws if entry.size is not None}
+    if len(fits) < 2:
+        raise UserError(f"{len(fits)} design can be compared; a comparison needs two, each at three sizes or more")
+    top = max(largest(entry.points) for entry in laws)
+    place = _place(options.at, top)
+    table = standings(fits, place)
+    crossing = crossings(fits, min(point.flops for point in points), max(place, top))
+    if options.json:
+        print_json({"flops": place, "standings": [vars(s) for s in table], "crossings": [vars(c) for c in crossing]})
+        return 0
+    print_table([s.row() for s in table], title=f"at {place / 1e9:.3g} GFLOP ({place / top:.3g} x the largest trained)")
+    for c in crossing:
+        print(f"{c.first} and {c.second} cross at {c.at / 1e9:.3g} GFLOP [{c.low / 1e9:.3g}, {c.high / 1e9:.3g}] "
+              f"(in {c.probability:.0%} of the draws)")  # fmt: skip
+    if any(not s.identified for s in table):
+        print(
+            "! a law whose exponent is not identified extrapolates with little but its interval: mind the probabilities"
+        )
+    return 0
+
+
+def _place(text: str, top: float) -> float:
+    """`4x` of the largest trained size, or a size such as 4GFLOP, in multiply-adds."""
+    from nasbench.budget import Budget
+
+    if text.lower().endswith("x"):
+        try:
+            factor = float(text[:-1])
+        except ValueError:
+            factor = -1.0
+        if not 0 < factor < float("inf"):
+            raise UserError(f"--at {text}: write a factor such as 4x, or a size such as 4GFLOP")
+        return factor * top
+    budget = Budget.parse(text)
+    if budget.metric not in ("flops", "macs"):
+        raise UserError(
+            f"--at {text}: laws of size are over FLOPs; write a factor such as 4x, or a size such as 4GFLOP"
+        )
+    return budget.limit

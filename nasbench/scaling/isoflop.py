@@ -1,0 +1,111 @@
+"""IsoFLOP curves and the compute-optimal split, from a law in parameters and samples.
+
+Training costs 3 x multiply-adds x samples, and the multiply-adds of one family grow with its parameters as a power,
+which is fitted to the family's own networks: compute = 3 * k * N^kappa * D. On a line of equal compute the law
+E + A N^-alpha + B D^-beta then has one minimum, in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nasbench.errors import UserError
+from nasbench.scaling.heldout import TWO
+from nasbench.scaling.intervals import LEVEL, LawFit, quantiles
+from nasbench.scaling.laws import PowerLaw
+from nasbench.scaling.points import FORWARD_AND_BACKWARD, Point
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Multiply-adds of one training image: factor * parameters^power, and what compute that makes of a training."""
+
+    factor: float
+    power: float
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> CostModel:
+        params = np.log([point.params for point in points])
+        macs = np.log([point.compute / point.samples for point in points])
+        if np.ptp(params) == 0:
+            raise UserError("all trainings have the same size: a split of compute needs several; train more sizes")
+        power, offset = np.polyfit(params, macs, 1)
+        return cls(float(np.exp(offset)) / FORWARD_AND_BACKWARD, float(power))
+
+    def compute(self, params: np.ndarray | float, samples: np.ndarray | float) -> np.ndarray | float:
+        """Multiply-adds of a training."""
+        return FORWARD_AND_BACKWARD * self.factor * params**self.power * samples
+
+    def samples(self, params: np.ndarray | float, compute: np.ndarray | float) -> np.ndarray | float:
+        """How many images `compute` pays for."""
+        return compute / (FORWARD_AND_BACKWARD * self.factor * params**self.power)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The best parameters and samples for `compute` (multiply-adds), the error there, and 90 % intervals."""
+
+    compute: float
+    params: float
+    samples: float
+    error: float
+    params_interval: tuple[float, float]
+    samples_interval: tuple[float, float]
+    error_interval: tuple[float, float]
+
+    def row(self) -> dict[str, str]:
+        return {
+            "compute TMAC": f"{self.compute / 1e12:.3g}",
+            "params M": f"{self.params / 1e6:.3g}",
+            "90 %": f"{self.params_interval[0] / 1e6:.2g} to {self.params_interval[1] / 1e6:.2g}",
+            "images": f"{self.samples:,.0f}",
+            "90 % ": f"{self.samples_interval[0]:,.0f} to {self.samples_interval[1]:,.0f}",
+            "error (predicted)": f"{self.error:.3f}",
+            "90 %  ": f"{self.error_interval[0]:.3f} to {self.error_interval[1]:.3f}",
+        }
+
+
+def best_params(law: PowerLaw, cost: CostModel, compute: float) -> float:
+    """The parameters that minimise a law in (params, samples) at equal compute."""
+    if law.variables != TWO:
+        raise ValueError(f"a split needs a law in {TWO}, not {law.variables}")
+    (a, b), (alpha, beta) = law.coefficients, law.exponents
+    images = compute / (FORWARD_AND_BACKWARD * cost.factor)  # of a network with one parameter
+    return float((alpha * a * images**beta / (cost.power * beta * b)) ** (1 / (alpha + cost.power * beta)))
+
+
+def split(fit: LawFit, cost: CostModel, compute: float) -> Split:
+    params = best_params(fit.law, cost, compute)
+    samples = float(cost.samples(params, compute))
+    draws = np.array([best_params(law, cost, compute) for law in fit.laws])
+    images = np.asarray(cost.samples(draws, compute))
+    low, high = fit.band((params, samples))
+    return Split(
+        compute, params, samples, float(fit.law.predict((params, samples))[0]),
+        quantiles(draws, LEVEL), quantiles(images, LEVEL), (float(low[0]), float(high[0])),
+    )  # fmt: skip
+
+
+def growth(fit: LawFit, cost: CostModel) -> tuple[float, tuple[float, float]]:
+    """The power of compute by which the best parameter count grows, with its interval; samples take the rest."""
+
+    def power(law: PowerLaw) -> float:
+        alpha, beta = law.exponents
+        return float(beta / (alpha + cost.power * beta))
+
+    return power(fit.law), quantiles(np.array([power(law) for law in fit.laws]))
+
+
+def isoflop(fit: LawFit, cost: CostModel, compute: float, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Error along a line of equal compute: (n,) error, (n,) samples."""
+    samples = np.asarray(cost.samples(params, compute))
+    return fit.law.predict(np.stack([params, samples], axis=1)), samples
+
+
+def budgets(points: Sequence[Point], count: int = 4) -> np.ndarray:
+    """(count,) amounts of compute that span the trainings."""
+    spent = [point.compute for point in points]
+    return np.geomspace(min(spent) * 1.5, max(spent), count)

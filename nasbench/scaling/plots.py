@@ -1,0 +1,200 @@
+"""Scaling laws as pictures: log-log curves with bands, IsoFLOP curves and family fronts.
+
+Colours are those of Okabe and Ito, told apart without colour by marker and line style; text states what is measured,
+quoted and predicted.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from nasbench.files import write_atomic
+from nasbench.scaling.intervals import LEVEL, LawFit
+from nasbench.scaling.isoflop import CostModel, isoflop, split
+from nasbench.scaling.points import Point
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 3)))
+INK = "#222222"
+REACH = 4.0  # curves go that far beyond the data
+UNIT = {"flops": (1e9, "GFLOP"), "params": (1e6, "M parameters"), "samples": (1.0, "images"), "compute": (1e12, "TMAC")}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A law in one variable to draw: its points (n,), their kind ("measured", "quoted"), and points it never saw."""
+
+    name: str
+    fit: LawFit
+    x: np.ndarray
+    y: np.ndarray
+    unseen_x: np.ndarray
+    unseen_y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Front:
+    """One family for `draw_fronts`: sizes (n,), accuracies in per cent (n,), one standard deviation over seeds."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    spread: np.ndarray | None = None
+
+
+def draw_laws(
+    curves: Sequence[Curve], variable: str, title: str, y_label: str, kind: str = "measured", reach: float = REACH
+) -> Figure:
+    """Points, laws and their 90 % bands on logarithmic axes; extrapolation is drawn thin, unseen points hollow."""
+    figure, axes = _axes(title, _label(variable), y_label)
+    scale = UNIT.get(variable, (1.0, variable))[0]
+    everything = [value for curve in curves for value in (*curve.y, *curve.unseen_y)]
+    for index, curve in enumerate(curves):
+        style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
+        seen = np.concatenate([curve.x, curve.unseen_x])
+        _line(axes, curve.fit, curve.x.min(), curve.x.max(), scale, 2.0, style)
+        _line(axes, curve.fit, curve.x.max(), seen.max() * reach, scale, 1.0, style)
+        grid = np.geomspace(curve.x.min(), seen.max() * reach, 80)
+        low, high = curve.fit.band(grid)
+        axes.fill_between(grid / scale, low, high, color=style["color"], alpha=0.13, linewidth=0)
+        everything += [float(low.min())]
+        _points(axes, curve.x / scale, curve.y, index, None)
+        axes.plot([], [], marker=MARKERS[index % 7], linewidth=1.6, label=curve.name, markeredgecolor="white", **style)
+        _points(axes, curve.unseen_x / scale, curve.unseen_y, index, None, hollow=True)
+    _log_axes(axes, everything)
+    notes = [f"points: {kind}", "line: law, thin beyond the data", f"band: {LEVEL:.0%} of the law (predicted)"]
+    if any(len(curve.unseen_x) for curve in curves):
+        notes.insert(1, "hollow: not used in the fit")
+    _legend(figure, axes, notes)
+    return figure
+
+
+def _line(axes: Any, fit: LawFit, low: float, high: float, scale: float, width: float, style: dict[str, Any]) -> None:
+    grid = np.geomspace(low, high, 60)
+    axes.plot(grid / scale, fit.law.predict(grid), linewidth=width, zorder=3, **style)
+
+
+def _points(axes: Any, x: np.ndarray, y: np.ndarray, index: int, name: str | None, hollow: bool = False) -> None:
+    colour = COLOURS[index % 7]
+    axes.plot(
+        x, y, linestyle="none", marker=MARKERS[index % 7], markersize=6, color=colour, label=name, zorder=4,
+        markerfacecolor="white" if hollow else colour, markeredgecolor=colour if hollow else "white",
+        markeredgewidth=1.3 if hollow else 0.6,
+    )  # fmt: skip
+
+
+def _axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(8.2, 5.4), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    return figure, axes
+
+
+def _label(variable: str) -> str:
+    names = {
+        "flops": "FLOPs of the design, 1e9 multiply-adds",
+        "params": "parameters, 1e6",
+        "samples": "training images seen",
+        "compute": "training compute, 1e12 multiply-adds",
+    }
+    return names.get(variable, variable) + " (log scale)"
+
+
+def _log_axes(axes: Any, values: Sequence[float]) -> None:
+    """Logarithmic axes with plain numbers."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    low, high = min(values), max(values)
+    axes.set_ylim(low * 0.93, high * 1.06)
+    axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _legend(figure: Figure, axes: Any, notes: Sequence[str]) -> None:
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK, handlelength=3.2)
+    figure.supxlabel("   |   ".join(notes), fontsize=8, color="0.35")
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write NAME.png and NAME.svg, the same bytes for the same figure."""
+    paths = []
+    for kind in ("png", "svg"):
+        picture = io.BytesIO()
+        with rc_context({"svg.hashsalt": "nasbench"}):
+            figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+        write_atomic(folder / f"{name}.{kind}", picture.getvalue())
+        paths.append(folder / f"{name}.{kind}")
+    return paths
+
+
+def draw_isoflop(
+    fit: LawFit, cost: CostModel, computes: Sequence[float], points: Sequence[Point], title: str
+) -> Figure:
+    """One curve for each amount of compute over the network's size, with its best split marked."""
+    figure, axes = _axes(title, _label("params"), "error (predicted; points measured)")
+    sizes = np.array([point.params for point in points])
+    grid = np.geomspace(sizes.min() / 2, sizes.max() * 4, 120)
+    shown: list[float] = []
+    for index, compute in enumerate(computes):
+        error, samples = isoflop(fit, cost, compute, grid)
+        inside = (samples > 0.25 * min(p.samples for p in points)) & (samples < 8 * max(p.samples for p in points))
+        style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
+        axes.plot(grid[inside] / 1e6, error[inside], linewidth=1.8, label=f"{compute / 1e12:.3g} TMAC", **style)
+        best = split(fit, cost, compute)
+        if grid[inside].min() <= best.params <= grid[inside].max():
+            axes.plot(
+                best.params / 1e6, best.error, marker="*", markersize=13, color=COLOURS[index % 7],
+                markeredgecolor=INK, markeredgewidth=0.6, zorder=5,
+            )  # fmt: skip
+        shown += [float(error[inside].min()), float(error[inside].max())]
+    counts = sorted({point.samples for point in points})
+    for count, marker in zip(counts, MARKERS):
+        at = [point for point in points if point.samples == count]
+        axes.plot(
+            [p.params / 1e6 for p in at], [p.error for p in at], linestyle="none", marker=marker, markersize=4,
+            color="0.45", label=f"trained, {count:,.0f} images", zorder=2,
+        )  # fmt: skip
+    _log_axes(axes, shown + [point.error for point in points])
+    _legend(
+        figure, axes, ["curves: equal training compute (predicted)", "star: best split", "grey: trained (measured)"]
+    )
+    return figure
+
+
+def draw_fronts(groups: Sequence[Front], x_label: str, y_label: str, title: str, note: str) -> Figure:
+    """Families side by side: accuracy against size, each with its members joined."""
+    figure, axes = _axes(title, x_label, y_label)
+    for index, group in enumerate(groups):
+        colour, order = COLOURS[index % 7], np.argsort(group.x)
+        axes.errorbar(
+            group.x[order], group.y[order], yerr=None if group.spread is None else group.spread[order],
+            marker=MARKERS[index % 7], linestyle=LINES[index % 7], color=colour, linewidth=1.5, markersize=6,
+            markeredgecolor="white", capsize=2.5, elinewidth=1, label=group.name,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _legend(figure, axes, [note])
+    return figure

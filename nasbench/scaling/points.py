@@ -1,0 +1,130 @@
+"""The trained points that laws are fitted to, read from the folders of studies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasbench.errors import UserError
+from nasbench.scaling.laws import Data
+from nasbench.trials import FILE, Trial, TrialStore
+
+FORWARD_AND_BACKWARD = 3  # a training step costs about three forward passes: arXiv:2001.08361, section 2.1
+VARIABLES = {
+    "flops": "multiply-adds of the design",
+    "params": "parameters of the trained network",
+    "samples": "images seen",
+    "compute": "multiply-adds of the training",
+}
+LOSSES = ("error", "loss")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training. `flops` are the design's own (deploy form), `params` and `compute` (multiply-adds of the whole
+    training) those of the network that the proxy trained."""
+
+    family: str
+    design: str
+    flops: float
+    params: float
+    samples: float
+    compute: float
+    error: float
+    loss: float
+    seed: int
+    cpu_seconds: float
+
+
+def read_points(folders: Sequence[Path | str]) -> list[Point]:
+    """Every complete training in the studies' folders; what was scored on other images or data is not mixed."""
+    trials: list[Trial] = []
+    for folder in folders:
+        if not (Path(folder) / FILE).is_file():
+            raise UserError(f"{folder}: holds no {FILE}; give the folder of a study (`nasbench scale train` makes one)")
+        with TrialStore(folder, read_only=True) as store:
+            trials += [trial for trial in store.trials if trial.state == "complete"]
+    if not trials:
+        raise UserError(f"{', '.join(map(str, folders))}: no complete training yet; let the study go on")
+    sets = {(trial.data, trial.split) for trial in trials}
+    if len({data for data, _ in sets}) > 1:
+        raise UserError("the studies were trained on different data, whose errors cannot be compared; fit them apart")
+    split = "validation" if any(split == "validation" for _, split in sets) else sets.pop()[1]
+    return [point_of(trial) for trial in trials if trial.split == split]
+
+
+def point_of(trial: Trial) -> Point:
+    metrics = trial.metrics
+    name = trial.architecture.get("name") or trial.architecture_id[:8]
+    samples = float(metrics.get("samples", trial.fidelity["samples"]))
+    return Point(
+        family=str(trial.origin.get("family") or name),
+        design=str(name),
+        flops=float(trial.origin.get("cost", {}).get("flops") or metrics["proxy_flops"]),
+        params=float(metrics["proxy_params"]),
+        samples=float(trial.fidelity["samples"]),
+        compute=FORWARD_AND_BACKWARD * float(metrics["proxy_macs"]) * samples,
+        error=max(1e-6, 1 - float(metrics["accuracy"])),
+        loss=float(metrics["loss"]),
+        seed=trial.seed,
+        cpu_seconds=float(metrics.get("cpu_seconds", trial.seconds)),
+    )
+
+
+def by_family(points: Iterable[Point]) -> dict[str, list[Point]]:
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        found.setdefault(point.family, []).append(point)
+    return found
+
+
+def data_of(points: Sequence[Point], variables: Sequence[str], loss: str = "error") -> Data:
+    """What a law in `variables` is fitted to."""
+    for name in variables:
+        if name not in VARIABLES:
+            raise UserError(f"unknown variable {name!r}; known: {', '.join(VARIABLES)}")
+    if loss not in LOSSES:
+        raise UserError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
+    table = [[getattr(point, name) for name in variables] for point in points]
+    return Data.of(variables, table, [getattr(point, loss) for point in points])
+
+
+def most_sampled(points: Sequence[Point]) -> list[Point]:
+    """The points at the largest sample count that every size of the family was trained with: one curve over size."""
+    sizes = {point.flops for point in points}
+    counts = sorted({point.samples for point in points}, reverse=True)
+    for count in counts:
+        at = [point for point in points if point.samples == count]
+        if {point.flops for point in at} == sizes:
+            return at
+    return list(points)
+
+
+def largest(points: Sequence[Point]) -> float:
+    return max(point.flops for point in points)
+
+
+def summary(points: Sequence[Point], loss: str = "error") -> list[dict[str, Any]]:
+    """Mean and standard deviation over seeds of each design at each sample count."""
+    cells: dict[tuple[str, float], list[Point]] = {}
+    for point in points:
+        cells.setdefault((point.design, point.samples), []).append(point)
+    rows = []
+    for (design, samples), group in sorted(cells.items(), key=lambda item: (item[0][1], item[1][0].flops)):
+        values = np.array([getattr(point, loss) for point in group])
+        rows.append(
+            {
+                "design": design,
+                "FLOPs M": round(group[0].flops / 1e6),
+                "samples": int(samples),
+                "seeds": len(group),
+                f"{loss} (measured)": float(values.mean()),
+                "std": float(values.std(ddof=1)) if len(group) > 1 else None,
+                "CPU s": float(np.mean([point.cpu_seconds for point in group])),
+            }
+        )
+    return rows
