@@ -1,4 +1,4 @@
-"""`nasbench scale fit | compare`: laws of how the error falls, and what they say of sizes nobody trained."""
+"""`nasbench scale fit | compare | plan`: laws of how the error falls, and what they say of sizes nobody trained."""
 
 from __future__ import annotations
 
@@ -16,10 +16,28 @@ if TYPE_CHECKING:
     from nasbench.scaling.published import Family
 
 
+FAR = 30.0  # times the largest training: beyond that a prediction comes with a caution
+
+
 def add(group: Any) -> None:
     """The verbs below `nasbench scale` that are about laws."""
     _add_fit(group)
     _add_compare(group)
+    _add_plan(group)
+
+
+def _add_plan(group: Any) -> None:
+    plan = add_verb(
+        group, "plan", "which sizes, images and seeds to train next, and what to expect of them",
+        "nasbench scale plan results/scaling --gpus 8 --hours 24 --rate 4TMAC", _plan, True,
+    )  # fmt: skip
+    add = plan.add_argument
+    add("studies", nargs="*", metavar="STUDY", help="folders of studies (default: every one below results/)")
+    add("--gpus", type=positive, default=1, metavar="N", help="devices (default: 1)")
+    add("--hours", type=float, default=24.0, help="hours of each (default: 24)")
+    add("--rate", metavar="MACS", help="multiply-adds a second of one device, such as 4TMAC (default: as measured)")
+    add("--design", metavar="NAME", help="whose law to plan with (default: the best expected at the target)")
+    _add_law_options(plan)
 
 
 def _add_fit(group: Any) -> None:
@@ -187,3 +205,55 @@ def _place(text: str, top: float) -> float:
             f"--at {text}: laws of size are over FLOPs; write a factor such as 4x, or a size such as 4GFLOP"
         )
     return budget.limit
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from nasbench.budget import Budget
+    from nasbench.scaling.fits import fit_families
+    from nasbench.scaling.plan import make_plan, measured_rate
+    from nasbench.scaling.points import read_points
+
+    if not 0 < options.hours < 1e6:
+        raise UserError(f"--hours {options.hours:g}: give a number of hours above zero")
+    studies = options.studies or _known_studies()
+    points = read_points(studies)
+    laws = [entry for entry in fit_families(points, options.loss, options.draws) if entry.joint is not None]
+    if options.design:
+        laws = [entry for entry in laws if entry.name == options.design]
+    if not laws:
+        wanted = f"of {options.design} " if options.design else ""
+        raise UserError(f"no law {wanted}in parameters and samples: train three sizes at three sample counts or more")
+    rate = Budget.parse(options.rate.removesuffix("/s")).limit if options.rate else measured_rate(points)
+    plans = [make_plan(entry, options.gpus, options.hours, rate) for entry in laws]
+    best = min(plans, key=lambda plan: plan.target.error)
+    if options.json:
+        print_json({**vars(best), "runs": [vars(run) for run in best.runs], "target": vars(best.target)})
+        return 0
+    how = "as given" if options.rate else f"measured on this study's {points[0].device}; --rate gives another device's"
+    print(f"{options.gpus} x {options.hours:g} h at {rate / 1e9:,.3g} GMAC/s a device ({how}): "
+          f"{best.compute / 1e15:.3g} PMAC of training")  # fmt: skip
+    if best.runs:
+        print_table([run.row() for run in best.runs], title=f"{best.design}: trainings that tell most, to make first")
+        for run in best.runs:
+            print(f"  nasbench scale train {best.design} --to {run.flops / 1e6:.0f}MFLOP --samples {run.samples} "
+                  f"--seeds {run.seeds} --out DIR")  # fmt: skip
+    else:
+        print(f"{best.design}: no training within a quarter of the budget would narrow the prediction by 1 %")
+    t = best.target
+    print(f"then one training of {best.target_flops / 1e6:,.0f} MFLOP on {t.samples:,.0f} images: {options.loss} "
+          f"{t.error:.3f}, 90 % {best.now[0]:.3f} to {best.now[1]:.3f} now, "
+          f"{best.then[0]:.3f} to {best.then[1]:.3f} expected after those trainings (all predicted)")  # fmt: skip
+    reach = best.compute / max(point.compute for point in points)
+    if reach > FAR:
+        print(f"! that is {reach:,.0f} times the largest training so far: a law is a guess that far out, and images "
+              "would repeat, which it does not know")  # fmt: skip
+    return 0
+
+
+def _known_studies() -> list[Path]:
+    from nasbench.scaling.study import FILE
+
+    found = sorted(path.parent for path in Path("results").glob(f"*/{FILE}"))
+    if not found:
+        raise UserError(f"no study given, and none with a {FILE} below results/; make one with `nasbench scale train`")
+    return found

@@ -37,7 +37,8 @@ class Point:
     error: float
     loss: float
     seed: int
-    cpu_seconds: float
+    seconds: float  # that the device was busy: of the CPU, or by the clock on an accelerator
+    device: str = "CPU"
 
 
 def read_points(folders: Sequence[Path | str]) -> list[Point]:
@@ -58,7 +59,7 @@ def read_points(folders: Sequence[Path | str]) -> list[Point]:
 
 
 def point_of(trial: Trial) -> Point:
-    metrics = trial.metrics
+    metrics, gpu = trial.metrics, trial.worker.get("gpu")
     name = trial.architecture.get("name") or trial.architecture_id[:8]
     samples = float(metrics.get("samples", trial.fidelity["samples"]))
     return Point(
@@ -71,7 +72,8 @@ def point_of(trial: Trial) -> Point:
         error=max(1e-6, 1 - float(metrics["accuracy"])),
         loss=float(metrics["loss"]),
         seed=trial.seed,
-        cpu_seconds=float(metrics.get("cpu_seconds", trial.seconds)),
+        seconds=float(metrics.get("train_seconds" if gpu else "cpu_seconds", trial.seconds)),
+        device=str(gpu or "CPU"),
     )
 
 
@@ -124,7 +126,7 @@ def summary(points: Sequence[Point], loss: str = "error") -> list[dict[str, Any]
                 "seeds": len(group),
                 f"{loss} (measured)": float(values.mean()),
                 "std": float(values.std(ddof=1)) if len(group) > 1 else None,
-                "CPU s": float(np.mean([point.cpu_seconds for point in group])),
+                "seconds": float(np.mean([point.seconds for point in group])),
             }
         )
     return rows

@@ -15,6 +15,7 @@ from nasbench.architecture import Architecture, Stage, effective_fields, stage_p
 from nasbench.scaling.rules import Factors
 
 CHANNEL_STEP = 8  # as MobileNet rounds; a design with a finer step keeps its own
+FINE_STEP = 4  # where a design has too few widths to meet a target in steps of 8
 MIN_CHANNELS = 8
 STEM = -1  # where the index of a stage is asked for
 HEAD_DIM_STEP = 4
@@ -47,19 +48,37 @@ def is_tied(arch: Architecture, index: int) -> bool:
 
 
 def width_knobs(arch: Architecture) -> list[int]:
-    """The stem and the stages whose channels are free; tied stages move with the one before."""
-    free = [i for i, s in enumerate(arch.stages) if s.depth and not is_tied(arch, i) and s.block != "slots"]
-    return [STEM, *free]
+    """The stem and the stages whose channels are free; tied stages move with the one before.
+
+    Blocks and transitions spelled out as slots hold their own channel numbers, so neither they nor what leads into them
+    can change.
+    """
+    present = [STEM, *(i for i, stage in enumerate(arch.stages) if stage.depth)]
+    free = []
+    for position, index in enumerate(present):
+        follower = present[position + 1] if position + 1 < len(present) else None
+        spelled = any(i is not None and _is_spelled(arch, i) for i in (index, follower))
+        if not spelled and (index == STEM or not is_tied(arch, index)):
+            free.append(index)
+    return free
 
 
-def with_channels(arch: Architecture, base: Architecture, index: int, wanted: float) -> Architecture | None:
+def _is_spelled(arch: Architecture, index: int) -> bool:
+    if index == STEM:
+        return arch.stem.kind == "slots"
+    return arch.stages[index].block == "slots" or bool(getattr(arch.stages[index], "entry", ()))
+
+
+def with_channels(
+    arch: Architecture, base: Architecture, index: int, wanted: float, fine: bool = False
+) -> Architecture | None:
     """`arch` with about `wanted` channels in stage `index` and those tied to it; None where none fit.
 
-    `base` is the design that was scaled: its steps and head dimensions are kept to.
+    `base` is the design that was scaled: its steps (half of them with `fine`) and head dimensions are kept to.
     """
     own = base.stem.channels if index == STEM else base.stages[index].channels
     options: list[tuple[float, int, tuple[Stage, ...]]] = []
-    for channels in _near(own, wanted):
+    for channels in _near(own, wanted, fine):
         if options and abs(math.log(channels / wanted)) > min(option[0] for option in options):
             break
         stages = _set_from(arch, base, index, channels)
@@ -73,17 +92,27 @@ def with_channels(arch: Architecture, base: Architecture, index: int, wanted: fl
     return arch.model_copy(update={"stem": stem, "stages": stages})
 
 
-def channel_step(base_channels: int) -> int:
-    """8, or the finer step that the design itself uses."""
-    return math.gcd(base_channels, CHANNEL_STEP)
+def channel_step(base_channels: int, fine: bool = False) -> int:
+    """8, or the finer step that the design itself uses; 4 where asked for."""
+    return math.gcd(base_channels, FINE_STEP if fine else CHANNEL_STEP)
 
 
-def _near(base: int, wanted: float) -> Iterator[int]:
+def _near(base: int, wanted: float, fine: bool) -> Iterator[int]:
     """Multiples of the step, nearest to `wanted` first."""
-    step = channel_step(base)
+    step = channel_step(base, fine)
     centre = round(wanted / step)
     around = range(max(1, centre - SEARCH_STEPS), centre + SEARCH_STEPS + 1)
     yield from sorted((k * step for k in around if k * step >= min(base, MIN_CHANNELS)), key=lambda c: abs(c - wanted))
+
+
+def deeper(arch: Architecture, index: int, blocks: int) -> Architecture | None:
+    """`arch` with `blocks` more (or fewer) in one stage; None below the least that the stage needs."""
+    stage = arch.stages[index]
+    if stage.depth + blocks < _least_depth(stage):
+        return None
+    stages = list(arch.stages)
+    stages[index] = stage.model_copy(update={"depth": stage.depth + blocks})
+    return arch.model_copy(update={"stages": tuple(stages)})
 
 
 def _set_from(arch: Architecture, base: Architecture, index: int, channels: int) -> tuple[Stage, ...] | None:
@@ -146,8 +175,12 @@ def _deeper(stage: Stage, factor: float) -> Stage:
     """At least one block, and at least one that attends where the design attends."""
     if not stage.depth:
         return stage
-    least = 1 + (stage.downsample == "block" and stage.attends)
-    return stage.model_copy(update={"depth": max(min(least, stage.depth), math.floor(stage.depth * factor + 0.5))})
+    depth = max(min(_least_depth(stage), stage.depth), math.floor(stage.depth * factor + 0.5))
+    return stage.model_copy(update={"depth": depth})
+
+
+def _least_depth(stage: Stage) -> int:
+    return 1 + (stage.downsample == "block" and stage.attends)
 
 
 def _with_resolution(arch: Architecture, base: Architecture, wanted: float) -> Architecture:

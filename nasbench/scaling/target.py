@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget
 from nasbench.errors import UserError
-from nasbench.scaling.resize import STEM, channel_step, fresh, resize, width_knobs, with_channels
+from nasbench.scaling.resize import STEM, channel_step, deeper, fresh, resize, width_knobs, with_channels
 from nasbench.scaling.rules import Rule
 
 TOLERANCE = 0.02
@@ -19,6 +19,8 @@ FARTHEST = 9.0  # in ln(scale)
 PRECISION = 4e-3  # in ln(scale)
 STARTS = (0.0, -0.06, 0.06, -0.12, 0.12, -0.25, 0.25)  # in ln(scale) about the solution, where rounding falls otherwise
 ENOUGH_STARTS = 3  # looked at where the first needs more than a small trim; the rest only where none fits
+FINE_STEPS = (-4, -3, -2, -1, 1, 2, 3, 4)  # of 4 channels
+EXPANSION_STEPS = (-1 / 16, -1 / 32, 1 / 32, 1 / 16)
 SMALL_TRIM = 0.08
 MOVES = 16
 FAR = 0.45  # no stage's channels move further than that (in ln) from where the rule puts them
@@ -63,7 +65,9 @@ def scale_to(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -
             break
         attempts.append(_attempt(arch, target, rule, measure, scale * math.exp(shift)))
     best = min(attempts, key=lambda attempt: (not attempt.fits, abs(attempt.off) if not attempt.fits else attempt.trim))
-    if not best.fits or best.arch.problem():
+    if best.arch.problem():
+        raise UserError(f"{arch.label} to {target}: {best.arch.problem()}")
+    if not best.fits:
         raise UserError(
             f"{arch.label} to {target}: the nearest design along rule {rule.name!r} has {target.show(best.value)}, "
             f"{best.off:+.1%}; choose another target, or another --rule"
@@ -106,7 +110,7 @@ def _solve(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -> 
 
 
 def _trimmed(start: Architecture, base: Architecture, target: Budget, measure: Measure) -> Architecture:
-    """`start` with single steps of channels, where needed pairs of them, until it is within the target's last 2 %."""
+    """`start` with single steps of channels, then pairs, then half steps, until it is within the target's last 2 %."""
     current, value = start, measure(start)
     for _ in range(MOVES):
         if _inside(value, target):
@@ -115,6 +119,8 @@ def _trimmed(start: Architecture, base: Architecture, target: Budget, measure: M
         if best is None or _gap(best[0], target) >= _gap(value, target):
             pairs = [far for near in _steps(current, start, base) for far in _steps(near, start, base)]
             best = _best_step(pairs, start, target, measure)
+        if best is None or _gap(best[0], target) >= _gap(value, target):
+            best = _best_step(list(_fine_steps(current, start, base)), start, target, measure)
         if best is None or _gap(best[0], target) >= _gap(value, target):
             break
         value, current = best
@@ -149,10 +155,32 @@ def _steps(arch: Architecture, start: Architecture, base: Architecture) -> Itera
                 yield fresh(changed)  # a copy would keep the older network
 
 
+def _fine_steps(arch: Architecture, start: Architecture, base: Architecture) -> Iterator[Architecture]:
+    """Where steps of 8 channels are too coarse: half of them, one block more or fewer, hidden layers a little wider or
+    narrower, alone and together with a block."""
+    deep = [arch, *(deeper(arch, i, d) for i, stage in enumerate(base.stages) if stage.depth > 2 for d in (1, -1))]
+    for begun in deep:
+        if begun is None:
+            continue
+        yield fresh(begun)
+        yield from (fresh(_expanded(begun, share)) for share in EXPANSION_STEPS)
+        for index in width_knobs(base):
+            for steps in FINE_STEPS:
+                own = _channels(base, index)
+                wanted = _channels(begun, index) + steps * channel_step(own, fine=True)
+                changed = with_channels(begun, base, index, max(1, wanted), fine=True)
+                if changed is not None and _moved(start, changed) <= FAR:
+                    yield fresh(changed)
+
+
+def _expanded(arch: Architecture, share: float) -> Architecture:
+    """`arch` with every hidden layer that much wider; the channels between blocks stay."""
+    stages = tuple(stage.model_copy(update={"expansion": stage.expansion * (1 + share)}) for stage in arch.stages)
+    return arch.model_copy(update={"stages": stages})
+
+
 def _step(arch: Architecture, base: Architecture, index: int, direction: int) -> Architecture | None:
-    own = base.stem.channels if index == STEM else base.stages[index].channels
-    now = arch.stem.channels if index == STEM else arch.stages[index].channels
-    step = channel_step(own)
+    now, step = _channels(arch, index), channel_step(_channels(base, index))
     for multiple in (1, 2, 4):
         changed = with_channels(arch, base, index, max(1, now + direction * multiple * step))
         if changed is not None and direction * (_channels(changed, index) - now) > 0:
