@@ -8,9 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from nasbench.latency import measure
+from nasbench.errors import UserError
+from nasbench.latency import measure, standalone
+from nasbench.latency.device import Measurement, Settings
 from nasbench.latency.export import _export_dynamo, export_onnx, onnx_difference
-from nasbench.latency.measure import Meter, Pass, ReferenceNet, open_session, reference_onnx, runner
+from nasbench.latency.measure import (
+    ReferenceNet,
+    Session,
+    measure_modules,
+    open_session,
+    reference_hash,
+    reference_onnx,
+    runner,
+)
+from nasbench.latency.standalone import PROCESS, THREAD, WALL, Pass
 
 
 class Tiny(nn.Module):
@@ -62,40 +73,137 @@ def test_thread_time_covers_the_network() -> None:
     assert (time.thread_time() - thread) / (time.process_time() - process) > 0.9
 
 
+def a_pass(ratio: float, reference_us: int = 1000, runs: int = 5) -> Pass:
+    theirs = (round(ratio * reference_us),) * runs
+    return Pass(0.0, (reference_us,) * runs, (reference_us,) * runs, theirs, theirs)
+
+
 def test_bigger_is_slower_by_ratio() -> None:
     """The reference against itself is 1; at twice the side it has four times the work."""
-    meter = Meter()
-    same, larger = meter.measure_all(
-        [open_session(reference_onnx()), open_session(export_onnx(ReferenceNet(), 256))], seconds=0.1
-    )
+    with Session() as session:
+        session.add_module(ReferenceNet(), 128)
+        session.add_module(ReferenceNet(), 256)
+        session.finish()
+        same, larger = session.measurement(0), session.measurement(1)
+        assert session.peak_bytes(1) is None or session.peak_bytes(1) > 10e6  # weights of 4 MB, maps of 3 MB each
+    assert session.clock == THREAD
     assert same.ratio == pytest.approx(1.0, abs=0.1)
     assert 2.5 < larger.ratio / same.ratio < 7
-    assert larger.latency_ms == pytest.approx(larger.ratio * meter.reference_ms)
+    assert larger.latency_ms == pytest.approx(larger.ratio * session.reference_ms)
     assert same.wall_min_ms >= 0.9 * same.cpu_min_ms > 0
-    assert larger.passes >= measure.PASSES
-    assert larger.repeats >= measure.PASSES * measure.MIN_RUNS
+    assert larger.passes >= standalone.PASSES
+    assert larger.repeats >= standalone.PASSES * standalone.MIN_RUNS
+
+
+def test_passes_of_a_network_lie_apart() -> None:
+    """Between two passes of a network there is one of every other."""
+    with Session() as session:
+        for _ in range(3):
+            session.add_module(ReferenceNet(), 64)
+        session.finish()
+        began = sorted((p.at, index) for index, passes in enumerate(session.passes) for p in passes[:3])
+    assert [index for _, index in began] == [0, 1, 2] * 3
 
 
 def test_a_profile_fixes_the_scale() -> None:
-    summary = Meter(reference_ms=10.0).summarise([Pass(2.0, 5, 1.0, 1.0, 1.0)] * 3)
+    summary = Measurement.of([a_pass(2.0)] * 3, THREAD, reference_ms=10.0)
     assert summary.latency_ms == 20.0
     assert not summary.noisy
 
 
 @pytest.mark.parametrize(("ratios", "noisy"), [((2.0, 2.02, 1.99), False), ((2.0, 2.0, 3.0, 2.5), True)])
 def test_passes_that_disagree_are_flagged(ratios: tuple[float, ...], noisy: bool) -> None:
-    summary = Meter(reference_ms=1.0).summarise([Pass(r, 5, 1.0, 1.0, 1.0) for r in ratios])
+    summary = Measurement.of([a_pass(r) for r in ratios], THREAD, reference_ms=1.0)
     assert summary.noisy is noisy
     assert summary.latency_ms == pytest.approx(float(np.median(ratios)))
 
 
-def test_disagreeing_passes_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    meter, ratios = Meter(reference_ms=1.0), iter([1.0, 1.5, 1.0, 1.0, 1.0, 1.0])
-    monkeypatch.setattr(meter, "run_pass", lambda target, seconds=0.0: Pass(next(ratios), 5, 1.0, 1.0, 1.0))
-    (result,) = meter.measure_all([open_session(reference_onnx())])
-    assert result.passes == 4
-    assert result.ratio == 1.0
-    assert not result.noisy
+def test_estimators_by_hand() -> None:
+    """Processor time: the median of pairs, so that one preempted run does not count. Wall: least over least."""
+    one = Pass(0.0, (100, 100, 200), (110, 100, 300), (200, 500, 400), (900, 260, 400))
+    assert one.ratio(THREAD) == one.ratio(PROCESS) == 2.0
+    assert one.ratio(WALL) == 2.6
+    other = Pass(1.0, (100,), (50,), (200,), (200,))
+    assert standalone.figure([one, other], WALL) == 200 / 50
+    assert one.reference_ms(THREAD) == 0.1
+
+
+def test_deviation_is_pooled_and_forgives_one_pass_of_four() -> None:
+    steady, shaky = [1.0, 1.02, 0.98], [2.0, 2.2, 1.8]
+    expected = ((2 * 0.02**2 + 2 * 0.1**2) / 4) ** 0.5
+    assert standalone.deviation([steady, shaky]) == pytest.approx(expected)
+    assert standalone.deviation([[1.0, 1.0, 1.0, 5.0]]) == 0.0
+    assert standalone.deviation([[1.0]]) == 0.0
+
+
+def test_disagreeing_passes_are_repeated() -> None:
+    ratios = iter([1.0, 1.5, 1.0, 1.0, 1.0, 1.0])
+    (passes,) = standalone.rounds(lambda index: a_pass(next(ratios)), 1, THREAD)
+    assert [p.ratio(THREAD) for p in passes] == [1.0, 1.5, 1.0, 1.0]
+
+
+def test_several_threads_are_timed_by_the_wall() -> None:
+    assert standalone.choose_clock(lambda: None, threads=2) == WALL
+
+
+def test_work_in_another_thread_is_timed_by_the_process() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        work = lambda: pool.submit(lambda: sum(range(200_000))).result()  # noqa: E731
+        assert standalone.choose_clock(work, threads=1) == PROCESS
+
+
+def test_reference_hash_tells_networks_apart_and_not_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx
+
+    reference_hash.cache_clear()
+    same, other = onnx.load_from_string(reference_onnx()), onnx.load_from_string(reference_onnx())
+    same.producer_version = "0"
+    weights = other.graph.initializer[0]
+    weights.raw_data = bytes(len(weights.raw_data))
+    before = reference_hash()
+    for model, equal in ((same, True), (other, False)):
+        content = model.SerializeToString()
+        monkeypatch.setattr(measure, "reference_onnx", lambda content=content: content)
+        reference_hash.cache_clear()
+        assert (reference_hash() == before) is equal
+    reference_hash.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"runtime": "tpu"}, "unknown runtime 'tpu'; known: onnxruntime, openvino"),
+        ({"runtime": "torch", "dtype": "int8"}, "torch is not measured in int8 here; known for it: fp32, bf16, fp16"),
+        ({"accelerator": "cuda"}, "onnxruntime does not run on 'cuda' here"),
+        ({"dtype": "int3"}, "unknown number format 'int3'; known: fp32"),
+    ],
+)
+def test_settings_that_cannot_be_measured(settings: dict[str, str], text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        Session(Settings(**settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings("torch"),
+        Settings("torch", dtype="bf16"),
+        Settings(dtype="int8"),
+        Settings(dtype="fp16"),
+        Settings(batch=2),
+        Settings(threads=2),
+        Settings("openvino"),
+        Settings("ncnn"),
+    ],
+    ids=str,
+)
+def test_every_runtime_and_format_measures(settings: Settings) -> None:
+    if settings.runtime in ("openvino", "ncnn"):
+        pytest.importorskip(settings.runtime)
+    small, large = measure_modules([(ReferenceNet(), 64), (ReferenceNet(), 192)], settings)
+    assert large.ratio > 2 * small.ratio > 0
 
 
 def test_denormals_are_flushed_while_measuring_and_not_after() -> None:
@@ -107,5 +215,5 @@ def test_denormals_are_flushed_while_measuring_and_not_after() -> None:
 
 def test_measuring_sets_no_thread_count() -> None:
     before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
-    Meter()
+    Session().__exit__()
     assert (torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")) == before

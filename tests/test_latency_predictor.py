@@ -1,23 +1,14 @@
 """The predictor on synthetic devices whose true coefficients are known."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
-from nasbench.latency.features import RUNTIMES, features, kernels
-from nasbench.latency.predictor import EXTRAPOLATION_WIDENING, fit
+from nasbench.latency.device import KernelTime
+from nasbench.latency.kernels import fit_kernels
+from nasbench.latency.launches import Kernel
+from nasbench.latency.predictor import EXTRAPOLATION_WIDENING, Network, fit, fit_networks
 
 TRUE = {"pointwise.macs": 2e-8, "depthwise.bytes": 3e-7, "act:silu.bytes": 1e-7, "ops": 2e-3, "nets": 0.05}
-
-
-@dataclass(frozen=True)
-class Op:
-    kind: str
-    macs: int = 1000
-    params: int = 100
-    inputs: int = 100
-    outputs: int = 100
 
 
 def networks(n: int, seed: int) -> list[dict[str, float]]:
@@ -102,48 +93,70 @@ def test_too_few_networks() -> None:
         fit(networks(5, seed=0), [1.0] * 5)
 
 
-@pytest.mark.parametrize("swallowed", sorted(RUNTIMES["onnxruntime"].fused))
-def test_what_the_runtime_fuses_launches_no_kernel(swallowed: str) -> None:
-    op = Op("mul") if swallowed == "scale" else Op(swallowed)
-    assert [k.kind for k in kernels([Op("pointwise"), op])] == ["pointwise"]
-    assert len(kernels([Op("softmax"), op])) == 2
-    assert len(kernels([Op("pointwise"), op], runtime="none")) == 2
+def pointwise(rng: np.random.Generator) -> Kernel:
+    c_in, c_out, side = (int(rng.integers(1, 20)) * 8 for _ in range(3))
+    area = side**2
+    work = (c_in * c_out * area, c_in * c_out, c_in * area, c_out * area)
+    return Kernel("pointwise", *work, c_in=c_in, c_out=c_out, kernel=1, stride=1, groups=1, area=area)
 
 
-def test_a_residual_sum_stays_a_kernel_where_a_layer_norm_read_its_input() -> None:
-    block = [Op("layer_norm"), Op("pointwise"), Op("add")]
-    assert [k.kind for k in kernels([*block, Op("pointwise"), Op("add")])] == [
-        "layer_norm",
-        "pointwise",
-        "add",
-        "pointwise",
+def microseconds(kernel: Kernel) -> float:
+    """A device that computes in sets of 64 channels, and the more slowly the smaller the map: no sum of work."""
+    sets = -(-kernel.c_out // 64) * 64
+    return 5 + 1e-4 * kernel.c_in * sets * kernel.area * (1 + 30 / kernel.area**0.5)
+
+
+def timed_networks(n: int, seed: int, device: float = 1.0) -> tuple[list[Network], np.ndarray]:
+    """Networks of 10 to 40 pointwise kernels with their reported times, and their latencies on a device that is
+    `device` times as slow as the one that reports."""
+    rng = np.random.default_rng(seed)
+    found, latency = [], []
+    for _ in range(n):
+        kernels = tuple(pointwise(rng) for _ in range(int(rng.integers(10, 40))))
+        reported = tuple(KernelTime("Conv", k.outputs, microseconds(k)) for k in kernels)
+        found.append(Network(kernels, "onnxruntime", kernels, reported))
+        latency.append(device * (sum(t.us for t in reported) / 1e3 + 0.05))
+    return found, np.array(latency)
+
+
+def test_kernel_times_teach_what_a_weighted_sum_cannot() -> None:
+    seen, latency = timed_networks(40, seed=1)
+    new, truth = timed_networks(60, seed=2)
+    silent = [Network(n.kernels, n.runtime) for n in seen]
+    errors = [
+        np.abs(fit_networks(networks, latency).predict_networks(new).latency_ms / truth - 1).mean()
+        for networks in (seen, silent)
     ]
+    assert errors[0] < 0.04
+    assert errors[0] < 0.7 * errors[1]
+    assert fit_networks(seen, latency).kernel_model is not None
 
 
-def test_features_by_hand() -> None:
-    """A 3x3 convolution of the image to 24 channels, a 1x1 to 40, at 10 x 10; both have biases."""
-    ops = [
-        Op("conv", 24 * 27 * 100, 24 * 28, 300, 2400),
-        Op("pointwise", 24 * 40 * 100, 40 * 25, 2400, 4000),
-        Op("act:silu", 0, 0, 4000, 4000),
-        Op("depthwise", 9 * 4000, 40 * 9, 4000, 4000),
-        Op("batch_norm", 0, 80, 4000, 4000),
-        Op("add", 0, 0, 8000, 4000),
-        Op("mul", 0, 0, 4040, 4000),
-    ]
-    assert features(ops) == pytest.approx(
-        {
-            "nets": 1.0,
-            "ops": 5,
-            "weights": 4 * (24 * 28 + 40 * 25 + 40 * 9),
-            "image_conv.macs": 32 * 27 * 100,  # 24 channels written as 32
-            "image_conv.bytes": 4 * 2700 * 32 / 24,
-            "pointwise.macs": 32 * 48 * 100,
-            "pointwise.bytes": 4 * 6400 * 48 / 40,
-            "act:silu.bytes": 4 * 8000,
-            "depthwise.macs": 9 * 4800,
-            "depthwise.bytes": 4 * 8000 * 48 / 40 + 4 * 4000,  # and the residual that the fused sum reads
-            "mul.bytes": 4 * 8040,
-        }
+def test_ten_networks_are_enough_with_a_prior() -> None:
+    """The new device reports no kernels and is three times as slow; another's kernel times make the difference."""
+    prior = fit_kernels(
+        [(k, t.us) for n in timed_networks(40, seed=1)[0] for k, t in zip(n.kernels, n.reported)], "onnxruntime"
     )
-    assert features([Op("add", 0, 0, 2 * 2**20, 2**20)])["uncached"] == 8 * 2**20
+    seen, latency = timed_networks(10, seed=3, device=3.0)
+    silent = [Network(n.kernels, n.runtime, n.prior_kernels) for n in seen]
+    new, truth = timed_networks(60, seed=4, device=3.0)
+    with_prior, without = (fit_networks(silent, latency, p) for p in (prior, None))
+    assert with_prior.from_prior
+    errors = [np.abs(f.predict_networks(new).latency_ms / truth - 1).mean() for f in (with_prior, without)]
+    assert errors[0] < 0.05
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_the_residual_process_is_kept_only_where_it_helps() -> None:
+    """A device on which pointwise work beside SiLU costs more than both alone: no sum of the two says so."""
+    rows = networks(80, seed=6)
+    plain = np.array(times(rows))
+    mix = np.array(
+        [1 / (1 + row["act:silu.bytes"] * TRUE["act:silu.bytes"] / (row["pointwise.macs"] * 2e-8)) for row in rows]
+    )
+    bent = plain * np.exp(0.6 * mix * (1 - mix))
+    assert fit(rows, (plain * np.exp(0.03 * np.random.default_rng(0).standard_normal(80))).tolist()).residual is None
+    fitted = fit(rows[:60], bent[:60].tolist())
+    assert fitted.residual is not None
+    errors = np.abs(fitted.predict(rows[60:]).latency_ms / bent[60:] - 1)
+    assert errors.mean() < 0.03

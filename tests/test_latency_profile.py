@@ -11,8 +11,18 @@ import nasbench.latency as latency
 from nasbench.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.latency import calibrate, export, features
-from nasbench.latency.device import Measurement
-from nasbench.latency.profile import Record, architecture_features, load_device, new_profile, profile_path
+from nasbench.latency.device import Measurement, this_device
+from nasbench.latency.profile import (
+    DeviceProfile,
+    Protocol,
+    Record,
+    Reference,
+    architecture_features,
+    load_device,
+    new_profile,
+    profile_path,
+)
+from nasbench.latency.standalone import Pass
 from nasbench.latency.verbs import devices_table, prediction_table, profile_summary
 
 
@@ -31,13 +41,26 @@ class SmallSpace:
         return small(8 * int(rng.integers(1, 9)), int(rng.integers(1, 4)), block)
 
 
-def record(architecture: Architecture) -> Record:
-    """A measurement by formula: 1 ms a 20 MMACs, 10 us a kernel, 0.1 ms a call."""
+def record(architecture: Architecture, noise: float = 0.01) -> Record:
+    """A measurement by formula: 1 ms a 20 MMACs, 10 us a kernel, 0.1 ms a call; passes apart by `noise`."""
     amounts = architecture_features(architecture, 10)
     macs = sum(v for k, v in amounts.items() if k.endswith(".macs"))
-    latency_ms = 5e-8 * macs + 0.01 * amounts["ops"] + 0.1
-    measured = Measurement(latency_ms, latency_ms / 2, 0.01, latency_ms, latency_ms, 2.0, 60, 3, False)
-    return Record(id=architecture.id, architecture=architecture.to_dict(), measurement=measured)
+    latency_ms = 5e-8 * macs + 0.01 * sum(v for k, v in amounts.items() if k.endswith(".launches")) + 0.1
+    passes = tuple(
+        Pass(at, (2000,) * 5, (2000,) * 5, (us,) * 5, (us,) * 5)
+        for at, us in enumerate(round(1e3 * latency_ms * (1 + change)) for change in (0, noise, -noise))
+    )
+    return Record(
+        id=architecture.id,
+        architecture=architecture.to_dict(),
+        measurement=Measurement.of(passes, "thread", 2.0),
+        passes=passes,
+    )
+
+
+def made(name: str, records: list[Record]) -> DeviceProfile:
+    reference = Reference(name="a", sha256="b", quiet_ms=2.0)
+    return new_profile(name, records, this_device(), Protocol(), reference, num_classes=10)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +72,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def profile() -> latency.DeviceProfile:
     chosen = calibrate.calibration_set(SmallSpace(), 20, np.random.default_rng(0), num_classes=10)
-    return new_profile("this-machine", [record(a) for a in chosen], reference_ms=2.0, num_classes=10)
+    return made("this-machine", [record(a) for a in chosen])
 
 
 def test_round_trip_and_prediction(profile: latency.DeviceProfile) -> None:
@@ -97,7 +120,7 @@ def test_another_machine_is_refused_by_name_but_predicts_as_another_device(profi
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"version": 99}, "profile version 99, this nasbench reads version 1"),
+        ({"version": 99}, "profile version 99, this nasbench reads versions 1 to 2"),
         ({"surprise": 1}, "not a device profile: surprise: Extra inputs are not permitted"),
         ({"records": 3}, "not a device profile: records"),
     ],
@@ -117,6 +140,43 @@ def test_other_features_fit_again_from_the_raw_measurements(
     stale.save()
     assert load_device().predictor == profile.predictor
     assert load_device().features_version == features.VERSION
+
+
+def test_a_profile_of_version_1_is_fitted_again_from_its_measurements(profile: latency.DeviceProfile) -> None:
+    """It kept figures, not runs; its predictor was of other features and is not read at all."""
+    content = json.loads(profile.save().read_text())
+    for row in content["records"]:
+        for new in ("passes", "kernels", "memory_bytes", "energy_j"):
+            row.pop(new)
+    for new in ("protocol", "deviation"):
+        content.pop(new)
+    for new in ("batch", "dtype", "accelerator", "options"):
+        content["device"].pop(new)
+    content |= {"version": 1, "reference": "a", "reference_ms": 2.0, "predictor": {"weights": "of another time"}}
+    profile_path("this-machine").write_text(json.dumps(content))
+    loaded = load_device()
+    assert loaded.version == 2
+    assert loaded.reference_ms == 2.0
+    assert loaded.predictor == profile.predictor
+    assert loaded.deviation is None
+    content["records"] = content["records"][:3]
+    profile_path("this-machine").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="3 measured networks; a predictor needs at least 8"):
+        load_device()
+
+
+def test_a_profile_whose_passes_disagree_is_refused() -> None:
+    chosen = calibrate.calibration_set(SmallSpace(), 12, np.random.default_rng(0), num_classes=10)
+    assert made("steady", [record(a, noise=0.02) for a in chosen]).deviation == pytest.approx(0.02, rel=0.1)
+    with pytest.raises(UserError, match=r"deviate by 5.0% .*, more than 3% makes no profile: .*--device x"):
+        made("x", [record(a, noise=0.05) for a in chosen])
+
+
+def test_numbers_lie_on_one_line_and_nothing_is_pickled(profile: latency.DeviceProfile) -> None:
+    text = profile.save().read_text()
+    assert json.loads(text) == profile.model_dump(mode="json")
+    assert '"cpu_us": [' in text
+    assert len(text.splitlines()) < 3000
 
 
 def test_calibration_set_is_unique_reproducible_and_bounded() -> None:

@@ -117,7 +117,13 @@ def _main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     architectures = [Architecture.from_dict(d, source="calibration") for d in request.pop("architectures")]
     try:
-        profile = fit_profile(architectures, progress=lambda done, total: _answer(progress=[done, total]), **request)
+        # Noise is accepted here: trainings run meanwhile, the interval tells what it costs, and the profile keeps it.
+        profile = fit_profile(
+            architectures,
+            progress=lambda done, total: _answer(progress=[done, total]),
+            accept_noise=True,
+            **request,
+        )
     except UserError as error:
         _answer(error=str(error))
     else:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+from typing import Protocol as TypingProtocol
 
 import numpy as np
 
+from nasbench.errors import UserError
+from nasbench.latency import standalone
+from nasbench.latency.device import Measurement, Settings, this_device
 from nasbench.latency.profile import (
     THIS_MACHINE,
     DeviceProfile,
+    Protocol,
     Record,
+    Reference,
     architecture_features,
+    checked_name,
     new_profile,
-    profile_path,
 )
+from nasbench.latency.standalone import DEVIATION_LIMIT, MAX_PASSES, PASSES
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
     from nasbench.architecture import Architecture
-    from nasbench.latency.device import Measurement
-    from nasbench.latency.measure import Meter
+    from nasbench.latency.measure import Session
 
-BATCH = 8  # networks held in memory at once; their passes take turns
+SHARE_OF_FIRST_PASSES = 0.6  # of the time: each first pass builds, exports and checks its network too
 SECONDS = 120.0
 DEFAULT_NETWORKS = 40
 MIN_NETWORKS = 24  # measured whatever the time: 16 give 13 % error, 24 about 9 %, 40 about 6 %
@@ -38,7 +41,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # (networks done, networks in all)
 
 
-class Space(Protocol):
+class Space(TypingProtocol):
     def sample(self, rng: np.random.Generator) -> Architecture: ...
 
 
@@ -106,32 +109,63 @@ def fit_profile(
     progress: Progress | None = None,
     num_classes: int = 1000,
     save: bool = True,
+    settings: Settings | None = None,
+    memory: bool = False,
+    accept_noise: bool = False,
 ) -> DeviceProfile:
     """Measure `architectures` on this machine for about `seconds`, fit a predictor, and keep it under `name`.
 
-    Stops at the end of the batch that would pass the time, so a slow machine measures fewer networks, down to
-    MIN_NETWORKS. A network that
-    cannot be built, exported or run is logged and left out.
+    Networks are taken in order for half of the time, at least MIN_NETWORKS; the other half goes to their further
+    passes. A network that cannot be built, exported or run is logged and left out. UserError where the passes disagree,
+    unless the noise is accepted.
     """
-    from nasbench.latency.measure import Meter
+    from nasbench.latency.measure import REFERENCE_NAME, Session, reference_hash
 
-    profile_path(name)  # a bad name fails before the work
-    meter, start, done = Meter(), time.monotonic(), 0
-    measured: list[tuple[Architecture, Measurement]] = []
-    for batch in _batches(architectures):
-        batch_start = time.monotonic()
-        measured += _measure_batch(batch, meter, num_classes, on_failure=_log_failure)
-        done += len(batch)
-        if progress:
-            progress(done, len(architectures))
-        now = time.monotonic()
-        if now - start + 0.5 * (now - batch_start) > seconds and len(measured) >= MIN_NETWORKS:
-            break
-    records = [_record(architecture, m, meter.reference_ms) for architecture, m in measured]
-    profile = new_profile(name, records, meter.reference_ms, num_classes)
+    checked_name(name)  # a bad name fails before the work
+    start = time.monotonic()
+    with Session(settings) as session:
+        taken = _take(session, architectures, start + SHARE_OF_FIRST_PASSES * seconds, progress, num_classes)
+        _further_passes(session, start + seconds)
+        reference = Reference(name=REFERENCE_NAME, sha256=reference_hash(), quiet_ms=session.reference_ms)
+        records = [_record(session, index, architecture, memory) for index, architecture in enumerate(taken)]
+        device, protocol = this_device(session.settings), Protocol.of(session.clock)
+    profile = new_profile(name, records, device, protocol, reference, num_classes, accept_noise)
     if save:
         profile.save()
     return profile
+
+
+def _take(
+    session: Session, architectures: Sequence[Architecture], until: float, progress: Progress | None, num_classes: int
+) -> list[Architecture]:
+    """The first pass of each network until the time is up; those that the runtime took."""
+    taken: list[Architecture] = []
+    for number, architecture in enumerate(architectures):
+        if time.monotonic() > until and len(taken) >= MIN_NETWORKS:
+            break
+        try:
+            session.add(architecture, num_classes)
+        except UserError:
+            raise
+        except Exception as error:  # the runtimes' errors share no base class
+            log.warning("network %s is left out of the latency profile: %s", architecture.id, error)
+        else:
+            taken.append(architecture)
+        if progress:
+            progress(number + 1, len(architectures))
+    return taken
+
+
+def _further_passes(session: Session, until: float) -> None:
+    """The passes that every network gets, then more of those that disagree while there is time or they are many."""
+    for _ in range(PASSES - 1):
+        session.go_round()
+    for _ in range(MAX_PASSES - PASSES):
+        noisy = standalone.deviation([p.ratio(session.clock) for p in passes] for passes in session.passes)
+        if time.monotonic() > until and noisy <= DEVIATION_LIMIT:
+            break
+        if not session.go_round(only_noisy=True):
+            break
 
 
 def measure_architectures(
@@ -139,50 +173,46 @@ def measure_architectures(
     profile: DeviceProfile | None = None,
     num_classes: int = 1000,
     progress: Progress | None = None,
+    settings: Settings | None = None,
 ) -> list[Measurement]:
     """Latency of each architecture's deploy form on this machine, scaled as `profile` was (ms comparable with it)."""
-    from nasbench.latency.measure import REFERENCE_NAME, Meter
+    return [r.measurement for r in measure_records(architectures, profile, num_classes, progress, settings)]
+
+
+def measure_records(
+    architectures: Sequence[Architecture],
+    profile: DeviceProfile | None = None,
+    num_classes: int = 1000,
+    progress: Progress | None = None,
+    settings: Settings | None = None,
+) -> list[Record]:
+    """The same with the raw passes, as a profile keeps them."""
+    from nasbench.latency.measure import Session, reference_hash
 
     if profile is not None:
         profile.require_this_device()
-    same_reference = profile is not None and profile.reference == REFERENCE_NAME
-    meter = Meter(profile.reference_ms if profile is not None and same_reference else None)
-    measured: list[Measurement] = []
-    for batch in _batches(architectures):
-        measured += [m for _, m in _measure_batch(batch, meter, num_classes, on_failure=_raise_failure)]
-        if progress:
-            progress(len(measured), len(architectures))
-    return [dataclasses.replace(m, latency_ms=m.ratio * meter.reference_ms) for m in measured]
+        settings = profile.settings
+    same = profile is not None and profile.reference.sha256 in ("", reference_hash())
+    with Session(settings, profile.reference_ms if profile is not None and same else None) as session:
+        for number, architecture in enumerate(architectures):
+            try:
+                session.add(architecture, num_classes)
+            except UserError:
+                raise
+            except Exception as error:
+                raise RuntimeError(f"network {architecture.id} cannot be measured: {error}") from error
+            if progress:
+                progress(number + 1, len(architectures))
+        session.finish()
+        return [_record(session, index, architecture) for index, architecture in enumerate(architectures)]
 
 
-def _batches(architectures: Sequence[Architecture]) -> list[Sequence[Architecture]]:
-    return [architectures[i : i + BATCH] for i in range(0, len(architectures), BATCH)]
-
-
-def _measure_batch(
-    batch: Sequence[Architecture], meter: Meter, num_classes: int, on_failure: Callable[[Architecture, Exception], None]
-) -> list[tuple[Architecture, Measurement]]:
-    """Each network of the batch that the runtime takes, with its measurement."""
-    from nasbench.latency.export import checked_session
-
-    opened: list[tuple[Architecture, InferenceSession]] = []
-    for architecture in batch:
-        try:
-            opened.append((architecture, checked_session(architecture, num_classes)))
-        except Exception as error:  # the runtime's errors share no base class
-            on_failure(architecture, error)
-    measured = meter.measure_all([session for _, session in opened])
-    return [(architecture, m) for (architecture, _), m in zip(opened, measured, strict=True)]
-
-
-def _log_failure(architecture: Architecture, error: Exception) -> None:
-    log.warning("network %s is left out of the latency profile: %s", architecture.id, error)
-
-
-def _raise_failure(architecture: Architecture, error: Exception) -> None:
-    raise RuntimeError(f"network {architecture.id} cannot be measured: {error}") from error
-
-
-def _record(architecture: Architecture, measurement: Measurement, reference_ms: float) -> Record:
-    final = dataclasses.replace(measurement, latency_ms=measurement.ratio * reference_ms, reference_ms=reference_ms)
-    return Record(id=architecture.id, architecture=architecture.to_dict(), measurement=final)
+def _record(session: Session, index: int, architecture: Architecture, memory: bool = False) -> Record:
+    return Record(
+        id=architecture.id,
+        architecture=architecture.to_dict(),
+        measurement=session.measurement(index),
+        passes=tuple(session.passes[index]),
+        kernels=session.kernel_times(index),
+        memory_bytes=session.peak_bytes(index) if memory else None,
+    )

@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from pathlib import Path
+from typing import Any, NamedTuple
+
+from nasbench.errors import UserError
+from nasbench.latency import standalone
+from nasbench.latency.standalone import SPREAD_LIMIT, Pass
 
 RUNTIME = "onnxruntime"
+DTYPES = ("fp32", "fp16", "bf16", "int8")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are run: what a figure depends on besides the hardware. `options` are the runtime's own."""
+
+    runtime: str = RUNTIME
+    threads: int = 1
+    batch: int = 1
+    dtype: str = "fp32"
+    accelerator: str = "cpu"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UserError(f"unknown number format {self.dtype!r}; known: {', '.join(DTYPES)}")
+
+    def __str__(self) -> str:
+        threads = "one thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.runtime}, {self.dtype}, batch {self.batch}, {threads}, {self.accelerator}"
 
 
 @dataclass(frozen=True)
 class Device:
-    """What identifies the hardware and runtime of a profile."""
+    """What identifies the hardware, runtime and settings of a profile."""
 
     cpu: str
     machine: str  # instruction set, as platform.machine() says it
@@ -22,20 +49,36 @@ class Device:
     runtime: str
     runtime_version: str
     threads: int = 1
+    batch: int = 1
+    dtype: str = "fp32"
+    accelerator: str = "cpu"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(**{f.name: getattr(self, f.name) for f in fields(Settings)})
 
     def differences(self, other: Device) -> list[str]:
         """What would change a latency between the two, in words; cores and system don't, at one thread."""
         ours, theirs = asdict(self), asdict(other)
-        fields = ("cpu", "machine", "runtime", "runtime_version", "threads")
-        return [f"{field} {ours[field]!r}, not {theirs[field]!r}" for field in fields if ours[field] != theirs[field]]
+        names = [f.name for f in fields(self) if f.name not in ("system", "cores")]
+        return [f"{name} {ours[name]!r}, not {theirs[name]!r}" for name in names if ours[name] != theirs[name]]
+
+
+class KernelTime(NamedTuple):
+    """One kernel as a runtime reported it: its operator's name there, the elements it wrote, and microseconds."""
+
+    operator: str
+    outputs: int
+    us: float
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One network on one machine. `noisy`: its passes still disagreed at the end by more than measure.SPREAD_LIMIT."""
+    """One network on one machine. `noisy`: its passes still disagreed at the end by more than SPREAD_LIMIT."""
 
     latency_ms: float  # ratio x reference_ms
-    ratio: float  # median of the passes' ratios to the reference network
+    ratio: float  # to the reference network, over all passes
     spread: float  # largest relative deviation of a pass from the median
     cpu_min_ms: float
     wall_min_ms: float
@@ -44,25 +87,51 @@ class Measurement:
     passes: int
     noisy: bool
 
+    @classmethod
+    def of(cls, passes: Sequence[Pass], clock: str, reference_ms: float) -> Measurement:
+        """All passes of one network as one figure; `reference_ms` is the reference's quiet time."""
+        ratio = standalone.figure(passes, clock)
+        spread = standalone.spread([p.ratio(clock) for p in passes])
+        return cls(
+            latency_ms=ratio * reference_ms,
+            ratio=ratio,
+            spread=spread,
+            cpu_min_ms=min(min(p.cpu_us) for p in passes) / 1e3,
+            wall_min_ms=min(min(p.wall_us) for p in passes) / 1e3,
+            reference_ms=reference_ms,
+            repeats=sum(len(p.cpu_us) for p in passes),
+            passes=len(passes),
+            noisy=spread > SPREAD_LIMIT,
+        )
 
-def this_device() -> Device:
+
+def this_device(settings: Settings | None = None) -> Device:
+    """This machine with the runtime of `settings` (onnxruntime, one thread, by default)."""
+    chosen = settings or Settings()
     return Device(
-        cpu=_cpu_name(),
+        cpu=_accelerator_name(chosen.accelerator) or standalone.cpu_name(),
         machine=platform.machine(),
         system=platform.system(),
         cores=os.cpu_count() or 1,
-        runtime=RUNTIME,
-        runtime_version=installed_version(RUNTIME),
+        runtime_version=runtime_version(chosen.runtime),
+        **asdict(chosen),
     )
 
 
-def _cpu_name() -> str:
-    """The processor's name with what tells generations apart where the name doesn't (virtual machines)."""
+def runtime_version(runtime: str) -> str:
+    """The installed version of the package that `runtime` comes in; UserError where it is not installed."""
+    package = runtime.partition("-")[0]  # torch-compile is torch
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    if "model name" not in fields:  # ARM lists part numbers instead
-        return " ".join(filter(None, (fields.get("CPU implementer"), fields.get("CPU part")))) or platform.machine()
-    return f"{fields['model name']} (family {fields.get('cpu family')} model {fields.get('model')})"
+        return installed_version(package)
+    except PackageNotFoundError:
+        raise UserError(f"runtime {runtime!r} is not installed; run `pip install 'nasbench[{package}]'`") from None
+
+
+def _accelerator_name(accelerator: str) -> str:
+    if not accelerator.startswith("cuda"):
+        return ""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(f"device {accelerator!r}: this torch sees no CUDA GPU; measure on the cpu")
+    return torch.cuda.get_device_name(accelerator)

@@ -46,11 +46,11 @@ class _ConstantShapes(TorchFunctionMode):
         return out
 
 
-def export_onnx(model: nn.Module, resolution: int) -> bytes:
-    """`model` in eval mode as a checked ONNX file: input `image` (1, 3, R, R), output `logits` (1, classes)."""
+def export_onnx(model: nn.Module, resolution: int, batch: int = 1) -> bytes:
+    """`model` in eval mode as a checked ONNX file: input `image` (batch, 3, R, R), output `logits` (batch, classes)."""
     was_training = model.training
     model.eval()
-    image = torch.zeros(1, 3, resolution, resolution)
+    image = torch.zeros(batch, 3, resolution, resolution)
     try:
         with torch.no_grad():
             content = _export(model, image)
@@ -100,15 +100,18 @@ def deploy_form(architecture: Architecture, num_classes: int = 1000) -> nn.Modul
         return reparameterise(build(architecture, num_classes=num_classes))
 
 
-def checked_session(architecture: Architecture, num_classes: int = 1000) -> InferenceSession:
+def checked_session(
+    architecture: Architecture, num_classes: int = 1000, content: bytes = b"", deploy: nn.Module | None = None
+) -> InferenceSession:
     """The deploy form exported, opened in onnxruntime, and seen to compute what torch computes.
 
-    RuntimeError where it does not: its latency would be another network's.
+    `content` and `deploy` where they are at hand. RuntimeError where the two differ: the file's latency would be
+    another network's.
     """
     from nasbench.latency.measure import open_session
 
-    deploy = deploy_form(architecture, num_classes)
-    session = open_session(export_onnx(deploy, architecture.resolution))
+    deploy = deploy or deploy_form(architecture, num_classes)
+    session = open_session(content or export_onnx(deploy, architecture.resolution))
     difference = onnx_difference(deploy, session, architecture.resolution)
     if difference > TOLERANCE and difference > ROUNDING_FACTOR * _rounding(deploy, architecture.resolution):
         raise RuntimeError(f"network {architecture.id}: its ONNX file differs from torch by {difference:.1e} relative")

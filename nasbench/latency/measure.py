@@ -1,51 +1,39 @@
-"""How long one network takes on this machine, so that the figure survives other load.
+"""How long networks take on this machine, so that the figures survive other load; the protocol is in standalone.py.
 
-A fixed reference network runs before every run of the network under test, and the figure is
-
-    latency_ms = median over runs of (CPU time / CPU time of the reference beside it) x reference_ms
-
-where `reference_ms` is the reference's own quiet time: its lowest pass median in the session, or the one that a device
-profile stored. On a loaded shared machine this varied by 1.4 % from block to block, wall medians by 29 %, wall ratios
-by 24 %. A pass is one such median; a network gets several passes, and where they disagree, more of them.
-
-CPU time is that of the calling thread. It covers the network because onnxruntime with one intra-op thread computes in
-the thread that calls `run` (a test holds that).
+A session measures many networks against one reference network. Each is built, exported and checked once and waits as a
+file; its passes are opened one after another, so that between two passes of a network lies a pass of all others.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import nn
 
-from nasbench.latency.device import Measurement
-from nasbench.latency.export import INPUT, export_onnx
+from nasbench.latency import runtimes, standalone
+from nasbench.latency.device import RUNTIME, KernelTime, Measurement, Settings
+from nasbench.latency.export import INPUT, checked_session, deploy_form, export_onnx
+from nasbench.latency.standalone import Pass, Run
+
+if TYPE_CHECKING:
+    from nasbench.architecture import Architecture
 
 REFERENCE_NAME = "inverted-residuals-128-v1"  # change the name whenever the network below changes
-WARM_UP_RUNS = 2
-MIN_RUNS, MAX_RUNS = 5, 40
-PASS_SECONDS = 0.2  # of paired runs a pass: 40 runs of a 2 ms network, 5 of a 40 ms one
-PASSES, MAX_PASSES = 3, 6
-SPREAD_LIMIT = 0.03  # passes that differ by more from their median are repeated
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One block of paired runs; times in ms."""
-
-    ratio: float
-    repeats: int
-    cpu_min_ms: float
-    wall_min_ms: float
-    reference_median_ms: float
+REFERENCE_SIZE = 128
+PROFILE_SECONDS, PROFILE_RUNS = 0.1, 5  # of a kernel profile: for so long, then so many runs
 
 
 class ReferenceNet(nn.Module):
@@ -77,20 +65,42 @@ def _inverted_residual(c_in: int, c_out: int, stride: int) -> nn.Sequential:
 
 
 @lru_cache(maxsize=1)
-def reference_onnx() -> bytes:
-    """The reference network as ONNX, the same bytes on every call and every machine."""
+def reference_module() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return export_onnx(ReferenceNet(), 128)
+        return ReferenceNet().eval()
 
 
-def open_session(model: bytes | str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU, sequential, with `threads` intra-op threads, from ONNX bytes or a path."""
+@lru_cache(maxsize=1)
+def reference_onnx() -> bytes:
+    """The reference network as ONNX, the same bytes on every call and every machine."""
+    return export_onnx(reference_module(), REFERENCE_SIZE)
+
+
+@lru_cache(maxsize=1)
+def reference_hash() -> str:
+    """SHA-256 over the reference's operators, their attributes and weights; not over who exported it, and when."""
+    graph, digest = onnx.load_from_string(reference_onnx()).graph, hashlib.sha256()
+    for node in graph.node:
+        digest.update(node.op_type.encode())
+        digest.update(repr(sorted((a.name, onnx.helper.get_attribute_value(a)) for a in node.attribute)).encode())
+    for tensor in sorted((onnx.numpy_helper.to_array(t) for t in graph.initializer), key=lambda a: a.tobytes()):
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
+
+
+def open_session(model: bytes | str | Path, threads: int = 1, profile: str = "") -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU, sequential, with `threads` intra-op threads, from ONNX bytes or a path.
+
+    `profile`: the beginning of the path of a file with the time of each kernel.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3  # errors only
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
@@ -100,11 +110,6 @@ def runner(session: onnxruntime.InferenceSession, seed: int = 0) -> Callable[[],
     shape = session.get_inputs()[0].shape
     image = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     return lambda: session.run(None, {INPUT: image})
-
-
-def cpu_clock_ok() -> bool:
-    """Whether this system's per-thread CPU clock resolves a network's run (Windows ticks at 15.6 ms)."""
-    return time.get_clock_info("thread_time").resolution <= 1e-4
 
 
 @contextmanager
@@ -122,79 +127,133 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(flushed_before)
 
 
-class Meter:
-    """Measures networks against one reference session; keeps the reference's quiet time, its lowest pass median.
+class Session:
+    """Measures networks against one reference; use it as a context, which holds the files.
 
-    `reference_ms`: the quiet time to scale ratios by, as stored in a profile; None takes this session's own.
+    `reference_ms`: the quiet time to scale ratios by, as stored in a profile; None takes the lowest of this session's
+    passes.
     """
 
-    def __init__(self, reference_ms: float | None = None) -> None:
-        if not cpu_clock_ok():
-            raise RuntimeError("this system's thread CPU clock is too coarse to measure networks of a few milliseconds")
-        self._reference = runner(open_session(reference_onnx()))
+    def __init__(self, settings: Settings | None = None, reference_ms: float | None = None) -> None:
+        self.settings = settings or Settings()
+        runtimes.check(self.settings)
         self._fixed_reference_ms = reference_ms
-        self._lowest_ms = float(np.median([_timed(self._reference)[0] for _ in range(20)]))
+        self._folder = tempfile.TemporaryDirectory(prefix="nasbench-latency-")
+        self._networks: list[tuple[Callable[[], Run], Path | None]] = []
+        self.passes: list[list[Pass]] = []
+        self._reference = self._prepare(reference_module(), REFERENCE_SIZE, "reference")[0]()
+        self._began = time.perf_counter()
+        with flushed_denormals():
+            self.clock = standalone.choose_clock(self._reference, self.settings.threads)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._networks.clear()
+        self._folder.cleanup()
 
     @property
     def reference_ms(self) -> float:
-        return self._lowest_ms if self._fixed_reference_ms is None else self._fixed_reference_ms
+        """The reference's quiet time in ms, by the session's estimator."""
+        if self._fixed_reference_ms is not None:
+            return self._fixed_reference_ms
+        return min(p.reference_ms(self.clock) for passes in self.passes for p in passes)
 
-    def run_pass(self, target: Callable[[], object], seconds: float = PASS_SECONDS) -> Pass:
-        """Paired runs of the reference and `target` for about `seconds`, between MIN_RUNS and MAX_RUNS of them."""
-        single = min(_timed(target)[0] for _ in range(WARM_UP_RUNS))
-        repeats = int(np.clip(1e3 * seconds / (single + self._lowest_ms), MIN_RUNS, MAX_RUNS))
-        times = np.array([(*_timed(self._reference), *_timed(target)) for _ in range(repeats)])  # (repeats, 4) in ms
-        reference_cpu, _, cpu, wall = times.T
-        reference_median = float(np.median(reference_cpu))
-        self._lowest_ms = min(self._lowest_ms, reference_median)
-        ratio = float(np.median(cpu / reference_cpu))
-        return Pass(ratio, repeats, float(cpu.min()), float(wall.min()), reference_median)
+    def add(self, architecture: Architecture, num_classes: int = 1000) -> None:
+        """Build, export and check the deploy form, and measure its first pass."""
+        module = deploy_form(architecture, num_classes)
+        opener, path = self._prepare(module, architecture.resolution, str(len(self._networks)))
+        if path is not None and self.settings == Settings():
+            checked_session(architecture, num_classes, path.read_bytes(), module)
+        self._take(opener, path)
 
-    def measure_all(
-        self,
-        sessions: Sequence[onnxruntime.InferenceSession],
-        passes: int = PASSES,
-        seconds: float = PASS_SECONDS,
-    ) -> list[Measurement]:
-        """`passes` passes of each network, and up to MAX_PASSES while they disagree.
+    def add_module(self, module: nn.Module, resolution: int) -> None:
+        """Any torch network on square images; its first pass is measured."""
+        self._take(*self._prepare(module.eval(), resolution, str(len(self._networks))))
 
-        Pass by pass over all of them, so that a spell of load cannot take one network whole.
-        """
-        targets = [runner(session) for session in sessions]
-        done: list[list[Pass]] = [[] for _ in targets]
+    def _take(self, opener: Callable[[], Run], path: Path | None) -> None:
         with flushed_denormals():
-            for number in range(MAX_PASSES):
-                for target, so_far in zip(targets, done, strict=True):
-                    if number < passes or _spread(so_far) > SPREAD_LIMIT:
-                        so_far.append(self.run_pass(target, seconds))
-        return [self.summarise(passes_of_one) for passes_of_one in done]
+            first = self._pass(opener)
+        self._networks.append((opener, path))
+        self.passes.append([first])
 
-    def summarise(self, passes: list[Pass]) -> Measurement:
-        """All passes of one network as one figure."""
-        ratio = float(np.median([p.ratio for p in passes]))
-        spread = _spread(passes)
-        return Measurement(
-            latency_ms=ratio * self.reference_ms,
-            ratio=ratio,
-            spread=spread,
-            cpu_min_ms=min(p.cpu_min_ms for p in passes),
-            wall_min_ms=min(p.wall_min_ms for p in passes),
-            reference_ms=self.reference_ms,
-            repeats=sum(p.repeats for p in passes),
-            passes=len(passes),
-            noisy=spread > SPREAD_LIMIT,
-        )
+    def go_round(self, only_noisy: bool = False) -> int:
+        """One more pass of each network, or of those whose passes disagree; how many it was."""
+        chosen = [i for i in range(len(self.passes)) if not only_noisy or self._noisy(i)]
+        with flushed_denormals():
+            for index in chosen:
+                self.passes[index].append(self._pass(self._networks[index][0]))
+        return len(chosen)
+
+    def finish(self, passes: int = standalone.PASSES, most: int = standalone.MAX_PASSES) -> None:
+        """`passes` passes of each network, and up to `most` while they disagree."""
+        done = min(map(len, self.passes), default=passes)
+        for number in range(done, max(passes, most)):
+            self.go_round(only_noisy=number >= passes)
+
+    def measurement(self, index: int) -> Measurement:
+        return Measurement.of(self.passes[index], self.clock, self.reference_ms)
+
+    def file(self, index: int) -> Path | None:
+        """The file that the runtime runs, for as long as the session lasts; None where it runs none."""
+        return self._networks[index][1]
+
+    def peak_bytes(self, index: int) -> int | None:
+        """Peak memory of running a network; None where the runtime runs no files or the system does not tell."""
+        path, options = self.file(index), {**self.settings.options, "dtype": self.settings.dtype}
+        if path is None:
+            return None
+        return standalone.peak_bytes(str(path), self.settings.runtime, self.settings.threads, options) or None
+
+    def kernel_times(self, index: int) -> tuple[KernelTime, ...]:
+        """The time of each kernel in order, where the runtime reports it: onnxruntime's profile."""
+        path = self.file(index)
+        if path is None or self.settings.runtime != RUNTIME:
+            return ()
+        with flushed_denormals():
+            return profiled_kernels(path, self.settings.threads)
+
+    def _noisy(self, index: int) -> bool:
+        return standalone.spread([p.ratio(self.clock) for p in self.passes[index]]) > standalone.SPREAD_LIMIT
+
+    def _pass(self, opener: Callable[[], Run]) -> Pass:
+        return standalone.run_pass(self._reference, opener(), self.clock, self._began)
+
+    def _prepare(self, module: nn.Module, resolution: int, name: str) -> tuple[Callable[[], Run], Path | None]:
+        """What opens a network anew for each pass, and its file. torch's are opened once: compiling takes long."""
+        if runtimes.runs_files(self.settings):
+            path = runtimes.write_file(module, resolution, self.settings, Path(self._folder.name) / name)
+            return (lambda: runtimes.open_file(path, self.settings)), path
+        run = runtimes.open_module(module, resolution, self.settings)
+        return (lambda: run), None
 
 
-def _timed(call: Callable[[], object]) -> tuple[float, float]:
-    """CPU time of this thread and wall time of one call, in ms."""
-    wall, cpu = time.perf_counter(), time.thread_time()
-    call()
-    return 1e3 * (time.thread_time() - cpu), 1e3 * (time.perf_counter() - wall)
+def profiled_kernels(path: Path, threads: int = 1) -> tuple[KernelTime, ...]:
+    """Each kernel's time in onnxruntime's own profile: the lower quartile over runs, as other work only adds to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(path, threads, profile=f"{folder}/profile")
+        run, began = runner(session), time.perf_counter()
+        while time.perf_counter() < began + PROFILE_SECONDS:
+            run()
+        for _ in range(PROFILE_RUNS):
+            run()
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    times: dict[str, list[float]] = {}
+    seen: dict[str, tuple[str, int]] = {}
+    for event in events:
+        name = event["name"]
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            times.setdefault(name, []).append(event["dur"])
+            shape = next(iter(event["args"]["output_type_shape"][0].values()))
+            seen.setdefault(name, (event["args"]["op_name"], math.prod(shape)))
+    return tuple(KernelTime(*seen[name], float(np.quantile(us[1:], 0.25))) for name, us in times.items())
 
 
-def _spread(passes: list[Pass]) -> float:
-    """Largest deviation of a pass from the median after leaving out the worst pass when there are more than three."""
-    ratios = np.array([p.ratio for p in passes])
-    deviations = np.sort(np.abs(ratios / np.median(ratios) - 1))
-    return float(deviations[-1] if len(passes) <= 3 else deviations[: int(np.ceil(0.75 * len(passes)))][-1])
+def measure_modules(modules: Sequence[tuple[nn.Module, int]], settings: Settings | None = None) -> list[Measurement]:
+    """Torch networks with the side of their images, measured together."""
+    with Session(settings) as session:
+        for module, resolution in modules:
+            session.add_module(module, resolution)
+        session.finish()
+        return [session.measurement(i) for i in range(len(modules))]

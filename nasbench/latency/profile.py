@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import os
 import re
@@ -14,14 +15,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nasbench import files
 from nasbench.errors import UserError
-from nasbench.latency import features
-from nasbench.latency.device import RUNTIME, Device, Measurement, this_device
-from nasbench.latency.predictor import Prediction, Predictor, fit
+from nasbench.latency import features, priors, standalone
+from nasbench.latency.device import Device, KernelTime, Measurement, Settings, this_device
+from nasbench.latency.kernels import KernelModel
+from nasbench.latency.launches import launches
+from nasbench.latency.predictor import Network, Prediction, Predictor, fit_networks
+from nasbench.latency.standalone import DEVIATION_LIMIT, Pass
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
 
-VERSION = 1  # of the file's layout
+VERSION = 2  # of the file's layout; migrate.py reads older ones
 THIS_MACHINE = "this-machine"
 FIT_COMMAND = "nasbench latency fit"
 
@@ -32,84 +36,190 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Protocol(_Frozen):
+    """How the figures were taken. clock: `thread` or `process` for processor time, `wall`."""
+
+    version: int = standalone.PROTOCOL_VERSION
+    clock: str = standalone.THREAD
+    estimator: str = "median of paired ratios"
+
+    @classmethod
+    def of(cls, clock: str) -> Protocol:
+        return cls(clock=clock, estimator="ratio of minima" if clock == standalone.WALL else "median of paired ratios")
+
+
+class Reference(_Frozen):
+    """The network that all others are measured against: `quiet_ms` is its own time on the quiet device."""
+
+    name: str
+    sha256: str  # of its operators and weights, see measure.reference_hash; "" where an old profile did not keep it
+    quiet_ms: float
+
+
 class Record(_Frozen):
-    """One measured network. `architecture` is its content, so that it can be built and measured again anywhere."""
+    """One measured network. `architecture` is its content, so that it can be built and measured again anywhere.
+
+    passes: the raw runs; a profile of version 1 kept only what they came to.
+    """
 
     id: str
     architecture: dict[str, Any]
     measurement: Measurement
+    passes: tuple[Pass, ...] = ()
+    kernels: tuple[KernelTime, ...] = ()  # where the runtime tells
+    memory_bytes: float | None = None  # the peak that running it adds to a process
+    energy_j: float | None = None
 
 
 class DeviceProfile(_Frozen):
-    """Everything measured on a device and what was fitted to it. `reference_ms`: the reference network's quiet time."""
+    """Everything measured on a device and what was fitted to it."""
 
     version: int
     name: str
     made: str  # ISO 8601, UTC
     device: Device
-    reference: str  # name of the reference network, see measure.py
-    reference_ms: float
+    protocol: Protocol
+    reference: Reference
+    deviation: float | None  # standard deviation of a pass, relative, pooled over the networks; None: not kept
     num_classes: int
     records: list[Record]
     features_version: int
     predictor: Predictor
 
+    @property
+    def reference_ms(self) -> float:
+        return self.reference.quiet_ms
+
+    @property
+    def settings(self) -> Settings:
+        return self.device.settings
+
     def predict(self, architectures: Sequence[Architecture], num_classes: int | None = None) -> Prediction:
         """Latency with an interval for each architecture's deploy form, from arithmetic alone: nothing is built."""
         classes = self.num_classes if num_classes is None else num_classes
-        return self.predictor.predict([architecture_features(a, classes, self.device.runtime) for a in architectures])
+        networks = [network_of(a, classes, self.device.runtime, self._prior_runtime) for a in architectures]
+        return self.predictor.predict_networks(networks)
+
+    @property
+    def _prior_runtime(self) -> str | None:
+        model = self.predictor.kernel_model
+        return model.runtime if model is not None and self.predictor.from_prior else None
 
     def require_this_device(self) -> None:
         """Raise UserError unless this process runs on the CPU and runtime that the profile was measured on."""
-        if differences := self.device.differences(this_device()):
+        if differences := self.device.differences(this_device(self.settings)):
             raise UserError(
                 f"device profile {self.name!r} was measured on {'; '.join(differences)}; "
-                f"its figures don't hold here: run `{_fit_command(self.name)}`"
+                f"its figures don't hold here: run `{fit_command(self.name)}`"
             )
 
     def save(self, path: Path | None = None) -> Path:
         """Write the profile whole, by default to the cache under its name."""
         path = profile_path(self.name) if path is None else Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_atomic(path, self.model_dump_json(indent=1) + "\n")
+        files.write_atomic(path, _readable(self.model_dump(mode="json")))
         return path
 
+    def with_records(self, records: Sequence[Record]) -> DeviceProfile:
+        """The same device with more measured networks, fitted again."""
+        return new_profile(
+            self.name, records, self.device, self.protocol, self.reference, self.num_classes, accept_noise=True
+        )
 
-def architecture_features(architecture: Architecture, num_classes: int, runtime: str = RUNTIME) -> dict[str, float]:
-    """The features of an architecture's deploy form."""
+
+class _Measured(_Frozen):
+    """The part of a profile that a fit needs."""
+
+    device: Device
+    num_classes: int
+    records: list[Record]
+
+
+def architecture_features(
+    architecture: Architecture, num_classes: int, runtime: str = "onnxruntime"
+) -> dict[str, float]:
+    """The roofline features of an architecture's deploy form."""
     from nasbench.cost import operators
 
     return features.features(operators(architecture, num_classes=num_classes, deploy=True), runtime)
 
 
-def new_profile(name: str, records: Sequence[Record], reference_ms: float, num_classes: int = 1000) -> DeviceProfile:
-    """A profile of this machine with a predictor fitted to `records`."""
-    from nasbench.latency.measure import REFERENCE_NAME
+def network_of(
+    architecture: Architecture,
+    num_classes: int,
+    runtime: str = "onnxruntime",
+    prior_runtime: str | None = None,
+    reported: tuple[KernelTime, ...] = (),
+) -> Network:
+    """What `runtime` launches for the deploy form, and where a prior is at hand, what its runtime does."""
+    from nasbench.cost import operators
 
+    listed = operators(architecture, num_classes=num_classes, deploy=True)
+    own = tuple(launches(listed, runtime))
+    if prior_runtime is None:
+        return Network(own, runtime, (), reported)
+    prior = own if prior_runtime == runtime else tuple(launches(listed, prior_runtime))
+    return Network(own, runtime, prior, reported)
+
+
+def new_profile(
+    name: str,
+    records: Sequence[Record],
+    device: Device,
+    protocol: Protocol,
+    reference: Reference,
+    num_classes: int = 1000,
+    accept_noise: bool = False,
+) -> DeviceProfile:
+    """A profile with a predictor fitted to `records`; UserError where the passes disagree."""
+    deviation = pass_deviation(records, protocol.clock)
+    if deviation > DEVIATION_LIMIT and not accept_noise:
+        raise UserError(
+            f"the passes over the same networks deviate by {deviation:.1%} (standard deviation), more than "
+            f"{DEVIATION_LIMIT:.0%} makes no profile: end other work on the device and run `{fit_command(name)}` again"
+        )
     return DeviceProfile(
         version=VERSION,
-        name=_checked_name(name),
+        name=checked_name(name),
         made=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        device=this_device(),
-        reference=REFERENCE_NAME,
-        reference_ms=reference_ms,
+        device=device,
+        protocol=protocol,
+        reference=reference,
+        deviation=deviation,
         num_classes=num_classes,
         records=list(records),
         features_version=features.VERSION,
-        predictor=fit_records(records, num_classes),
+        predictor=fit_records(records, num_classes, device.runtime, priors.choose(name, device)),
     )
 
 
-def fit_records(records: Sequence[Record], num_classes: int, runtime: str = RUNTIME) -> Predictor:
-    """A predictor from raw measurements; noisy ones are left out while enough others remain."""
+def pass_deviation(records: Sequence[Record], clock: str) -> float:
+    """Standard deviation of a pass about its network's figure, relative, pooled over the networks."""
+    return standalone.deviation([p.ratio(clock) for p in r.passes] for r in records)
+
+
+def fit_records(
+    records: Sequence[Record], num_classes: int, runtime: str = "onnxruntime", prior: KernelModel | None = None
+) -> Predictor:
+    """A predictor from raw measurements; noisy ones are left out while enough others remain.
+
+    prior: kernel times of another device, which make up for measurements where these are few.
+    """
     from nasbench.architecture import Architecture
 
     quiet = [r for r in records if not r.measurement.noisy]
     used = quiet if len(quiet) >= 0.75 * len(records) else list(records)
-    amounts = [
-        architecture_features(Architecture.from_dict(r.architecture, source=r.id), num_classes, runtime) for r in used
+    networks = [
+        network_of(
+            Architecture.from_dict(r.architecture, source=r.id),
+            num_classes,
+            runtime,
+            None if prior is None else prior.runtime,
+            r.kernels,
+        )
+        for r in used
     ]
-    return fit(amounts, [r.measurement.latency_ms for r in used])
+    return fit_networks(networks, [r.measurement.latency_ms for r in used], prior)
 
 
 def load_device(name: str = THIS_MACHINE) -> DeviceProfile:
@@ -120,34 +230,49 @@ def load_device(name: str = THIS_MACHINE) -> DeviceProfile:
     path = Path(name) if name.endswith(".json") or os.sep in name else profile_path(name)
     if not path.is_file():
         known = ", ".join(known_devices()) or "none yet"
-        raise UserError(f"unknown device {name!r}; known: {known}; make it with `{_fit_command(name)}`")
+        raise UserError(f"unknown device {name!r}; known: {known}; make it with `{fit_command(name)}`")
     profile = _read(path)
     if path == profile_path(THIS_MACHINE):
         profile.require_this_device()
-    if profile.features_version != features.VERSION:
-        log.info("%s: fitting its measurements again: the features have changed since", path)
-        predictor = fit_records(profile.records, profile.num_classes, profile.device.runtime)
-        profile = profile.model_copy(update={"predictor": predictor, "features_version": features.VERSION})
     return profile
 
 
 def _read(path: Path) -> DeviceProfile:
+    from nasbench.latency.migrate import to_current
+
     try:
-        text = path.read_text(encoding="utf-8")
-        found = re.search(r'"version":\s*(\d+)', text)
-        if found and int(found[1]) != VERSION:
-            raise UserError(
-                f"{path}: profile version {found[1]}, this nasbench reads version {VERSION}; run `{FIT_COMMAND}` again"
-            )
-        return DeviceProfile.model_validate_json(text)
+        content = to_current(json.loads(path.read_text(encoding="utf-8")), str(path))
+        if isinstance(content, dict) and content.get("features_version") != features.VERSION:
+            log.info("%s: fitting its measurements again: the features have changed since", path)
+            content = _fitted_again(content)
+        return DeviceProfile.model_validate(content)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; give a device's name or its profile") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(
-            f"{path}: not a device profile: {place}: {first['msg']}; make one with `{FIT_COMMAND}`"
-        ) from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a device profile: {_first(error)}; make one with `{FIT_COMMAND}`") from None
+
+
+def _fitted_again(content: dict[str, Any]) -> dict[str, Any]:
+    """`content` of a profile file with the predictor that today's features give."""
+    kept = {name: value for name, value in content.items() if name not in ("predictor", "features_version")}
+    measured = _Measured.model_validate({name: kept[name] for name in _Measured.model_fields if name in kept})
+    prior = priors.choose(str(kept.get("name")), measured.device)
+    predictor = fit_records(measured.records, measured.num_classes, measured.device.runtime, prior)
+    return {**kept, "features_version": features.VERSION, "predictor": predictor}
+
+
+def _first(error: ValueError) -> str:
+    """What is wrong with the file first, in one line."""
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+
+
+def _readable(content: dict[str, Any]) -> str:
+    """JSON with a line a value, but lists of numbers on one line."""
+    text = json.dumps(content, indent=1, allow_nan=False)
+    return re.sub(r"\[\s+([^\[\]{}\"]*?)\s+\]", lambda m: "[" + re.sub(r",\s+", ",", m[1]) + "]", text) + "\n"
 
 
 def known_devices() -> list[str]:
@@ -156,18 +281,18 @@ def known_devices() -> list[str]:
 
 
 def profile_path(name: str) -> Path:
-    return _folder() / f"{_checked_name(name)}.json"
+    return _folder() / f"{checked_name(name)}.json"
 
 
 def _folder() -> Path:
     return files.cache_dir() / "devices"
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(f"device name {name!r} must be letters, digits, '.', '_' or '-'; for example pixel-6")
     return name
 
 
-def _fit_command(name: str) -> str:
+def fit_command(name: str) -> str:
     return FIT_COMMAND if name == THIS_MACHINE else f"{FIT_COMMAND} --device {name}"

@@ -37,7 +37,9 @@ def profile_summary(name: str = THIS_MACHINE) -> Row:
         "name": profile.name,
         **_identity(profile),
         **asdict(profile.device),
-        "protocol": f"median CPU-time ratio to {profile.reference} x {profile.reference_ms:.3f} ms",
+        "protocol": f"{profile.protocol.estimator} to {profile.reference.name} x {profile.reference_ms:.3f} ms "
+        f"({profile.protocol.clock} time)",
+        "pass_deviation": profile.deviation,
         "fastest_ms": min(latencies),
         "slowest_ms": max(latencies),
         "noisy_networks": sum(r.measurement.noisy for r in profile.records),

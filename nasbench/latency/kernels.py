@@ -1,0 +1,178 @@
+"""How long one kernel takes, learnt from a runtime's own profile: a roofline a kind, and trees for what it misses.
+
+The roofline is a non-negative weighted sum of work and traffic, fitted on relative error. How far a kernel is from it
+(blocks that its channels do not fill, maps too small to keep the core busy) a forest of extremely randomised trees
+learns from its shape, in log time. Both are stored as numbers. A network's kernels are summed per kind; what one
+millisecond of each kind comes to in a whole network is the predictor's to fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cached_property
+
+import numpy as np
+
+from nasbench.latency.device import KernelTime
+from nasbench.latency.features import kernel_features, shape_kind
+from nasbench.latency.launches import RUNTIMES, Kernel
+from nasbench.latency.linear import relative_nnls
+
+TREES, LEAF = 30, 3
+MIN_KERNELS = 100  # of different shapes, from which on a model is fitted
+COLUMNS = ("launches", "bytes", "macs", "reads", "weights", "uncached")
+# The operators of onnxruntime's profile that kinds of kernels appear as there; the kind itself where it is not listed.
+REPORTED = {
+    **dict.fromkeys(("image_conv", "conv", "depthwise", "grouped", "pointwise", "batch_norm"), "Conv"),
+    **{"matmul": "MatMul", "softmax": "Softmax", "layer_norm": "LayerNormalization", "linear": "Gemm", "pool": "Pool"},
+    **{"add": "Add", "mul": "Mul", "scale": "Mul", "concat": "Concat", "resize": "Resize", "pad": "Pad"},
+    **{"act:silu": "QuickGelu", "act:gelu": "Gelu", "act:relu": "Relu"},
+    **{"reorder_in": "ReorderInput", "reorder_out": "ReorderOutput", "transpose": "Transpose", "copy": "Transpose"},
+}
+SAME = {"FusedConv": "Conv", "FusedMatMul": "MatMul", "ReduceMean": "Pool", "GlobalAveragePool": "Pool"}
+SAME |= {"BatchNormalization": "Conv", "MaxPool": "Pool", "AveragePool": "Pool"}
+UNMODELLED = frozenset(
+    {"Reshape", "Squeeze", "Split", "Flatten", "Slice", "Unsqueeze"}
+)  # views, and copies of a few us
+
+
+def matched(kernels: Sequence[Kernel], reported: Sequence[KernelTime]) -> list[tuple[Kernel, float]]:
+    """Launched kernels with the microseconds that the runtime reported for each, as far as the two lists agree."""
+    kept = [time for time in reported if time.operator not in UNMODELLED]
+    ours = [REPORTED.get(kernel.kind, kernel.kind) for kernel in kernels]
+    theirs = [SAME.get(time.operator, time.operator) for time in kept]
+    pairs = []
+    for first, second, length in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
+        pairs += [(kernels[first + i], kept[second + i].us) for i in range(length)]
+    return pairs
+
+
+def scaled(kernels: Sequence[Kernel], reported: Sequence[KernelTime], latency_ms: float) -> list[tuple[Kernel, float]]:
+    """The same with all times scaled so that the profile's total is the network's measured latency.
+
+    The profile is one short run under whatever load there was; the latency has been measured with care.
+    """
+    total = sum(time.us for time in reported)
+    return [(kernel, us * 1e3 * latency_ms / total) for kernel, us in matched(kernels, reported)] if total else []
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Regression trees as flat lists over all nodes of all trees; a leaf has feature -1."""
+
+    roots: list[int]
+    feature: list[int]
+    threshold: list[float]
+    left: list[int]
+    right: list[int]
+    value: list[float]
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.asarray(x) for x in (self.feature, self.threshold, self.left, self.right, self.value))
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Mean of the trees for each row of (n, features)."""
+        feature, threshold, left, right, value = self._arrays
+        at = np.repeat(np.asarray(self.roots)[:, None], len(rows), axis=1)  # (trees, n): the node each row is at
+        row = np.arange(len(rows))[None]
+        while (inner := feature[at] >= 0).any():
+            goes_left = rows[row, np.maximum(feature[at], 0)] <= threshold[at]
+            at = np.where(inner, np.where(goes_left, left[at], right[at]), at)
+        return value[at].mean(axis=0)
+
+
+@dataclass(frozen=True)
+class KernelModel:
+    """Microseconds of one kernel of `runtime`. Kinds that it never saw have no roofline, and take no time."""
+
+    runtime: str
+    kinds: list[str]
+    roofline: Mapping[str, list[float]]  # kind -> microseconds per unit of each of COLUMNS
+    forest: Forest
+
+    @cached_property
+    def _known(self) -> dict[Kernel, float]:
+        return {}
+
+    def times_ms(self, kernels: Sequence[Kernel]) -> dict[str, float]:
+        """Milliseconds per kind of a network's kernels; kernels met before are looked up."""
+        known = self._known
+        if new := list({kernel for kernel in kernels if kernel not in known}):
+            known.update(zip(new, (self.predict(new) / 1e3).tolist(), strict=True))
+        times: defaultdict[str, float] = defaultdict(float)
+        for kernel in kernels:
+            times[kernel.kind] += known[kernel]
+        return times
+
+    def predict(self, kernels: Sequence[Kernel]) -> np.ndarray:
+        """(n,) microseconds."""
+        block = RUNTIMES[self.runtime].channel_block
+        columns = np.array([_columns(kernel, block) for kernel in kernels])
+        rooflines = np.array([self.roofline.get(kernel.kind, [0.0] * len(COLUMNS)) for kernel in kernels])
+        number = {kind: i for i, kind in enumerate(self.kinds)}
+        rows = np.array([[number.get(kernel.kind, -1), *_shape(kernel, block)] for kernel in kernels])
+        return (columns * rooflines).sum(axis=1) * np.exp(self.forest.predict(rows))
+
+
+def fit_kernels(times: Sequence[tuple[Kernel, float]], runtime: str, seed: int = 0) -> KernelModel | None:
+    """A model of kernels from (kernel, microseconds), equal kernels as often as they were seen; None for too few."""
+    logs: defaultdict[Kernel, list[float]] = defaultdict(list)
+    for kernel, us in times:
+        logs[kernel].append(math.log(max(us, 0.5)))
+    if len(logs) < MIN_KERNELS:
+        return None
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    block = RUNTIMES[runtime].channel_block
+    kernels, weight = list(logs), np.array([len(x) for x in logs.values()], dtype=float)
+    microseconds = np.exp([np.mean(x) for x in logs.values()])
+    columns = np.array([_columns(kernel, block) for kernel in kernels])
+    kinds = sorted({kernel.kind for kernel in kernels})
+    number = np.array([kinds.index(kernel.kind) for kernel in kernels])
+    roofline, residual = {}, np.zeros(len(kernels))
+    for index, kind in enumerate(kinds):
+        rows = number == index
+        solved = relative_nnls(columns[rows], microseconds[rows], weight[rows])
+        roofline[kind] = [float(f"{w:.6g}") for w in solved]
+        residual[rows] = np.log(microseconds[rows] / np.maximum(columns[rows] @ solved, 1e-3))
+    shapes = np.column_stack([number, [_shape(kernel, block) for kernel in kernels]])
+    trees = ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, random_state=seed)
+    return KernelModel(runtime, kinds, roofline, _stored(trees.fit(shapes, residual, sample_weight=weight)))
+
+
+def _columns(kernel: Kernel, block: int) -> list[float]:
+    kind, amounts = shape_kind(kernel), kernel_features(kernel, block)
+    names = [name if name in ("weights", "uncached") else f"{kind}.{name}" for name in COLUMNS]
+    return [amounts.get(name, 0.0) for name in names]
+
+
+def _shape(kernel: Kernel, block: int) -> list[float]:
+    """What trees see of a kernel."""
+    _, traffic, macs, _, weights, _ = _columns(kernel, block)
+    return [
+        *(math.log1p(amount) for amount in (macs, traffic, kernel.area, weights)),
+        *(kernel.c_in, kernel.c_out, math.sqrt(kernel.area), kernel.kernel, kernel.stride),
+        *(kernel.c_in % 16, kernel.c_out % 16, kernel.c_out % 64),
+        macs / (traffic + weights + 1),
+        kernel.inputs / max(kernel.outputs, 1),
+    ]
+
+
+def _stored(trees: object) -> Forest:
+    """scikit-learn's trees as flat lists, in four digits."""
+    roots: list[int] = []
+    lists: tuple[list, ...] = ([], [], [], [], [])
+    for estimator in trees.estimators_:  # type: ignore[attr-defined]
+        tree, first = estimator.tree_, len(lists[0])
+        roots.append(first)
+        lists[0].extend(np.where(tree.children_left < 0, -1, tree.feature).tolist())
+        lists[1].extend(float(f"{t:.7g}") for t in np.where(tree.children_left < 0, 0.0, tree.threshold))
+        lists[2].extend(np.where(tree.children_left < 0, 0, tree.children_left + first).tolist())
+        lists[3].extend(np.where(tree.children_right < 0, 0, tree.children_right + first).tolist())
+        lists[4].extend(float(f"{v:.4g}") for v in tree.value[:, 0, 0])
+    return Forest(roots, *lists)

@@ -1,0 +1,234 @@
+"""The kernels that a runtime launches for a network: what it fuses, and the copies between layouts that it inserts.
+
+`operators` of nasbench.cost lists what the network computes, in order. A runtime folds some of it into the convolution
+before it, and onnxruntime computes convolutions in blocks of channels: where another operator needs the plain layout,
+it reorders the tensor, and back again. The rules were read off onnxruntime's own profile of each block, and the tests
+compare the two kernel by kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+CONVOLUTIONS = frozenset({"conv", "depthwise", "grouped", "pointwise"})
+MIXED = frozenset({"matmul", "softmax"})  # attention's products: they read queries, keys and values split apart
+BLOCKED, PLAIN, CHANNELS_LAST = "blocked", "plain", "channels last"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a runtime changes what it is given.
+
+    fused: {operator: the operators before it that swallow it}; "scale" is a multiplication by a constant: layer scale,
+    or attention's 1/sqrt(d). channel_block: convolutions compute whole blocks of so many channels. layouts: whether
+    tensors are reordered between convolutions and the rest by kernels of their own.
+    """
+
+    fused: Mapping[str, frozenset[str]]
+    channel_block: int = 1
+    layouts: bool = False
+    keeps_blocks: frozenset[str] = frozenset()  # operators that also work on the blocked layout
+
+
+_SUMS = {"batch_norm": CONVOLUTIONS, "scale": CONVOLUTIONS, "add": CONVOLUTIONS}
+_CLAMPS = {f"act:{name}": CONVOLUTIONS for name in ("relu6", "hardswish", "sigmoid")}
+_SMOOTH = {f"act:{name}": CONVOLUTIONS | {"linear"} for name in ("relu", "silu", "gelu")}
+
+RUNTIMES: Mapping[str, Runtime] = {
+    # Version 1.31 on the CPU with all optimisations: SiLU and GELU stay kernels of their own (QuickGelu, Gelu), and a
+    # residual sum after a convolution becomes its fourth input, unless a layer norm has read the same tensor and so
+    # forced it out of the blocked layout; that layout has blocks of 16 channels with AVX-512 (8 without).
+    "onnxruntime": Runtime(
+        fused=_SUMS | _CLAMPS | {"act:relu": CONVOLUTIONS | {"linear"}},
+        channel_block=16,
+        layouts=True,
+        keeps_blocks=frozenset(
+            {"act:silu", "act:gelu", "act:relu", "act:relu6", "act:sigmoid", "batch_norm", "concat"}
+        ),
+    ),
+    "openvino": Runtime(fused=_SUMS | _CLAMPS | _SMOOTH, channel_block=16),  # oneDNN's post-operations
+    "ncnn": Runtime(
+        fused={"batch_norm": CONVOLUTIONS, **_CLAMPS, "act:relu": CONVOLUTIONS | {"linear"}}, channel_block=4
+    ),
+    "torch": Runtime(fused={}),  # runs every operator by itself, as it is
+    "torch-compile": Runtime(fused={}),
+    "none": Runtime(fused={}),
+}
+
+
+class Operator(Protocol):
+    """The part of nasbench.cost.Op that is read here; inputs, outputs and held in elements."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def macs(self) -> int: ...
+    @property
+    def flops(self) -> int: ...
+    @property
+    def params(self) -> int: ...
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def outputs(self) -> int: ...
+    @property
+    def held(self) -> int: ...
+    @property
+    def c_in(self) -> int: ...
+    @property
+    def c_out(self) -> int: ...
+    @property
+    def kernel(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def area(self) -> int: ...
+
+
+class Kernel(NamedTuple):
+    """One kernel as the runtime launches it, with what was folded into it; inputs and outputs in elements."""
+
+    kind: str
+    macs: int = 0
+    params: int = 0
+    inputs: int = 0
+    outputs: int = 0
+    c_in: int = 0
+    c_out: int = 0
+    kernel: int = 0
+    stride: int = 0
+    groups: int = 0
+    area: int = 0
+
+
+def launches(operators: Iterable[Operator], runtime: str = "onnxruntime") -> list[Kernel]:
+    """The kernels that `runtime` launches, in order. The first convolution is a kind of its own, `image_conv`."""
+    walk = _Walk(RUNTIMES.get(runtime, RUNTIMES["none"]))
+    for op in operators:
+        walk.take(op)
+    kernels = walk.kernels
+    if kernels and kernels[0].kind == "conv":
+        kernels[0] = kernels[0]._replace(kind="image_conv")  # three input channels: slow for its multiply-adds
+    return kernels
+
+
+class _Walk:
+    """Operators in, kernels out; knows the layout that each tensor is in."""
+
+    def __init__(self, rules: Runtime) -> None:
+        self.rules = rules
+        self.kernels: list[Kernel] = []
+        self.layout = BLOCKED  # of the tensor at hand; the image itself is read by a kernel that takes it as it is
+        self.past: list[tuple[Operator, str, str]] = []  # each operator with the layout before and after it
+
+    def take(self, op: Operator) -> None:
+        before = self.layout
+        kind = "scale" if op.kind == "mul" and op.inputs == op.outputs else op.kind
+        if kind == "scale" and op.name == "scale" and self.rules.layouts:
+            self._leave_blocks(self.kernels[-1].outputs)  # attention's 1/sqrt(d), folded into the product after it
+        elif self._fuses(kind, op):
+            if kind == "add":
+                last = self.kernels[-1]
+                self.kernels[-1] = last._replace(inputs=last.inputs + op.outputs)  # the other summand is read
+        else:
+            self._launch(kind, op)
+        self.past.append((op, before, self.layout))
+
+    @property
+    def previous(self) -> Operator | None:
+        return self.past[-1][0] if self.past else None
+
+    def _launch(self, kind: str, op: Operator) -> None:
+        if self.rules.layouts:
+            self._lay_out(kind, op)
+            if kind == "act:gelu" and self.previous is not None and self.previous.kind == "mul":
+                kind = "act:gelu in parts"  # behind a gate its five operators stay apart
+        self.kernels.append(_kernel(kind, op))
+        if self.rules.layouts and kind == "matmul" and op.name == "weigh":
+            self._copy("transpose", op.outputs)
+
+    def _fuses(self, kind: str, op: Operator) -> bool:
+        last = self.kernels[-1] if self.kernels else None
+        if last is None or last.kind not in self.rules.fused.get(kind, ()):
+            return False
+        if kind == "batch_norm":
+            return self._only_reader(op)
+        return kind != "add" or not self.rules.layouts or self._summand_layout(op) == BLOCKED == self.layout
+
+    def _only_reader(self, norm: Operator) -> bool:
+        """Whether nothing but the norm reads the convolution before it: no skip begins between the two.
+
+        A skip that begins with the convolution itself holds the convolution's input meanwhile, not its output.
+        """
+        before = self.previous
+        if before is None or before.kind not in CONVOLUTIONS | {"batch_norm"}:
+            return False
+        held_more = norm.held - before.held == norm.inputs
+        return not held_more or (before.kind in CONVOLUTIONS and before.inputs == before.outputs)
+
+    def _summand_layout(self, add: Operator) -> str:
+        """The layout of the tensor that the skip carries: that of the last one before it was held."""
+        following: Operator | None = None
+        for op, before, after in reversed(self.past):
+            if op.held <= add.held:
+                begins = following is None or not following.kind.endswith("_norm")  # the skip's first operator
+                return before if begins else after
+            following = op
+        return BLOCKED
+
+    def _lay_out(self, kind: str, op: Operator) -> None:
+        """Bring the input into the layout that the kernel wants."""
+        if kind in CONVOLUTIONS and _blocks(op, self.rules.channel_block):
+            if self.layout != BLOCKED:
+                self._copy("reorder_in", op.inputs)
+            self.layout = BLOCKED
+        elif kind == "layer_norm":
+            self._copy("reorder_out" if self.layout == BLOCKED else "transpose", op.inputs)
+            self.layout = CHANNELS_LAST
+        elif kind == "add":
+            summand = self._summand_layout(op)
+            if self.layout != BLOCKED and summand == BLOCKED:
+                self._copy("reorder_out", op.outputs)  # the other summand's
+            if self.layout != BLOCKED or summand != BLOCKED:
+                self._leave_blocks(op.outputs)
+        elif kind == "pool" and op.flops and self.layout == BLOCKED:
+            pass  # torch's adaptive pool becomes one that knows blocks, its mean does not
+        elif kind in self.rules.keeps_blocks and self.layout == BLOCKED:
+            if kind == "concat" and self._last_channels() % self.rules.channel_block:
+                self._leave_blocks(op.outputs)  # the channels of one would begin within a block
+        elif self.layout == CHANNELS_LAST and (kind == "pool" or op.name == "unfold"):
+            self.layout = PLAIN  # read as it is
+        elif not kind.startswith("act:"):
+            self._leave_blocks(op.inputs if kind not in MIXED else self.kernels[-1].outputs)
+
+    def _last_channels(self) -> int:
+        return next((k.c_out for k in reversed(self.kernels) if k.c_out), 0)
+
+    def _leave_blocks(self, elements: int) -> None:
+        if self.layout == BLOCKED:
+            self._copy("reorder_out", elements)
+        elif self.layout == CHANNELS_LAST:
+            self._copy("transpose", elements)
+        self.layout = PLAIN
+
+    def _copy(self, kind: str, elements: int) -> None:
+        self.kernels.append(Kernel(kind, inputs=elements, outputs=elements))
+
+
+def _blocks(op: Operator, block: int) -> bool:
+    """Whether the convolution has a blocked kernel: one group, depthwise, or groups of whole blocks."""
+    if op.kind != "grouped":
+        return True
+    return op.c_in // op.groups % block == 0 and op.c_out // op.groups % block == 0
+
+
+def _kernel(kind: str, op: Operator) -> Kernel:
+    return Kernel(
+        kind, op.macs, op.params, op.inputs, op.outputs, op.c_in, op.c_out, op.kernel, op.stride, op.groups, op.area
+    )

@@ -1,0 +1,63 @@
+"""What the weighted sum leaves over: a Gaussian process on which kinds of kernels a network spends its time in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Times = Mapping[str, float]  # kind of kernel -> ms
+LEAST_SHARE = 0.01  # of the mean network's time: rarer kinds are not looked at
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A fitted process as numbers: log correction = sum of `alpha` x kernel(points, point), squared exponential."""
+
+    kinds: list[str]
+    points: list[list[float]]  # (n, kinds + 1): shares of the time, and the total's logarithm, in standard deviations
+    mean: list[float]
+    deviation: list[float]
+    alpha: list[float]
+    variance: float
+    length: float
+
+    def predict(self, networks: Sequence[Times]) -> np.ndarray:
+        """(n,) log corrections, from each network's times by kind."""
+        given = (_coordinates(networks, self.kinds) - np.asarray(self.mean)) / np.asarray(self.deviation)
+        distance = ((given[:, None] - np.asarray(self.points)[None]) ** 2).sum(axis=-1)
+        return self.variance * np.exp(-0.5 * distance / self.length**2) @ np.asarray(self.alpha)
+
+
+def fit_residual(networks: Sequence[Times], log_errors: np.ndarray) -> Residual:
+    """Fitted by maximum likelihood to the log errors (n,), with noise."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+    shares = {k: sum(t.get(k, 0.0) / sum(t.values()) for t in networks) for k in {k for t in networks for k in t}}
+    kinds = sorted(k for k, share in shares.items() if share / len(networks) >= LEAST_SHARE)
+    points = _coordinates(networks, kinds)
+    mean, deviation = points.mean(axis=0), np.maximum(points.std(axis=0), 1e-6)
+    scaled, size = (points - mean) / deviation, float(np.var(log_errors)) + 1e-9
+    kernel = ConstantKernel(0.5 * size, (1e-3 * size, 10 * size)) * RBF(3.0, (1.0, 30.0))
+    kernel = kernel + WhiteKernel(0.5 * size, (1e-2 * size, 10 * size))
+    process = GaussianProcessRegressor(kernel, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is met says "no structure", or "no noise"
+        process.fit(scaled, log_errors)
+    smooth = process.kernel_.k1
+    return Residual(
+        kinds, scaled.tolist(), mean.tolist(), deviation.tolist(), process.alpha_.ravel().tolist(),
+        float(smooth.k1.constant_value), float(smooth.k2.length_scale),
+    )  # fmt: skip
+
+
+def _coordinates(networks: Sequence[Times], kinds: Sequence[str]) -> np.ndarray:
+    """(n, kinds + 1): each kind's share of the time, and log of the total."""
+    totals = np.array([max(sum(times.values()), 1e-9) for times in networks])
+    shares = np.array([[times.get(kind, 0.0) for kind in kinds] for times in networks]) / totals[:, None]
+    return np.column_stack([shares, np.log(totals)])

@@ -1,0 +1,310 @@
+"""Measure networks on a device that has Python and a runtime (and numpy, which runtimes bring along).
+
+    python standalone.py                 # in a folder made by `nasbench latency pack`; writes results.json there
+    python standalone.py --passes 5 --threads 2
+
+The protocol: a fixed reference network runs before every run of the network under test, and both the processor's time
+and the wall's are recorded. One block of such pairs is a pass; passes go round all networks, so that they lie apart in
+time and a spell of load cannot take one network whole; a network whose passes disagree gets more of them. The figure is
+
+    single-threaded, processor time:  median over runs of (time / time of the reference beside it)
+    elsewhere, wall time:             least time / least time of the reference
+
+times the reference's own quiet time. This file imports nothing of nasbench: it is what the pack carries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+PROTOCOL_VERSION = 2
+WARM_UP_RUNS = 2
+MIN_RUNS, MAX_RUNS = 5, 100
+PASS_SECONDS = 0.2  # of paired runs a pass: 60 runs of a 2 ms network, 5 of a 40 ms one
+PASSES, MAX_PASSES = 3, 6
+SPREAD_LIMIT = 0.03  # passes that deviate by more from their median are repeated
+DEVIATION_LIMIT = 0.03  # pooled standard deviation of passes above which no profile is made
+THREAD, PROCESS, WALL = "thread", "process", "wall"  # clocks
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One block of paired runs, raw: microseconds of each run; `at` is seconds since the session began."""
+
+    at: float
+    reference_cpu_us: tuple[int, ...]
+    reference_wall_us: tuple[int, ...]
+    cpu_us: tuple[int, ...]
+    wall_us: tuple[int, ...]
+
+    def ratio(self, clock: str) -> float:
+        """The network's time over the reference's: the median of pairs of processor time, or of wall time's minima."""
+        if clock == WALL:
+            return min(self.wall_us) / min(self.reference_wall_us)
+        return statistics.median(a / b for a, b in zip(self.cpu_us, self.reference_cpu_us))
+
+    def reference_ms(self, clock: str) -> float:
+        """The reference's time in this pass by the same estimator."""
+        if clock == WALL:
+            return min(self.reference_wall_us) / 1e3
+        return statistics.median(self.reference_cpu_us) / 1e3
+
+
+def figure(passes: Sequence[Pass], clock: str) -> float:
+    """The network's time in units of the reference, over all its passes."""
+    if clock == WALL:
+        return min(min(p.wall_us) for p in passes) / min(min(p.reference_wall_us) for p in passes)
+    return statistics.median(p.ratio(clock) for p in passes)
+
+
+def spread(ratios: Sequence[float]) -> float:
+    """Largest relative deviation of a pass from the median; of more than three passes the worst quarter is left out."""
+    middle = statistics.median(ratios)
+    deviations = sorted(abs(ratio / middle - 1) for ratio in ratios)
+    return deviations[-1] if len(ratios) <= 3 else deviations[-(-3 * len(ratios) // 4) - 1]
+
+
+def deviation(groups: Iterable[Sequence[float]]) -> float:
+    """Standard deviation of a pass about its network's mean, relative, pooled over networks.
+
+    Of more than three passes of a network the one farthest from the median is left out, as in its figure, which is a
+    median.
+    """
+    squares, freedom = 0.0, 0
+    for ratios in groups:
+        middle = statistics.median(ratios)
+        kept = sorted((ratio / middle for ratio in ratios), key=lambda r: abs(r - 1))
+        kept = kept[:-1] if len(kept) > 3 else kept
+        if len(kept) > 1:
+            squares += (len(kept) - 1) * statistics.variance(kept)
+            freedom += len(kept) - 1
+    return (squares / freedom) ** 0.5 if freedom else 0.0
+
+
+def choose_clock(reference: Run, threads: int) -> str:
+    """Which clock tells how long `reference` takes: its thread's where that covers the work, the process's, the wall's.
+
+    Windows' processor clocks tick at 15.6 ms, and several threads wait for one another: there the wall's.
+    """
+    if threads > 1 or time.get_clock_info("thread_time").resolution > 1e-4:
+        return WALL
+    reference()
+    wall, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
+    for _ in range(5):
+        reference()
+    thread, process = time.thread_time() - thread, time.process_time() - process
+    wall = time.perf_counter() - wall
+    if process > 1.2 * wall:  # more than one core works after all
+        return WALL
+    return THREAD if thread > 0.9 * process else PROCESS
+
+
+def timed_us(run: Run, clock: str) -> tuple[int, int]:
+    """Processor time and wall time of one call, in microseconds; an accelerator's own time where the call tells it."""
+    if own := getattr(run, "device_us", None):
+        return (max(round(own()), 1),) * 2
+    now = time.thread_time_ns if clock == THREAD else time.process_time_ns
+    wall, cpu = time.perf_counter_ns(), now()
+    run()
+    cpu = now() - cpu
+    return max(round(cpu / 1e3), 1), max(round((time.perf_counter_ns() - wall) / 1e3), 1)
+
+
+def run_pass(reference: Run, target: Run, clock: str, began: float, seconds: float = PASS_SECONDS) -> Pass:
+    """Paired runs for about `seconds`, between MIN_RUNS and MAX_RUNS of them; `began` is the session's perf_counter."""
+    at = time.perf_counter() - began
+    pair = min(timed_us(target, clock)[1] for _ in range(WARM_UP_RUNS)) + timed_us(reference, clock)[1]
+    count = min(max(int(1e6 * seconds / pair), MIN_RUNS), MAX_RUNS)
+    runs = [(*timed_us(reference, clock), *timed_us(target, clock)) for _ in range(count)]
+    reference_cpu, reference_wall, cpu, wall = (tuple(column) for column in zip(*runs))
+    return Pass(round(at, 3), reference_cpu, reference_wall, cpu, wall)
+
+
+def rounds(
+    run_one: Callable[[int], Pass], count: int, clock: str, passes: int = PASSES, most: int = MAX_PASSES
+) -> list[list[Pass]]:
+    """`passes` passes of each of `count` networks in turn, then up to `most` of those whose passes disagree."""
+    done: list[list[Pass]] = [[] for _ in range(count)]
+    for number in range(max(passes, most)):
+        for index, so_far in enumerate(done):
+            if number < passes or spread([p.ratio(clock) for p in so_far]) > SPREAD_LIMIT:
+                so_far.append(run_one(index))
+    return done
+
+
+# --- runtimes that run a file
+
+
+def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Run:
+    import numpy
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
+    settings.log_severity_level = 3  # errors only
+    # Softmax over the wild logits of random weights is full of denormals: 8 ms for one attention, not 0.2.
+    settings.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if options.get("optimise") is False:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    providers = options.get("providers", ["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, settings, providers=providers)
+    given = session.get_inputs()[0]
+    image = numpy.random.default_rng(0).standard_normal(given.shape, dtype=numpy.float32)
+    feed = {given.name: image.astype(numpy.float16) if "float16" in given.type else image}
+    return lambda: session.run(None, feed)
+
+
+def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Run:
+    import numpy
+    import openvino
+
+    precision = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}[options.get("dtype", "fp32")]
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
+    compiled = openvino.Core().compile_model(path, options.get("device", "CPU"), settings)
+    request, shape = compiled.create_infer_request(), list(compiled.input(0).shape)
+    image = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
+    return lambda: request.infer([image], share_inputs=True)
+
+
+def open_ncnn(path: str, threads: int, options: dict[str, Any]) -> Run:
+    """`path` is the .param file; its .bin lies beside it, and its name ends in -SIDE, the input's side."""
+    import ncnn
+    import numpy
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = options.get("dtype") == "fp16"
+    net.load_param(path)
+    net.load_model(str(Path(path).with_suffix(".bin")))
+    side = int(Path(path).stem.rpartition("-")[2])
+    image = ncnn.Mat(numpy.random.default_rng(0).standard_normal((3, side, side), dtype=numpy.float32)).clone()
+
+    def run() -> object:
+        extractor = net.create_extractor()
+        extractor.input(net.input_names()[0], image)
+        return extractor.extract(net.output_names()[0])
+
+    return run
+
+
+LOADERS: dict[str, Callable[[str, int, dict[str, Any]], Run]] = {
+    "onnxruntime": open_onnxruntime,
+    "openvino": open_openvino,
+    "ncnn": open_ncnn,
+}
+
+
+def peak_bytes(path: str, runtime: str, threads: int, options: dict[str, Any]) -> int:
+    """Memory that opening and running the file adds to a process that has the runtime loaded: the peak's growth.
+
+    A process of its own for each file, since a runtime does not give memory back. Needs Linux; 0 elsewhere.
+    """
+    request = json.dumps([path, runtime, threads, options])
+    command = [sys.executable, str(Path(__file__).resolve()), "--peak", request]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return int(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout.split() else 0
+
+
+def _print_peak(request: str) -> None:
+    path, runtime, threads, options = json.loads(request)
+    __import__(runtime)
+    __import__("numpy")
+    before = _memory_bytes("VmRSS")
+    run = LOADERS[runtime](path, threads, options)
+    run()
+    run()
+    print(_memory_bytes("VmHWM") - before)
+
+
+def _memory_bytes(field: str) -> int:
+    """Of this process. Linux only: elsewhere the peak that can be read is a parent's too."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field + ":")))
+
+
+# --- a pack
+
+
+def cpu_name() -> str:
+    """The processor's name with what tells generations apart where the name does not (virtual machines)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in fields:  # ARM lists part numbers instead
+        return " ".join(filter(None, (fields.get("CPU implementer"), fields.get("CPU part")))) or platform.machine()
+    return f"{fields['model name']} (family {fields.get('cpu family')} model {fields.get('model')})"
+
+
+def measure_pack(folder: Path, passes: int, threads: int, memory: bool) -> dict[str, Any]:
+    """Every network of the pack in `folder` measured, as `nasbench latency import` reads it."""
+    from importlib.metadata import version
+
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    runtime, options = manifest["runtime"], {**manifest["options"], "dtype": manifest["dtype"]}
+    for name, digest in manifest["files"].items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise SystemExit(f"{name}: its content has changed since the pack was made; copy the folder again")
+    load = lambda name: LOADERS[runtime](str(folder / name), threads, options)  # noqa: E731
+    reference, began, networks = load(manifest["reference"]["file"]), time.perf_counter(), manifest["networks"]
+    clock = choose_clock(reference, threads)
+
+    def run_one(index: int) -> Pass:
+        print(f"\r{index + 1} of {len(networks)}  ", end="", file=sys.stderr, flush=True)
+        return run_pass(reference, load(networks[index]["file"]), clock, began)
+
+    measured = rounds(run_one, len(networks), clock, passes)
+    print("\r", end="", file=sys.stderr)
+    peaks = [peak_bytes(str(folder / n["file"]), runtime, threads, options) if memory else 0 for n in networks]
+    device = {
+        "cpu": cpu_name(), "machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count() or 1,
+        "runtime": runtime, "runtime_version": version(runtime), "threads": threads, "batch": manifest["batch"],
+        "dtype": manifest["dtype"], "accelerator": manifest["accelerator"], "options": manifest["options"],
+    }  # fmt: skip
+    return {
+        "pack": manifest["pack"],
+        "protocol": {"version": PROTOCOL_VERSION, "clock": clock},
+        "device": device,
+        "networks": [
+            {"id": n["id"], "passes": [asdict(p) for p in done], "memory_bytes": peak or None}
+            for n, done, peak in zip(networks, measured, peaks)
+        ],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the networks of this folder on this device.")
+    parser.add_argument("--passes", type=int, default=PASSES, help=f"of each network (default: {PASSES})")
+    parser.add_argument("--threads", type=int, default=None, help="of the runtime (default: as the pack says)")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
+    parser.add_argument("--peak", metavar="REQUEST", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.peak:
+        return _print_peak(given.peak)
+    folder = Path(__file__).resolve().parent
+    threads = given.threads or json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["threads"]
+    results = measure_pack(folder, given.passes, threads, not given.no_memory)
+    clock = results["protocol"]["clock"]
+    ratios = [[Pass(**p).ratio(clock) for p in network["passes"]] for network in results["networks"]]
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    print(f"{len(ratios)} networks measured by {clock} time; passes deviate by {deviation(ratios):.1%}")
+    print(f"wrote {folder / 'results.json'}: read it with `nasbench latency import {folder / 'results.json'}`")
+    return None
+
+
+if __name__ == "__main__":
+    main()
