@@ -20,6 +20,7 @@ VARIABLES = {
     "samples": "images seen",
     "compute": "multiply-adds of the training",
 }
+ENOUGH_SEEDS = 3
 LOSSES = ("error", "loss")
 
 
@@ -96,14 +97,16 @@ def data_of(points: Sequence[Point], variables: Sequence[str], loss: str = "erro
 
 
 def most_sampled(points: Sequence[Point]) -> list[Point]:
-    """The points at the largest sample count that every size of the family was trained with: one curve over size."""
+    """One curve over size: the points at one sample count that every size was trained with, and with most seeds (three
+    are enough); of several such counts the largest."""
     sizes = {point.flops for point in points}
-    counts = sorted({point.samples for point in points}, reverse=True)
-    for count in counts:
-        at = [point for point in points if point.samples == count]
-        if {point.flops for point in at} == sizes:
-            return at
-    return list(points)
+
+    def rank(count: float) -> tuple[int, float]:
+        seeds = min(sum(p.samples == count and p.flops == size for p in points) for size in sizes)
+        return min(seeds, ENOUGH_SEEDS), count
+
+    best = max({point.samples for point in points}, key=rank)
+    return [point for point in points if point.samples == best] if rank(best)[0] else list(points)
 
 
 def largest(points: Sequence[Point]) -> float:
