@@ -23,6 +23,7 @@ from nasbench.report.rows import FIXED_POINT, SEARCHED
 from nasbench.result import Level, StudyResult, architecture_of, level, mean_seconds, predictions
 from nasbench.running import Job, Outcome
 from nasbench.running.spec import RunnerSpec
+from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, Reach, errors_at, next_probe
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.strategies import STRATEGIES, Candidate
 from nasbench.study import Study
@@ -51,6 +52,7 @@ class Driver:
         self.profile, self.progress, self.deadline = profile, progress, deadline
         self.ladder = Ladder.from_list(study.ladder)
         self.runner = RunnerSpec.from_dict(study.runner)
+        self.reach = Reach.of(study.objectives)  # where errors are extrapolated to, if they are
         self.rejections = RejectionCounter()
         self.unfinished = list(store.outstanding())  # of a driver that was killed
         self.running: set[str] = set()
@@ -101,6 +103,9 @@ class Driver:
     def _next_trial(self) -> Trial | None:
         if self.unfinished:
             return self.unfinished.pop(0)
+        probe = self._next_probe()
+        if probe is not None:
+            return probe
         if self._wants_proposals():
             proposed = self._proposal()
             if proposed is not None:
@@ -115,6 +120,13 @@ class Driver:
         if self._pending((self._top, False)):
             return None
         return next((trial for trial in self._final_trials() if self.store.get(trial.key) is None), None)
+
+    def _next_probe(self) -> Trial | None:
+        """A smaller version of a trained design, where designs are compared by extrapolation."""
+        if self.reach is None:
+            return None
+        fidelity, keys = self.ladder.rungs[0].fidelity.to_dict(), [trial.key for trial in self.store.trials]
+        return next_probe(self._at((0, False)), keys, fidelity, self.study.seed, self.study.classes)
 
     @property
     def _top(self) -> int:
@@ -197,7 +209,10 @@ class Driver:
         return self._costs[arch.id]
 
     def _losses(self, trials: Sequence[Trial]) -> dict[str, tuple[float, float]]:
-        """Key -> (error, speed) of complete trials."""
+        """Key -> (error, speed) of complete trials; the error is that at the target, where one is asked for."""
+        if self.reach is not None:
+            errors = errors_at(self.store.trials, trials, self.reach)
+            return {t.key: (errors[t.key], self._speed(self._architecture(t))) for t in trials}
         return {t.key: (1 - t.metrics["accuracy"], self._speed(self._architecture(t))) for t in trials}
 
     # --- promotion
@@ -259,6 +274,8 @@ class Driver:
     def _plan(self) -> list[tuple[Level, int]]:
         """How many trials each level takes, as far as can be told now."""
         plan, places = [((0, False), self.study.trials)], self.study.trials
+        if self.reach is not None:
+            plan.insert(0, ((PROBE_RUNG, False), len(PROBE_SHARES) * self.study.trials))
         for rung in range(1, len(self.ladder.rungs)):
             places = min(self.ladder.rungs[rung].trials, max(2, math.ceil(places / 2)))
             plan.append(((rung, False), places))
@@ -277,7 +294,7 @@ class Driver:
         self.progress.update(
             ProgressState(
                 phase="final training, test split" if current[1] else "search",
-                rung=self.ladder.rungs[current[0]].name or f"rung {current[0]}",
+                rung=self.ladder.rungs[max(0, current[0])].name or f"rung {max(0, current[0])}",
                 done=sum(trial.state != "submitted" for trial in trials),
                 total=sum(count for _, count in plan),
                 running=len(self.running),
@@ -297,7 +314,7 @@ class Driver:
         """From the mean duration at each level; a level not reached yet counts by its samples."""
         work, rate = 0.0, None
         for at, count in plan:
-            samples = self.ladder.rungs[at[0]].fidelity.samples
+            samples = self.ladder.rungs[max(0, at[0])].fidelity.samples
             measured = mean_seconds(self._at(at))
             rate = measured / samples if measured is not None else rate
             if rate is None:
