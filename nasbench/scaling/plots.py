@@ -53,6 +53,33 @@ class Front:
     spread: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class Band:
+    """One design for `draw_bands`: trained points x, y (n,), and error, low, high (m, 3) at sizes `at` (m,)."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    at: np.ndarray
+    ends: np.ndarray
+
+
+def draw_bands(bands: Sequence[Band], title: str, target: float) -> Figure:
+    """Predicted curves of designs over size with 90 % bands, up to a target that is marked."""
+    figure, axes = _axes(title, _label("flops"), "error after proxy training")
+    for index, band in enumerate(bands):
+        style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
+        axes.plot(band.at / 1e9, band.ends[:, 0], linewidth=1.6, zorder=3, **style)
+        axes.fill_between(band.at / 1e9, band.ends[:, 1], band.ends[:, 2], color=style["color"], alpha=0.1, linewidth=0)
+        _points(axes, band.x / 1e9, band.y, index, None)
+        axes.plot([], [], marker=MARKERS[index % 7], linewidth=1.6, label=band.name, markeredgecolor="white", **style)
+    axes.axvline(target / 1e9, color="0.4", linewidth=1, linestyle=":")
+    _log_axes(axes, [value for band in bands for value in (*band.y, *band.ends.ravel())])
+    notes = ["points: trained (measured)", "line and 90 % band: predicted", "dotted: the target"]
+    _legend(figure, axes, notes)
+    return figure
+
+
 def draw_laws(
     curves: Sequence[Curve], variable: str, title: str, y_label: str, kind: str = "measured", reach: float = REACH
 ) -> Figure:

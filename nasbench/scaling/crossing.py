@@ -1,0 +1,47 @@
+"""The picture of a search by extrapolated error: which designs overtake which on the way to the target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nasbench.scaling.objective import Predicted, Reach, curve, lines, predict_all
+from nasbench.trials import Trial
+
+SHOWN = 5
+NAME = "crossing"
+
+
+def ranking(trials: Sequence[Trial], reach: Reach) -> list[tuple[str, str, Predicted]]:
+    """(architecture id, name, prediction) of every design of the lowest rung, best at the target first."""
+    predicted = predict_all(lines(trials), reach)
+    names = {t.architecture_id: str(t.architecture.get("name") or t.architecture_id[:8]) for t in trials}
+    return sorted(
+        ((key, names[key], value) for key, value in predicted.items()), key=lambda item: (item[2].error, item[0])
+    )
+
+
+def chosen(trials: Sequence[Trial], reach: Reach) -> list[tuple[str, str]]:
+    """Id and name of the designs worth drawing: the best at the target, and the best at their own size among them."""
+    ordered = [(key, name) for key, name, _ in ranking(trials, reach)]
+    points = lines(trials)
+    own = min(ordered, key=lambda item: float(points[item[0]][1][int(points[item[0]][0].argmax())]), default=None)
+    shown = ordered[:SHOWN]
+    return shown if own is None or own in shown else [*shown[:-1], own]
+
+
+def write_crossing(folder: Path, trials: Sequence[Trial], reach: Reach) -> list[Path]:
+    """crossing.png and crossing.svg: measured points, and each design's predicted curve to the target with its band."""
+    from nasbench.scaling.plots import Band, draw_bands, save
+
+    points, bands = lines(trials), []
+    for key, name in chosen(trials, reach):
+        x, y = points[key]
+        at = np.geomspace(float(np.exp(x.min())), reach.target.limit, 60)
+        bands.append(Band(name, np.exp(x), np.exp(y), at, curve(x, y, at, points)))
+    if not bands:
+        return []
+    title = f"Error on the way to {reach.target}"
+    return save(draw_bands(bands, title, reach.target.limit), folder, NAME)
