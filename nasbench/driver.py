@@ -96,6 +96,7 @@ class Driver:
             "accelerator": self.runner.device,
             "precision": self.runner.precision,
             "channels_last": self.runner.channels_last,
+            "objective": self.study.objective.name,
         }
 
     # --- what comes next
@@ -180,7 +181,7 @@ class Driver:
         """The lowest rung's trials as the strategy sees them; failed and running ones have no losses."""
         trials = self._at((0, False))
         complete = [trial for trial in trials if trial.state == "complete"]
-        losses, parents = self._losses(complete), {trial.key for trial in _useful(complete)}
+        losses, parents = self._losses(complete), {trial.key for trial in self._useful(complete)}
         return [Candidate(self._architecture(trial), losses.get(trial.key), trial.key in parents) for trial in trials]
 
     def _latency(self, arch: Architecture) -> float:
@@ -213,7 +214,17 @@ class Driver:
         if self.reach is not None:
             errors = errors_at(self.store.trials, trials, self.reach)
             return {t.key: (errors[t.key], self._speed(self._architecture(t))) for t in trials}
-        return {t.key: (1 - t.metrics["accuracy"], self._speed(self._architecture(t))) for t in trials}
+        return {t.key: (1 - self._score(t), self._speed(self._architecture(t))) for t in trials}
+
+    def _score(self, trial: Trial) -> float:
+        """Accuracy, or what the objective has in its place; at most 1, higher is better."""
+        return float(trial.metrics[self.study.objective.metric])
+
+    def _useful(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those that score at least as well as the worst fixed point: a faster network that has learnt nothing would
+        sit on every front. All of them where there is no fixed point."""
+        floor = min((self._score(t) for t in trials if t.origin["kind"] == FIXED_POINT), default=-math.inf)
+        return [trial for trial in trials if self._score(trial) >= floor]
 
     # --- promotion
 
@@ -237,7 +248,7 @@ class Driver:
         no slower than the first of them, then searched designs by Pareto rank and crowding, then what is left."""
         if not trials or places < 1:
             return []
-        losses, useful = self._losses(trials), _useful(trials)
+        losses, useful = self._losses(trials), self._useful(trials)
         ordered = [useful[i] for i in best_first([losses[trial.key] for trial in useful])]
         ordered += sorted((t for t in trials if t not in useful), key=lambda t: losses[t.key])
         fixed = _family_leaders(trials, losses)[: max(1, int(places * FIXED_SHARE))]
@@ -290,7 +301,7 @@ class Driver:
             if trial.state == "failed":
                 reason = (trial.reason or "").partition(":")[0][:40]
                 failures[reason] = failures.get(reason, 0) + 1
-        best = StudyResult.from_store(self.study, self.store).best_accuracy()
+        best = StudyResult.from_store(self.study, self.store).best_score()
         self.progress.update(
             ProgressState(
                 phase="final training, test split" if current[1] else "search",
@@ -300,6 +311,7 @@ class Driver:
                 running=len(self.running),
                 best=best[0] if best else None,
                 best_name=best[1] if best else "",
+                best_unit=self.study.objective.unit,
                 seconds_spent=self.seconds_spent(),
                 seconds_left=self._seconds_left(plan),
                 rejected=dict(self.rejections.rejected),
@@ -321,13 +333,6 @@ class Driver:
                 return None
             work += max(0, count - len(self._finished(at))) * rate * samples
         return work / max(1, self.at_a_time)
-
-
-def _useful(trials: Sequence[Trial]) -> list[Trial]:
-    """Those at least as accurate as the least accurate fixed point: a faster network that has learnt nothing would sit
-    on every front. All of them where there is no fixed point."""
-    floor = min((t.metrics["accuracy"] for t in trials if t.origin["kind"] == FIXED_POINT), default=0.0)
-    return [trial for trial in trials if trial.metrics["accuracy"] >= floor]
 
 
 def _family_leaders(trials: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:

@@ -32,6 +32,17 @@ def architecture_of(trial: Trial) -> Architecture:
     return Architecture.from_dict(trial.architecture, source=f"trial {trial.key}")
 
 
+def check_scores(study: Study, store: TrialStore) -> None:
+    """Raise UserError where study.toml was changed to another objective than its trials have."""
+    objective = study.objective
+    odd = sum(trial.state == "complete" and objective.metric not in trial.metrics for trial in store.trials)
+    if odd:
+        raise UserError(
+            f"{store.folder}: {odd} of its trials have no {objective.metric}, the score of the objective "
+            f"{objective.name}; put the objectives in study.toml back, or start a new study with --out"
+        )
+
+
 @dataclass(frozen=True)
 class StudyResult:
     """What a study's folder holds. Reading it trains and measures nothing."""
@@ -47,6 +58,7 @@ class StudyResult:
         """The study stored in `folder`."""
         study = Study.open(folder)
         with TrialStore(folder, read_only=True) as store:
+            check_scores(study, store)
             return cls.from_store(study, store)
 
     @classmethod
@@ -95,7 +107,8 @@ class StudyResult:
             arch=arch,
             rung=best[0],
             split=first.split,
-            accuracies={trial.seed: float(trial.metrics["accuracy"]) for trial in chosen},
+            accuracies={trial.seed: self._score(trial) for trial in chosen},
+            objective=self.study.objective,
             cost=first.origin["cost"],
             latency_predicted=predicted.get("latency_ms"),
             latency_low=predicted.get("low_ms"),
@@ -113,7 +126,7 @@ class StudyResult:
         return [replace(row, on_front=row.id in members) for row in rows]
 
     def front(self) -> list[ReportRow]:
-        """The non-dominated networks in accuracy and latency, fastest first."""
+        """The non-dominated networks in accuracy (or the objective's score) and latency, fastest first."""
         members = [row for row in self.rows() if row.on_front]
         return sorted(members, key=lambda row: row.latency or 0.0)
 
@@ -153,13 +166,16 @@ class StudyResult:
     def title(self) -> str:
         return f"{self.study.space.name}, {' and '.join(self.study.budgets) or 'no budget'}, {self.study.data}"
 
-    def best_accuracy(self) -> tuple[float, str] | None:
-        """The best validation accuracy of the highest rung so far, and whose it is."""
+    def _score(self, trial: Trial) -> float:
+        return float(trial.metrics[self.study.objective.metric])
+
+    def best_score(self) -> tuple[float, str] | None:
+        """The best validation score of the highest rung so far, and whose it is."""
         scored = [t for t in self.trials if t.state == "complete" and t.split == "validation"]
         if not scored:
             return None
-        best = max(scored, key=lambda t: (level(t), t.metrics["accuracy"]))
-        return float(best.metrics["accuracy"]), best.architecture.get("name") or best.architecture_id[:8]
+        best = max(scored, key=lambda t: (level(t), self._score(t)))
+        return self._score(best), best.architecture.get("name") or best.architecture_id[:8]
 
 
 def open_study(folder: Path | str) -> StudyResult:

@@ -18,9 +18,10 @@ from nasbench.errors import UserError
 from nasbench.latency import THIS_MACHINE, BackgroundFit, DeviceProfile, fit_in_background, load_device
 from nasbench.latency.calibrate import DEFAULT_NETWORKS, calibration_set, measure_architectures
 from nasbench.library import fixed_points, load_space
+from nasbench.objective import OBJECTIVES
 from nasbench.proxy.fidelity import Ladder
 from nasbench.report.progress import Progress, ProgressState, Silent
-from nasbench.result import LATENCY_NOTE, StudyResult, predictions
+from nasbench.result import LATENCY_NOTE, StudyResult, check_scores, predictions
 from nasbench.running import run
 from nasbench.running.session import check_address
 from nasbench.running.spec import RunnerSpec, load_runner, runner_ladder
@@ -46,21 +47,24 @@ def search(
     address: str | None = None,
     time_limit: float | None = None,
     progress: Progress | None = None,
+    objective: str = "supervised",
 ) -> StudyResult:
     """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
 
     `trials` designs are trained at the lowest rung, by default as many as the runner's ladder says. `time_limit`
-    (seconds) bounds when the last trial may start. Everything is checked before anything is written; a UserError says
-    what to change.
+    (seconds) bounds when the last trial may start. `objective`: "supervised" (accuracy) or "masked", which reads no
+    labels and ranks by how well hidden parts of images are painted. Everything is checked before anything is written;
+    a UserError says what to change.
     """
     found, limits = load_space(space), parse_budgets(budgets)
     spec = load_runner(runner)
     if address is not None:
         spec = spec.model_copy(update={"address": address})
-    _check(spec, strategy, device)
+    _check(spec, strategy, device, objective)
     ladder = runner_ladder(runner)
     content = {
         "space": SpaceRecord(name=found.name, content=found.to_dict()),
+        "objectives": (OBJECTIVES[objective].loss, "latency_ms"),
         "budgets": tuple(budgets),
         "classes": classes,
         "data": str(data),
@@ -122,8 +126,10 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
     return {arch.id: arch for arch in ordered}
 
 
-def _check(runner: RunnerSpec, strategy: str, device: str) -> None:
+def _check(runner: RunnerSpec, strategy: str, device: str, objective: str) -> None:
     """Raise UserError for what would fail only after the study's folder is made."""
+    if objective not in OBJECTIVES:
+        raise UserError(f"unknown objective {objective!r}; known objectives: {', '.join(OBJECTIVES)}")
     if strategy not in STRATEGIES:
         raise UserError(f"unknown strategy {strategy!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
     if device != THIS_MACHINE:
@@ -140,7 +146,7 @@ def _prepare_data(study: Study) -> str:
     sizes = tuple(resolutions) if isinstance(resolutions, (list, tuple)) else (resolutions,)
     fixed = tuple(arch.resolution for arch in fixed_points().values())
     ids = {
-        prepare(study.data, rung.fidelity.to_dict(), (*sizes, *fixed), study.data_seed).id
+        prepare(study.data, rung.fidelity.to_dict(), (*sizes, *fixed), study.data_seed, study.objective.name).id
         for rung in Ladder.from_list(study.ladder).rungs
     }
     return ids.pop()
@@ -197,11 +203,14 @@ def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
     space = SearchSpace.from_dict(study.space.content, study.space.name)
     deadline = time.monotonic() + study.time_limit_s if study.time_limit_s else math.inf
     with TrialStore(folder) as store:
+        check_scores(study, store)
         environment.record(folder)
         recovered = store.drain_spool()
         if store.trials:
             finished = sum(trial.state != "submitted" for trial in store.trials)
             progress.note(f"{finished} trials are finished, {len(recovered)} of them found in the spool; going on")
+        for line in study.objective.notes:
+            progress.note(line)
         source = DeviceSource(study, space, progress)
         try:
             if any(budget.metric == "latency_ms" for budget in study.parsed_budgets):

@@ -12,6 +12,7 @@ from nasbench import __version__
 from nasbench.budget import Budget, parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
+from nasbench.objective import BY_LOSS, Objective
 from nasbench.trials import content_hash
 
 FILE = "study.toml"
@@ -36,7 +37,7 @@ class Study(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     space: SpaceRecord
-    objectives: tuple[str, ...] = Field(("error", "latency_ms"), min_length=1)
+    objectives: tuple[str, ...] = Field(("error", "latency_ms"), min_length=1)  # "masked_error": without labels
     budgets: tuple[str, ...] = ()
     classes: int = Field(1000, ge=2)  # that budgets are counted with
     data: str = "fashion-on-earth"  # name or path
@@ -61,6 +62,13 @@ class Study(BaseModel):
         parse_budgets(texts)
         return texts
 
+    @field_validator("objectives")
+    @classmethod
+    def _objective_is_known(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
+        if objectives[0] not in BY_LOSS:
+            raise ValueError(f"the first must be one of {', '.join(BY_LOSS)}")
+        return objectives
+
     @field_validator("strategy")
     @classmethod
     def _strategy_is_named(cls, strategy: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +91,11 @@ class Study(BaseModel):
     def replace(self, **changes: Any) -> Study:
         """A study with `changes`, checked like a new one."""
         return Study.from_dict({**self.model_dump(), **changes}, source="study")
+
+    @property
+    def objective(self) -> Objective:
+        """What proxy training gets right."""
+        return BY_LOSS[self.objectives[0]]
 
     @property
     def parsed_budgets(self) -> tuple[Budget, ...]:
@@ -117,6 +130,11 @@ class Study(BaseModel):
             raise UserError(f"{folder}: cannot write: {error.strerror}; give another folder with --out") from None
 
     def _must_equal(self, other: Study, folder: Path) -> None:
+        if other.objective != self.objective:
+            raise UserError(
+                f"{folder}: holds a study of the objective {other.objective.name}, not {self.objective.name}, and "
+                f"their scores do not compare; give another folder with --out, or --objective {other.objective.name}"
+            )
         differing = differences(other, self)
         if differing:
             shown = "; ".join(f"{key} {_short(was)} there, {_short(now)} here" for key, was, now in differing[:3])

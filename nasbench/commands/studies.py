@@ -44,6 +44,10 @@ def _add_search(verbs: Any) -> None:
         "--data", default="fashion-on-earth",
         help="fashion-on-earth (shipped, the default), cifar10, or a folder of images in class sub-folders",
     )  # fmt: skip
+    add(
+        "--objective", default="supervised",
+        help="supervised: accuracy (the default); masked: how well hidden parts of images are painted, no labels read",
+    )  # fmt: skip
     add("--trials", type=positive, metavar="N", help="architectures to train (default: what the runner's file says)")
     add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
     add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
@@ -64,6 +68,7 @@ def _search(options: argparse.Namespace) -> int:
             space=options.space,
             budgets=options.budget or ["1GFLOP"],
             data=options.data,
+            objective=options.objective,
             trials=options.trials,
             out=options.out,
             runner=options.runner,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from torch import nn
 
 from nasbench.architecture import Architecture
 from nasbench.cost import cost, count_fvcore
-from nasbench.model import build, reparameterise
+from nasbench.model import Model, build, reparameterise
+from nasbench.objective import OBJECTIVES
 from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
 from nasbench.proxy.data.pool import Pool, PoolSpec, open_pool
 from nasbench.proxy.fidelity import Fidelity, reduced
-from nasbench.proxy.train import PRECISIONS, score, train, tune_allocator
+from nasbench.proxy.masked import RATE, MaskedLoss, masked_form, score_masked
+from nasbench.proxy.train import PRECISIONS, Trained, score, train, tune_allocator
 
 ACCELERATORS = ("cpu", "cuda")
 SPLITS = ("validation", "test")
@@ -50,9 +52,11 @@ class Task:
     accelerator: str = "cpu"
     precision: str = "float32"
     channels_last: bool = True
+    objective: str = "supervised"
 
     def __post_init__(self) -> None:
-        for name, known in (("split", SPLITS), ("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
+        choices = {"split": SPLITS, "accelerator": ACCELERATORS, "precision": PRECISIONS, "objective": OBJECTIVES}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
 
@@ -61,7 +65,7 @@ def evaluate(task: Mapping[str, Any]) -> dict[str, Any]:
     """Metrics of one `Task`, given as a dict; the same task gives the same result on the same machine.
 
     Raises `Diverged`, `CostMismatch`, `DeployMismatch`, `UserError`, or what torch raises when memory runs out.
-    accuracy and loss are of the split asked for; proxy_* and fvcore_* count the reduced network
+    The objective's own metrics are of the split asked for; proxy_* and fvcore_* count the reduced network
     in its train form at the proxy's resolution, seconds are of the training loop.
     """
     wanted = Task(**task)
@@ -69,23 +73,20 @@ def evaluate(task: Mapping[str, Any]) -> dict[str, Any]:
         tune_allocator()
     fidelity = Fidelity.from_dict(wanted.fidelity)
     small = reduced(Architecture.from_dict(dict(wanted.architecture)), fidelity)
-    data = dataset(wanted.data)
-    model = seeded_model(small, len(data.classes), wanted.seed)
-    counts = checked_cost(small, model, len(data.classes))
-    device = wanted.accelerator
-    pool, held_out, norm = pools(wanted, fidelity, small.resolution)
-    model = model.to(device)
-    run = train(model, pool, fidelity, norm, wanted.seed, wanted.precision, wanted.channels_last)
-    result = score(model, held_out, norm, wanted.precision)
+    data = dataset(wanted.data, wanted.objective)
+    classes = max(1, len(data.classes))
+    model = seeded_model(small, classes, wanted.seed)
+    counts = checked_cost(small, model, classes)
+    images = pools(wanted, fidelity, small.resolution)
+    model = model.to(wanted.accelerator)
+    run, scores = SCORED[wanted.objective](wanted, fidelity, model, images)
     return {
-        "accuracy": result.accuracy,
-        "loss": result.loss,
+        **scores,
         "train_loss_tail": run.train_loss_tail,
         "samples": run.samples,
-        "scored_images": result.images,
         "train_seconds": run.seconds,
         "cpu_seconds": run.cpu_seconds,
-        "deploy_difference": deploy_difference(model, held_out, norm),
+        "deploy_difference": deploy_difference(model, images.held_out, images.norm),
         "data_id": data.id,
         "proxy_id": small.id,
         "proxy_resolution": small.resolution,
@@ -93,35 +94,74 @@ def evaluate(task: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class TrialImages(NamedTuple):
+    """Images to train on, images to score, and the training images' statistics."""
+
+    training: Pool
+    held_out: Pool
+    norm: Normalisation
+
+
+Scored = tuple[Trained, dict[str, Any]]
+
+
+def _supervised(task: Task, fidelity: Fidelity, model: Model, images: TrialImages) -> Scored:
+    """accuracy and loss: top-1 and mean cross-entropy in nats."""
+    run = train(model, images.training, fidelity, images.norm, task.seed, task.precision, task.channels_last)
+    result = score(model, images.held_out, images.norm, task.precision)
+    return run, {"accuracy": result.accuracy, "loss": result.loss, "scored_images": result.images}
+
+
+def _masked(task: Task, fidelity: Fidelity, model: Model, images: TrialImages) -> Scored:
+    """masked_error, 1 for painting the mean; masked_r2 = 1 - masked_error. Masks are the same for every trial."""
+    whole, loss = masked_form(model, fidelity, task.seed).to(task.accelerator), MaskedLoss(task.seed)
+    faster = fidelity.model_copy(update={"lr": RATE * fidelity.lr})
+    run = train(whole, images.training, faster, images.norm, task.seed, task.precision, task.channels_last, loss)
+    result = score_masked(whole, images.held_out, images.norm, task.data_seed, task.precision)
+    own = {"mask_grid": whole.grid, "drops_positions": whole.drops, "scored_images": result.images}
+    return run, {"masked_r2": 1 - result.error, "masked_error": result.error, **own}
+
+
+SCORED: dict[str, Callable[[Task, Fidelity, Model, TrialImages], Scored]] = {
+    "supervised": _supervised,
+    "masked": _masked,
+}
+
+
 @lru_cache(maxsize=2)
-def dataset(spec: str) -> ImageData:
-    """The data set, kept for the next trial of this process."""
-    return load_dataset(spec)
+def dataset(spec: str, objective: str = "supervised") -> ImageData:
+    """The data set, kept for the next trial of this process; without its labels where the objective needs none."""
+    return load_dataset(spec, labelled=OBJECTIVES[objective].labelled)
 
 
 @lru_cache(maxsize=6)
-def _pool(data: str, spec: PoolSpec, device: str) -> Pool:
-    return open_pool(dataset(data), spec, device)
+def _pool(data: str, objective: str, spec: PoolSpec, device: str) -> Pool:
+    return open_pool(dataset(data, objective), spec, device)
 
 
-def pools(task: Task, fidelity: Fidelity, size: int) -> tuple[Pool, Pool, Normalisation]:
-    """Training images, images to score, and the training images' statistics."""
+def pools(task: Task, fidelity: Fidelity, size: int) -> TrialImages:
     training = PoolSpec("train", size, fidelity.pool, task.data_seed)
     scored = PoolSpec(task.split, size, fidelity.evaluate, task.data_seed)
-    pool = _pool(task.data, training, task.accelerator)
-    return pool, _pool(task.data, scored, task.accelerator), normalisation(pool)
+    pool = _pool(task.data, task.objective, training, task.accelerator)
+    return TrialImages(pool, _pool(task.data, task.objective, scored, task.accelerator), normalisation(pool))
 
 
-def prepare(data: str, fidelity: Mapping[str, Any], resolutions: tuple[int, ...], data_seed: int = 0) -> ImageData:
+def prepare(
+    data: str,
+    fidelity: Mapping[str, Any],
+    resolutions: tuple[int, ...],
+    data_seed: int = 0,
+    objective: str = "supervised",
+) -> ImageData:
     """Decode what trials will read, so that workers find it in the cache and bad files are named to the user once."""
-    values, loaded = Fidelity.from_dict(fidelity), dataset(data)
+    values, loaded = Fidelity.from_dict(fidelity), dataset(data, objective)
     for size in sorted({values.image_size(resolution) for resolution in resolutions}):
         for split, limit in (("train", values.pool), ("validation", values.evaluate), ("test", values.evaluate)):
             open_pool(loaded, PoolSpec(split, size, limit, data_seed))
     return loaded
 
 
-def seeded_model(arch: Architecture, classes: int, seed: int) -> nn.Module:
+def seeded_model(arch: Architecture, classes: int, seed: int) -> Model:
     """The network, initialised from `seed` without touching the process's random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

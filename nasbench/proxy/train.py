@@ -6,8 +6,9 @@ import contextlib
 import ctypes
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ TAIL = 0.1  # share of the steps whose mean loss is reported
 CHECK_EVERY = 20  # steps between looks at the loss on an accelerator, where each look waits for the device
 SCORING_BATCH = 256
 PRECISIONS = ("float32", "bf16")
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]  # model, images, labels -> mean over the batch
 
 
 class Diverged(RuntimeError):
@@ -41,7 +43,7 @@ class Diverged(RuntimeError):
 class Trained:
     """What a run gives besides the weights; seconds are of the training loop alone."""
 
-    train_loss_tail: float  # mean over the last tenth, with label smoothing: a second signal at no cost
+    train_loss_tail: float  # mean over the last tenth of the steps, as trained on: a second signal at no cost
     steps: int
     samples: int
     seconds: float
@@ -63,15 +65,18 @@ def train(
     seed: int,
     precision: str = "float32",
     channels_last: bool = True,
+    loss_of: Loss | None = None,
 ) -> Trained:
     """Train `model` in place on the device its parameters are on; the batches depend on `seed` alone.
 
+    `loss_of` is what is made small: without it cross-entropy of the labels, smoothed as the fidelity says.
     Raises `Diverged` at the first loss that is not finite.
     """
     device = next(model.parameters()).device
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format).train()
     raise_layer_scale(model, fidelity.layer_scale)
     optimiser, schedule, steps = make_optimiser(model, fidelity)
+    loss_of = loss_of or partial(_smoothed_cross_entropy, fidelity.label_smoothing)
     rng = np.random.default_rng([seed, 0xBA7C4])
     losses = torch.zeros(steps, device=device)
     begun, begun_cpu, seen = time.perf_counter(), time.process_time(), 0
@@ -81,7 +86,7 @@ def train(
             continue
         images = norm.apply(flip_and_shift(pixels, fidelity.shift, fidelity.flip, rng))
         with autocast(device, precision):
-            loss = cross_entropy(model(images).float(), labels, label_smoothing=fidelity.label_smoothing)
+            loss = loss_of(model, images, labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if fidelity.clip_norm:
@@ -93,6 +98,10 @@ def train(
         _check_finite(losses, step, steps, device)
     tail = losses[-max(1, round(TAIL * steps)) :].mean().item()
     return Trained(tail, steps, seen, time.perf_counter() - begun, time.process_time() - begun_cpu)
+
+
+def _smoothed_cross_entropy(smoothing: float, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(model(images).float(), labels, label_smoothing=smoothing)
 
 
 def _check_finite(losses: Tensor, step: int, steps: int, device: torch.device) -> None:

@@ -24,7 +24,8 @@ def design_files(rows: Sequence[ReportRow]) -> dict[str, str]:
 def _header(row: ReportRow) -> str:
     lines = [
         f"id {row.id}; {row.kind}",
-        f"accuracy {row.accuracy:.4f} measured on {row.split}, mean of {row.seeds} seed(s), proxy rung {row.rung}",
+        f"{row.objective.noun} {row.accuracy:.4f} measured on {row.split}, mean of {row.seeds} seed(s), "
+        f"proxy rung {row.rung}",
     ]
     if row.latency is not None:
         lines.append(f"latency {row.latency:.3f} ms, {row.latency_kind}")

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from nasbench.files import write_atomic
+from nasbench.objective import SUPERVISED
 from nasbench.report.labels import place_labels
 from nasbench.report.rows import FIXED_POINT, ReportRow
 
@@ -159,7 +160,7 @@ def _label(axes: Any, groups: _Groups, line: np.ndarray) -> None:
         obstacles = place_labels(axes, points, names, obstacles, fontsize=size, color=colour, zorder=5)
 
 
-def _empty_axes(title: str, split: str, device: str) -> Any:
+def _empty_axes(title: str, score: str, device: str) -> Any:
     figure = Figure(figsize=(8.2, 5.4), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -167,7 +168,7 @@ def _empty_axes(title: str, split: str, device: str) -> Any:
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlabel(f"latency, ms ({device.replace('-', ' ')}, onnxruntime, one thread; log scale)", color=INK)
-    axes.set_ylabel(f"accuracy after proxy training, % ({split} images)", color=INK)
+    axes.set_ylabel(score, color=INK)
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     return axes
 
@@ -175,7 +176,8 @@ def _empty_axes(title: str, split: str, device: str) -> Any:
 def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> Figure:
     """The figure: searched front, named fixed points, dominated trials faint."""
     groups = _Groups.of(rows)
-    axes = _empty_axes(title, groups.split, device)
+    objective = rows[0].objective if rows else SUPERVISED
+    axes = _empty_axes(title, f"{objective.axis} ({groups.split} images)", device)
     shown = [*groups.named, *groups.dominated]
     if not shown:
         axes.text(0.5, 0.5, "no network was trained to the last rung", transform=axes.transAxes, ha="center", color=INK)

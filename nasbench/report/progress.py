@@ -21,7 +21,10 @@ LINE_EVERY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class ProgressState:
-    """Where a search stands. `best` is an accuracy (0 to 1); `rejected` and `failed` count by rule and by reason."""
+    """Where a search stands. `best` is an accuracy or the like (1 is perfect).
+
+    `rejected` and `failed` count by rule and by reason.
+    """
 
     phase: str
     done: int = 0
@@ -30,6 +33,7 @@ class ProgressState:
     rung: str = ""
     best: float | None = None
     best_name: str = ""
+    best_unit: str = "%"
     seconds_spent: float = 0.0
     seconds_left: float | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
@@ -70,7 +74,7 @@ def details(state: ProgressState) -> list[str]:
     parts = []
     if state.best is not None:
         name = f" ({state.best_name})" if state.best_name else ""
-        parts.append(f"best {100 * state.best:.2f} %{name}")
+        parts.append(f"best {100 * state.best:.2f} {state.best_unit}{name}")
     if state.failed:
         parts.append(f"{sum(state.failed.values())} failed: {_counts(state.failed)}")
     if state.rejected:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from nasbench.objective import SUPERVISED, Objective
+
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
 
@@ -19,7 +21,8 @@ SEARCHED: Final = "searched"
 class ReportRow:
     """One architecture at one rung.
 
-    `accuracies` maps seed to accuracy (0 to 1) on `split`, every one measured. Latencies are in milliseconds, and None
+    `accuracies` maps seed to accuracy (0 to 1) on `split`, or to the score that `objective` has in its place, every one
+    measured. Latencies are in milliseconds, and None
     where there is none. `cost` holds the analytic figures of the deploy form: macs, flops, params, weight_bytes,
     activations, peak_activation_bytes.
     """
@@ -38,6 +41,7 @@ class ReportRow:
     latency_measured: float | None = None
     extrapolating: bool = False
     on_front: bool = False
+    objective: Objective = SUPERVISED
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -38,8 +38,8 @@ def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
             "split": row.split,
             "rung": row.rung,
             "seeds": row.seeds,
-            "accuracy_measured_mean": _round(row.accuracy, 6),
-            "accuracy_measured_std": _round(row.accuracy_std, 6),
+            f"{row.objective.metric}_measured_mean": _round(row.accuracy, 6),
+            f"{row.objective.metric}_measured_std": _round(row.accuracy_std, 6),
             "latency_ms_measured": _round(row.latency_measured, 5),
             "latency_ms_predicted": _round(row.latency_predicted, 5),
             "latency_ms_predicted_low": _round(row.latency_low, 5),
@@ -106,7 +106,8 @@ def front_table(rows: Sequence[ReportRow], title: str = "") -> Table:
         title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column("● on the front", no_wrap=True, overflow="ellipsis")
-    table.add_column("accuracy %\nmeas. ± std", justify="right", no_wrap=True)
+    noun = shown[0].objective.noun if shown else "accuracy"
+    table.add_column(f"{noun} %\nmeas. ± std", justify="right", no_wrap=True)
     table.add_column("seeds,\nimages", justify="right", no_wrap=True)
     table.add_column("ms\nmeas.", justify="right", no_wrap=True)
     table.add_column("ms predicted\n[90 % interval]", justify="right", no_wrap=True)
@@ -131,4 +132,5 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
         )
     if any(row.extrapolating for row in in_reading_order(rows)):
         lines.append("!: unlike the networks that the predictor was fitted to, so the interval may not hold.")
+    lines += rows[0].objective.notes if rows else ()
     return lines + verdict(rows)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from nasbench.proxy.data.cifar10 import load_cifar10
 from nasbench.proxy.data.fashion_on_earth import load_fashion_on_earth
 from nasbench.proxy.data.folder import load_folder
-from nasbench.proxy.data.images import ArrayImages, ImageData, Images, split_validation
+from nasbench.proxy.data.images import ArrayImages, ImageData, Images, split_validation, unlabelled
 
 __all__ = ["DATASETS", "DEFAULT", "ArrayImages", "ImageData", "Images", "load_dataset", "split_validation"]
 
@@ -20,13 +20,15 @@ DATASETS: dict[str, Callable[[str | None, bool], ImageData]] = {
 }
 
 
-def load_dataset(spec: str = DEFAULT, cache: bool = True) -> ImageData:
+def load_dataset(spec: str = DEFAULT, cache: bool = True, labelled: bool = True) -> ImageData:
     """The images that `spec` names: "fashion-on-earth", "cifar10", "cifar10:/path/to/archive", or a folder.
 
     Nothing large is read from a folder until a trial asks for pixels. A `UserError` says in one line what is wrong
-    with a spec, an archive or a folder. `cache=False` neither reads nor writes the user's cache.
+    with a spec, an archive or a folder. `cache=False` neither reads nor writes the user's cache. `labelled=False` gives
+    the images alone, as one class, and takes a folder without class sub-folders too.
     """
     name, _, path = spec.partition(":")
     if name in DATASETS:
-        return DATASETS[name](path or None, cache)
-    return load_folder(spec)
+        data = DATASETS[name](path or None, cache)
+        return data if labelled else unlabelled(data)
+    return load_folder(spec, labelled)

@@ -57,8 +57,11 @@ def _decode(path: Path, size: int) -> np.ndarray | None:
         return None
 
 
-def load_folder(path: str) -> ImageData:
-    """The images below `path`: class folders, or train/ and test|val|valid|validation/ that hold class folders."""
+def load_folder(path: str, labelled: bool = True) -> ImageData:
+    """The images below `path`: class folders, or train/ and test|val|valid|validation/ that hold class folders.
+
+    Unless `labelled`: all images below these, however they lie, as one nameless class.
+    """
     root = Path(path).expanduser()
     if not root.is_dir():
         known = "fashion-on-earth, cifar10"
@@ -69,11 +72,11 @@ def load_folder(path: str) -> ImageData:
     test_root = (
         next((root / name for name in TEST_NAMES if (root / name).is_dir()), None) if train_root != root else None
     )
-    classes, train = _scan(train_root)
+    classes, train = _scan(train_root) if labelled else ((), _scan_unlabelled(train_root))
     if test_root is None:
         train, test = _cut_test(train)
     else:
-        test = _test_files(test_root, classes, train_root)
+        test = _test_files(test_root, classes, train_root) if labelled else _scan_unlabelled(test_root)
     content = _folder_id(root, classes, train, test)
     return ImageData(root.resolve().name, content, classes, _images(root, train), _images(root, test))
 
@@ -87,7 +90,7 @@ def _scan(root: Path) -> tuple[tuple[str, ...], Files]:
         found = folders[0].name if folders else "none"
         raise UserError(
             f"data {str(root)!r} has {len(folders)} class folder(s) ({found}); two or more are needed: one sub-folder "
-            f"a class, with its images inside"
+            f"a class, with its images inside; or search without labels: --objective masked"
         )
     files: Files = []
     for label, folder in enumerate(folders):
@@ -99,6 +102,15 @@ def _scan(root: Path) -> tuple[tuple[str, ...], Files]:
             )
         files += [(image, label) for image in images]
     return tuple(folder.name for folder in folders), files
+
+
+def _scan_unlabelled(root: Path) -> Files:
+    files = [(image, 0) for image in _image_files(root)]
+    if len(files) < MIN_PER_CLASS:
+        raise UserError(
+            f"data {str(root)!r} holds {len(files)} images; at least {MIN_PER_CLASS} are needed: add images"
+        )
+    return files
 
 
 def _class_folders(root: Path) -> list[Path]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -53,6 +53,16 @@ class ImageData:
     def split(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices into `train` of the (training, validation) images for this seed."""
         return split_validation(self.train.labels, seed)
+
+
+def unlabelled(data: ImageData) -> ImageData:
+    """The same images as one nameless class; its id differs, since other images are cut out for validation."""
+    train, test = (_without_labels(images) for images in (data.train, data.test))
+    return replace(data, id=f"{data.id}-unlabelled", classes=(), train=train, test=test)
+
+
+def _without_labels(images: Any) -> Any:
+    return replace(images, labels=np.zeros(len(images.labels), dtype=np.int64))
 
 
 def split_validation(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
