@@ -89,7 +89,9 @@ def read_layout(content: dict[str, Any]) -> Layout:
         if name in content:
             settings[name] = content.pop(name)
     ignored = tuple(content.pop("ignored", ()))
-    return Layout(content.pop("family"), (names,) if isinstance(names, str) else tuple(names), content, ignored, **settings)
+    return Layout(
+        content.pop("family"), (names,) if isinstance(names, str) else tuple(names), content, ignored, **settings
+    )
 
 
 @functools.cache

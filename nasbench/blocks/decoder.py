@@ -40,6 +40,7 @@ class DecoderModule(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.embed.c_out))
         nn.init.normal_(self.mask_token, std=0.02)
         self.embedding = EmbeddingModule(spec.embedding)
+        del self.embedding.tokens  # the encoder's arrive with the rows
         self.blocks = nn.Sequential(*(MetaBlockModule(block) for block in spec.blocks))
         self.last_norm = make_norm(spec.last_norm, spec.predict.c_in)
         self.predict = ConvModule(spec.predict)

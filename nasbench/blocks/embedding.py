@@ -58,10 +58,11 @@ class EmbeddingModule(nn.Module):
         return F.interpolate(grid.permute(0, 3, 1, 2), size=size, mode=mode).permute(0, 2, 3, 1)
 
 
-def resized_positions(position: Tensor, spec: Embedding) -> Tensor:
-    """A checkpoint's (1, tokens + side'², C) for the side of `spec`: bicubic, or bilinear for PVT, tokens untouched.
+def resized_positions(position: Tensor, spec: Embedding, mode: str = "bicubic") -> Tensor:
+    """A checkpoint's (1, tokens + side'², C) for the side of `spec`, tokens untouched.
 
-    As the published fine-tuning codes of DeiT and MAE do; (1, side'², C) too, where the tokens have no entries.
+    mode: "bicubic" as the published fine-tuning codes of DeiT and MAE do, "bilinear" as PVT's, "aligned" (bilinear, the
+    corners kept) as ViT's. Tokens may have no entries, (1, side'², C).
     """
     tokens, grid = position[:, : spec.tokens], position[:, spec.tokens :]
     side = round(grid.shape[1] ** 0.5)
@@ -69,9 +70,9 @@ def resized_positions(position: Tensor, spec: Embedding) -> Tensor:
         raise ValueError(
             f"{grid.shape[1]} positions are no square grid after {spec.tokens} tokens; check the number of tokens"
         )
-    mode = "bilinear" if spec.position == "interpolated" else "bicubic"
     channels_first = grid.reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    grown = F.interpolate(channels_first, size=(spec.side, spec.side), mode=mode).permute(0, 2, 3, 1).flatten(1, 2)
+    settings = {"mode": "bilinear", "align_corners": True} if mode == "aligned" else {"mode": mode}
+    grown = F.interpolate(channels_first, size=(spec.side, spec.side), **settings).permute(0, 2, 3, 1).flatten(1, 2)
     return torch.cat((tokens, grown), 1)
 
 

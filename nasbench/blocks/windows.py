@@ -20,50 +20,40 @@ class Windows:
         self.count = (height // size) * (width // size)
 
     def part(self, x: Tensor) -> Tensor:
-        """(B, heads, H·W, dim) -> (B, windows·heads, size², dim)."""
-        b, heads, _, dim = x.shape
-        x = x.reshape(b, heads, self.height, self.width, dim)
+        """(B, C, H, W) -> (B·windows, C, size, size)."""
         if self.shift:
             x = torch.roll(x, (-self.shift, -self.shift), (2, 3))
-        rows, columns, size = self.height // self.size, self.width // self.size, self.size
-        x = x.reshape(b, heads, rows, size, columns, size, dim).permute(0, 2, 4, 1, 3, 5, 6)
-        return x.reshape(b, rows * columns * heads, size**2, dim)
+        b, c, h, w = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(b, h // self.size, self.size, w // self.size, self.size, c)
+        return x.transpose(2, 3).reshape(b * self.count, self.size, self.size, c).permute(0, 3, 1, 2)
 
     def join(self, x: Tensor) -> Tensor:
         """The inverse of `part`."""
-        b, _, _, dim = x.shape
         rows, columns, size = self.height // self.size, self.width // self.size, self.size
-        x = x.reshape(b, rows, columns, -1, size, size, dim).permute(0, 3, 1, 4, 2, 5, 6)
-        x = x.reshape(b, -1, self.height, self.width, dim)
-        if self.shift:
-            x = torch.roll(x, (self.shift, self.shift), (2, 3))
-        return x.reshape(b, -1, self.height * self.width, dim)
+        x = x.permute(0, 2, 3, 1).reshape(-1, rows, columns, size, size, x.shape[1])
+        x = x.transpose(2, 3).reshape(len(x), self.height, self.width, -1).permute(0, 3, 1, 2)
+        return torch.roll(x, (self.shift, self.shift), (2, 3)) if self.shift else x
 
     def summand(self, bias: Tensor | None, like: Tensor) -> Tensor | None:
-        """What is added to the scores of `part`'s heads, (windows·heads, size², size²), or None.
+        """What is added to the scores (B·windows, heads, size², size²) of `part`'s windows, or None.
 
         `bias`: (heads, size², size²). After a roll the windows at the seam hold positions that are no neighbours.
         """
         if not self.shift:
-            return bias if bias is None else bias.repeat(self.count, 1, 1)
+            return bias if bias is None else bias[None]
         mask = self._apart(like)[:, None]  # windows, 1, size², size²
-        heads = like.shape[1] // self.count
-        together = mask.expand(-1, heads, -1, -1) if bias is None else mask + bias
-        return together.reshape(-1, *mask.shape[-2:])
+        together = mask if bias is None else mask + bias
+        return together.repeat(len(like) // self.count, 1, 1, 1)
 
     def _apart(self, like: Tensor) -> Tensor:
         """(windows, size², size²): 0 within a region of the unrolled map, APART across."""
         regions = torch.zeros(self.height, self.width, dtype=like.dtype, device=like.device)
-        for axis in (regions, regions.T):
-            axis[-self.size :] += 1 if axis is regions else 3
-            axis[-self.shift :] += 1 if axis is regions else 3
-        parted = self.part_plain(regions)
-        return (parted[:, :, None] != parted[:, None]).to(like.dtype) * APART
-
-    def part_plain(self, grid: Tensor) -> Tensor:
-        """(H, W) -> (windows, size²), without a roll."""
+        for axis, step in ((regions, 1), (regions.T, 3)):
+            axis[-self.size :] += step
+            axis[-self.shift :] += step
         rows, columns, size = self.height // self.size, self.width // self.size, self.size
-        return grid.reshape(rows, size, columns, size).permute(0, 2, 1, 3).reshape(rows * columns, size**2)
+        parted = regions.reshape(rows, size, columns, size).transpose(1, 2).reshape(rows * columns, size**2)
+        return (parted[:, :, None] != parted[:, None]).to(like.dtype) * APART
 
 
 class RelativeBias(nn.Module):
@@ -73,6 +63,7 @@ class RelativeBias(nn.Module):
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
+        self.size = size
         self.table = nn.Parameter(torch.zeros((2 * size - 1) ** 2, heads))
         nn.init.trunc_normal_(self.table, std=0.02)
         self.register_buffer("index", offset_index(size), persistent=False)
