@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nasbench.architecture import Architecture, Head, Stage, Stem
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+from small_networks import ENTRY, SLOTS, STEM_SLOTS
+
+from nasbench.architecture import Architecture
 from nasbench.budget import Budget
 from nasbench.errors import UserError
 from nasbench.library import fixed_points, load_space, shipped_spaces
+from nasbench.parts import (
+    INNER_BLOCKS,
+    Head,
+    Stage,
+    Stem,
+    effective_fields,
+    effective_head_fields,
+    effective_stem_fields,
+)
 from nasbench.space import RejectionCounter, SearchSpace
+from nasbench.space.ends import express
 from nasbench.space.limits import readable
 
 FIXED = fixed_points()
@@ -140,49 +159,77 @@ TINY = {
 }
 
 
+TINY |= tomllib.loads((Path(__file__).parent / "tiny_spaces.toml").read_text(encoding="utf-8"))
+TINY["spelled out"] = {
+    "resolution": [32, 40],
+    "stem": {"kind": ["slots", "conv"], "channels": [8, 16], "slots": STEM_SLOTS},
+    "stages": [
+        {
+            "block": ["slots", "mbconv"],
+            "downsample": ["slots", "block", "conv"],
+            "channels": [16, 24],
+            "depth": [1, 2],
+            "slots": SLOTS,
+            "entry": ENTRY,
+        }
+    ],
+    "head": {"kind": ["conv", "linear"], "width": [24, 32], "act": ["relu6", "silu"]},
+}
+
+
 def listed(value):
     return value if isinstance(value, list) else [value]
 
 
 def settings(table):
     """Every raw setting of a table, sensible or not."""
-    return [dict(zip(table, values)) for values in itertools.product(*(listed(value) for value in table.values()))]
+    choices = [[value] if name in ("slots", "entry") else listed(value) for name, value in table.items()]
+    return [dict(zip(table, values)) for values in itertools.product(*choices)]
 
 
 def meets(content, stages, arch):
     """The constraints once more, written down independently."""
     rules = content.get("constraints", {})
-    widths = [stage["channels"] for stage in stages if stage["depth"]]
+    widths = [stage.channels for stage in stages if stage.depth]
     pairs = list(itertools.pairwise(widths))
     if rules.get("channels") == "non-decreasing" and any(a > b for a, b in pairs):
         return False
     if rules.get("channels") == "increasing" and any(a >= b for a, b in pairs):
         return False
+    most = float(rules.get("width", "at most 1e9x channels").split()[2].split("x")[0])
+    inner = [stage for stage in stages if stage.block in INNER_BLOCKS and stage.depth]
+    if any(stage.inner_width > most * stage.channels for stage in inner):
+        return False
     if "attention" in rules:
         last = int(rules["attention"].split()[1])
-        if any(Stage(**stage).attends for stage in stages[:-last]):
+        if any(stage.attends for stage in stages[:-last]):
             return False
     return arch.total_stride == rules.get("stride", arch.total_stride)
 
 
+def stages_of(table):
+    """Every stage of a table, those once that differ only in fields without effect."""
+    stages = [Stage(**setting) for setting in settings(table)]
+    return list({tuple((name, getattr(s, name)) for name in effective_fields(s)): s for s in stages}.values())
+
+
+def ends_of(kind, table, effective):
+    ends = [kind(**setting) for setting in settings(table)]
+    return list({tuple((name, getattr(end, name)) for name in effective(end)): end for end in ends}.values())
+
+
 def brute_force(content):
-    """The ids of everything that can be built from the choices: no cleverness but for stages, which are made once."""
+    """The ids of everything that can be built from the choices: no cleverness but to leave out idle fields."""
     ids = set()
-    tables = [settings(stage) for stage in content["stages"]]
-    for stages in itertools.product(*tables):
-        if not any(stage["depth"] for stage in stages):
+    stems = ends_of(Stem, content.get("stem", {}), effective_stem_fields)
+    heads = ends_of(Head, content.get("head", {}), effective_head_fields)
+    for stages in itertools.product(*map(stages_of, content["stages"])):
+        if not any(stage.depth for stage in stages):
             continue
-        for stem in settings(content.get("stem", {})):
-            for head in settings(content.get("head", {})):
-                for resolution in listed(content["resolution"]):
-                    arch = Architecture.model_construct(
-                        resolution=resolution,
-                        stem=Stem(**stem),
-                        stages=tuple(Stage.model_construct(**stage) for stage in stages),
-                        head=Head(**head),
-                    )
-                    if arch.problem() is None and meets(content, stages, arch):
-                        ids.add(arch.id)
+        for resolution, stem, head in itertools.product(listed(content["resolution"]), stems, heads):
+            arch = Architecture.model_construct(resolution=resolution, stem=stem, stages=stages, head=head)
+            if arch.problem() is None and meets(content, stages, arch):
+                ids.add(arch.id)
     return ids
 
 
@@ -203,11 +250,50 @@ def test_a_space_of_one_is_that_architecture():
     assert space.sample(0).id == FIXED["emo_1m"].id
 
 
-@pytest.mark.parametrize("name", FIXED)
-def test_the_default_space_holds_every_fixed_point(name):
-    arch = FIXED[name]
-    assert DEFAULT.outside(arch) is None
-    assert DEFAULT.contains(arch)
+MEMBERS = {
+    "metablock": r"mobilevit.*|emo.*|fastvit.*|mobileone_s[0-3]|repvgg_(a0|a1|b0)",
+    "mobilevit": r"mobilevit.*",
+    "emo": r"emo.*",
+    "fastvit": r"fastvit.*",
+    "mobilenet": r"mobilenet.*|mobileone.*",
+    "vit": r"vit_(ti|s|b)\d\d|deit.*|mae_vit_base",
+    "pvt": r"pvt.*",
+    "swin": r"swin_[tsb]",
+    "repvgg": r"repvgg.*|acb.*|dbb.*",
+    "small": "",
+}
+IN_DEFAULT = [name for name in FIXED if re.fullmatch(MEMBERS["metablock"], name)]
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_a_space_holds_its_published_networks_and_says_what_keeps_the_others_out(name):
+    space = load_space(name)
+    for arch in FIXED.values():
+        outside = space.outside(arch)
+        if re.fullmatch(MEMBERS[name], arch.name):
+            assert outside is None, arch.name
+            genotype = space.locate(arch)
+            assert express(genotype).id == arch.id
+        else:
+            assert re.match(r"[a-z\[\]0-9. ]+ = .+: the space('s constraint|) .+|\d stages: the space has .+", outside)
+
+
+def test_every_published_network_lies_in_the_default_space_or_a_familys():
+    held = {name for name in FIXED for members in MEMBERS.values() if re.fullmatch(members, name)}
+    assert set(FIXED) - held == {
+        *(
+            "vit_l16",
+            "vit_l32",
+            "vit_h14",
+            "mae_vit_large",
+            "mae_vit_huge",
+            "swin_l",
+            "swin_l_384",
+            "swin_b_384",
+        ),  # size
+        *("mae_base", "mae_large", "mae_huge"),  # with a decoder, which is never deployed
+        *(name for name in FIXED if "slots" in (FIXED[name].stem.kind, FIXED[name].stages[0].block)),  # spelled out
+    }
 
 
 def test_the_default_space_is_counted_fast():
@@ -254,7 +340,7 @@ def test_equal_seeds_give_equal_draws():
 
 def test_moves_stay_inside_and_move():
     rng = np.random.default_rng(1)
-    members = [*FIXED.values(), *(DEFAULT.sample(rng) for _ in range(40))]
+    members = [*(FIXED[name] for name in IN_DEFAULT), *(DEFAULT.sample(rng) for _ in range(40))]
     for arch, other in zip(members, reversed(members)):
         child = DEFAULT.mutate(arch, rng)
         assert child.id != arch.id
@@ -445,7 +531,7 @@ BAD_FILES = [
     ({"resolution": 64, "stem": 3, "stages": [STAGE]}, "stem = 3: write a table of keys"),
     (
         {"resolution": 64, "stages": [STAGE], "constraints": {"depth": 3}},
-        "unknown constraint 'depth'; known constraints: channels, attention, stride",
+        "unknown constraint 'depth'; known constraints: channels, attention, width, stride",
     ),
     (
         {"resolution": 64, "stages": [STAGE], "constraints": {"channels": "up"}},
@@ -499,11 +585,11 @@ OUTSIDE = [
     (EMO.model_copy(update={"stages": EMO.stages[2:]}), "3 stages: the space has 4 to 5"),
     (
         EMO.model_copy(update={"stem": Stem(channels=20)}),
-        "stem = {'kind': 'conv', 'channels': 20}: the space offers kind conv, conv_bias, mobileone; channels 16",
+        "stem.channels = 20: the space offers 16, 24, 32",
     ),
     (
         EMO.model_copy(update={"head": Head(kind="conv", expansion=3)}),
-        "head = {'kind': 'conv', 'expansion': 3.0}: the space offers kind linear, norm, conv, mobileone; expansion",
+        "head.expansion = 3.0: the space offers 2.0, 4.0",
     ),
     (changed(EMO, 1, stride=1), "total stride = 16: the space's constraint stride = 32 does not allow it"),
 ]

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.space.paths import State, Step
-from nasbench.space.slots import Box, Group
+from nasbench.space.boxes import Box, Group, Step
+from nasbench.space.paths import State
 
 Genotype = tuple[dict[str, Any], ...]
 Pick = Callable[[Sequence[Any], "Sequence[float] | None"], Any]
@@ -67,7 +67,7 @@ class Composer:
         for index in range(len(self.space.slots)):
             values, state = self._stage(index, state)
             stages.append(values)
-        head = self._from_table(len(stages) + 2, self.space.heads(state.channels))
+        head = self._from_table(len(stages) + 2, self.space.heads(state.channels, state.tokens))
         resolutions = [{"resolution": value} for value in self.space.resolutions_for(state.stride)]
         return (self._from_table(0, resolutions), stem, *stages, head)
 
@@ -84,15 +84,13 @@ class Composer:
         """One of `rows`, chosen key by key."""
         forced, wish = self._forced_at(part), self._wish_at(part)
         rows = [row for row in rows if all(row.get(name) == value for name, value in forced.items())]
-        chosen: dict[str, Any] = {}
-        while rows and len(chosen) < len(rows[0]):
-            name = next(name for name in rows[0] if name not in chosen)
+        for name in dict.fromkeys(name for row in rows for name in row):
             options = list(dict.fromkeys(row.get(name) for row in rows))
-            chosen[name] = self._choose(name, options, wish)
-            rows = [row for row in rows if row.get(name) == chosen[name]]
+            chosen = self._choose(name, options, wish)
+            rows = [row for row in rows if row.get(name) == chosen]
         if not rows:
             raise DeadEnd
-        return chosen
+        return rows[0]
 
     def _choose(
         self, name: str, options: Sequence[Any], wish: Mapping[str, Any], weights: Sequence[float] | None = None
@@ -117,7 +115,7 @@ class Composer:
         if not steps:
             raise DeadEnd
         step = self._step(steps, wish)
-        boxes = [box for box in slot.boxes(state.channels, state.first, *step) if not forced or box.offers(forced)]
+        boxes = [box for box in slot.boxes(state.channels, state.first, step) if not forced or box.offers(forced)]
         return self._stage_values(boxes, forced, wish), state.after(step)
 
     def _skips(self, slot: Any, wish: Mapping[str, Any]) -> bool:
@@ -125,21 +123,25 @@ class Composer:
             return wish["depth"] == 0
         return self.pick((True, False), (1, len(slot.depths)))
 
-    def _open_steps(self, index: int, state: State, forced: Mapping[str, Any]) -> dict[Step, int]:
+    def _open_steps(self, index: int, state: State, forced: Mapping[str, Any]) -> dict[Step, float]:
         steps = self.space.paths.steps(index, state)
         if not forced:
             return steps
         slot = self.space.slots[index]
-        open_to = lambda step: slot.boxes(state.channels, state.first, *step)  # noqa: E731
+        open_to = lambda step: slot.boxes(state.channels, state.first, step)  # noqa: E731
         return {step: weight for step, weight in steps.items() if any(box.offers(forced) for box in open_to(step))}
 
-    def _step(self, steps: Mapping[Step, int], wish: Mapping[str, Any]) -> Step:
-        """Channels in proportion to the ways to go on, so that early stages don't use up the range; then the stride."""
+    def _step(self, steps: Mapping[Step, float], wish: Mapping[str, Any]) -> Step:
+        """Channels in proportion to their weights (`Paths.steps`); then the rest."""
         totals: dict[int, float] = {}
-        for (channels, _), weight in steps.items():
-            totals[channels] = totals.get(channels, 0.0) + float(weight)
+        for step, weight in steps.items():
+            totals[step.channels] = totals.get(step.channels, 0.0) + weight
         channels = self._choose("channels", list(totals), wish, list(totals.values()))
-        return channels, self._choose("stride", [stride for width, stride in steps if width == channels], wish)
+        left = [step for step in steps if step.channels == channels]
+        stride = self._choose("stride", list(dict.fromkeys(step.stride for step in left)), wish)
+        tokens = [step.tokens for step in left if step.stride == stride]
+        wanted = {"tokens": wish.get("tokens", 0)} if wish else wish  # a wish for a block without any is one for none
+        return Step(channels, stride, self._choose("tokens", tokens, wanted))
 
     def _stage_values(self, boxes: list[Box], forced: Mapping[str, Any], wish: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("block", "downsample"):

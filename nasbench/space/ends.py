@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from nasbench.architecture import Architecture, Head, Stage, Stem
+from nasbench.architecture import Architecture
+from nasbench.part_rules import ends_problem
+from nasbench.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
 from nasbench.space.compose import Genotype
 from nasbench.space.file import Choices
 from nasbench.space.keys import head_key, stem_key
+
+ANY_STAGE = Stage(channels=8, depth=1)
 
 
 def express(genotype: Genotype) -> Architecture:
@@ -19,16 +23,24 @@ def express(genotype: Genotype) -> Architecture:
 
 
 def distinct_stems(choices: Choices) -> list[dict[str, Any]]:
-    """The stems that can be built, one of each that the network tells apart."""
-    rows = [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
-    fitting = [row for row in rows if row["kind"] == "mobileone" or Stem(**row).total_stride <= 2]
-    return list({stem_key(Stem(**row)): row for row in reversed(fitting)}.values())[::-1]
+    """The stems that can be built, one of each that the network tells apart; only with the fields that take effect."""
+    stems = [Stem(**dict(zip(choices, values))) for values in itertools.product(*choices.values())]
+    fitting = [stem for stem in stems if not ends_problem(stem, [ANY_STAGE], Head())]
+    rows = {stem_key(stem): _row(stem, effective_stem_fields(stem)) for stem in reversed(fitting)}
+    return list(rows.values())[::-1]
 
 
-def distinct_heads(choices: Choices, channels: int) -> list[dict[str, Any]]:
-    """The heads after this many channels, likewise; only with the fields that take effect."""
+def distinct_heads(choices: Choices, channels: int, tokens: int) -> list[dict[str, Any]]:
+    """The heads after this many channels, likewise."""
     rows: dict[Any, dict[str, Any]] = {}
-    for kind, expansion in itertools.product(choices["kind"], choices["expansion"]):
-        key = head_key(Head(kind=kind, expansion=expansion), channels)
-        rows.setdefault(key, {"kind": kind} if key == (kind,) else {"kind": kind, "expansion": expansion})
+    for values in itertools.product(*choices.values()):
+        head = Head(**dict(zip(choices, values)))
+        last = ANY_STAGE.model_copy(update={"block": "encoder", "channels": channels, "tokens": tokens})
+        if ends_problem(Stem(), [last], head):
+            continue
+        rows.setdefault(head_key(head, channels, tokens), _row(head, effective_head_fields(head)))
     return list(rows.values())
+
+
+def _row(part: Stem | Head, fields: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in fields}

@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from nasbench.architecture import Head, Stage, Stem, describe_validation_error
+from nasbench.architecture import describe_validation_error
 from nasbench.errors import UserError
+from nasbench.parts import Head, Stage, Stem
 
 Choices = dict[str, tuple[Any, ...]]  # field -> its choices; one for a fixed value
+SPELLED_OUT = ("slots", "entry")  # a list of meta-blocks is one value, no choice
 TABLES = ("name", "resolution", "stem", "stages", "head", "constraints")
 REQUIRED: dict[type[BaseModel], dict[str, Any]] = {Stage: {"channels": 8, "depth": 1}, Stem: {}, Head: {}}
 
@@ -83,7 +85,7 @@ def _choices(table: Any, kind: type[BaseModel], place: str, source: str) -> Choi
     choices: Choices = {}
     for name, field in kind.model_fields.items():
         if name in table:
-            values = _listed(table[name], name == "slots", f"{place}.{name}", source)
+            values = _listed(table[name], name in SPELLED_OUT, f"{place}.{name}", source)
             choices[name] = tuple(_checked(kind, name, value, place, source) for value in values)
             _distinct(choices[name], f"{place}.{name}", source)
         elif field.is_required():
@@ -110,7 +112,7 @@ def _distinct(values: tuple[Any, ...], key: str, source: str) -> None:
 
 def _checked(kind: type[BaseModel], name: str, value: Any, place: str, source: str) -> Any:
     try:
-        part = kind.model_validate({**REQUIRED[kind], name: value}, strict=name != "slots")
+        part = kind.model_validate({**REQUIRED[kind], name: value}, strict=name not in SPELLED_OUT)
     except ValidationError as error:
         raise UserError(f"{source}: {place}.{describe_validation_error(error)}") from None
     return getattr(part, name)

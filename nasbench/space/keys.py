@@ -12,8 +12,8 @@ from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from nasbench.architecture import BLOCK_FIELDS, Head, Stem
-from nasbench.presets import MAX_HEAD_CHANNELS, make_divisible, squeeze_excite
+from nasbench.parts import BLOCK_FIELDS, Head, Stem
+from nasbench.presets import HEADS, STEMS, End, make_divisible, squeeze_excite
 from nasbench.presets import branches_of as _branches_of
 
 branches_of = cache(_branches_of)
@@ -28,6 +28,8 @@ class Shape(NamedTuple):
     stride: int
     entry: bool  # the first block makes the transition
     plain: bool  # there are blocks at constant shape
+    side: int | None = None  # of the map behind the transition, where it is known and matters (CLAMPED)
+    tokens: int = 0
 
 
 Key = Callable[[Values, Shape], Hashable]
@@ -96,6 +98,16 @@ def _repmixer(values: Values, shape: Shape) -> Hashable:
     return kernel, branches_of(values["branches"], kernel, True) or branches_of("dbb", 1, True)  # one k x k branch
 
 
+def _basic(values: Values, shape: Shape) -> Hashable:
+    """The first convolution's branches, the second's, and whether a shortcut convolution merges."""
+    return _dense(values, shape), branches_of(values["branches"], values["kernel"], True), values["branches"] != "none"
+
+
+def _separable(values: Values, shape: Shape) -> Hashable:
+    width = values["width"] or max(1, shape.channels // 2)  # Stage.inner_width
+    return width, int(width * values["expansion"])
+
+
 def _gate(values: Values, shape: Shape) -> Hashable:
     return _hidden(shape.channels, values["se"])
 
@@ -110,6 +122,11 @@ def _mobilevit(values: Values, shape: Shape) -> Hashable:
     return heads, width, int(width * values["expansion"])
 
 
+def _on_map(field: str) -> tuple[tuple[str, ...], Key]:
+    """A size that a smaller map cuts down to its own."""
+    return (field,), lambda values, shape: min(values[field], shape.side or values[field])
+
+
 def _act(default: str) -> Key:
     return lambda values, shape: values["act"] or default
 
@@ -119,10 +136,21 @@ def _as_is(*fields: str) -> tuple[tuple[str, ...], Key]:
 
 
 CONVOLUTION = ("kernel", "branches")
+CLAMPED = {"encoder": "reduction", "swin": "window"}  # block -> the field that cannot exceed its map
 GROUPS: dict[str, Groups] = {
     "mbconv": ((("expansion", "se"), _mbconv), (CONVOLUTION, _depthwise), (("act",), _act("silu"))),
     "repmixer": ((("expansion",), _ffn), (CONVOLUTION, _repmixer)),
     "mobilevit": ((("expansion", "heads", "width"), _mobilevit), (CONVOLUTION, _dense), _as_is("patch")),
+    "separable": ((("expansion", "width"), _separable), (CONVOLUTION, _depthwise), _as_is("patch")),
+    "encoder": (
+        (("expansion",), _ffn),
+        _as_is("head_dim"),
+        _on_map("reduction"),
+        (("act",), _act("gelu")),
+        _as_is("position"),
+    ),
+    "swin": ((("expansion",), _ffn), _as_is("head_dim"), _on_map("window"), (("act",), _act("gelu"))),
+    "basic": ((CONVOLUTION, _basic), (("act",), _act("relu"))),
     "transformer": ((("expansion",), _ffn), _as_is("kernel"), _as_is("head_dim"), _as_is("patch"), _as_is("cpe")),
     "repvgg": ((("se",), _gate), (CONVOLUTION, _dense), (("act",), _act("relu"))),
     "mobileone": ((("se",), _mobileone_gates), (CONVOLUTION, _mobileone), (("act",), _act("relu"))),
@@ -140,12 +168,9 @@ def groups_of(block: str, attention: bool | None) -> Groups:
 
 
 def stem_key(stem: Stem) -> Hashable:
-    return stem.kind, stem.channels, stem.total_stride
+    return stem.channels, STEMS[stem.kind](stem)
 
 
-def head_key(head: Head, c_in: int) -> Hashable:
-    if head.kind == "conv":
-        return head.kind, min(int(c_in * head.expansion), MAX_HEAD_CHANNELS)
-    if head.kind == "mobileone":
-        return head.kind, max(1, round(head.expansion))
-    return (head.kind,)
+def head_key(head: Head, c_in: int, tokens: int) -> Hashable:
+    """`tokens`: those of the last stage; without any, a "token" head averages like a "norm" head."""
+    return HEADS[head.kind](head, End(c_in, tokens))

@@ -7,9 +7,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from nasbench.space.slots import Box, Slot
-
-Step = tuple[int, int]  # channels and stride of a stage
+from nasbench.space.boxes import Box, Step
+from nasbench.space.slots import Slot
 
 
 class State(NamedTuple):
@@ -18,44 +17,55 @@ class State(NamedTuple):
     channels: int
     stride: int
     first: bool  # no stage is present yet
+    tokens: int = 0  # a row of tokens has no map for another stage
 
     def after(self, step: Step) -> State:
-        return State(step[0], self.stride * step[1], False)
+        return State(step.channels, self.stride * step.stride, False, step.tokens)
 
 
 class Paths:
     """The stages of a space as a graph over (slot, State); all answers are exact and kept.
 
-    `endings(state)` is the number of ways to end a network with resolution and head, 0 where it may not end.
+    `endings(state)` is the number of ways to end a network with resolution and head, 0 where it may not end. With a
+    `resolution`, settings that build the same stage on its maps alone count once, too.
     """
 
-    def __init__(self, slots: tuple[Slot, ...], endings: Callable[[State], int]) -> None:
-        self.slots, self.endings = slots, endings
-        self._weights: dict[tuple[int, State], int] = {}
-        self._steps: dict[tuple[int, State], dict[Step, int]] = {}
+    def __init__(self, slots: tuple[Slot, ...], endings: Callable[[State], int], resolution: int | None = None) -> None:
+        self.slots, self.endings, self.resolution = slots, endings, resolution
+        self._weights: dict[tuple[int, State], float] = {}
+        self._steps: dict[tuple[int, State], dict[Step, float]] = {}
         self._counts: dict[tuple[frozenset[int], State], int] = {}
 
-    def weight(self, index: int, state: State) -> int:
-        """In how many ways the channels and strides of slot `index` and those after it can be chosen."""
+    def weight(self, index: int, state: State) -> float:
+        """The ways to choose channels and strides of slot `index` and those after it, each over its channels' product.
+
+        Drawn by these weights, an octave of widths is as likely as the next, however many choices lie in it; and early
+        stages don't use up the range. 0 where there is no way.
+        """
         if index == len(self.slots):
-            return int(not state.first and self.endings(state) > 0)
+            return float(not state.first and self.endings(state) > 0)
         key = (index, state)
         if key not in self._weights:
             absent = self.weight(index + 1, state) if self.slots[index].optional else 0
             self._weights[key] = absent + sum(self.steps(index, state).values())
         return self._weights[key]
 
-    def steps(self, index: int, state: State) -> dict[Step, int]:
-        """The steps that slot `index` can take from `state` -> the weight of what follows; dead ends are left out."""
+    def steps(self, index: int, state: State) -> dict[Step, float]:
+        """The steps that slot `index` can take from `state` -> their weights; dead ends are left out."""
         key = (index, state)
         if key not in self._steps:
-            slot, steps = self.slots[index], {}
-            for step in slot.shapes():
+            steps: dict[Step, float] = {}
+            for step in self.slots[index].steps if not state.tokens else ():
                 weight = self.weight(index + 1, state.after(step))
-                if weight and slot.boxes(state.channels, state.first, *step):
-                    steps[step] = weight
+                if weight and self.boxes(index, state, step):
+                    steps[step] = weight / step.channels
             self._steps[key] = steps
         return self._steps[key]
+
+    def boxes(self, index: int, state: State, step: Step) -> tuple[Box, ...]:
+        """What slot `index` offers when it takes this step from `state`."""
+        side = self.resolution and self.resolution // (state.stride * step.stride)
+        return self.slots[index].boxes(state.channels, state.first, step, side)
 
     def count(self, state: State) -> int:
         """How many different networks start from the stem that leaves `state`.
@@ -94,7 +104,7 @@ class Paths:
     def _stages(self, slots: list[int], state: State, step: Step) -> list[tuple[frozenset[int], int]]:
         """For each set of slots: how many stages of this step exactly those slots offer, with the positions after."""
         able = [index for index in slots if step in self.steps(index, state)]
-        boxes = {index: self.slots[index].boxes(state.channels, state.first, *step) for index in able}
+        boxes = {index: self.boxes(index, state, step) for index in able}
         common = {
             members: _common_size([boxes[index] for index in members])
             for size in range(1, len(able) + 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasbench.errors import UserError
+from nasbench.parts import Stage
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Rule:
-    """One constraint as written: `stage` judges each present stage, `total_stride` the whole network."""
+    """One constraint as written: `stage` judges each present stage's place, `width` its inner channels, `total_stride`
+    the whole network."""
 
     text: str
     stage: Callable[[Place], bool] = lambda place: True
+    width: Callable[[Stage], bool] = lambda stage: True
     total_stride: Callable[[int], bool] = lambda stride: True
 
 
@@ -50,6 +53,15 @@ def _attention(value: Any) -> Rule:
     return Rule(f'attention = "{value}"', stage=lambda place: not place.attends or place.index >= place.count - last)
 
 
+def _width(value: Any) -> Rule:
+    """Of the channels inside a mobilevit or separable block, against those of its stage."""
+    match = re.fullmatch(r"at most (\d+(?:\.\d+)?)x channels", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('write for example "at most 2x channels"')
+    most = float(match[1])
+    return Rule(f'width = "{value}"', width=lambda stage: stage.inner_width <= most * stage.channels)
+
+
 def _stride(value: Any) -> Rule:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError("write the total stride of stem and stages, for example 32")
@@ -59,6 +71,7 @@ def _stride(value: Any) -> Rule:
 CONSTRAINTS: dict[str, Callable[[Any], Rule]] = {
     "channels": _channels,
     "attention": _attention,
+    "width": _width,
     "stride": _stride,
 }
 

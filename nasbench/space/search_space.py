@@ -10,22 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.architecture import Architecture, Head, Stage, Stem
+from nasbench.architecture import Architecture
 from nasbench.budget import Budget
 from nasbench.errors import UserError
 from nasbench.files import read_toml
+from nasbench.parts import Stem
+from nasbench.space.checks import check_stages
 from nasbench.space.compose import Composer, Genotype, Pick, first_of, random_pick
 from nasbench.space.encoding import Column, columns_of
 from nasbench.space.ends import distinct_heads, distinct_stems, express
 from nasbench.space.file import Choices, SpaceFile, read_space
-from nasbench.space.keys import head_key, stem_key
 from nasbench.space.limits import Limits, RejectionCounter, draw_within
+from nasbench.space.locate import locate
+from nasbench.space.members import genotypes
 from nasbench.space.paths import Paths, State
 from nasbench.space.rules import parse_rules
 from nasbench.space.slots import Slot
 
 __all__ = ["RejectionCounter", "SearchSpace"]
 Seed = np.random.Generator | int
+FUNCTIONLESS = ("pool",)  # fields that change only what fvcore counts: as moves they would train one network twice
 
 
 class SearchSpace:
@@ -41,10 +45,8 @@ class SearchSpace:
         count = len(file.stages)
         self.slots = tuple(Slot(i, count, choices, self.rules) for i, choices in enumerate(file.stages))
         self.stems = distinct_stems(file.stem)
-        self.paths = Paths(
-            self.slots, lambda state: len(self.resolutions_for(state.stride)) * len(self.heads(state.channels))
-        )
-        self._heads: dict[int, list[dict[str, Any]]] = {}
+        self.paths = Paths(self.slots, self._endings)
+        self._heads: dict[tuple[int, int], list[dict[str, Any]]] = {}
         if not any(self.paths.weight(0, self.start(stem)) for stem in self.stems):
             raise UserError(self._why_empty())
 
@@ -56,7 +58,9 @@ class SearchSpace:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "search space") -> SearchSpace:
         """Validate `content`; an error is a UserError naming `source`, key and value."""
-        return cls(read_space(content, source), source)
+        file = read_space(content, source)
+        check_stages(file, source)
+        return cls(file, source)
 
     def to_dict(self) -> dict[str, Any]:
         return self.file.to_dict()
@@ -85,22 +89,40 @@ class SearchSpace:
     def start(self, stem: Mapping[str, Any]) -> State:
         return State(stem["channels"], Stem(**stem).total_stride, True)
 
-    def heads(self, channels: int) -> list[dict[str, Any]]:
-        """The different heads after this many channels, only with the fields that take effect."""
-        if channels not in self._heads:
-            self._heads[channels] = distinct_heads(self.file.head, channels)
-        return self._heads[channels]
+    def heads(self, channels: int, tokens: int) -> list[dict[str, Any]]:
+        """The different heads after this many channels and learned tokens, only with the fields that take effect."""
+        key = (channels, tokens)
+        if key not in self._heads:
+            self._heads[key] = distinct_heads(self.file.head, *key)
+        return self._heads[key]
 
     def resolutions_for(self, stride: int) -> tuple[int, ...]:
         if not all(rule.total_stride(stride) for rule in self.rules):
             return ()
         return tuple(resolution for resolution in self.file.resolution if resolution % stride == 0)
 
+    def _endings(self, state: State) -> int:
+        return len(self.resolutions_for(state.stride)) * len(self.heads(state.channels, state.tokens))
+
     # Members.
 
     @cached_property
+    def _views(self) -> tuple[Paths, ...]:
+        """Walks that tell every network apart: one for each resolution where its maps decide which settings differ."""
+        if not any(slot.merges for slot in self.slots):
+            return (self.paths,)
+        return tuple(Paths(self.slots, self._endings_at(side), side) for side in self.file.resolution)
+
+    def _endings_at(self, resolution: int) -> Callable[[State], int]:
+        def endings(state: State) -> int:
+            fits = resolution in self.resolutions_for(state.stride)
+            return len(self.heads(state.channels, state.tokens)) if fits else 0
+
+        return endings
+
+    @cached_property
     def _size(self) -> int:
-        return sum(self.paths.count(self.start(stem)) for stem in self.stems)
+        return sum(paths.count(self.start(stem)) for paths in self._views for stem in self.stems)
 
     def size(self) -> int:
         """The number of different networks, exactly: as many as there are different `Architecture.id`s."""
@@ -110,30 +132,13 @@ class SearchSpace:
         """Every architecture once; meant for small spaces."""
         several_alignments = sum(slot.optional for slot in self.slots) > 1
         seen: set[str] = set()
-        for stem in self.stems:
-            for stages, state in self._walks(0, self.start(stem)):
-                heads, resolutions = self.heads(state.channels), self.resolutions_for(state.stride)
-                for head, resolution in itertools.product(heads, resolutions):
-                    arch = express(({"resolution": resolution}, stem, *stages, head))
-                    if several_alignments and arch.id in seen:
-                        continue
-                    if several_alignments:
-                        seen.add(arch.id)
-                    yield arch
-
-    def _walks(self, index: int, state: State) -> Iterator[tuple[tuple[dict[str, Any], ...], State]]:
-        if index == len(self.slots):
-            if not state.first:
-                yield (), state
-            return
-        if self.slots[index].optional:
-            for rest, end in self._walks(index + 1, state):
-                yield ({"depth": 0}, *rest), end
-        for step in self.paths.steps(index, state):
-            for box in self.slots[index].boxes(state.channels, state.first, *step):
-                for rest, end in self._walks(index + 1, state.after(step)):
-                    for values in box.settings():
-                        yield (values, *rest), end
+        for genotype in itertools.chain.from_iterable(genotypes(self, paths) for paths in self._views):
+            arch = express(genotype)
+            if several_alignments and arch.id in seen:
+                continue
+            if several_alignments:
+                seen.add(arch.id)
+            yield arch
 
     def contains(self, arch: Architecture) -> bool:
         """Whether some setting of this space builds the same network."""
@@ -146,56 +151,7 @@ class SearchSpace:
 
     def locate(self, arch: Architecture) -> Genotype | str:
         """This space's own settings that build `arch`, or what lies outside."""
-        problem = arch.problem()
-        if problem:
-            return problem
-        if arch.resolution not in self.file.resolution:
-            return f"resolution = {arch.resolution}: the space offers {_listed(self.file.resolution)}"
-        stem = next((row for row in self.stems if stem_key(Stem(**row)) == stem_key(arch.stem)), None)
-        if stem is None:
-            return f"stem = {arch.stem.model_dump(exclude_none=True)}: the space offers {_listed_table(self.file.stem)}"
-        stages = tuple(stage for stage in arch.stages if stage.depth)
-        failures: list[tuple[int, str]] = []
-        fitted = self._fit(stages, 0, 0, self.start(stem), failures)
-        if fitted is None:
-            return max(failures, key=lambda failure: failure[0])[1]
-        for rule in self.rules:
-            if not rule.total_stride(arch.total_stride):
-                return f"total stride = {arch.total_stride}: the space's constraint {rule.text} does not allow it"
-        channels = stages[-1].channels
-        wanted = head_key(arch.head, channels)
-        head = next((row for row in self.heads(channels) if head_key(Head(**row), channels) == wanted), None)
-        if head is None:
-            return f"head = {arch.head.model_dump()}: the space offers {_listed_table(self.file.head)}"
-        return ({"resolution": arch.resolution}, stem, *fitted, head)
-
-    def _fit(
-        self, stages: tuple[Stage, ...], done: int, index: int, state: State, failures: list[tuple[int, str]]
-    ) -> tuple[dict[str, Any], ...] | None:
-        """Values for the slots from `index` on that build `stages[done:]`, or None with the reasons in `failures`."""
-        left, slots = len(stages) - done, self.slots[index:]
-        if not sum(not slot.optional for slot in slots) <= left <= len(slots):
-            failures.append((done, f"{len(stages)} stages: the space has {self._stage_counts()}"))
-            return None
-        if not slots:
-            return ()
-        if left:
-            values = self.slots[index].match(stages[done], state.channels, state.first)
-            if isinstance(values, str):
-                failures.append((done + 1, f"stages[{done}].{values}"))
-            else:
-                after = state.after((stages[done].channels, stages[done].stride))
-                rest = self._fit(stages, done + 1, index + 1, after, failures)
-                if rest is not None:
-                    return (values, *rest)
-        if not slots[0].optional:
-            return None
-        rest = self._fit(stages, done, index + 1, state, failures)
-        return None if rest is None else ({"depth": 0}, *rest)
-
-    def _stage_counts(self) -> str:
-        least, most = sum(not slot.optional for slot in self.slots), len(self.slots)
-        return str(most) if least == most else f"{max(1, least)} to {most}"
+        return locate(self, arch)
 
     def _located(self, arch: Architecture) -> Genotype:
         found = self.locate(arch)
@@ -268,12 +224,12 @@ class SearchSpace:
                     yield express(other)
 
     def _genes(self, genotype: Genotype) -> list[tuple[int, str, tuple[Any, ...]]]:
-        """The fields of a genotype that have a choice: part, field, choices."""
+        """The fields of a genotype that have a choice which changes the function: part, field, choices."""
         return [
             (part, name, choices[name])
             for part, (choices, values) in enumerate(zip(self._choices, genotype))
             for name in values
-            if len(choices[name]) > 1
+            if len(choices[name]) > 1 and name not in FUNCTIONLESS
         ]
 
     @cached_property
@@ -328,11 +284,3 @@ class SearchSpace:
 
 def _shuffled(items: Sequence[Any], rng: np.random.Generator) -> Iterator[Any]:
     return (items[i] for i in rng.permutation(len(items)))
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values))
-
-
-def _listed_table(choices: Choices) -> str:
-    return "; ".join(f"{name} {_listed(values)}" for name, values in choices.items() if values != (None,))

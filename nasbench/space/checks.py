@@ -1,0 +1,62 @@
+"""What a space cannot offer together, told when it is read."""
+
+from __future__ import annotations
+
+from nasbench.errors import UserError
+from nasbench.parts import Stem
+from nasbench.space.boxes import TOKENISED
+from nasbench.space.file import Choices, SpaceFile
+from nasbench.space.keys import CLAMPED
+
+
+def check_stages(file: SpaceFile, source: str) -> None:
+    """The first combination that does not work is a UserError naming `source`, key and value."""
+    _check_tokens(file, source)
+    _check_maps(file, source)
+
+
+def _check_tokens(file: SpaceFile, source: str) -> None:
+    """Tokens and a decoder stand only where no stage follows; what else they need is seen stage by stage."""
+    for index, stage in enumerate(file.stages):
+        followed = any(0 not in later["depth"] for later in file.stages[index + 1 :])
+        if followed and any(stage["tokens"]) and TOKENISED in stage["block"]:
+            raise UserError(
+                f"{source}: stages[{index}].tokens = {list(stage['tokens'])}: a row of tokens has no map for the next "
+                "stage; offer them in the last stage"
+            )
+    if "decoder" in file.head["kind"] and len(file.stages) > 1:
+        raise UserError(
+            f"{source}: head.kind = 'decoder' with {len(file.stages)} stages: it hides positions of one row and needs "
+            "exactly one stage; leave it out"
+        )
+
+
+def _check_maps(file: SpaceFile, source: str) -> None:
+    """Sizes that a map cuts down are told apart by its side, so that must be the resolution over the stride."""
+    stems = [Stem(kind=kind, stride=stride) for kind in file.stem["kind"] for stride in file.stem["stride"]]
+    strides = {stem.total_stride for stem in stems if stem.kind != "slots"}
+    uneven = "stem.kind 'slots'" if "slots" in file.stem["kind"] else ""
+    for index, stage in enumerate(file.stages):
+        field = next(
+            (field for block, field in CLAMPED.items() if block in stage["block"] and len(stage[field]) > 1), ""
+        )
+        if uneven and field:
+            raise UserError(
+                f"{source}: stages[{index}].{field} = {list(stage[field])}: which of these differ hangs on the side of "
+                f"the map, which {uneven} may change by more than a stride; offer one value"
+            )
+        strides = {before * stride for before in strides for stride in stage["stride"]} | (
+            strides if 0 in stage["depth"] else set()
+        )
+        uneven = uneven or _unevenness(stage, index, strides, file.resolution)
+
+
+def _unevenness(stage: Choices, index: int, strides: set[int], resolutions: tuple[int, ...]) -> str:
+    """What may leave another map than the strides say, or nothing."""
+    for field in ("block", "downsample"):
+        if "slots" in stage[field]:
+            return f"stages[{index}].{field} 'slots'"
+    sides = [side // stride for side in resolutions for stride in strides if side % stride == 0]
+    if "separable" in stage["block"] and any(side % patch for side in sides for patch in stage["patch"]):
+        return f"stages[{index}].block 'separable'"
+    return ""

@@ -1,0 +1,106 @@
+"""Finding an architecture in a space: the space's own settings that build it, or the value that lies outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nasbench.architecture import Architecture
+from nasbench.extent import blocks_extent, square
+from nasbench.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
+from nasbench.presets import stage_units
+from nasbench.space.boxes import Step
+from nasbench.space.compose import Genotype
+from nasbench.space.file import Choices
+from nasbench.space.keys import CLAMPED, head_key, stem_key
+from nasbench.space.paths import State
+
+if TYPE_CHECKING:
+    from nasbench.space.search_space import SearchSpace
+
+Failure = tuple[int, str]  # how many stages fitted before, and what did not
+
+
+def locate(space: SearchSpace, arch: Architecture) -> Genotype | str:
+    """The settings of `space` that build `arch`, or what lies outside, as `key = value: rule`."""
+    problem = arch.problem()
+    if problem:
+        return problem
+    if arch.resolution not in space.file.resolution:
+        return f"resolution = {arch.resolution}: the space offers {_listed(space.file.resolution)}"
+    stem = next((row for row in space.stems if stem_key(Stem(**row)) == stem_key(arch.stem)), None)
+    if stem is None:
+        return _end_outside("stem", arch.stem, effective_stem_fields(arch.stem), space.file.stem)
+    fit = _Fit(space, arch)
+    fitted = fit.from_slot(0, 0, space.start(stem))
+    if fitted is None:
+        return max(fit.failures, key=lambda failure: failure[0])[1]
+    for rule in space.rules:
+        if not rule.total_stride(arch.total_stride):
+            return f"total stride = {arch.total_stride}: the space's constraint {rule.text} does not allow it"
+    end = Step.of(fit.stages[-1])
+    wanted, rows = head_key(arch.head, end.channels, end.tokens), space.heads(end.channels, end.tokens)
+    head = next((row for row in rows if head_key(Head(**row), end.channels, end.tokens) == wanted), None)
+    if head is None:
+        return _end_outside("head", arch.head, effective_head_fields(arch.head), space.file.head)
+    return ({"resolution": arch.resolution}, stem, *fitted, head)
+
+
+class _Fit:
+    """Lays an architecture's stages into a space's slots, of which some may stay empty."""
+
+    def __init__(self, space: SearchSpace, arch: Architecture) -> None:
+        self.space = space
+        self.stages = tuple(stage for stage in arch.stages if stage.depth)
+        self.sides = _map_sides(arch, self.stages)
+        self.failures: list[Failure] = []
+
+    def from_slot(self, index: int, done: int, state: State) -> tuple[dict[str, Any], ...] | None:
+        """Values for the slots from `index` on that build `stages[done:]`, or None with the reasons in `failures`."""
+        left, slots = len(self.stages) - done, self.space.slots[index:]
+        if not sum(not slot.optional for slot in slots) <= left <= len(slots):
+            self.failures.append((done, f"{len(self.stages)} stages: the space has {self._stage_counts()}"))
+            return None
+        if not slots:
+            return ()
+        if left:
+            values = slots[0].match(self.stages[done], state.channels, state.first, self.sides[done])
+            if isinstance(values, str):
+                self.failures.append((done + 1, f"stages[{done}].{values}"))
+            else:
+                rest = self.from_slot(index + 1, done + 1, state.after(Step.of(self.stages[done])))
+                if rest is not None:
+                    return (values, *rest)
+        if not slots[0].optional:
+            return None
+        rest = self.from_slot(index + 1, done, state)
+        return None if rest is None else ({"depth": 0}, *rest)
+
+    def _stage_counts(self) -> str:
+        least, most = sum(not slot.optional for slot in self.space.slots), len(self.space.slots)
+        return str(most) if least == most else f"{max(1, least)} to {most}"
+
+
+def _map_sides(arch: Architecture, stages: tuple[Stage, ...]) -> tuple[int | None, ...]:
+    """The side of the map that each stage's blocks work on, where it may matter."""
+    if not any(stage.block in CLAMPED for stage in stages):
+        return (None,) * len(stages)
+    extent, channels, sides = blocks_extent(arch.network.stem, square(arch.resolution)), arch.stem.channels, []
+    for stage, blocks in zip(stages, arch.network.stages):
+        sides.append(blocks_extent(stage_units(stage, channels, extent.width).transition, extent).width)
+        extent, channels = blocks_extent(blocks, extent), stage.channels
+    return tuple(sides)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _end_outside(place: str, part: Stem | Head, fields: Sequence[str], choices: Choices) -> str:
+    """Which value of a stem or head the space does not offer."""
+    for name in fields:
+        value = getattr(part, name)
+        if value not in choices[name]:
+            return f"{place}.{name} = {value!r}: the space offers {_listed(choices[name])}"
+    written = ", ".join(f"{name} {getattr(part, name)!r}" for name in fields)
+    return f"{place} = {written}: the space does not offer it with these values"
