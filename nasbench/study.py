@@ -67,6 +67,8 @@ class Study(BaseModel):
     def _objective_is_known(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
         if objectives[0] not in BY_LOSS:
             raise ValueError(f"the first must be one of {', '.join(BY_LOSS)}")
+        if not BY_LOSS[objectives[0]].labelled and any(text.startswith("predicted@") for text in objectives):
+            raise ValueError("predicted@SIZE extrapolates the error of labels; use it with error first")
         return objectives
 
     @field_validator("strategy")

@@ -246,4 +246,6 @@ def test_objectives_are_not_mixed(finished, tmp_path):
         StudyResult.read(tmp_path)
     with pytest.raises(ValueError, match="the first must be one of error, masked_error"):
         study(objectives=("latency_ms",))
+    with pytest.raises(ValueError, match="extrapolates the error of labels"):
+        study(objectives=("masked_error", "latency_ms", "predicted@2GFLOP"))
     assert Study.open(finished.folder).objective is OBJECTIVES["masked"]

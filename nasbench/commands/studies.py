@@ -42,7 +42,7 @@ def _add_search(verbs: Any) -> None:
     )  # fmt: skip
     add(
         "--data", default="fashion-on-earth",
-        help="fashion-on-earth (shipped, the default), cifar10, or a folder of images in class sub-folders",
+        help="fashion-on-earth (shipped; default), cifar10, or a folder of images in class sub-folders (masked: any)",
     )  # fmt: skip
     add(
         "--objective", default="supervised",
