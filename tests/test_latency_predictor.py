@@ -160,3 +160,13 @@ def test_the_residual_process_is_kept_only_where_it_helps() -> None:
     assert fitted.residual is not None
     errors = np.abs(fitted.predict(rows[60:]).latency_ms / bent[60:] - 1)
     assert errors.mean() < 0.03
+
+
+def test_a_kind_that_no_kernel_was_timed_of_extrapolates() -> None:
+    """Its time is unknown, and taken for zero: that must be said."""
+    seen, latency = timed_networks(40, seed=1)
+    fitted = fit_networks(seen, latency)
+    strange = Network((*seen[0].kernels, Kernel("matmul", 10**6, 0, 100, 100)), "onnxruntime")
+    predicted = fitted.predict_networks([seen[0], strange])
+    assert predicted.extrapolating.tolist() == [False, True]
+    assert predicted.reasons[1] == "operator kinds that the profile never measured: matmul"

@@ -1,54 +1,138 @@
-"""`nasbench latency devices | show | fit | measure | predict`: how fast networks run on a device."""
+"""`nasbench latency ...`: how fast networks run on a device, measured and predicted, here and on others."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_group, add_verb, positive, print_facts, print_json, print_table, seconds
+from nasbench.commands.common import (
+    Parser,
+    add_group,
+    add_verb,
+    positive,
+    print_facts,
+    print_json,
+    print_table,
+    seconds,
+)
+
+if TYPE_CHECKING:
+    from nasbench.architecture import Architecture
+    from nasbench.latency import Settings
 
 THIS_MACHINE = "this-machine"
+SHOWN_MEASURED = ("name", "source", "latency_ms", "spread", "cpu_min_ms", "wall_min_ms", "peak_memory_mb", "noisy")
+SHOWN_PREDICTED = ("name", "source", "latency_ms", "low_ms", "high_ms", "extrapolating", "reason")
 
 
 def add(verbs: Any) -> None:
-    group = add_group(verbs, "latency", "how fast networks run: devices, show, fit, measure, predict")
+    group = add_group(
+        verbs, "latency", "how fast networks run: devices, show, fit, measure, predict, compare, pack, import"
+    )
     add_verb(group, "devices", "the device profiles in the cache", "nasbench latency devices", _devices, True)
     show = add_verb(
         group, "show", "what a profile was fitted to, and how well it predicts", "nasbench latency show", _show, True
     )
     fit = add_verb(
-        group,
-        "fit",
-        "measure about 40 networks on this machine and fit a predictor",
-        "nasbench latency fit",
-        _fit,
-        True,
-    )
-    fit.add_argument("--space", default="metablock", help="where the measured networks come from (default: metablock)")
-    fit.add_argument("--networks", type=positive, default=40, metavar="N", help="how many (default: 40)")
+        group, "fit", "measure about 40 networks on this machine and fit a predictor",
+        "nasbench latency fit\nnasbench latency fit --device openvino-here --runtime openvino --networks 12",
+        _fit, True,
+    )  # fmt: skip
+    _add_networks(fit, count=40)
     fit.add_argument(
         "--time-limit", type=seconds, default=75.0, metavar="TIME", help="stop after this long (default: 75s)"
     )
-    fit.add_argument("--seed", type=int, default=0, help="seed of their choice (default: 0)")
+    fit.add_argument("--memory", action="store_true", help="measure each network's peak memory too")
+    _add_accept_noise(fit)
     measure = add_verb(
         group, "measure", "measure networks on this machine",
         "nasbench latency measure emo_1m fastvit_t8", _measure, True,
     )  # fmt: skip
     predict = add_verb(
-        group,
-        "predict",
-        "predict networks from a profile",
-        "nasbench latency predict emo_1m fastvit_t8",
-        _predict,
-        True,
-    )
+        group, "predict", "predict networks from a profile",
+        "nasbench latency predict emo_1m fastvit_t8", _predict, True,
+    )  # fmt: skip
     for parser in (measure, predict):
         parser.add_argument("architectures", nargs="+", metavar="ARCH", help="shipped names or TOML files")
-    for parser in (fit, measure, predict):
+    _add_compare(group)
+    pack = _add_pack(group)
+    _add_import(group)
+    for parser in (fit, measure, predict, pack):
         parser.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
     for parser in (show, fit, measure, predict):
         parser.add_argument("--device", default=THIS_MACHINE, help=f"name of the profile (default: {THIS_MACHINE})")
+    for parser in (fit, measure, pack):
+        _add_settings(parser)
+
+
+def _add_compare(group: Any) -> None:
+    compare = add_verb(
+        group, "compare", "the same networks on two devices, and which of them one favours",
+        "nasbench latency compare this-machine here-openvino", _compare, True,
+    )  # fmt: skip
+    compare.add_argument("first", help="name of a profile, or its file")
+    compare.add_argument("second", help="name of another")
+    compare.add_argument("architectures", nargs="*", metavar="ARCH", help="default: all that either has measured")
+
+
+def _add_pack(group: Any) -> Parser:
+    pack = add_verb(
+        group, "pack", "write a folder of networks to measure on a device that is not this machine",
+        "nasbench latency pack pixel-6 --count 20", _pack, True,
+    )  # fmt: skip
+    pack.add_argument("name", metavar="DEVICE", help="name that its profile will have")
+    _add_networks(pack, count=20, flag="--count")
+    pack.add_argument("--out", type=Path, help="folder to write (default: latency-pack-DEVICE)")
+    return pack
+
+
+def _add_import(group: Any) -> None:
+    taken = add_verb(
+        group, "import", "read what a pack's script measured on a device, check it and fit a profile",
+        "nasbench latency import results.json", _import, True,
+    )  # fmt: skip
+    taken.add_argument("file", type=Path, help="results.json, as the script wrote it")
+    taken.add_argument("--device", default=None, help="name of the profile (default: as packed)")
+    _add_accept_noise(taken)
+
+
+def _add_networks(parser: argparse.ArgumentParser, count: int, flag: str = "--networks") -> None:
+    parser.add_argument(
+        "--space", default="metablock", help="where the measured networks come from (default: metablock)"
+    )
+    parser.add_argument(
+        flag, dest="count", type=positive, default=count, metavar="N", help=f"how many (default: {count})"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of their choice (default: 0)")
+
+
+def _add_accept_noise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--accept-noise", action="store_true", help="make a profile even where the passes disagree")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runtime", default="onnxruntime", help="onnxruntime (default), openvino, ncnn, torch or torch-compile"
+    )
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of the runtime (default: 1)")
+    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images at a time (default: 1)")
+    parser.add_argument("--dtype", default="fp32", help="fp32 (default), fp16, bf16 or int8, as the runtime can")
+    parser.add_argument("--accelerator", default="cpu", help="cpu (default) or cuda, for torch and torch-compile")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from nasbench.latency import Settings
+
+    return Settings(options.runtime, options.threads, options.batch, options.dtype, options.accelerator)
+
+
+def _progress(verb: str, options: argparse.Namespace) -> Any:
+    def show(done: int, total: int) -> None:
+        print(f"{verb} {done} of up to {total} networks", file=sys.stderr)
+
+    return None if options.json else show
 
 
 def _devices(options: argparse.Namespace) -> int:
@@ -58,34 +142,37 @@ def _devices(options: argparse.Namespace) -> int:
     if options.json:
         print_json(rows)
     elif rows:
-        print_table(rows, columns=dict.fromkeys(key for row in rows for key in row if key != "path"))
+        print_table(rows, columns=dict.fromkeys(key for row in rows for key in row if key not in ("path", "runtime")))
     else:
         print("no profile yet; `nasbench latency fit` measures this machine in about a minute")
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
+    _print_summary(options.device, options)
+    return 0
+
+
+def _print_summary(name: str, options: argparse.Namespace) -> None:
     from nasbench.latency import profile_summary
 
-    summary = profile_summary(options.device)
+    summary = profile_summary(name)
     print_json(summary) if options.json else print_facts(summary)
-    return 0
 
 
 def _fit(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from nasbench.latency import calibration_set, fit_profile, profile_summary
+    from nasbench.latency import calibration_set, fit_profile
     from nasbench.library import fixed_points, load_space
 
-    def progress(done: int, total: int) -> None:
-        print(f"measured {done} of up to {total} networks", file=sys.stderr)
-
     fixed, rng = fixed_points().values(), np.random.default_rng(options.seed)
-    networks = calibration_set(load_space(options.space), options.networks, rng, fixed, num_classes=options.classes)
-    fit_profile(networks, options.device, options.time_limit, None if options.json else progress, options.classes)
-    summary = profile_summary(options.device)
-    print_json(summary) if options.json else print_facts(summary)
+    networks = calibration_set(load_space(options.space), options.count, rng, fixed, num_classes=options.classes)
+    fit_profile(
+        networks, options.device, options.time_limit, _progress("measured", options), options.classes,
+        settings=_settings(options), memory=options.memory, accept_noise=options.accept_noise,
+    )  # fmt: skip
+    _print_summary(options.device, options)
     return 0
 
 
@@ -94,9 +181,12 @@ def _measure(options: argparse.Namespace) -> int:
     from nasbench.library import load
 
     # With a profile the milliseconds are comparable with its predictions; without one they stand alone.
+    settings = _settings(options)
     profile = load_device(options.device) if options.device in known_devices() else None
-    rows = measurement_table([load(name) for name in options.architectures], profile, options.classes)
-    print_json(rows) if options.json else print_table(rows)
+    if profile is not None and profile.settings != settings:
+        profile = None
+    rows = measurement_table([load(name) for name in options.architectures], profile, options.classes, settings)
+    print_json(rows) if options.json else print_table(rows, columns=SHOWN_MEASURED)
     return 0
 
 
@@ -107,5 +197,55 @@ def _predict(options: argparse.Namespace) -> int:
     rows = prediction_table(
         [load(name) for name in options.architectures], load_device(options.device), options.classes
     )
-    print_json(rows) if options.json else print_table(rows)
+    print_json(rows) if options.json else print_table(rows, columns=SHOWN_PREDICTED)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from scipy.stats import spearmanr
+
+    from nasbench.architecture import Architecture
+    from nasbench.latency import comparison, load_device
+    from nasbench.library import load
+
+    first, second = load_device(options.first), load_device(options.second)
+    chosen: list[Architecture] = [load(name) for name in options.architectures]
+    if not chosen:
+        found = {r.id: Architecture.from_dict(r.architecture, source=r.id) for p in (first, second) for r in p.records}
+        chosen = list(found.values())
+    rows = sorted(comparison(first, second, chosen), key=lambda row: row["against_median"])
+    if options.json:
+        print_json(rows)
+        return 0
+    print_table(rows, columns=[name for name in rows[0] if name != "id"])
+    if len(rows) > 2:
+        rank = spearmanr([r[f"{first.name}_ms"] for r in rows], [r[f"{second.name}_ms"] for r in rows]).statistic
+        print(f"rank correlation {rank:.3f} over {len(rows)} networks; {second.name} favours those that come first")
+    return 0
+
+
+def _pack(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from nasbench.latency import covering_set, write_pack
+    from nasbench.library import fixed_points, load_space
+
+    folder = options.out or Path(f"latency-pack-{options.name}")
+    fixed, rng = fixed_points().values(), np.random.default_rng(options.seed)
+    networks = covering_set(load_space(options.space), options.count, rng, fixed, options.classes)
+    write_pack(options.name, networks, folder, _settings(options), options.classes, _progress("wrote", options))
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    if options.json:
+        print_json({"folder": str(folder), "networks": len(networks), "bytes": size})
+    else:
+        print(f"wrote {folder}: {len(networks)} networks, {size / 1e6:.0f} MB; {folder / 'README.txt'} says what to do")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from nasbench.latency import read_results
+
+    profile = read_results(options.file, options.device, options.accept_noise)
+    profile.save()
+    _print_summary(profile.name, options)
     return 0

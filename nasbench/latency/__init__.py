@@ -10,32 +10,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasbench.latency.background import BackgroundFit, fit_in_background
-    from nasbench.latency.calibrate import calibration_set, fit_profile, measure_architectures
-    from nasbench.latency.device import Device, Measurement, this_device
+    from nasbench.latency.calibrate import calibration_set, covering_set, fit_profile, measure_architectures
+    from nasbench.latency.device import Device, Measurement, Settings, this_device
     from nasbench.latency.export import checked_session, deploy_form, export_onnx, onnx_difference
+    from nasbench.latency.pack import read_results, write_pack
     from nasbench.latency.predictor import Prediction
     from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
-    from nasbench.latency.verbs import devices_table, measurement_table, prediction_table, profile_summary
+    from nasbench.latency.verbs import comparison, devices_table, measurement_table, prediction_table, profile_summary
 
 _HOME = {
     "BackgroundFit": "background",
     "fit_in_background": "background",
     "calibration_set": "calibrate",
+    "covering_set": "calibrate",
     "fit_profile": "calibrate",
     "measure_architectures": "calibrate",
     "Device": "device",
     "Measurement": "device",
+    "Settings": "device",
     "this_device": "device",
     "checked_session": "export",
     "deploy_form": "export",
     "export_onnx": "export",
     "onnx_difference": "export",
+    "read_results": "pack",
+    "write_pack": "pack",
     "Prediction": "predictor",
     "THIS_MACHINE": "profile",
     "DeviceProfile": "profile",
     "known_devices": "profile",
     "load_device": "profile",
     "profile_path": "profile",
+    "comparison": "verbs",
     "devices_table": "verbs",
     "measurement_table": "verbs",
     "prediction_table": "verbs",
@@ -49,8 +55,11 @@ __all__ = [
     "DeviceProfile",
     "Measurement",
     "Prediction",
+    "Settings",
     "calibration_set",
     "checked_session",
+    "comparison",
+    "covering_set",
     "deploy_form",
     "devices_table",
     "export_onnx",
@@ -64,7 +73,9 @@ __all__ = [
     "prediction_table",
     "profile_path",
     "profile_summary",
+    "read_results",
     "this_device",
+    "write_pack",
 ]
 
 

@@ -34,6 +34,7 @@ SECONDS = 120.0
 DEFAULT_NETWORKS = 40
 MIN_NETWORKS = 24  # measured whatever the time: 16 give 13 % error, 24 about 9 %, 40 about 6 %
 CANDIDATES_PER_NETWORK = 8  # samples looked at for each one chosen
+MAX_CARRIED_PARAMS = 8e6  # of a network in a pack: 32 MB of weights
 MAX_MACS = 1.5e9  # heavier ones cost seconds each and sit outside every mobile budget
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,28 @@ def calibration_set(
     return [everything[i] for i in rng.permutation(picked)]
 
 
+def covering_set(
+    space: Space, n: int, rng: np.random.Generator, fixed: Iterable[Architecture] = (), num_classes: int = 1000
+) -> list[Architecture]:
+    """`n` architectures for a device that few can be measured on: every kind of kernel that the space launches, the
+    smallest and the largest, then those farthest from all chosen before."""
+    anchors = [a for a in fixed if _macs(a, num_classes) <= MAX_MACS]
+    pool = [*anchors, *_pool(space, n, rng, MAX_MACS, num_classes, {a.id for a in anchors})]
+    light = [a for a in pool if _params(a, num_classes) <= MAX_CARRIED_PARAMS]
+    pool = light if len(light) >= n else pool
+    amounts = [architecture_features(a, num_classes) for a in pool]
+    kinds = [set(amount) for amount in amounts]
+    macs = [_macs(a, num_classes) for a in pool]
+    picked = [int(np.argmin(macs)), int(np.argmax(macs))]
+    points = _coordinates(pool, num_classes)
+    while len(picked) < n:
+        missing = set().union(*kinds).difference(*(kinds[i] for i in picked))
+        nearest = np.abs(points[:, None] - points[picked][None]).sum(axis=2).min(axis=1)
+        gain = [(i not in picked, len(kinds[i] & missing), nearest[i]) for i in range(len(pool))]
+        picked.append(max(range(len(pool)), key=gain.__getitem__))
+    return [pool[i] for i in picked[:n]]
+
+
 def _pool(
     space: Space, n: int, rng: np.random.Generator, max_macs: float, num_classes: int, known: set[str]
 ) -> list[Architecture]:
@@ -100,6 +123,12 @@ def _macs(architecture: Architecture, num_classes: int) -> float:
     from nasbench.cost import cost
 
     return cost(architecture, num_classes=num_classes).macs
+
+
+def _params(architecture: Architecture, num_classes: int) -> float:
+    from nasbench.cost import cost
+
+    return cost(architecture, num_classes=num_classes).params
 
 
 def fit_profile(
@@ -185,6 +214,7 @@ def measure_records(
     num_classes: int = 1000,
     progress: Progress | None = None,
     settings: Settings | None = None,
+    memory: bool = False,
 ) -> list[Record]:
     """The same with the raw passes, as a profile keeps them."""
     from nasbench.latency.measure import Session, reference_hash
@@ -204,7 +234,7 @@ def measure_records(
             if progress:
                 progress(number + 1, len(architectures))
         session.finish()
-        return [_record(session, index, architecture) for index, architecture in enumerate(architectures)]
+        return [_record(session, index, architecture, memory) for index, architecture in enumerate(architectures)]
 
 
 def _record(session: Session, index: int, architecture: Architecture, memory: bool = False) -> Record:

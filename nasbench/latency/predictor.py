@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import spearmanr
 
+from nasbench.errors import UserError
 from nasbench.latency.device import KernelTime
 from nasbench.latency.features import kind_of, launch_features
 from nasbench.latency.kernels import KernelModel, fit_kernels, scaled
@@ -26,7 +27,7 @@ from nasbench.latency.launches import Kernel
 from nasbench.latency.linear import groups_of, shrunk_nnls
 from nasbench.latency.residual import Residual, fit_residual
 
-FOLDS = 5
+FOLDS = 10
 COVERAGE = 0.9
 MIN_NETWORKS = 8
 SHRINKAGES = (0.3, 3.0, 30.0)  # tried by cross-validation; the roofline likes the first, kernel times the last
@@ -114,8 +115,8 @@ class Predictor:
         return Prediction(totals, totals / factor, totals * factor, extrapolating, tuple(reasons))
 
     def _outside(self, network: Features, times: Mapping[str, float]) -> str:
-        kinds = {kind_of(f) for f, amount in network.items() if amount}
-        unseen = sorted({kind for kind in kinds if self.kinds and kind not in self.kinds})
+        # A kind that the kernel model never saw is there with a time of zero.
+        unseen = sorted({kind_of(f) for f in network if self.kinds and kind_of(f) not in self.kinds})
         unseen += sorted({kind_of(f) for f, amount in network.items() if amount and f not in self.weights} - {*unseen})
         if unseen:
             return f"operator kinds that the profile never measured: {', '.join(unseen)}"
@@ -185,7 +186,7 @@ def fit(
     `shrinkage` is chosen by cross-validation where it is not given.
     """
     if len(networks) < MIN_NETWORKS:
-        raise ValueError(f"{len(networks)} measured networks; a predictor needs at least {MIN_NETWORKS}: measure more")
+        raise UserError(f"{len(networks)} measured networks; a predictor needs at least {MIN_NETWORKS}: measure more")
     measured = np.asarray(latency_ms, dtype=float)
     tried = {
         s: held_out_log_errors(networks, measured, s, seed)
@@ -247,7 +248,7 @@ def held_out_log_errors(
 
 
 def _folds(n: int, seed: int) -> list[np.ndarray]:
-    return np.array_split(np.random.default_rng(seed).permutation(n), min(2 * FOLDS if n < 30 else FOLDS, n))
+    return np.array_split(np.random.default_rng(seed).permutation(n), min(FOLDS, n))
 
 
 def _fit_weights(networks: Sequence[Features], measured: np.ndarray, shrinkage: float) -> dict[str, float]:

@@ -19,7 +19,7 @@ from nasbench.latency import features, priors, standalone
 from nasbench.latency.device import Device, KernelTime, Measurement, Settings, this_device
 from nasbench.latency.kernels import KernelModel
 from nasbench.latency.launches import launches
-from nasbench.latency.predictor import Network, Prediction, Predictor, fit_networks
+from nasbench.latency.predictor import MIN_NETWORKS, Network, Prediction, Predictor, fit_networks
 from nasbench.latency.standalone import DEVIATION_LIMIT, Pass
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def fit_records(
     from nasbench.architecture import Architecture
 
     quiet = [r for r in records if not r.measurement.noisy]
-    used = quiet if len(quiet) >= 0.75 * len(records) else list(records)
+    used = quiet if len(quiet) >= max(0.75 * len(records), MIN_NETWORKS) else list(records)
     networks = [
         network_of(
             Architecture.from_dict(r.architecture, source=r.id),
@@ -246,6 +246,8 @@ def _read(path: Path) -> DeviceProfile:
             log.info("%s: fitting its measurements again: the features have changed since", path)
             content = _fitted_again(content)
         return DeviceProfile.model_validate(content)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; give a device's name or its profile") from None
     except ValueError as error:

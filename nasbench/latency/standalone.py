@@ -276,7 +276,7 @@ def measure_pack(folder: Path, passes: int, threads: int, memory: bool) -> dict[
         "dtype": manifest["dtype"], "accelerator": manifest["accelerator"], "options": manifest["options"],
     }  # fmt: skip
     return {
-        "pack": manifest["pack"],
+        "manifest": manifest,
         "protocol": {"version": PROTOCOL_VERSION, "clock": clock},
         "device": device,
         "networks": [

@@ -1,4 +1,4 @@
-"""What `nasbench latency devices | show | measure | predict` answer, as rows of plain values to print or dump.
+"""What `nasbench latency` answers, as rows of plain values to print or dump.
 
 Every row says in `source` whether its latency is measured or predicted.
 """
@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nasbench.errors import UserError
+from nasbench.latency.device import Settings
 from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
 
 Row = dict[str, Any]
+MEGA = 1e6
 
 
 def devices_table() -> list[Row]:
@@ -33,28 +37,52 @@ def profile_summary(name: str = THIS_MACHINE) -> Row:
     """Device, protocol, what was measured, and how well the predictor did on networks it did not see."""
     profile = load_device(name)
     latencies = [r.measurement.latency_ms for r in profile.records]
+    memory = [r.memory_bytes / MEGA for r in profile.records if r.memory_bytes]
+    device = {key: value for key, value in asdict(profile.device).items() if key != "options" or value}
     return {
         "name": profile.name,
         **_identity(profile),
-        **asdict(profile.device),
-        "protocol": f"{profile.protocol.estimator} to {profile.reference.name} x {profile.reference_ms:.3f} ms "
-        f"({profile.protocol.clock} time)",
+        **device,
+        "protocol": f"{profile.protocol.estimator} to {profile.reference.name} x {profile.reference_ms:.3f} ms, "
+        f"{profile.protocol.clock} time",
         "pass_deviation": profile.deviation,
         "fastest_ms": min(latencies),
         "slowest_ms": max(latencies),
+        **({"peak_memory_mb": f"{min(memory):.0f} to {max(memory):.0f}"} if memory else {}),
         "noisy_networks": sum(r.measurement.noisy for r in profile.records),
+        "predictor": _predictor_in_words(profile),
         **{f"held_out_{key}": value for key, value in asdict(profile.predictor.held_out).items()},
+        "interval": f"x/÷ {np.exp(profile.predictor.log_error):.3f}, 90 %",
     }
 
 
+def _predictor_in_words(profile: DeviceProfile) -> str:
+    predictor = profile.predictor
+    if predictor.kernel_model is None:
+        base = "roofline per kind of kernel"
+    elif predictor.from_prior:
+        base = f"kernel times of another profile ({predictor.kernel_model.runtime}), scaled per kind"
+    else:
+        base = "kernel times of its own, scaled per kind"
+    return base + (", and a Gaussian process on the rest" if predictor.residual else "")
+
+
 def measurement_table(
-    architectures: Sequence[Architecture], profile: DeviceProfile | None = None, num_classes: int = 1000
+    architectures: Sequence[Architecture],
+    profile: DeviceProfile | None = None,
+    num_classes: int = 1000,
+    settings: Settings | None = None,
 ) -> list[Row]:
     """Measure on this machine; one row an architecture."""
-    from nasbench.latency.calibrate import measure_architectures
+    from nasbench.latency.calibrate import measure_records
 
-    measured = measure_architectures(architectures, profile, num_classes)
-    return [_label(a) | {"source": "measured", **asdict(m)} for a, m in zip(architectures, measured, strict=True)]
+    measured = measure_records(architectures, profile, num_classes, settings=settings, memory=True)
+    return [
+        _label(a)
+        | {"source": "measured", **asdict(r.measurement)}
+        | {"peak_memory_mb": None if r.memory_bytes is None else r.memory_bytes / MEGA}
+        for a, r in zip(architectures, measured, strict=True)
+    ]
 
 
 def prediction_table(
@@ -76,15 +104,44 @@ def prediction_table(
     ]
 
 
+def comparison(first: DeviceProfile, second: DeviceProfile, architectures: Sequence[Architecture]) -> list[Row]:
+    """The same networks on two devices: latency on each, measured where it was and predicted elsewhere, and how much
+    the second's share departs from the median ratio between the two."""
+    columns, sources = zip(*(_latencies(profile, architectures) for profile in (first, second)), strict=True)
+    ratio = np.array(columns[1]) / np.array(columns[0])
+    return [
+        _label(a)
+        | {
+            f"{first.name}_ms": columns[0][i],
+            f"{first.name}_source": sources[0][i],
+            f"{second.name}_ms": columns[1][i],
+            f"{second.name}_source": sources[1][i],
+            "ratio": float(ratio[i]),
+            "against_median": float(ratio[i] / np.median(ratio)),
+        }
+        for i, a in enumerate(architectures)
+    ]
+
+
+def _latencies(profile: DeviceProfile, architectures: Sequence[Architecture]) -> tuple[list[float], list[str]]:
+    measured = {r.id: r.measurement.latency_ms for r in profile.records}
+    predicted = profile.predict(architectures).latency_ms.tolist()
+    return (
+        [measured.get(a.id, guess) for a, guess in zip(architectures, predicted, strict=True)],
+        ["measured" if a.id in measured else "predicted" for a in architectures],
+    )
+
+
 def _identity(profile: DeviceProfile) -> Row:
     return {
         "path": str(profile_path(profile.name)),
         "made": profile.made,
         "cpu": profile.device.cpu,
         "runtime": f"{profile.device.runtime} {profile.device.runtime_version}",
+        "settings": str(profile.settings),
         "networks": len(profile.records),
     }
 
 
 def _label(architecture: Architecture) -> Row:
-    return {"name": architecture.name, "id": architecture.id}
+    return {"name": architecture.label, "id": architecture.id}

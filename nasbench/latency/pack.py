@@ -1,0 +1,170 @@
+"""A folder to carry to a device, and what comes back from there.
+
+The folder holds networks as the runtime's own files, a manifest with their hashes, the stand-alone measuring script,
+and how to use it. The script writes results.json, which is all that `read_results` needs: it names every architecture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from nasbench.errors import UserError
+from nasbench.latency import runtimes, standalone
+from nasbench.latency.device import Device, Measurement, Settings, runtime_version
+from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, checked_name, new_profile
+
+if TYPE_CHECKING:
+    from nasbench.architecture import Architecture
+
+SCRIPT = "standalone.py"
+HOW_TO = """This folder measures {count} networks on the device {device!r} with {runtime} ({settings}).
+
+1. Copy the whole folder to the device.
+2. There, with Python 3.8 or newer:
+
+     python3 -m venv venv && venv/bin/pip install {runtime}     # made with version {version}
+     venv/bin/python {script}
+
+   End other work on the device first and let it cool: a hot phone slows down, and passes that disagree are refused.
+3. Copy results.json back and run
+
+     nasbench latency import results.json
+
+With a login over ssh, runners/devices/ssh.sh of nasbench does all of this; for Android see runners/devices/android.md.
+"""
+
+
+def write_pack(
+    device: str,
+    architectures: Sequence[Architecture],
+    folder: Path,
+    settings: Settings,
+    num_classes: int = 1000,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the folder whole; UserError if it is there already or the runtime runs no files."""
+    from nasbench.latency.export import deploy_form
+    from nasbench.latency.measure import REFERENCE_NAME, REFERENCE_SIZE, reference_hash, reference_module
+
+    checked_name(device)
+    runtimes.check(settings)
+    if not runtimes.runs_files(settings):
+        able = ", ".join(name for name, runtime in runtimes.RUNTIMES.items() if runtime.write)
+        raise UserError(f"{settings.runtime} runs no files that could be carried to a device; choose of {able}")
+    if folder.exists():
+        raise UserError(f"{folder}: is there already; give another folder with --out or remove it")
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+    try:
+        reference = runtimes.write_file(reference_module(), REFERENCE_SIZE, settings, building / "reference")
+        networks = []
+        for index, architecture in enumerate(architectures):
+            module = deploy_form(architecture, num_classes)
+            path = runtimes.write_file(module, architecture.resolution, settings, building / f"{index:03d}")
+            networks.append({"id": architecture.id, "file": path.name, "architecture": architecture.to_dict()})
+            if progress:
+                progress(index + 1, len(architectures))
+        manifest = {
+            "protocol": standalone.PROTOCOL_VERSION,
+            "device": device,
+            **asdict(settings),
+            "num_classes": num_classes,
+            "reference": {"file": reference.name, "name": REFERENCE_NAME, "sha256": reference_hash()},
+            "networks": networks,
+            "files": {path.name: _digest(path.read_bytes()) for path in sorted(building.iterdir())},
+        }
+        (building / "manifest.json").write_text(json.dumps(manifest | {"pack": _pack_id(manifest)}, indent=1), "utf-8")
+        shutil.copy(Path(standalone.__file__), building / SCRIPT)
+        (building / "README.txt").write_text(_how_to(device, len(networks), settings), "utf-8")
+        building.chmod(0o755)
+        building.rename(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return folder
+
+
+def _how_to(device: str, count: int, settings: Settings) -> str:
+    return HOW_TO.format(
+        count=count,
+        device=device,
+        runtime=settings.runtime,
+        settings=settings,
+        version=runtime_version(settings.runtime),
+        script=SCRIPT,
+    )
+
+
+def read_results(path: Path, name: str | None = None, accept_noise: bool = False) -> DeviceProfile:
+    """The profile fitted to a results file, under the device's name in it or `name`; UserError says what is wrong."""
+    from nasbench.latency.measure import reference_hash
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        manifest, device = content["manifest"], Device(**content["device"])
+        if content["protocol"]["version"] != standalone.PROTOCOL_VERSION:
+            raise UserError(f"{path}: measured by another version of the script; make the folder again")
+        if manifest["pack"] != _pack_id({k: v for k, v in manifest.items() if k != "pack"}):
+            raise UserError(f"{path}: its networks are not those of the pack; copy results.json from the device again")
+        protocol = Protocol.of(content["protocol"]["clock"])
+        records = _records(content, protocol.clock)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give the results.json of a pack") from None
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        what = str(error).splitlines()[0]
+        raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
+    if manifest["reference"]["sha256"] != reference_hash():
+        raise UserError(f"{path}: measured against another reference network; make the folder again with this nasbench")
+    quiet_ms = records[0].measurement.reference_ms
+    reference = Reference(name=manifest["reference"]["name"], sha256=manifest["reference"]["sha256"], quiet_ms=quiet_ms)
+    chosen, classes = name or manifest["device"], manifest["num_classes"]
+    return new_profile(chosen, records, device, protocol, reference, classes, accept_noise)
+
+
+def _records(content: dict[str, Any], clock: str) -> list[Record]:
+    """Every measured network with all its passes; each architecture must be the one that was packed."""
+    from nasbench.architecture import Architecture
+
+    packed = {n["id"]: n["architecture"] for n in content["manifest"]["networks"]}
+    measured = [(n, [standalone.Pass(**_tuples(p)) for p in n["passes"]]) for n in content["networks"]]
+    reference_ms = min(p.reference_ms(clock) for _, passes in measured for p in passes)
+    records = []
+    for network, passes in measured:
+        if len(passes) < standalone.PASSES:
+            raise ValueError(f"network {network['id']} has {len(passes)} passes, not {standalone.PASSES}")
+        architecture = Architecture.from_dict(packed[network["id"]], source=network["id"])
+        if architecture.id != network["id"]:
+            raise ValueError(f"network {network['id']} is described as {architecture.id}")
+        records.append(
+            Record(
+                id=network["id"],
+                architecture=packed[network["id"]],
+                measurement=Measurement.of(passes, clock, reference_ms),
+                passes=tuple(passes),
+                memory_bytes=network.get("memory_bytes"),
+                energy_j=network.get("energy_j"),
+            )
+        )
+    return records
+
+
+def _tuples(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+
+
+def _pack_id(manifest: dict[str, Any]) -> str:
+    """Of everything that the manifest says."""
+    return _digest(json.dumps(manifest, sort_keys=True).encode())[:16]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
