@@ -7,8 +7,8 @@ Each is trained at the same fidelity under the objective that lacks a score of a
 random designs of the default space and the shipped networks within the budget, and trains all of it.
 
 Every score is written to scores.csv as it comes, and a second call goes on from there. At the end: Spearman and
-Kendall between the objectives, with bootstrap intervals over designs, and between two seeds of the same objective,
-which is the most that can be expected.
+Kendall between the objectives, with bootstrap intervals over designs, and how far two seeds of the same objective
+agree, which is the most that can be expected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import chi2, kendalltau, spearmanr
 
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget
@@ -42,7 +42,7 @@ from nasbench.result import StudyResult, architecture_of, level
 from nasbench.running.spec import runner_ladder
 
 RESAMPLES = 2_000
-MIN_DESIGNS = 5
+MIN_DESIGNS = 5  # for a correlation
 STATISTICS = {"spearman": spearmanr, "kendall": kendalltau}
 
 
@@ -129,7 +129,7 @@ def agreement(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     rng, found = np.random.default_rng(0), {}
     draws = rng.integers(0, len(first), (RESAMPLES, len(first)))
     for name, statistic in STATISTICS.items():
-        resampled = [statistic(first[d], second[d]).statistic for d in draws if len(set(d)) > MIN_DESIGNS]
+        resampled = [statistic(first[d], second[d]).statistic for d in draws if len(set(d)) > 2]
         low, high = np.nanpercentile(resampled, [2.5, 97.5])
         found[name] = [round(float(v), 3) for v in (statistic(first, second).statistic, low, high)]
     return {"designs": len(first), **found}
@@ -145,13 +145,39 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
             if (one, a) >= (other, b) or not {(one, a), (other, b)} <= set(table.columns):
                 continue
             pair = table[[(one, a), (other, b)]].dropna().to_numpy()
-            if len(pair) > MIN_DESIGNS:
+            if len(pair) >= MIN_DESIGNS:
                 found[f"{one} seed {a} against {other} seed {b}"] = agreement(pair[:, 0], pair[:, 1])
     macs = scores.drop_duplicates("id").set_index("id")["macs"]
     first = table[("supervised", seeds[0])].dropna()
     found[f"multiply-adds against supervised seed {seeds[0]}"] = agreement(
         macs.loc[first.index].to_numpy(dtype=float), first.to_numpy()
     )
+    return found
+
+
+def seed_noise(scores: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """For each objective, the spread of scores over seeds and over designs, and how well two seeds should correlate.
+
+    That is 1 - noise variance / variance over designs, with the noise from all designs that have two seeds or more and
+    its 95 % interval by chi-square: few pairs give it, where a correlation over the same few would say nothing.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in OBJECTIVES:
+        own = scores[scores["objective"] == name]
+        total = own[own["seed"] == own["seed"].min()]["score"].var()
+        groups = [part["score"].to_numpy() for _, part in own.groupby("id") if len(part) > 1]
+        freedom = sum(len(values) - 1 for values in groups)
+        if not freedom:
+            continue
+        squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
+        variances = squares / np.array([freedom, chi2.ppf(0.025, freedom), chi2.ppf(0.975, freedom)])
+        expected = [round(max(0.0, float(1 - variance / total)), 3) for variance in variances]
+        found[name] = {
+            "designs with several seeds": len(groups),
+            "std over seeds": round(float(variances[0] ** 0.5), 4),
+            "std over designs": round(float(total**0.5), 4),
+            "expected correlation of two seeds": expected,
+        }
     return found
 
 
@@ -215,12 +241,19 @@ def main() -> None:
         name: round(float(part["cpu_seconds"].median()), 1)
         for name, part in scores[scores["source"] == "here"].groupby("objective")
     }
-    record = {"setting": setting, "median_cpu_seconds_per_training": cpu, "agreement": found}
+    noise = seed_noise(scores)
+    record = {"setting": setting, "median_cpu_seconds_per_training": cpu, "agreement": found, "seeds": noise}
     write_atomic(options.out / "agreement.json", json.dumps(record, indent=2) + "\n")
     draw(scores, options.out / "agreement.png")
     for name, values in found.items():
         figures = "  ".join(f"{s} {values[s][0]:.2f} [{values[s][1]:.2f}, {values[s][2]:.2f}]" for s in STATISTICS)
         print(f"{name:48s} {figures}  ({values['designs']} designs)")
+    for name, own in noise.items():
+        pairs, both = own["designs with several seeds"], own["expected correlation of two seeds"]
+        print(
+            f"{name}: std {own['std over seeds']:.4f} over seeds ({pairs} designs), {own['std over designs']:.4f} over "
+            f"designs: two seeds should correlate with {both[0]:.2f} [{both[1]:.2f}, {both[2]:.2f}]"
+        )
 
 
 if __name__ == "__main__":
