@@ -159,7 +159,8 @@ def drops_positions(model: Model) -> bool:
 def _last_map(encoder: Model, tokens: int) -> tuple[int, int]:
     """Channels and side of the last map at the network's resolution, tokens left out."""
     was_training, size = encoder.training, encoder.arch.resolution
-    last = _square(encoder.eval().features(torch.zeros(1, 3, size, size))[-1], tokens)
+    blank = torch.zeros(1, 3, size, size, device=next(encoder.parameters()).device)
+    last = _square(encoder.eval().features(blank)[-1], tokens)
     encoder.train(was_training)
     return last.shape[1], last.shape[2]
 
