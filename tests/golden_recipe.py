@@ -38,6 +38,10 @@ def value(key: str, shape: list[int]) -> torch.Tensor:
         x = 0.2 * x
     elif "layer_scale" in key:
         x = 0.3 + 0.2 * x
+    elif "pos_embed" in key or "cls_token" in key:
+        x = 0.3 * x
+    elif key.endswith("relative_position_bias_table"):
+        x = 0.8 * x
     elif len(shape) > 1:
         x = x * (4.5 / np.prod(shape[1:])) ** 0.5
     elif key.endswith("bias"):

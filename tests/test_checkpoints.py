@@ -8,23 +8,15 @@ import os
 import golden_recipe
 import pytest
 import torch
+from foreign_weights import FIXED_POINTS, MEMBERS, foreign_weights, small
 from safetensors.torch import save_file
 
 import nasbench
 from nasbench.checkpoints import WeightsError, load_model, load_weights, read_state_dict, save_weights, unwrap
 from nasbench.errors import UserError
-from nasbench.key_names import Layout, foreign_names, layouts
-from nasbench.library import fixed_points
+from nasbench.key_names import foreign_names, layouts
 from nasbench.model import build, randomise_norms, reparameterise
 
-FIXED_POINTS = fixed_points()
-FAMILIES = {"MobileViT": "mobilevit", "EMO": "emo", "FastViT": "fastvit"}
-NAMINGS = [
-    pytest.param(name, layout, id=f"{name}-{layout.name}")
-    for layout in layouts()
-    for name in FIXED_POINTS
-    if name.startswith(FAMILIES[layout.family])
-]
 # Some keys of each layout as its own code has them.
 PINNED = {
     ("mobilevit_xs", "official"): ["conv_1.block.conv.weight", "layer_2.2.block.red_1x1.block.norm.running_var",
@@ -53,18 +45,8 @@ def on_meta(arch: nasbench.Architecture) -> torch.nn.Module:
         return build(arch)
 
 
-def renamed(model: torch.nn.Module, layout: Layout) -> dict[str, torch.Tensor]:
-    """The model's weights under the first name that a layout has for each."""
-    names, unnamed = foreign_names(model, layout)
-    assert not unnamed
-    own = model.state_dict()
-    return {names[key][0]: own[key].clone() for key in own}
-
-
-def small(name: str, **stages) -> nasbench.Architecture:
-    """A proxy of a fixed point: narrow, shallow, small."""
-    arch = FIXED_POINTS[name]
-    return arch.replace(stages=tuple(stage.model_copy(update=stages) for stage in arch.stages), resolution=64)
+def the_layout(family: str, name: str):
+    return next(layout for layout in layouts() if layout.family == family and name in layout.names)
 
 
 @pytest.mark.parametrize("name", golden_recipe.NAMES)
@@ -88,59 +70,35 @@ def test_official_weights_give_the_golden_logits_in_both_forms(name):
 
 @pytest.mark.parametrize("name", golden_recipe.NAMES)
 def test_official_names_are_the_official_ones(name):
-    family = next(family for family, prefix in FAMILIES.items() if name.startswith(prefix))
-    layout = next(layout for layout in layouts() if (layout.family, layout.name) == (family, "official"))
-    names, unnamed = foreign_names(on_meta(FIXED_POINTS[name]), layout)
-    official = golden_recipe.golden(name)["keys"]
-    found = {
-        next((one for one in accepted if one in official), None)
-        for key, accepted in names.items()
-        if "num_b" not in key
-    }
-    assert not unnamed
-    assert found == set(official)
+    official = {key for key in golden_recipe.golden(name)["keys"] if "num_b" not in key}
+    model, found = on_meta(FIXED_POINTS[name]), []
+    for layout in layouts():
+        names, unnamed = foreign_names(model, layout)
+        if "official" in layout.names and not unnamed:
+            sources = [next((s for s in names[key] if set(s) <= official), ()) for key in names if "num_b" not in key]
+            found.append({part for source in sources for part in source})
+    assert official in found
 
 
-@pytest.mark.parametrize(("name", "layout"), NAMINGS)
-def test_every_fixed_point_is_named_once_and_for_all_in_its_layouts(name, layout):
-    names, unnamed = foreign_names(on_meta(FIXED_POINTS[name]), layout)
-    spoken = [one for accepted in names.values() for one in accepted]
+@pytest.mark.parametrize(("name", "layout"), PINNED)
+def test_names_of_the_code_itself(name, layout):
+    family = "EMO" if name.startswith("emo") else "FastViT" if name.startswith("fastvit") else "MobileViT"
+    names, unnamed = foreign_names(on_meta(FIXED_POINTS[name]), the_layout(family, layout))
+    spoken = [source[0] for sources in names.values() for source in sources]
     assert not unnamed
     assert len(set(spoken)) == len(spoken)
-    assert set(PINNED.get((name, layout.name), ())) <= set(spoken)
+    assert set(PINNED[name, layout]) <= set(spoken)
 
 
-@pytest.mark.parametrize("layout", [layout for layout in layouts() if layout.family == "FastViT"], ids=lambda x: x.name)
+@pytest.mark.parametrize("layout", ["official", "timm"])
 def test_merged_names(layout):
     model = on_meta(FIXED_POINTS["fastvit_sa12"])
-    names, unnamed = foreign_names(reparameterise(model), layout)
-    spoken = [one for accepted in names.values() for one in accepted]
+    names, unnamed = foreign_names(reparameterise(model), the_layout("FastViT", layout))
+    spoken = [source[0] for sources in names.values() for source in sources]
     assert not unnamed
     assert len(set(spoken)) == len(spoken)
-    assert set(PINNED_DEPLOYED[layout.name]) <= set(spoken)
+    assert set(PINNED_DEPLOYED[layout]) <= set(spoken)
     assert not any("rbr_" in name or "kxk" in name or name.endswith(("pe.weight", "pos_enc.weight")) for name in spoken)
-
-
-VARIANTS = [("mobilevit_xxs", {"depth": 1}), ("mobilevit_xxs", {"depth": 2}), ("emo_1m", {"depth": 2}),
-            ("fastvit_t8", {"depth": 1}), ("fastvit_sa12", {"depth": 1, "channels": 64})]  # fmt: skip
-
-
-@pytest.mark.parametrize("deployed", [False, True])
-@pytest.mark.parametrize(("name", "changes"), VARIANTS)
-def test_proxies_of_the_families_load_in_every_layout(name, changes, deployed):
-    arch = small(name, **changes)
-    source, target = build(arch, 10), build(arch, 10)
-    randomise_norms(source, torch.Generator().manual_seed(0))
-    if deployed:
-        source, target = reparameterise(source), reparameterise(target)
-    for layout in layouts():
-        if name.startswith(FAMILIES[layout.family]):
-            for asked in (layout.name, "auto"):
-                for tensor in target.state_dict().values():
-                    tensor.zero_()
-                load_weights(target, renamed(source, layout), asked)
-                own = source.state_dict()
-                assert all(torch.equal(own[key], tensor) for key, tensor in target.state_dict().items())
 
 
 def test_a_convolution_may_be_stored_as_a_linear_layer():
@@ -172,8 +130,7 @@ def test_wrappers_and_prefixes_are_taken_off_and_averages_preferred():
 @pytest.fixture(scope="module")
 def emo():
     model = build(small("emo_1m", depth=1), 10)
-    official = next(layout for layout in layouts() if layout.family == "EMO")
-    return model, renamed(model, official)
+    return model, foreign_weights(model, the_layout("EMO", "official"))
 
 
 def test_what_does_not_fit_is_listed_by_its_own_names_and_changes_nothing(emo):
@@ -213,16 +170,19 @@ def test_layouts_that_cannot_be(emo):
 def test_merged_weights_need_a_merged_model():
     arch = small("fastvit_t8", depth=1)
     model = build(arch, 10)
-    official = next(layout for layout in layouts() if (layout.family, layout.name) == ("FastViT", "official"))
+    official = the_layout("FastViT", "official")
     with pytest.raises(WeightsError, match=r"load them into nasbench.reparameterise\(model\)"):
-        load_weights(model, renamed(reparameterise(model), official))
+        load_weights(model, foreign_weights(reparameterise(model), official))
     with pytest.raises(WeightsError, match="load them into the train form and re-parameterise that"):
-        load_weights(reparameterise(model), renamed(model, official))
+        load_weights(reparameterise(model), foreign_weights(model, official))
 
 
-@pytest.mark.parametrize("deployed", [False, True])
-def test_saved_weights_bring_their_architecture(tmp_path, deployed):
-    model = build(small("fastvit_sa12", depth=1, channels=64), 10).double().eval()
+@pytest.mark.parametrize(
+    ("family", "member", "deployed"),
+    [("FastViT", "fastvit_sa", False), ("FastViT", "fastvit_sa", True), ("ViT hybrid", "hybrid", True)],
+)
+def test_saved_weights_bring_their_architecture(tmp_path, family, member, deployed):
+    model = build(MEMBERS[family][member], 10).double().eval()
     randomise_norms(model, torch.Generator().manual_seed(0))
     model = reparameterise(model) if deployed else model
     save_weights(model, tmp_path / "m.safetensors")
