@@ -20,7 +20,7 @@ from nasbench.pareto import best_first
 from nasbench.proxy.fidelity import Ladder
 from nasbench.report.progress import Progress, ProgressState
 from nasbench.report.rows import FIXED_POINT, SEARCHED
-from nasbench.result import Level, StudyResult, architecture_of, level, mean_seconds, predictions
+from nasbench.result import Level, StudyResult, architecture_of, binding, level, mean_seconds, predictions
 from nasbench.running import Job, Outcome
 from nasbench.running.spec import RunnerSpec
 from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, Reach, errors_at, next_probe
@@ -171,7 +171,7 @@ class Driver:
         return {
             "budgets": self.study.parsed_budgets,
             "num_classes": self.study.classes,
-            "predict": self._latency if self.profile() is not None else None,
+            "predict": self._latency_bound if self.profile() is not None else None,
             "counter": self.rejections,
             "speed": self._speed,
             **{key: value for key, value in self.study.strategy.items() if key != "name"},
@@ -184,13 +184,20 @@ class Driver:
         losses, parents = self._losses(complete), {trial.key for trial in self._useful(complete)}
         return [Candidate(self._architecture(trial), losses.get(trial.key), trial.key in parents) for trial in trials]
 
-    def _latency(self, arch: Architecture) -> float:
-        """Predicted milliseconds."""
+    def _prediction(self, arch: Architecture) -> dict[str, Any]:
         profile = self.profile()
         assert profile is not None
         if arch.id not in self._predicted:
             self._predicted |= predictions(profile, [arch], self.study.classes)
-        return self._predicted[arch.id]["latency_ms"]
+        return self._predicted[arch.id]
+
+    def _latency(self, arch: Architecture) -> float:
+        """Predicted milliseconds."""
+        return self._prediction(arch)["latency_ms"]
+
+    def _latency_bound(self, arch: Architecture) -> float:
+        """The upper end of the predicted interval: what a budget in milliseconds binds on."""
+        return binding(self._prediction(arch))["latency_ms"]
 
     def _architecture(self, trial: Trial) -> Architecture:
         if trial.architecture_id not in self._architectures:

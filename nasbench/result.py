@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,6 +205,11 @@ def predictions(profile: DeviceProfile, designs: Sequence[Architecture], classes
         }
         for index, design in enumerate(designs)
     }
+
+
+def binding(prediction: Mapping[str, Any]) -> dict[str, float]:
+    """What a budget in milliseconds is held against: the upper end of the predicted interval."""
+    return {"latency_ms": float(prediction["high_ms"])}
 
 
 def mean_seconds(trials: Sequence[Trial]) -> float | None:

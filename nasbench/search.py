@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from nasbench.budget import parse_budgets, total_violation
 from nasbench.driver import EVALUATE, Driver
 from nasbench.errors import UserError
 from nasbench.latency import THIS_MACHINE, BackgroundFit, DeviceProfile, fit_in_background, load_device
-from nasbench.latency.calibrate import DEFAULT_NETWORKS, calibration_set, measure_architectures
+from nasbench.latency.calibrate import DEFAULT_NETWORKS, calibration_set, measure_records
+from nasbench.latency.profile import Record
 from nasbench.library import fixed_points, load_space
 from nasbench.objective import OBJECTIVES
 from nasbench.proxy.fidelity import Ladder
 from nasbench.report.progress import Progress, ProgressState, Silent
-from nasbench.result import LATENCY_NOTE, StudyResult, check_scores, predictions
+from nasbench.result import LATENCY_NOTE, StudyResult, binding, check_scores, predictions
 from nasbench.running import run
 from nasbench.running.session import check_address
 from nasbench.running.spec import RunnerSpec, load_runner, runner_ladder
@@ -237,7 +239,7 @@ def _fixed_within(
     if not limits or profile is None:
         return fitting
     latencies = predictions(profile, list(fitting.values()), study.classes)
-    return {key: arch for key, arch in fitting.items() if total_violation(limits, latencies[key]) == 0}
+    return {key: arch for key, arch in fitting.items() if total_violation(limits, binding(latencies[key])) == 0}
 
 
 def _measure_finalists(driver: Driver, source: DeviceSource, progress: Progress) -> None:
@@ -250,6 +252,19 @@ def _measure_finalists(driver: Driver, source: DeviceSource, progress: Progress)
         spent = driver.seconds_spent()
         progress.update(ProgressState(f"measuring the latency of {len(rows)} networks", seconds_spent=spent))
         designs = [row.arch for row in rows]
-        figures = measure_architectures(designs, profile, driver.study.classes)
-        measured = {arch.id: figure.latency_ms for arch, figure in zip(designs, figures, strict=True)}
+        records = measure_records(designs, profile, driver.study.classes)
+        measured = {record.id: record.measurement.latency_ms for record in records}
+        result = _refitted(result, source, records)
     driver.store.note(LATENCY_NOTE, {"measured_ms": measured, "predicted": result.predictions})
+
+
+def _refitted(result: StudyResult, source: DeviceSource, records: Sequence[Record]) -> StudyResult:
+    """The result with the predictions of a profile that has learnt from `records`: networks near the front, where it
+    counts. The profile is kept for the next search too."""
+    if source.profile is None:
+        return result
+    known = {record.id for record in records}
+    kept = [record for record in source.profile.records if record.id not in known]
+    source.profile = source.profile.with_records([*kept, *records])
+    source.profile.save()
+    return replace(result, predictions={}).with_predictions(source.profile)

@@ -16,6 +16,7 @@ from nasbench.running import run
 from nasbench.running.serial import run_serial
 from nasbench.running.spec import RunnerSpec
 from nasbench.search import fitting_fixed_points
+from nasbench.space.limits import Limits
 from nasbench.study import SpaceRecord, Study
 from nasbench.trials import TrialStore
 
@@ -185,3 +186,24 @@ def test_the_runner_s_training_settings_reach_every_task(study, tmp_path):
     assert job is not None
     assert job.task["channels_last"] is False
     assert job.task["precision"] == "bf16"
+
+
+def test_budgets_in_ms_bind_on_the_upper_end_of_the_interval(study, tmp_path):
+    """A design predicted at 9 to 11 ms breaks a budget of 10.5 ms, though its middle meets it."""
+    import numpy as np
+
+    from nasbench.latency.predictor import Prediction
+
+    class Profile:
+        def predict(self, designs, classes):
+            ones = np.ones(len(designs))
+            return Prediction(10 * ones, 9 * ones, 11 * ones, ones > 1, ("",) * len(designs))
+
+    for limit, met in (("10.5ms", False), ("11.5ms", True)):
+        with TrialStore(tmp_path / limit) as store:
+            tight = study.replace(budgets=(limit,))
+            asked = Driver(tight, store, SPACE, {}, Profile, Silent())._settings()
+        assert (
+            Limits(asked["budgets"], 1000, asked["predict"]).violation(SPACE.sample(np.random.default_rng(0))) == 0
+        ) is met
+        assert asked["speed"](fixed_points()["emo_1m"]) == 10.0

@@ -15,8 +15,8 @@ import pytest
 
 import nasbench
 from nasbench.errors import UserError
-from nasbench.latency.device import Measurement
-from nasbench.latency.profile import Record, new_profile
+from nasbench.latency.device import Measurement, this_device
+from nasbench.latency.profile import Protocol, Record, Reference, new_profile
 from nasbench.library import load_space
 from nasbench.report.rows import ReportRow
 
@@ -48,7 +48,8 @@ def save_profile() -> None:
         latency_ms = 0.1 + 2e-8 * nasbench.cost(arch).macs
         measured = Measurement(latency_ms, latency_ms / 2, 0.01, latency_ms, latency_ms, 2.0, 60, 3, False)
         records.append(Record(id=arch.id, architecture=arch.to_dict(), measurement=measured))
-    new_profile("this-machine", records[:30], reference_ms=2.0).save()
+    reference = Reference(name="by formula", sha256="", quiet_ms=2.0)
+    new_profile("this-machine", records[:30], this_device(), Protocol(), reference).save()
 
 
 @pytest.fixture(scope="module")
