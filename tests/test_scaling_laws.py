@@ -53,17 +53,17 @@ def test_one_outlier_does_not_carry_a_law_away() -> None:
 
 
 def test_intervals_hold_as_often_as_they_say() -> None:
-    """A small part of benchmarks/scaling_coverage.py; 20 draws at 90 % miss more than five with probability 0.01."""
+    """A small part of benchmarks/scaling_coverage.py; 12 draws at 90 % miss more than four with probability 0.004."""
     held = {"E": 0, "A": 0, "alpha": 0}
-    for seed in range(20):
-        found = analyse(noisy(0.2, 0.4, 0.5, 0.015, seed), draws=80, seed=seed)
+    for seed in range(12):
+        found = analyse(noisy(0.2, 0.4, 0.5, 0.015, seed), draws=60, seed=seed)
         assert found.identified
         reference = found.law.reference[0] / 1e8
         truth = {"E": 0.2, "A": 0.4 * reference**-0.5, "alpha": 0.5}
         for name, value in truth.items():
             low, high = found.interval(name)
             held[name] += low <= value <= high
-    assert min(held.values()) >= 15
+    assert min(held.values()) >= 8
     low, high = found.profile[0]
     assert low < found.law.exponents[0] < high
 
@@ -77,7 +77,7 @@ def test_intervals_hold_as_often_as_they_say() -> None:
     ],
 )
 def test_what_cannot_be_identified_is_flagged(data: Data, reason: str) -> None:
-    found = analyse(data, draws=40)
+    found = analyse(data, draws=25)
     assert found.unidentified == ("flops",)
     assert any(reason in line for line in found.warnings), found.warnings
 
@@ -99,9 +99,9 @@ def test_scatter_between_scales_widens_the_noise() -> None:
 
 def test_the_likelier_winner_is_named_with_a_probability() -> None:
     fits = {
-        "steep": analyse(noisy(0.10, 0.40, 0.5, 0.01, 1), draws=100),
-        "flat": analyse(noisy(0.20, 0.20, 0.5, 0.01, 2), draws=100, seed=1),
-        "twin": analyse(noisy(0.10, 0.40, 0.5, 0.01, 3), draws=100, seed=2),
+        "steep": analyse(noisy(0.10, 0.40, 0.5, 0.01, 1), draws=50),
+        "flat": analyse(noisy(0.20, 0.20, 0.5, 0.01, 2), draws=50, seed=1),
+        "twin": analyse(noisy(0.10, 0.40, 0.5, 0.01, 3), draws=50, seed=2),
     }
     far = win_probabilities(fits, 1e11)
     assert sum(far.values()) == pytest.approx(1)
@@ -111,7 +111,8 @@ def test_the_likelier_winner_is_named_with_a_probability() -> None:
     assert standings(fits, 1e11)[-1].name == "flat"
     pair = {name: fits[name] for name in ("steep", "flat")}
     crossing = crossings(pair, 1e8, 1e11)[0]
-    assert crossing.low <= 4e8 <= crossing.high  # 0.1 + 0.4 z = 0.2 + 0.2 z at z = 1/2: four times 1e8
+    assert crossing.at == pytest.approx(4e8, rel=0.15)  # 0.1 + 0.4 z = 0.2 + 0.2 z at z = 1/2: four times 1e8
+    assert crossing.low <= crossing.at <= crossing.high
     assert crossing.probability > 0.95
 
 
@@ -153,7 +154,7 @@ def test_published_tables_are_whole_and_fall(key: str) -> None:
 
 
 def test_published_laws_are_those_of_the_tables() -> None:
-    fit = fit_published(family("regnety"), draws=60)
+    fit = fit_published(family("regnety"), draws=30)
     assert fit.identified
     assert np.abs(fit.fit.residuals).max() < 0.015
     assert 0.17 < fit.law.floor < 0.19

@@ -162,10 +162,12 @@ def _print_published_test(found: Family, fit: LawFit, over: str) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from nasbench.scaling.decide import crossings, standings
     from nasbench.scaling.fits import fit_families
+    from nasbench.scaling.heldout import ONE
     from nasbench.scaling.points import largest, read_points
 
     points = read_points(options.studies)
-    laws = [entry for entry in fit_families(points, options.loss, options.draws) if entry.size is not None]
+    fitted = fit_families(points, options.loss, options.draws, forms=(ONE,), hold_out=False)
+    laws = [entry for entry in fitted if entry.size is not None]
     fits = {entry.name: entry.size for entry in laws if entry.size is not None}
     if len(fits) < 2:
         raise UserError(f"{len(fits)} design can be compared; a comparison needs two, each at three sizes or more")
@@ -210,6 +212,7 @@ def _place(text: str, top: float) -> float:
 def _plan(options: argparse.Namespace) -> int:
     from nasbench.budget import Budget
     from nasbench.scaling.fits import fit_families
+    from nasbench.scaling.heldout import TWO
     from nasbench.scaling.plan import make_plan, measured_rate
     from nasbench.scaling.points import read_points
 
@@ -217,9 +220,10 @@ def _plan(options: argparse.Namespace) -> int:
         raise UserError(f"--hours {options.hours:g}: give a number of hours above zero")
     studies = options.studies or _known_studies()
     points = read_points(studies)
-    laws = [entry for entry in fit_families(points, options.loss, options.draws) if entry.joint is not None]
     if options.design:
-        laws = [entry for entry in laws if entry.name == options.design]
+        points = [point for point in points if point.family == options.design]
+    fitted = fit_families(points, options.loss, options.draws, forms=(TWO,), hold_out=False) if points else []
+    laws = [entry for entry in fitted if entry.joint is not None]
     if not laws:
         wanted = f"of {options.design} " if options.design else ""
         raise UserError(f"no law {wanted}in parameters and samples: train three sizes at three sample counts or more")

@@ -37,25 +37,35 @@ class FamilyLaws:
         return CostModel.of(self.points)
 
 
-def fit_families(points: Sequence[Point], loss: str = "error", draws: int = DRAWS) -> list[FamilyLaws]:
-    """Laws of every design in `points`; a UserError where none of them has enough scales."""
-    found = [_fit_family(name, group, loss, draws) for name, group in by_family(points).items()]
+def fit_families(
+    points: Sequence[Point],
+    loss: str = "error",
+    draws: int = DRAWS,
+    forms: Sequence[tuple[str, ...]] = (ONE, TWO),
+    hold_out: bool = True,
+) -> list[FamilyLaws]:
+    """Laws of every design in `points`, in these `forms`; a UserError where none of them has enough scales."""
+    found = [_fit_family(name, group, loss, draws, forms, hold_out) for name, group in by_family(points).items()]
     if not any(laws.size or laws.joint for laws in found):
         reasons = sorted({reason for laws in found for reason in laws.missing})
         raise UserError(f"none of {len(found)} designs can be fitted: {reasons[0]}")
     return [laws for laws in found if laws.size or laws.joint]
 
 
-def _fit_family(name: str, points: list[Point], loss: str, draws: int) -> FamilyLaws:
+def _fit_family(
+    name: str, points: list[Point], loss: str, draws: int, forms: Sequence[tuple[str, ...]], hold_out: bool
+) -> FamilyLaws:
     fits: dict[tuple[str, ...], LawFit] = {}
     held: list[HeldOut] = []
     missing = []
-    for variables in (ONE, TWO):
+    for variables in forms:
         used = most_sampled(points) if variables == ONE else points
         try:
             fits[variables] = analyse(data_of(used, variables, loss), draws, name=name)
         except UserError as error:
             missing.append(str(error))
+            continue
+        if not hold_out:
             continue
         try:
             held += hold_out_largest(points, variables, loss, draws)

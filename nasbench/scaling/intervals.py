@@ -14,7 +14,17 @@ from functools import cached_property
 
 import numpy as np
 
-from nasbench.scaling.laws import ALPHA_RANGE, MIN_SIGMA, Data, Fit, PowerLaw, fit_law, law_of
+from nasbench.scaling.laws import (
+    ALPHA_RANGE,
+    MIN_SIGMA,
+    Data,
+    Fit,
+    PowerLaw,
+    fit_law,
+    jacobian,
+    law_of,
+    log_residuals,
+)
 
 LEVEL = 0.90
 DRAWS = 300
@@ -201,14 +211,11 @@ def profile_interval(fit: Fit, index: int, noise: Noise, level: float = LEVEL) -
     freedom = max(1, len(data.y) - data.parameters)
     best = float((fit.residuals**2).sum())
     allowed = best + max(best / freedom, noise.seed**2) * fisher.ppf(level, 1, freedom)
-    own = float(fit.law.exponents[index])
-
-    def excess(log_alpha: float) -> float:
-        return _profile_loss(fit, index, float(np.exp(log_alpha))) - allowed
-
-    low = _crossing(excess, np.log(own), np.log(ALPHA_RANGE[0]))
-    high = _crossing(excess, np.log(own), np.log(ALPHA_RANGE[1]))
-    return float(np.exp(low)), float(np.exp(high))
+    own, ends = float(fit.law.exponents[index]), []
+    for bound in ALPHA_RANGE:
+        loss = _profile_loss(fit, index)
+        ends.append(_crossing(lambda at, loss=loss: loss(float(np.exp(at))) - allowed, np.log(own), np.log(bound)))
+    return float(np.exp(ends[0])), float(np.exp(ends[1]))
 
 
 def _crossing(excess: Callable[[float], float], inside: float, bound: float) -> float:
@@ -224,30 +231,29 @@ def _crossing(excess: Callable[[float], float], inside: float, bound: float) -> 
     return bound
 
 
-def _profile_loss(fit: Fit, index: int, alpha: float) -> float:
-    """Least sum of squared log residuals with one exponent held at `alpha`."""
+def _profile_loss(fit: Fit, index: int) -> Callable[[float], float]:
+    """Least sum of squared log residuals as a function of one exponent; each call starts where the last one ended."""
     from scipy.optimize import least_squares
 
     data, k = fit.data, len(fit.data.variables)
     z, target = np.log(data.x / data.reference), np.log(data.y)
-    held = 1 + k + index
-    free = [i for i in range(data.parameters) if i != held]
+    held, high = 1 + k + index, data.y.max()
+    lower = np.delete(np.concatenate([[0.0], np.full(k, np.log(1e-9 * high)), np.full(k, ALPHA_RANGE[0])]), held)
+    upper = np.delete(np.concatenate([[high], np.full(k, np.log(1e3 * high)), np.full(k, ALPHA_RANGE[1])]), held)
+    last = np.delete(fit.law.vector, held)
 
-    def residuals(values: np.ndarray) -> np.ndarray:
-        vector = np.insert(values, held, alpha)
-        fitted = vector[0] + np.exp(vector[1 : 1 + k] - vector[1 + k :] * z).sum(1)
-        return np.log(fitted) - target
+    def loss(alpha: float) -> float:
+        nonlocal last
+        found = least_squares(
+            lambda free: log_residuals(np.insert(free, held, alpha), z, target),
+            np.clip(last, lower + 1e-9, upper - 1e-9),
+            lambda free: np.delete(jacobian(np.insert(free, held, alpha), z, target), held, axis=1),
+            bounds=(lower, upper), max_nfev=60, xtol=1e-6, ftol=1e-7,
+        )  # fmt: skip
+        last = found.x
+        return 2 * float(found.cost)
 
-    high = data.y.max()
-    lower = np.concatenate([[0.0], np.full(k, np.log(1e-9 * high)), np.full(k, ALPHA_RANGE[0])])[free]
-    upper = np.concatenate([[high], np.full(k, np.log(1e3 * high)), np.full(k, ALPHA_RANGE[1])])[free]
-    losses = []
-    for share in (0.05, 0.9):
-        start = fit.law.vector.copy()
-        start[0] = share * data.y.min()
-        begin = np.clip(start[free], lower + 1e-9, upper - 1e-9)
-        losses.append(2 * least_squares(residuals, begin, bounds=(lower, upper), max_nfev=60).cost)
-    return min(losses)
+    return loss
 
 
 def judge(

@@ -202,7 +202,7 @@ def _best(data: Data, starts: Sequence[np.ndarray], delta: float) -> np.ndarray:
     for start in starts:
         begin = np.clip(start, lower + 1e-9, upper - 1e-9)
         result = least_squares(
-            _log_residuals, begin, _jacobian, (lower, upper), loss="huber", f_scale=delta, args=(z, target),
+            log_residuals, begin, jacobian, (lower, upper), loss="huber", f_scale=delta, args=(z, target),
             x_scale=np.maximum(0.05, upper - lower) / 10, max_nfev=80, xtol=1e-7, ftol=1e-9, gtol=1e-9,
         )  # fmt: skip
         found.append((result.cost, result.x))
@@ -213,15 +213,17 @@ def _best(data: Data, starts: Sequence[np.ndarray], delta: float) -> np.ndarray:
 
 
 def _residuals(vector: np.ndarray, data: Data) -> np.ndarray:
-    return _log_residuals(vector, np.log(data.x / data.reference), np.log(data.y))
+    return log_residuals(vector, np.log(data.x / data.reference), np.log(data.y))
 
 
-def _log_residuals(vector: np.ndarray, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+def log_residuals(vector: np.ndarray, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(n,) ln(fitted) - `target` at z = ln(x / reference) (n, k), of a law as its vector."""
     k = z.shape[1]
     return np.log(vector[0] + np.exp(vector[1 : 1 + k] - vector[1 + k :] * z).sum(1)) - target
 
 
-def _jacobian(vector: np.ndarray, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+def jacobian(vector: np.ndarray, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(n, 1 + 2k) derivatives of `log_residuals`."""
     k = z.shape[1]
     terms = np.exp(vector[1 : 1 + k] - vector[1 + k :] * z)  # (n, k)
     fitted = vector[0] + terms.sum(1)

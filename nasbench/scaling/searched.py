@@ -26,6 +26,7 @@ from nasbench.scaling.target import scale_to
 GROWTH = 2.0  # times the design's FLOPs at which the shares are compared
 SHARES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5), (1 / 3, 1 / 3, 1 / 3))
 RIDGE = 0.05  # of the interaction terms, in units of their squared coefficients
+BEST_OF_MANY = 2.0  # standard errors that the best of many shares gains by luck alone
 GRID = 20  # steps of a share
 SAMPLES = 1600
 Evaluate = Callable[[Architecture, Fidelity, int], float]
@@ -89,7 +90,7 @@ def fit_shares(tried: Sequence[Tried]) -> Found:
     fast = np.array([RULES["fast"].depth, RULES["fast"].width, RULES["fast"].resolution])
     step = (_terms(fast[None]) - _terms(best[None]))[0]
     gain, scatter = float(step @ weights), sigma * float(np.sqrt(step @ inverse @ step))
-    trust = gain**2 / (gain**2 + scatter**2) if gain > 0 else 0.0
+    trust = max(0.0, 1 - (BEST_OF_MANY * scatter / gain) ** 2) if gain > 0 else 0.0
     shares = fast + trust * (best - fast)
     depth, width, resolution = map(float, shares)
     return Found(Rule(SEARCHED, depth, width, resolution, "found on the proxy"), tuple(tried), gain, scatter)

@@ -1,0 +1,169 @@
+"""A scaling study from its command to laws, comparison and plan, with a stand-in for training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scaling_toys
+from scaling_toys import ALPHA, BETA, true_error
+
+from nasbench.budget import parse_budgets
+from nasbench.cli import main
+from nasbench.errors import UserError
+from nasbench.files import read_toml
+from nasbench.library import load
+from nasbench.scaling import study as module
+from nasbench.scaling.fits import FamilyLaws, fit_families
+from nasbench.scaling.heldout import ONE, hold_out_largest
+from nasbench.scaling.plan import make_plan, measured_rate
+from nasbench.scaling.points import by_family, data_of, most_sampled, read_points
+from nasbench.scaling.searched import SHARES, Tried, fit_shares, search_rule
+from nasbench.scaling.study import ScalingStudy, new_study, train_family
+
+SIZES = ("100MFLOP", "200MFLOP", "400MFLOP", "800MFLOP")
+SAMPLES = (1000, 2000, 4000)
+
+
+FEW = ("--draws", "8")  # bootstrap fits: their number is not what these tests are about
+
+
+class Images:
+    id = "toy"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of two designs, stopped once on the way."""
+    made = tmp_path_factory.mktemp("studies") / "toy"
+    designs = [load("emo_1m"), load("mobilevit_xxs")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "EVALUATE", "scaling_toys:evaluate")
+        patch.setattr("nasbench.proxy.evaluate.prepare", lambda *_: Images)
+        small = new_study(designs, parse_budgets(SIZES), SAMPLES[:1], 2, runner={"kind": "serial"})
+        train_family(small, made)
+        begun = read_points([made])
+        whole = new_study(designs, parse_budgets(SIZES), SAMPLES, 3, runner={"kind": "serial"})
+        train_family(whole, made)
+    assert len(begun) == 2 * 4 * 2
+    return made
+
+
+def test_a_study_is_trained_whole_and_nothing_twice(folder: Path) -> None:
+    points = read_points([folder])
+    assert len(points) == 2 * 4 * 3 * 3
+    lines = (folder / "trials.jsonl").read_text().splitlines()
+    assert len(lines) == 2 * len(points)
+    family = ScalingStudy.open(folder).family()
+    assert [str(member.target) for member in family[:4]] == list(SIZES)
+    assert {len(group) for group in by_family(points).values()} == {36}
+    assert len(json.loads((folder / "environment.json").read_text())["runs"]) == 2
+
+
+def test_other_training_does_not_mix_with_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasbench.proxy.evaluate.prepare", lambda *_: Images)
+    before = read_toml(folder / "scaling.toml")
+    other = new_study([load("emo_1m")], parse_budgets(SIZES), SAMPLES, 3, runner={"kind": "serial"}, rule="depth")
+    with pytest.raises(UserError, match=r"holds another study \(rule differs\); give another folder"):
+        train_family(other, folder)
+    assert read_toml(folder / "scaling.toml") == before
+    with pytest.raises(UserError, match=r"holds no trials\.jsonl"):
+        read_points([folder.parent])
+
+
+@pytest.fixture(scope="module")
+def laws(folder: Path) -> list[FamilyLaws]:
+    return fit_families(read_points([folder]), draws=25)
+
+
+def test_laws_of_a_study_are_those_that_made_it(laws: list[FamilyLaws]) -> None:
+    for entry in laws:
+        assert entry.joint is not None
+        assert entry.size is not None
+        for name, truth in (("params", ALPHA), ("samples", BETA)):
+            assert entry.joint.values(f"alpha:{name}").min() <= truth <= entry.joint.values(f"alpha:{name}").max()
+        assert len(entry.held_out) == 1 + len(SAMPLES)
+        assert sum(held.inside for held in entry.held_out) >= 3
+        level = 0.8 if entry.name == "mobilevit_xxs" else 1.0
+        for held in entry.held_out:
+            if held.variables != ONE:
+                params = max(point.params for point in entry.points)
+                assert held.predicted == pytest.approx(true_error(params, held.samples, level), rel=0.06)
+
+
+def test_the_held_out_size_is_not_in_the_fit(folder: Path) -> None:
+    points = by_family(read_points([folder]))["emo_1m"]
+    held = hold_out_largest(points, draws=8)[0]
+    top = max(point.flops for point in points)
+    assert held.fit.data.x.max() < top
+    used = most_sampled(points)
+    assert {point.samples for point in used} == {4000}
+    assert held.measured == pytest.approx(np.mean([point.error for point in used if point.flops == top]))
+    with pytest.raises(UserError, match="unknown variable 'time'; known: flops, params, samples, compute"):
+        data_of(points, ("time",))
+
+
+def test_a_plan_spends_what_it_may_and_narrows_the_prediction(laws: list[FamilyLaws]) -> None:
+    assert measured_rate(laws[0].points) == pytest.approx(3e11, rel=0.01)
+    plan = make_plan(laws[0], devices=8, hours=24, rate=1e12)
+    assert plan.compute == pytest.approx(8 * 24 * 3600 * 1e12)
+    assert 0 < sum(run.hours for run in plan.runs) <= 0.25 * 8 * 24
+    assert plan.then[1] - plan.then[0] < plan.now[1] - plan.now[0]
+    assert plan.then[0] <= plan.target.error <= plan.then[1]
+    assert sum(run.seeds for run in plan.runs) <= 24
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    assert main(["scale", *arguments, "--json", *FEW]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_commands_answer(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    laws = run_json(capsys, "fit", str(folder), "--out", str(tmp_path))
+    assert set(laws) == {"emo_1m", "mobilevit_xxs"}
+    assert json.loads((tmp_path / "laws.json").read_text()) == laws
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {"laws.png", "held-out.png", "fronts.png", "isoflop-emo_1m.png", "isoflop-mobilevit_xxs.png"}
+    answer = run_json(capsys, "compare", str(folder), "--at", "4x")
+    assert answer["standings"][0]["name"] == "mobilevit_xxs"  # 0.8 of the other's error above the floor
+    assert answer["standings"][0]["wins"] > 0.9
+    plan = run_json(capsys, "plan", str(folder), "--gpus", "8", "--hours", "1", "--rate", "1TMAC")
+    assert plan["compute"] == pytest.approx(8 * 3600 * 1e12)
+    for wrong in (["compare", str(folder), "--at", "5ms"], ["compare", str(folder), "--at", "zx"], ["fit"]):
+        assert main(["scale", *wrong]) == 2
+    published = run_json(capsys, "fit", "--published", "regnety", "--out", str(tmp_path))
+    assert published["family"] == "regnety"
+    assert (tmp_path / "regnety-law.svg").stat().st_size > 1000
+
+
+def test_the_word_design_may_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scale", "emo_1m", "--to", "200MFLOP", "--no-check", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)["designs"][0]
+    assert abs(made["off"]) <= 0.02
+    assert main(["scale", "emo_9m", "--to", "200MFLOP"]) == 2
+    assert "unknown architecture 'emo_9m'" in capsys.readouterr().err
+
+
+def test_the_searched_rule_follows_what_training_shows() -> None:
+    best = np.array([0.5, 0.4, 0.1])
+    tried = [Tried(s, tuple(0.5 + 0.1 * ((np.array(s) - best) ** 2).sum() for _ in range(2))) for s in SHARES]
+    rule = fit_shares(tried).rule
+    assert (rule.depth, rule.width) == pytest.approx((0.5, 0.4), abs=0.17)
+    rng = np.random.default_rng(0)
+    blind = [Tried(s, tuple(0.5 * np.exp(0.1 * rng.standard_normal(2)))) for s in SHARES]
+    found = fit_shares(blind)
+    assert abs(found.rule.width - 0.8) < 0.2  # nothing but noise: it stays near the fast rule
+
+
+def test_the_searched_rule_trains_the_design_itself() -> None:
+    seen = []
+
+    def evaluate(arch, fidelity, seed):
+        seen.append(arch)
+        return scaling_toys.true_error(1e6 * sum(stage.depth for stage in arch.stages), fidelity.samples)
+
+    found = search_rule(load("emo_1m"), evaluate=evaluate)
+    assert len(seen) == len(SHARES)
+    assert found.rule.depth > 0.5  # the stand-in rewards depth alone
