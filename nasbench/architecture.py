@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from nasbench.errors import UserError
 from nasbench.files import parse_toml, read_toml
-from nasbench.metablock import Network, canonical
+from nasbench.metablock import Network, canonical, spelled
 from nasbench.part_rules import ends_problem, stage_problem
 from nasbench.parts import (
     Frozen,
@@ -64,9 +64,9 @@ class Architecture(Frozen):
         """Plain JSON types; only the stages and fields that take effect."""
         content = {
             "resolution": self.resolution,
-            "stem": self.stem.model_dump(include=set(effective_stem_fields(self.stem)), exclude_none=True, mode="json"),
-            "stages": [_stage_dict(stage) for stage in self.stages if stage.depth],
-            "head": self.head.model_dump(include=set(effective_head_fields(self.head)), exclude_none=True, mode="json"),
+            "stem": _plain(self.stem, effective_stem_fields(self.stem)),
+            "stages": [_plain(stage, effective_fields(stage)) for stage in self.stages if stage.depth],
+            "head": _plain(self.head, effective_head_fields(self.head)),
         }
         return {"name": self.name, **content} if self.name else content
 
@@ -140,8 +140,10 @@ def _shallow(arch: Architecture) -> dict[str, Any]:
     return {name: getattr(arch, name) for name in Architecture.model_fields}
 
 
-def _stage_dict(stage: Stage) -> dict[str, Any]:
-    return stage.model_dump(include=set(effective_fields(stage)), exclude_none=True, mode="json")
+def _plain(part: Stem | Stage | Head, fields: tuple[str, ...]) -> dict[str, Any]:
+    """These fields of a part as plain JSON types; None and empty are left out."""
+    values = {name: getattr(part, name) for name in fields}
+    return {name: spelled(value) for name, value in values.items() if value not in (None, ())}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

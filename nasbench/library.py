@@ -33,6 +33,11 @@ def fixed_points() -> dict[str, Architecture]:
     return {name: Architecture.from_file(path) for name, path in _fixed_point_files().items()}
 
 
+def swaps() -> dict[str, Architecture]:
+    """Name -> published network with another network's block, or other patches, in place of its own."""
+    return {name: Architecture.from_file(path) for name, path in _swap_files().items()}
+
+
 def shipped_spaces() -> list[str]:
     return list(_space_files())
 
@@ -42,7 +47,6 @@ def _fixed_point_files() -> dict[str, Path]:
 
 
 def _swap_files() -> dict[str, Path]:
-    """Published networks with another network's block or other patches in place of their own."""
     return {path.stem: path for path in sorted((data_dir("search_spaces") / "swaps").glob("*.toml"))}
 
 

@@ -300,3 +300,15 @@ def canonical(value: Any) -> Any:
         if item is not default and item != default:
             content[name] = canonical(item)
     return content
+
+
+def spelled(value: Any) -> Any:
+    """A spec as a file spells it out: plain JSON types, the fields that differ from their defaults, a norm's kind."""
+    if isinstance(value, tuple):
+        return [spelled(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    kept = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    defaults = {field.name: field.default for field in dataclasses.fields(value)}
+    always = ("kind",) if isinstance(value, Norm) else ()
+    return {name: spelled(item) for name, item in kept.items() if name in always or item != defaults[name]}

@@ -93,14 +93,14 @@ class Stage(Frozen):
 
     downsample: Downsample = "conv"
     stride: Literal[1, 2] = 2
-    downsample_expansion: float = Field(4, gt=0)  # of the "mbconv" transition
+    downsample_expansion: float = Field(4.0, gt=0)  # of the "mbconv" transition
     block: Block = "mbconv"
     channels: int = Field(ge=1)
     depth: int = Field(ge=0)
-    expansion: float = Field(4, gt=0)
+    expansion: float = Field(4.0, gt=0)
     kernel: int = Field(3, ge=1, le=31)
     branches: Branches = "none"
-    se: float = Field(0, ge=0, le=1)  # squeeze-excite ratio of the gated channels, 0 for none
+    se: float = Field(0.0, ge=0, le=1)  # squeeze-excite ratio of the gated channels, 0 for none
     act: ActName | None = None  # None: the block's published one
     attention: bool = False  # irmb
     head_dim: int = Field(32, ge=1)  # irmb, transformer, encoder, swin
@@ -144,7 +144,7 @@ class Head(Frozen):
     autoencoder's, `depth` transformer layers of `width` channels in `heads` heads (MAE)."""
 
     kind: Literal["linear", "norm", "pooled_norm", "token", "conv", "mobileone", "decoder"] = "linear"
-    expansion: float = Field(4, gt=0)
+    expansion: float = Field(4.0, gt=0)
     width: int | None = Field(None, ge=1)  # conv; decoder (None: 512)
     act: ActName | None = None  # conv; None: SiLU
     pool: Literal["mean", "adaptive"] = "mean"  # the same function; fvcore counts only the second

@@ -91,19 +91,22 @@ def difference(form: Form) -> str:
     return ", ".join(parts) or "exact"
 
 
-def reproduce(names: Iterable[str] | None = None) -> Iterator[Reproduction]:
-    """Build the published networks of these shipped names (default: all) and compare their figures, one by one.
+def reproduce(names: Iterable[str] | None = None) -> list[Reproduction]:
+    """Build the published networks of these shipped names (default: all) and compare their figures.
 
     A network with figures at 384 px too comes a second time at that resolution.
     """
-    facts, shipped = read_toml(Path(__file__).with_name("published.toml")), fixed_points()
-    chosen = list(facts if names is None else names)
-    unknown = [name for name in chosen if name not in facts]
+    shipped, known = fixed_points(), published()
+    chosen = list(known if names is None else names)
+    unknown = [name for name in chosen if name not in known]
     if unknown:
-        raise UserError(
-            f"no published figures for {', '.join(unknown)}; `nasbench list` names the networks that have some"
-        )
-    return (reproduction for name in chosen for reproduction in _compare(name, shipped[name], facts[name]))
+        raise UserError(f"no published figures for {', '.join(unknown)}; `nasbench list` names the shipped networks")
+    return [reproduction for name in chosen for reproduction in _compare(name, shipped[name], known[name])]
+
+
+def published() -> dict[str, Any]:
+    """Name -> the published and measured figures of a shipped network."""
+    return read_toml(Path(__file__).with_name("published.toml"))
 
 
 def _compare(name: str, arch: Architecture, facts: dict[str, Any]) -> Iterator[Reproduction]:

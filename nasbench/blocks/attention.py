@@ -63,15 +63,14 @@ class AttentionModule(nn.Module):
         return y.reshape(b, c, h, w)
 
     def _attend_windows(self, x: Tensor) -> Tensor:
-        """Windows side by side as further heads, so that bias and mask are one summand for the whole batch."""
         size, shift = self.spec.partition.size, self.spec.partition.shift
         height, width = x.shape[2:]
         x = zero_padded(x, round_up(height, size), round_up(width, size))
         windows = Windows(x.shape[2], x.shape[3], size, shift)
-        q, k, v = (windows.part(part) for part in self._project(x))  # B·windows, heads, tokens, dim
-        summand = self.relative_bias() if self.spec.relative_bias else None
-        y = windows.join(weighed(q, k, v, windows.summand(summand, q)))
-        return self._as_map(y, *x.shape[2:])[:, :, :height, :width]
+        bias = self.relative_bias() if self.spec.relative_bias else None
+        parted = windows.part(x)
+        y = weighed(*self._project(parted), windows.summand(bias, parted))
+        return windows.join(self._as_map(y, size, size))[:, :, :height, :width]
 
     def _attend(self, x: Tensor) -> Tensor:
         return self._as_map(weighed(*self._project(x)), *x.shape[2:])
@@ -131,7 +130,7 @@ def attention_cost(tape: Tape, spec: Attention, extent: Extent) -> Extent:
         copy_cost(tape, c * padded.area, "roll")
     moves = count > 1
     if moves:
-        copy_cost(tape, (3 if partition.kind == "windows" else 1) * c * padded.area, "fold")  # Q, K and V apart
+        copy_cost(tape, c * padded.area, "fold")
     _attend_cost(tape, spec, padded, within, count)
     if moves:
         copy_cost(tape, c * padded.area, "unfold")

@@ -33,6 +33,7 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._sum(x) if self.spec.branches else self.norm(self.conv(x))
+        y = y.clone() if y is x else y  # a lone identity branch; the activation overwrites
         y = self.se(self.act(y))
         return x + y if self.spec.residual else y
 
@@ -65,7 +66,8 @@ class ConvModule(nn.Module):
         """A new module with the branches merged and the filters standardised."""
         if deploy_conv(self.spec) == self.spec:
             return copy.deepcopy(self)
-        out = ConvModule(deploy_conv(self.spec))
+        with torch.device("meta"):  # every tensor is set below: drawing initial ones would take most of the time
+            out = ConvModule(deploy_conv(self.spec))
         out.se = copy.deepcopy(self.se)
         if not self.spec.branches:
             out.norm = copy.deepcopy(self.norm)
@@ -73,7 +75,7 @@ class ConvModule(nn.Module):
 
     def with_kernel(self, kernel: Tensor, bias: Tensor, like: Tensor) -> ConvModule:
         """Set the plain convolution's weights, in `like`'s type and device."""
-        self.to(like)
+        self.conv.to_empty(device=like.device).to(like.dtype)
         with torch.no_grad():
             self.conv.weight.copy_(kernel)
             if self.conv.bias is not None:

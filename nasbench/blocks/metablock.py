@@ -82,7 +82,8 @@ class NestModule(nn.Module):
     def merged(self) -> NestModule:
         spec = deploy_mixer(self.spec)
         assert isinstance(spec, Nest)
-        out = NestModule(spec)
+        with torch.device("meta"):
+            out = NestModule(spec)
         out.blocks = nn.ModuleList(block.merged() for block in self.blocks)
         out.norm = copy.deepcopy(self.norm)
         return out
@@ -146,6 +147,7 @@ class MetaBlockModule(nn.Module):
         if spec.layer_scale is not None:
             self.layer_scale = nn.Parameter(torch.full((spec.c_out, 1, 1), spec.layer_scale))
         self.drop_path = DropPath(0.0)
+        self.ends_in_conv = bool(spec.project) or bool(spec.mix and isinstance(spec.mix[-1], Conv))
         self.post = nn.ModuleList(make_post(item, spec.c_out) for item in spec.post)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,17 +160,21 @@ class MetaBlockModule(nn.Module):
         for index, module in enumerate(self.project):
             last = index + 1 == len(self.project)
             y = module(torch.cat((x, y), 1) if last and self.spec.skip == "concat" else y)
+        # Nothing else reads y, and neither autograd nor a tracer looks.
+        own = self.ends_in_conv and not torch.is_grad_enabled() and not torch.jit.is_tracing()
         if self.spec.layer_scale is not None:
-            y = y * self.layer_scale
+            y = y.mul_(self.layer_scale) if own else y * self.layer_scale
         if self.spec.skip and self.spec.skip != "concat":
-            y = self.shortcut(x) + self.drop_path(y)
+            shortcut, y = self.shortcut(x), self.drop_path(y)
+            y = y.add_(shortcut) if own else shortcut + y
         for module in self.post:
-            y = module(y)
+            y = module(y.clone() if y is x else y)  # an activation overwrites
         return y
 
     def merged(self) -> MetaBlockModule:
         """A new module after re-parameterisation; this one stays as it was."""
-        out = MetaBlockModule(deploy_block(self.spec))
+        with torch.device("meta"):  # every tensor is set below
+            out = MetaBlockModule(deploy_block(self.spec))
         if folds_into_one_conv(self.spec):
             out.mix = nn.ModuleList([self._merged_with_skip(out.mix[0])])
         else:

@@ -29,13 +29,28 @@ NORMS: dict[str, Callable[[Norm, int], nn.Module]] = {
 # name of the operator, what fvcore 0.1.5 counts for an element in eval mode
 NORM_COSTS = {"bn": ("batch_norm", 2), "ln": ("layer_norm", 5), "gn": ("group_norm", 5)}
 
+
+class InPlaceActivation(nn.Module):
+    """An activation that overwrites its input, which nothing else may read.
+
+    While autograd records, only where the derivative follows from the output.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], by_output: bool) -> None:
+        super().__init__()
+        self.function, self.by_output = function, by_output
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, inplace=self.by_output or not torch.is_grad_enabled())
+
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "silu": nn.SiLU,
+    "silu": lambda: InPlaceActivation(F.silu, by_output=False),
     "gelu": nn.GELU,  # exact, by the error function
     "gelu_tanh": partial(nn.GELU, approximate="tanh"),  # as in JAX
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "hardswish": nn.Hardswish,
+    "relu": lambda: InPlaceActivation(F.relu, by_output=True),
+    "relu6": lambda: InPlaceActivation(F.relu6, by_output=True),
+    "hardswish": lambda: InPlaceActivation(F.hardswish, by_output=False),
     "sigmoid": nn.Sigmoid,
 }
 

@@ -30,6 +30,14 @@ def add(verbs: Any) -> None:
         "nasbench reproduce mobilevit_s fastvit_t8", _reproduce, True,
     )  # fmt: skip
     reproduce.add_argument("names", nargs="*", metavar="NAME", help="shipped names (default: all)")
+    reproduce.add_argument(
+        "--table", choices=("blocks", "patches"),
+        help="instead: networks with another block, or MobileViT with other patches; cost and measured latency",
+    )  # fmt: skip
+    reproduce.add_argument("--train", action="store_true", help="with --table: also the proxy accuracy, three seeds")
+
+    listing = add_verb(verbs, "list", "the shipped networks with their sizes", "nasbench list swin", _list, True)
+    listing.add_argument("text", nargs="?", default="", metavar="TEXT", help="only names with this in them")
 
     _add_train(verbs)
     export = add_verb(
@@ -107,15 +115,20 @@ def _print_profile(arch: Architecture, classes: int, stages: list[dict], totals:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from nasbench.reproduce import reproduce
+    from nasbench.library import load
+    from nasbench.reproduce import published, reproduce
 
     if options.table:
         return _reproduce_table(options)
+    names = options.names or list(published())
+    for name in names:
+        load(name)  # a wrong name fails before the work
     results = []
-    for result in reproduce(options.names or None):  # one by one, since fvcore takes seconds for the large ones
-        results.append(result)
-        verdict = "exact" if result.exact else "differs"
-        print(f"{result.name} at {result.resolution} px: {verdict}", file=sys.stderr, flush=True)
+    for name in names:  # one by one, since fvcore takes seconds for the large ones
+        for result in reproduce([name]):
+            results.append(result)
+            verdict = "exact" if result.exact else "differs"
+            print(f"{name} at {result.resolution} px: {verdict}", file=sys.stderr, flush=True)
     exact = sum(result.exact for result in results)
     if options.json:
         print_json([result.to_dict() for result in results])
@@ -123,6 +136,58 @@ def _reproduce(options: argparse.Namespace) -> int:
         print_table([row for result in results for row in result.table_rows()])
         print(f"{exact} of {len(results)} are exact: params, MACs and flops of both forms, analytic and counted")
     return 0 if exact == len(results) else 1
+
+
+def _reproduce_table(options: argparse.Namespace) -> int:
+    from nasbench.proxy.fidelity import Ladder
+    from nasbench.running.spec import load_runner, runner_ladder
+    from nasbench.swaps import Training, swap_table
+
+    if options.names:
+        raise UserError(f"--table {options.table} has its own networks; leave {' '.join(options.names)} out")
+    training = None
+    if options.train:
+        runner, rung = load_runner("laptop"), Ladder.from_list(runner_ladder("laptop")).rungs[0]
+        training = Training(rung.fidelity.to_dict(), accelerator=runner.device, precision=runner.precision)
+    rows = swap_table(options.table, training, lambda text: print(text, file=sys.stderr, flush=True))
+    if options.json:
+        print_json(rows)
+        return 0
+    print_table([_swap_row(row) for row in rows])
+    note = "Cost of the deploy form with 1000 classes; latency measured here, one thread, batch 1."
+    if options.train:
+        note += " Accuracy on the proxy's validation images, mean and deviation over the seeds: no ImageNet figure."
+    console().print(note, style="dim")
+    return 0
+
+
+def _swap_row(row: dict[str, Any]) -> dict[str, Any]:
+    shown = {
+        "network": row["network"], "px": row["px"], "attends in": row["block"], "params": f"{row['params']:,}",
+        "MACs M": f"{row['macs'] / 1e6:,.1f}", "measured ms": f"{row['latency_ms']:.2f}",
+    }  # fmt: skip
+    if "accuracy" in row:
+        shown["proxy accuracy %"] = f"{row['accuracy']:.1f} ± {row['deviation']:.1f} ({row['seeds']} seeds)"
+    return shown
+
+
+def _list(options: argparse.Namespace) -> int:
+    from nasbench.cost import cost
+    from nasbench.library import fixed_points, swaps
+
+    shipped = {name: arch for name, arch in {**fixed_points(), **swaps()}.items() if options.text in name}
+    if not shipped:
+        raise UserError(f"no shipped network has {options.text!r} in its name; `nasbench list` names them all")
+    costs = {name: cost(arch) for name, arch in shipped.items()}
+    rows = [
+        {"name": name, "px": shipped[name].resolution, "params": figures.params, "macs": figures.macs}
+        for name, figures in sorted(costs.items(), key=lambda item: item[0])
+    ]
+    if options.json:
+        print_json(rows)
+    else:
+        print_table([row | {"params": f"{row['params']:,}", "macs": f"{row['macs']:,}"} for row in rows])
+    return 0
 
 
 def _train(options: argparse.Namespace) -> int:
