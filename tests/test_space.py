@@ -685,3 +685,13 @@ def test_ids_of_spaces_ignore_names_and_order():
     )
     other = SearchSpace.from_dict({"resolution": [96, 64], "stages": [{"depth": [2, 1], "channels": [24, 32]}]})
     assert one.id == two.id != other.id
+
+
+def test_one_network_alone_is_looked_for_in_every_space(capsys):
+    from nasbench.cli import main
+
+    assert main(["space", "contains", "mobilenetv2_100"]) == 0
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert set(lines) == set(shipped_spaces())
+    assert lines["mobilenet"] == "yes"
+    assert lines["metablock"] == "no, stem.act = 'relu6': the space offers only the default"

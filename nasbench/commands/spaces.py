@@ -23,10 +23,10 @@ def add(verbs: Any) -> None:
         "nasbench space sample metablock --budget 1GFLOP -n 5", _sample, True,
     )  # fmt: skip
     contains = add_verb(
-        group, "contains", "whether architectures belong to a space",
+        group, "contains", "whether architectures belong to a space; of one alone, which spaces hold it",
         "nasbench space contains metablock mobilevit_s my_design.toml", _contains, True,
     )  # fmt: skip
-    for parser in (show, size, sample, contains):
+    for parser in (show, size, sample):
         parser.add_argument("space", help="a shipped search space or a TOML file")
     sample.add_argument("-n", "--count", type=positive, default=5, metavar="N", help="how many (default: 5)")
     sample.add_argument("--budget", action="append", default=[], metavar="BUDGET", help="such as 1GFLOP; repeatable")
@@ -34,7 +34,10 @@ def add(verbs: Any) -> None:
     sample.add_argument("--device", default="this-machine", help="the profile that a budget in ms is predicted with")
     sample.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     sample.add_argument("--out", metavar="DIR", help="also write each as DIR/ID.toml")
-    contains.add_argument("architectures", nargs="+", metavar="ARCH", help="shipped names or TOML files")
+    contains.add_argument(
+        "space", metavar="SPACE", help="a shipped search space or a TOML file; leave out for all shipped"
+    )
+    contains.add_argument("architectures", nargs="*", metavar="ARCH", help="shipped names or TOML files")
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -129,10 +132,14 @@ def _summary(arch: Architecture, costs: dict[str, int]) -> dict[str, Any]:
 
 
 def _contains(options: argparse.Namespace) -> int:
-    from nasbench.library import load, load_space
+    from nasbench.library import load, load_space, shipped_spaces
 
-    space = load_space(options.space)
-    reasons = {name: space.outside(load(name)) for name in options.architectures}
+    if options.architectures:
+        space = load_space(options.space)
+        reasons = {name: space.outside(load(name)) for name in options.architectures}
+    else:
+        arch = load(options.space)
+        reasons = {name: load_space(name).outside(arch) for name in shipped_spaces()}
     if options.json:
         print_json({name: {"contained": why is None, "reason": why} for name, why in reasons.items()})
     else:

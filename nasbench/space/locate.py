@@ -93,7 +93,7 @@ def _map_sides(arch: Architecture, stages: tuple[Stage, ...]) -> tuple[int | Non
 
 
 def _listed(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values))
+    return "only the default" if tuple(values) == (None,) else ", ".join(map(str, values))
 
 
 def _end_outside(place: str, part: Stem | Head, fields: Sequence[str], choices: Choices) -> str:

@@ -223,4 +223,5 @@ class Slot:
 
 
 def _not_offered(name: str, value: Any, choices: tuple[Any, ...]) -> str:
-    return f"{name} = {value!r}: the space offers {', '.join(map(repr, choices))}"
+    offered = "only the default" if choices == (None,) else ", ".join(map(repr, choices))
+    return f"{name} = {value!r}: the space offers {offered}"
