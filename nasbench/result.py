@@ -155,12 +155,18 @@ class StudyResult:
         }
 
     def report(self) -> list[ReportRow]:
-        """Write front.csv, front.png, front.svg and designs/ into the folder."""
+        """Write front.csv, front.png, front.svg, designs/ and, where designs are extrapolated, crossing.png into the folder."""
         from nasbench.report.folder import write_report
+        from nasbench.scaling.objective import Reach
 
         rows = self.rows()
         if rows:
             write_report(self.folder, rows, title=self.title(), device=self.study.device)
+        reach = Reach.of(self.study.objectives)
+        if reach is not None:
+            from nasbench.scaling.crossing import write_crossing
+
+            write_crossing(self.folder, self.trials, reach)
         return rows
 
     def title(self) -> str:

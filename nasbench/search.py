@@ -27,6 +27,7 @@ from nasbench.result import LATENCY_NOTE, StudyResult, binding, check_scores, pr
 from nasbench.running import run
 from nasbench.running.session import check_address
 from nasbench.running.spec import RunnerSpec, load_runner, runner_ladder
+from nasbench.scaling.objective import split_objective
 from nasbench.space import SearchSpace
 from nasbench.strategies import STRATEGIES
 from nasbench.study import SpaceRecord, Study
@@ -55,18 +56,19 @@ def search(
 
     `trials` designs are trained at the lowest rung, by default as many as the runner's ladder says. `time_limit`
     (seconds) bounds when the last trial may start. `objective`: "supervised" (accuracy) or "masked", which reads no
-    labels and ranks by how well hidden parts of images are painted. Everything is checked before anything is written;
-    a UserError says what to change.
+    labels and ranks by how well hidden parts of images are painted, or "predicted@4GFLOP": by the error that designs
+    should have there. Everything is checked before anything is written; a UserError says what to change.
     """
     found, limits = load_space(space), parse_budgets(budgets)
     spec = load_runner(runner)
     if address is not None:
         spec = spec.model_copy(update={"address": address})
+    objective, extrapolated = split_objective(objective)
     _check(spec, strategy, device, objective)
     ladder = runner_ladder(runner)
     content = {
         "space": SpaceRecord(name=found.name, content=found.to_dict()),
-        "objectives": (OBJECTIVES[objective].loss, "latency_ms"),
+        "objectives": (OBJECTIVES[objective].loss, "latency_ms", *extrapolated),
         "budgets": tuple(budgets),
         "classes": classes,
         "data": str(data),
@@ -131,7 +133,7 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
 def _check(runner: RunnerSpec, strategy: str, device: str, objective: str) -> None:
     """Raise UserError for what would fail only after the study's folder is made."""
     if objective not in OBJECTIVES:
-        raise UserError(f"unknown objective {objective!r}; known objectives: {', '.join(OBJECTIVES)}")
+        raise UserError(f"unknown objective {objective!r}; known objectives: {', '.join(OBJECTIVES)}, predicted@4GFLOP")
     if strategy not in STRATEGIES:
         raise UserError(f"unknown strategy {strategy!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
     if device != THIS_MACHINE:

@@ -13,9 +13,21 @@ from nasbench.driver import Driver
 from nasbench.errors import UserError
 from nasbench.library import load, load_space
 from nasbench.report.progress import Silent
+from nasbench.result import StudyResult
 from nasbench.running import run
 from nasbench.running.spec import RunnerSpec
-from nasbench.scaling.objective import MIN_DESIGNS, PROBE_RUNG, Reach, curve, errors_at, lines, predict_all, probes
+from nasbench.scaling.crossing import outlook
+from nasbench.scaling.objective import (
+    MIN_DESIGNS,
+    PROBE_RUNG,
+    Reach,
+    curve,
+    errors_at,
+    lines,
+    predict_all,
+    probes,
+    split_objective,
+)
 from nasbench.study import SpaceRecord, Study
 from nasbench.trials import Outcome, Trial, TrialStore
 
@@ -34,6 +46,8 @@ def test_the_objective_is_read_from_the_study() -> None:
     found = Reach.of(("error", "latency_ms", "predicted@2GFLOP"))
     assert found is not None
     assert found.target.limit == 2e9
+    assert split_objective("predicted@2GFLOP") == ("supervised", ("predicted@2GFLOP",))
+    assert split_objective("masked") == ("masked", ())
     with pytest.raises(UserError, match="designs are extrapolated over FLOPs"):
         Reach.parse("predicted@5Mparams")
 
@@ -120,5 +134,10 @@ def test_a_search_trains_probes_and_ranks_by_the_target(tmp_path: Path) -> None:
         plain = {t.key: 1 - t.metrics["accuracy"] for t in done}
         assert any(abs(expected[key] - plain[key]) > 0.01 for key in plain)
         assert len([t for t in trials if t.origin["rung"] == 1 and t.split == "validation"]) == 2
+        StudyResult.from_store(study, store).report()
+        assert (tmp_path / "crossing.png").stat().st_size > 1000
+        best = outlook(study.objectives, trials)
+        assert best[0].startswith("Predicted at 2GFLOP")
+        assert 2 <= len(best) <= 6
         resumed = Driver(study, store, space, {}, lambda: None, Silent())
         assert resumed.ask() is None  # nothing is left to do, and no probe is trained twice

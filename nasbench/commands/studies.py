@@ -46,7 +46,8 @@ def _add_search(verbs: Any) -> None:
     )  # fmt: skip
     add(
         "--objective", default="supervised",
-        help="supervised: accuracy (the default); masked: how well hidden parts of images are painted, no labels read",
+        help="supervised: accuracy (the default); masked: how well hidden parts of images are painted, no labels read; "
+        "predicted@4GFLOP: the error that designs should have when scaled there",
     )  # fmt: skip
     add("--trials", type=positive, metavar="N", help="architectures to train (default: what the runner's file says)")
     add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
@@ -109,6 +110,7 @@ def _report(options: argparse.Namespace) -> int:
 def _show(result: StudyResult, as_json: bool) -> int:
     """The closing table and what it means; or the same figures as JSON."""
     from nasbench.report.tables import closing_text, front_table, records
+    from nasbench.scaling.crossing import outlook
 
     rows = result.rows()
     if as_json:
@@ -117,6 +119,8 @@ def _show(result: StudyResult, as_json: bool) -> int:
     out = console()
     out.print(front_table(rows))
     for line in closing_text(rows):
+        out.print(line, markup=False)
+    for line in outlook(result.study.objectives, result.trials):
         out.print(line, markup=False)
     out.print(f"\nAll of it: {result.folder} (front.csv, front.png, front.svg, designs/)", markup=False)
     return 0

@@ -32,6 +32,18 @@ def chosen(trials: Sequence[Trial], reach: Reach) -> list[tuple[str, str]]:
     return shown if own is None or own in shown else [*shown[:-1], own]
 
 
+def outlook(objectives: Sequence[str], trials: Sequence[Trial]) -> list[str]:
+    """The best designs at the target in words; nothing where none is extrapolated."""
+    reach = Reach.of(objectives)
+    if reach is None:
+        return []
+    best = [
+        f"  {name}: error {value.error:.3f} [{value.low:.3f}, {value.high:.3f}]"
+        for _, name, value in ranking(trials, reach)[:SHOWN]
+    ]
+    return [f"Predicted at {reach.target} (90 % interval; {NAME}.png shows the curves):", *best] if best else []
+
+
 def write_crossing(folder: Path, trials: Sequence[Trial], reach: Reach) -> list[Path]:
     """crossing.png and crossing.svg: measured points, and each design's predicted curve to the target with its band."""
     from nasbench.scaling.plots import Band, draw_bands, save

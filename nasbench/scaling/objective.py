@@ -66,6 +66,14 @@ class Predicted:
     high: float
 
 
+def split_objective(text: str) -> tuple[str, tuple[str, ...]]:
+    """`--objective` as what is trained and what is extrapolated: `predicted@4GFLOP` is supervised, ranked there."""
+    if not text.startswith(PREFIX):
+        return text, ()
+    Reach.parse(text)
+    return "supervised", (text,)
+
+
 def probes(arch: Architecture, classes: int = 1000) -> list[Architecture]:
     """`arch` at a half and a quarter of its FLOPs; those that it cannot be scaled to are left out."""
     from nasbench.cost import cost
