@@ -155,7 +155,7 @@ class StudyResult:
         }
 
     def report(self) -> list[ReportRow]:
-        """Write front.csv, front.png, front.svg, designs/ and, where designs are extrapolated, crossing.png into the folder."""
+        """Write front.csv, front.png, front.svg and designs/; and crossing.png where designs are extrapolated."""
         from nasbench.report.folder import write_report
         from nasbench.scaling.objective import Reach
 
