@@ -139,20 +139,18 @@ def _stage_parts(stage: Stage, c_in: int) -> Iterator[tuple[tuple[tuple[str, ...
             yield (("block", stage.block, str(slot)),), run, i
 
 
-def foreign_names(model: Model, layout: Layout) -> tuple[Names, list[str]]:
-    """Our keys -> where `layout` has the tensor, and those of our keys that it has no name for."""
+def foreign_names(model: Model, layout: Layout) -> tuple[Names, str]:
+    """Our keys -> where `layout` has the tensor, up to the first of our keys that it has no name for ("" for none)."""
     names: Names = {}
-    unnamed = []
     for part in parts(model.arch):
         table, module = layout.table(part.tables), model.get_submodule(part.prefix)
         rename = _renamer(layout, _entries(table, model.deployed, module), part) if table is not None else None
         for own, described, tensor in describe(module):
             found = rename(described, tensor) if rename else ()
-            if found:
-                names[f"{part.prefix}.{own}"] = found
-            else:
-                unnamed.append(f"{part.prefix}.{own}")
-    return names, unnamed
+            if not found:
+                return names, f"{part.prefix}.{own}"
+            names[f"{part.prefix}.{own}"] = found
+    return names, ""
 
 
 def _entries(table: Mapping[str, Any], deployed: bool, module: nn.Module) -> dict[str, Any]:

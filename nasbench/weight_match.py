@@ -117,7 +117,7 @@ def _candidates(model: Model, layout: str) -> tuple[list[Naming], list[str]]:
         if layout in ("auto", *one.names):
             names, unnamed = foreign_names(model, one)
             if unnamed:
-                gaps.append(f"{one.family} has no name for {unnamed[0]}")
+                gaps.append(f"{one.family} has no name for {unnamed}")
             else:
                 namings.append(Naming(one.title, names, one.ignored, one.resize))
     return namings, gaps
