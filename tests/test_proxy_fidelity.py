@@ -99,7 +99,7 @@ def test_what_is_trained_learns_and_costs_what_it_says(name):
 
     torch.set_num_threads(1)
     arch = TRAINED[name]
-    shallow = tuple(stage.model_copy(update={"depth": min(stage.depth, 3)}) for stage in arch.stages)
+    shallow = tuple(stage.model_copy(update={"depth": min(stage.depth, 2)}) for stage in arch.stages)
     small = reduced(arch.replace(stages=shallow), Fidelity(samples=1))
     torch.manual_seed(0)
     model, own = build(small, 10), cost(small, 10, deploy=False)
@@ -107,7 +107,11 @@ def test_what_is_trained_learns_and_costs_what_it_says(name):
     assert counted == {key: getattr(own, key) for key in counted}
     loss = model(torch.randn(2, 3, small.resolution, small.resolution)).logsumexp(-1).sum()
     loss.backward()
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.isfinite().all()
+        for parameter in model.parameters()
+        if parameter.requires_grad
+    )
     assert own.macs < 100e6
 
 

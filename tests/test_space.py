@@ -311,7 +311,7 @@ def test_the_small_space_is_what_its_size_says():
 def test_every_draw_is_a_valid_member(name):
     space = load_space(name)
     rng = np.random.default_rng(0)
-    for arch in [space.sample(rng) for _ in range(60)]:
+    for arch in [space.sample(rng) for _ in range(40)]:
         assert arch.problem() is None
         assert space.outside(arch) is None
         assert Architecture.from_dict(arch.to_dict()).id == arch.id
@@ -658,7 +658,7 @@ def test_draws_under_mobile_budgets_are_not_rare():
     from nasbench.cost import cost
 
     rng = np.random.default_rng(0)
-    macs = np.array([cost(DEFAULT.draw(rng)).macs for _ in range(300)])
+    macs = np.array([cost(DEFAULT.draw(rng)).macs for _ in range(250)])
     assert np.mean(macs < 1e9) > 0.35  # 0.39 before MobileViTv2, MobileOne and RepVGG came in, 0.5 now
     assert np.mean(macs < 5e8) > 0.12  # 0.13 and 0.2
 
@@ -675,7 +675,7 @@ def test_files_round_trip(name):
     assert (again.name, again.id, again.to_dict()) == (name, space.id, space.to_dict())
     copied = pickle.loads(pickle.dumps(space))
     for other in (again, copied):
-        assert [other.sample(seed).id for seed in range(5)] == [space.sample(seed).id for seed in range(5)]
+        assert [other.sample(seed).id for seed in range(2)] == [space.sample(seed).id for seed in range(2)]
 
 
 def test_ids_of_spaces_ignore_names_and_order():
