@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from nasbench.architecture import Architecture
 from nasbench.driver import Driver
 from nasbench.errors import UserError
 from nasbench.library import fixed_points, load_space
-from nasbench.objective import MASKED, OBJECTIVES
+from nasbench.objective import MASKED, MASKED_AGREEMENT, OBJECTIVES
 from nasbench.proxy.data import load_dataset
 from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
@@ -30,6 +31,7 @@ from nasbench.running.spec import RunnerSpec
 from nasbench.study import SpaceRecord, Study
 from nasbench.trials import TrialStore
 
+ROOT = Path(nasbench.__file__).parents[1]
 FIDELITY = Fidelity(samples=256, pool=200, evaluate=80)
 SMALL = {
     "resolution": 128,
@@ -249,3 +251,13 @@ def test_objectives_are_not_mixed(finished, tmp_path):
     with pytest.raises(ValueError, match="extrapolates the error of labels"):
         study(objectives=("masked_error", "latency_ms", "predicted@2GFLOP"))
     assert Study.open(finished.folder).objective is OBJECTIVES["masked"]
+
+
+def test_the_quoted_agreement_is_the_measured_one():
+    stored = json.loads((ROOT / "results/masked/agreement.json").read_text())
+    chief, seeds = stored["agreement"]["masked seed 0 against supervised seed 0"], stored["seeds"]["supervised"]
+    assert MASKED_AGREEMENT.designs == chief["designs"] >= 20
+    assert list(MASKED_AGREEMENT.spearman) == chief["spearman"]
+    assert list(MASKED_AGREEMENT.kendall) == chief["kendall"]
+    assert seeds["expected correlation of two seeds"][0] == MASKED_AGREEMENT.seeds
+    assert f"{chief['spearman'][0]:.2f}" in MASKED.notes[1]
