@@ -213,14 +213,17 @@ def profile_interval(fit: Fit, index: int, noise: Noise, level: float = LEVEL) -
     allowed = best + max(best / freedom, noise.seed**2) * fisher.ppf(level, 1, freedom)
     own, ends = float(fit.law.exponents[index]), []
     for bound in ALPHA_RANGE:
-        loss = _profile_loss(fit, index)
-        ends.append(_crossing(lambda at, loss=loss: loss(float(np.exp(at))) - allowed, np.log(own), np.log(bound)))
+        ends.append(_crossing(_profile_loss(fit, index), allowed, np.log(own), np.log(bound)))
     return float(np.exp(ends[0])), float(np.exp(ends[1]))
 
 
-def _crossing(excess: Callable[[float], float], inside: float, bound: float) -> float:
-    """Where `excess` turns positive between `inside` and `bound`, looked for in growing steps; `bound` if nowhere."""
+def _crossing(loss: Callable[[float], float], allowed: float, inside: float, bound: float) -> float:
+    """The ln(exponent) between `inside` and `bound` where the loss passes what is allowed, looked for in growing steps;
+    `bound` if it nowhere does."""
     from scipy.optimize import brentq
+
+    def excess(log_alpha: float) -> float:
+        return loss(float(np.exp(log_alpha))) - allowed
 
     step = 0.1 if bound > inside else -0.1
     while (bound - inside) * step > 0:

@@ -7,7 +7,7 @@ E + A N^-alpha + B D^-beta then has one minimum, in closed form.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from nasbench.scaling.intervals import LEVEL, LawFit, quantiles
 from nasbench.scaling.laws import PowerLaw
 from nasbench.scaling.points import FORWARD_AND_BACKWARD, Point
 
+OPEN = 1e3  # an interval with such a ratio of its ends is none
 BEYOND = 10.0  # no error or loss worth a number: the law is extended to where it says nothing
 
 
@@ -62,13 +63,18 @@ class Split:
         return {
             "compute TMAC": f"{self.compute / 1e12:.3g}",
             "params M": f"{self.params / 1e6:.3g}",
-            "90 %": f"{self.params_interval[0] / 1e6:.2g} to {self.params_interval[1] / 1e6:.2g}",
+            "90 %": _shown(self.params_interval, lambda value: f"{value / 1e6:.2g}"),
             "images": f"{self.samples:,.0f}",
-            "90 % ": f"{self.samples_interval[0]:,.0f} to {self.samples_interval[1]:,.0f}",
+            "90 % ": _shown(self.samples_interval, lambda value: f"{value:,.0f}"),
             "error (predicted)": f"{self.error:.3f}",
             "90 %  ": f"{self.error_interval[0]:.3f} to "
             + (f"{self.error_interval[1]:.3f}" if self.error_interval[1] < BEYOND else "anything"),
         }
+
+
+def _shown(interval: tuple[float, float], text: Callable[[float], str]) -> str:
+    low, high = interval
+    return f"{text(low)} to {text(high)}" if high < OPEN * low else "open"
 
 
 def best_params(law: PowerLaw, cost: CostModel, compute: float) -> float:

@@ -52,13 +52,14 @@ def _curve(entry: FamilyLaws, loss: str) -> Curve:
 
 
 def _held_curve(entry: FamilyLaws, loss: str) -> list[Curve]:
-    fits: list[LawFit] = [held.fit for held in entry.held_out if held.variables == ONE]
-    if not fits:
+    found = next((held for held in entry.held_out if held.variables == ONE), None)
+    if found is None:
         return []
     used = most_sampled(entry.points)
     x, y = np.array([p.flops for p in used]), np.array([getattr(p, loss) for p in used])
     unseen = x == largest(used)
-    return [Curve(entry.name, fits[0], x[~unseen], y[~unseen], x[unseen], y[unseen])]
+    expected = (largest(used), found.low, found.high)
+    return [Curve(entry.name, found.fit, x[~unseen], y[~unseen], x[unseen], y[unseen], expected)]
 
 
 def _fronts(laws: Sequence[FamilyLaws]) -> Figure:

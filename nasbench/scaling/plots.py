@@ -33,7 +33,8 @@ UNIT = {"flops": (1e9, "GFLOP"), "params": (1e6, "M parameters"), "samples": (1.
 
 @dataclass(frozen=True)
 class Curve:
-    """A law in one variable to draw: its points (n,), their kind ("measured", "quoted"), and points it never saw."""
+    """A law in one variable to draw: its points (n,), points it never saw, and for those at one place the interval
+    (x, low, high) of what their mean may be."""
 
     name: str
     fit: LawFit
@@ -41,6 +42,7 @@ class Curve:
     y: np.ndarray
     unseen_x: np.ndarray
     unseen_y: np.ndarray
+    expected: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,26 @@ def draw_laws(
         _points(axes, curve.x / scale, curve.y, index, None)
         axes.plot([], [], marker=MARKERS[index % 7], linewidth=1.6, label=curve.name, markeredgecolor="white", **style)
         _points(axes, curve.unseen_x / scale, curve.unseen_y, index, None, hollow=True)
+        if curve.expected is not None:
+            everything += [_expected(axes, curve, index, scale)]
     _log_axes(axes, everything)
     notes = [f"points: {kind}", "line: law, thin beyond the data", f"band: {LEVEL:.0%} of the law (predicted)"]
     if any(len(curve.unseen_x) for curve in curves):
         notes.insert(1, "hollow: not used in the fit")
+    if any(curve.expected for curve in curves):
+        notes.append("bar: 90% for the mean of the hollow points (predicted), dash: that mean")
     _legend(figure, axes, notes)
     return figure
+
+
+def _expected(axes: Any, curve: Curve, index: int, scale: float) -> float:
+    """The interval of the unseen points' mean as a bar beside them, that mean as a dash on it; returns the low end."""
+    assert curve.expected is not None
+    x, low, high = curve.expected
+    place, colour = x / scale * 1.04 ** (index + 1), COLOURS[index % 7]
+    axes.plot([place, place], [low, high], color=colour, linewidth=3, alpha=0.75, solid_capstyle="butt", zorder=3)
+    axes.plot(place, curve.unseen_y.mean(), marker="_", markersize=13, markeredgewidth=2.2, color=INK, zorder=5)
+    return low
 
 
 def _line(axes: Any, fit: LawFit, low: float, high: float, scale: float, width: float, style: dict[str, Any]) -> None:
@@ -185,7 +201,11 @@ def draw_isoflop(
     shown: list[float] = []
     for index, compute in enumerate(computes):
         error, samples = isoflop(fit, cost, compute, grid)
-        inside = (samples > 0.25 * min(p.samples for p in points)) & (samples < 8 * max(p.samples for p in points))
+        inside = (
+            (error <= 1)
+            & (samples > 0.25 * min(p.samples for p in points))
+            & (samples < 8 * max(p.samples for p in points))
+        )
         style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
         axes.plot(grid[inside] / 1e6, error[inside], linewidth=1.8, label=f"{compute / 1e12:.3g} TMAC", **style)
         best = split(fit, cost, compute)
