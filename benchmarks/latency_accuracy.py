@@ -1,10 +1,12 @@
-"""How well latency is predicted on this machine: held-out networks of a space, measured, against four predictors.
+"""How well latency is predicted: held-out networks, measured by latency_data.py, against other predictors.
 
-    python benchmarks/latency_accuracy.py --networks 80 --fit 40
+    cd results/latency
+    python ../../benchmarks/latency_accuracy.py onnxruntime.json --fit 50 --shift 10 --speed
+    python ../../benchmarks/latency_accuracy.py openvino.json --fit 10 --prior onnxruntime.json
 
-Measures networks as `calibration_set` chooses them, fits on `--fit` of them at random, and prints for the rest
-the rank correlation, the mean absolute relative error, and the shares within 5 and 10 %: over all, and inside the
-middle third of latencies, where a global correlation hides everything.
+Fits on `--fit` networks drawn at random, or with `--fit-group chosen` on those that a calibration would choose, and
+prints for all others the rank correlation, the mean absolute relative error, the share within 10 %, the lowest rank
+correlation inside any one-octave band of latency, and how many measured values the interval covered.
 """
 
 from __future__ import annotations
@@ -12,104 +14,198 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from nasbench import load_space
 from nasbench.architecture import Architecture
 from nasbench.cost import cost
-from nasbench.latency.calibrate import _record, calibration_set, measure_architectures
-from nasbench.latency.device import this_device
-from nasbench.latency.predictor import accuracy, fit
-from nasbench.latency.profile import Record, architecture_features
-from nasbench.library import fixed_points
+from nasbench.latency.kernels import KernelModel, fit_kernels, scaled
+from nasbench.latency.linear import relative_nnls
+from nasbench.latency.predictor import Network, Prediction, accuracy, fit_networks
+from nasbench.latency.profile import Record, architecture_features, network_of
 
 CLASSES = 1000
-Describe = Callable[[Architecture], dict[str, float]]
-
-PREDICTORS: dict[str, Describe] = {
-    "params": lambda a: {"nets": 1.0, "params": cost(a, CLASSES).params},
-    "FLOPs": lambda a: {"nets": 1.0, "macs": cost(a, CLASSES).macs},
-    "FLOPs + bytes": lambda a: {
-        "nets": 1.0,
-        "macs": cost(a, CLASSES).macs,
-        "bytes": sum(v for k, v in architecture_features(a, CLASSES).items() if k.endswith((".bytes", "weights"))),
-    },
-    "per-kind roofline": lambda a: architecture_features(a, CLASSES),
-}
+MIN_IN_BAND = 12  # networks, below which a band's rank correlation says little
+ATTENTION = frozenset({"matmul", "softmax", "layer_norm"})
 
 
-def measured_networks(space_name: str, n: int, seed: int) -> list[Record]:
-    """`n` networks chosen as a calibration would choose them, measured on this machine."""
-    rng = np.random.default_rng(seed)
-    chosen = calibration_set(load_space(space_name), n, rng, fixed_points().values())
-    start = time.monotonic()
-    measured = measure_architectures(
-        chosen, progress=lambda done, total: print(f"measured {done} of {total}", end="\r", flush=True)
-    )
-    print(f"measured {n} networks in {time.monotonic() - start:.0f} s")
-    return [_record(a, m, m.reference_ms) for a, m in zip(chosen, measured, strict=True)]
+class Data(NamedTuple):
+    """Measured networks of one runtime."""
+
+    architectures: list[Architecture]
+    records: list[Record]
+    groups: np.ndarray
+    latency_ms: np.ndarray
+    networks: list[Network]
+    runtime: str
+
+    def has_attention(self) -> np.ndarray:
+        return np.array([any(k.kind in ATTENTION for k in n.kernels) for n in self.networks])
 
 
-def report(records: Sequence[Record], n_fit: int, splits: int, seed: int) -> None:
+def read(path: Path, prior_runtime: str | None = None) -> Data:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    groups = np.array([row.pop("group") for row in content["records"]])
+    records = [Record.model_validate(row) for row in content["records"]]
     architectures = [Architecture.from_dict(r.architecture, source=r.id) for r in records]
-    latency_ms = np.array([r.measurement.latency_ms for r in records])
-    spread = np.array([r.measurement.spread for r in records])
-    noisy = sum(r.measurement.noisy for r in records)
-    print(f"{this_device()}")
-    print(f"{len(records)} networks, {latency_ms.min():.2f} to {latency_ms.max():.2f} ms; passes deviate by", end=" ")
-    print(f"{np.median(spread):.1%} (median), {np.quantile(spread, 0.9):.1%} (90 %); {noisy} noisy")
-    band = np.quantile(latency_ms, [1 / 3, 2 / 3])
-    print(
-        f"fitted on {n_fit}, the rest held out, mean of {splits} random splits; band {band[0]:.1f} to {band[1]:.1f} ms"
-    )
-    print(f"{'':18} Spearman   MAPE  <=5 %  <=10 %  band Spearman  covered  extrapolating")
-    for name, describe in PREDICTORS.items():
-        rows = _split_scores([describe(a) for a in architectures], latency_ms, band, n_fit, splits, seed)
-        s, mape, five, ten, inside, covered, out = rows.mean(axis=0)
-        print(f"{name:18} {s:8.3f} {mape:6.1%} {five:6.0%} {ten:7.0%} {inside:14.3f} {covered:8.0%} {out:14.0%}")
+    runtime = content["device"]["runtime"]
+    networks = [
+        network_of(a, CLASSES, runtime, prior_runtime, r.kernels) for a, r in zip(architectures, records, strict=True)
+    ]
+    latency = np.array([r.measurement.latency_ms for r in records])
+    return Data(architectures, records, groups, latency, networks, runtime)
 
 
-def _split_scores(
-    networks: Sequence[dict[str, float]], latency_ms: np.ndarray, band: np.ndarray, n_fit: int, splits: int, seed: int
-) -> np.ndarray:
-    """(splits, 7): Spearman, MAPE, within 5 %, within 10 %, Spearman in the band, coverage, share extrapolating."""
+Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows fitted, rows asked -> ms
+
+
+def rivals(data: Data) -> dict[str, Predict]:
+    """What else one might predict with, on the same split: one cost figure, boosted trees, a process on the graph."""
+    costs = [cost(a, CLASSES) for a in data.architectures]
+    features = [architecture_features(a, CLASSES, data.runtime) for a in data.architectures]
+    names = sorted({name for f in features for name in f})
+    graph = np.log1p(np.array([[f.get(name, 0.0) for name in names] for f in features]))
+    latency = data.latency_ms
+
+    def proportional(amount: np.ndarray) -> Predict:
+        columns = np.column_stack([np.ones(len(amount)), amount])
+        return lambda seen, new: columns[new] @ relative_nnls(columns[seen], latency[seen])
+
+    def regressed(make: Callable[[], Any]) -> Predict:
+        def predict(seen: np.ndarray, new: np.ndarray) -> np.ndarray:
+            mean, deviation = graph[seen].mean(0), graph[seen].std(0)
+            deviation[deviation == 0] = 1.0
+            model = make().fit((graph[seen] - mean) / deviation, np.log(latency[seen]))
+            return np.exp(model.predict((graph[new] - mean) / deviation))
+
+        return predict
+
+    kernel = ConstantKernel(1.0) * RBF(5.0) + WhiteKernel(0.01)
+    return {
+        "params": proportional(np.array([float(c.params) for c in costs])),
+        "FLOPs": proportional(np.array([float(c.macs) for c in costs])),
+        "gradient-boosted trees on the graph": regressed(lambda: GradientBoostingRegressor(random_state=0)),
+        "Gaussian process on the graph": regressed(lambda: GaussianProcessRegressor(kernel, normalize_y=True)),
+    }
+
+
+def band_spearman(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """The lowest rank correlation inside any one-octave band of measured latency, bands from 1 ms on."""
+    octave = np.floor(np.log2(measured))
+    ranks = [
+        accuracy(predicted[octave == band], measured[octave == band]).spearman
+        for band in np.unique(octave)
+        if (octave == band).sum() >= MIN_IN_BAND
+    ]
+    return min(ranks) if ranks else float("nan")
+
+
+def scores(predicted: np.ndarray, measured: np.ndarray) -> list[float]:
+    held_out = accuracy(predicted, measured)
+    return [held_out.spearman, held_out.mape, held_out.within_10_percent, band_spearman(predicted, measured)]
+
+
+def ours(data: Data, prior: KernelModel | None, seen: np.ndarray, new: np.ndarray) -> Prediction:
+    fitted = fit_networks([data.networks[i] for i in seen], data.latency_ms[seen].tolist(), prior)
+    return fitted.predict_networks([data.networks[i] for i in new])
+
+
+def splits(data: Data, fit: int, fit_group: str, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rows fitted, rows held out): a random draw, or all of `fit_group` for the one split there is."""
+    found = []
+    for split in range(count):
+        order = np.random.default_rng(split).permutation(len(data.latency_ms))
+        if fit_group:
+            order = np.concatenate([order[data.groups[order] == fit_group], order[data.groups[order] != fit_group]])
+        found.append((order[:fit], order[fit:]))
+    return found
+
+
+def table(data: Data, chosen: Sequence[tuple[np.ndarray, np.ndarray]], prior: KernelModel | None) -> list[str]:
+    lines = [
+        "| predictor | Spearman | MAPE | within 10 % | lowest band Spearman | covered by 90 % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, predict in rivals(data).items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rows = [scores(predict(seen, new), data.latency_ms[new]) for seen, new in chosen]
+        lines.append(_line(name, [*np.nanmean(rows, axis=0), float("nan")]))
     rows = []
-    for split in range(splits):
-        order = np.random.default_rng(seed + split).permutation(len(networks))
-        seen, new = order[:n_fit], order[n_fit:]
-        predicted = fit([networks[i] for i in seen], latency_ms[seen].tolist()).predict([networks[i] for i in new])
-        truth = latency_ms[new]
-        inside = (band[0] <= truth) & (truth <= band[1])
-        scores = accuracy(predicted.latency_ms, truth)
-        five = np.mean(np.abs(predicted.latency_ms / truth - 1) <= 0.05)
-        covered = np.mean((predicted.low_ms <= truth) & (truth <= predicted.high_ms))
-        band_rank = accuracy(predicted.latency_ms[inside], truth[inside]).spearman
-        extrapolating = predicted.extrapolating.mean()
-        rows.append((scores.spearman, scores.mape, five, scores.within_10_percent, band_rank, covered, extrapolating))
-    return np.array(rows)
+    for seen, new in chosen:
+        got, truth = ours(data, prior, seen, new), data.latency_ms[new]
+        covered = float(np.mean((got.low_ms <= truth) & (truth <= got.high_ms)))
+        rows.append([*scores(got.latency_ms, truth), covered])
+    lines.append(_line("**this package**", list(np.nanmean(rows, axis=0))))
+    return lines
+
+
+def _line(name: str, values: list[float]) -> str:
+    rank, mape, ten, band, covered = values
+    shown = "" if np.isnan(covered) else f"{covered:.1%}"
+    return f"| {name} | {rank:.4f} | {mape:.1%} | {ten:.1%} | {band:.3f} | {shown} |"
+
+
+def shift(data: Data, added: int) -> list[str]:
+    """Fitted on convolutions alone, asked about attention; then with `added` attention networks."""
+    attends = data.has_attention()
+    plain, hybrid = np.flatnonzero(~attends), np.flatnonzero(attends)
+    flagged = ours(data, None, plain, hybrid).extrapolating.mean()
+    order = np.random.default_rng(0).permutation(hybrid)
+    got = ours(data, None, np.concatenate([plain, order[:added]]), order[added:])
+    after = accuracy(got.latency_ms, data.latency_ms[order[added:]])
+    return [
+        f"fitted on {len(plain)} networks without attention: {flagged:.1%} of {len(hybrid)} with it flagged",
+        f"with {added} of those added: MAPE {after.mape:.1%}, Spearman {after.spearman:.4f} on {len(order) - added}",
+    ]
+
+
+def speed(data: Data) -> str:
+    """CPU milliseconds of one prediction, from architecture to figure, in a batch as a search asks for."""
+    model = fit_networks(data.networks[:50], data.latency_ms[:50].tolist())
+    asked, times = data.architectures, []
+    for _ in range(3):
+        start = time.process_time()
+        model.predict_networks([network_of(a, CLASSES, data.runtime) for a in asked])
+        times.append(1e3 * (time.process_time() - start) / len(asked))
+    return (
+        f"predicting takes {min(times):.2f} ms of processor time a network ({times[0]:.2f} with nothing looked up yet)"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", default="metablock")
-    parser.add_argument("--networks", type=int, default=80)
-    parser.add_argument("--fit", type=int, default=40)
-    parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--records", type=Path, help="read the measurements from here, or write them here")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--fit", type=int, default=50, help="networks fitted on")
+    parser.add_argument("--fit-group", default="", help="fit on networks of this group: chosen or random")
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--prior", type=Path, help="measurements of another runtime, whose kernel times serve as prior")
+    parser.add_argument("--shift", type=int, default=0, metavar="N", help="convolution to attention, N added")
+    parser.add_argument("--speed", action="store_true")
     given = parser.parse_args()
-    stored = TypeAdapter(list[Record])
-    if given.records and given.records.is_file():
-        records = stored.validate_json(given.records.read_text())
-    else:
-        records = measured_networks(given.space, given.networks, given.seed)
-        if given.records:
-            given.records.write_text(json.dumps(stored.dump_python(records), indent=1))
-    report(records, given.fit, given.splits, given.seed)
+    prior = None
+    if given.prior:
+        other = read(given.prior)
+        timed = [scaled(n.kernels, n.reported, ms) for n, ms in zip(other.networks, other.latency_ms)]
+        prior = fit_kernels([pair for pairs in timed for pair in pairs], other.runtime)
+    data = read(given.data, prior.runtime if prior else None)
+    noisy = sum(r.measurement.noisy for r in data.records)
+    print(
+        f"{len(data.records)} networks, {data.latency_ms.min():.2f} to {data.latency_ms.max():.2f} ms, {noisy} noisy;"
+    )
+    print(f"fitted on {given.fit}, the rest held out, mean of {given.splits} splits, {data.runtime}\n")
+    print("\n".join(table(data, splits(data, given.fit, given.fit_group, given.splits), prior)))
+    if given.shift:
+        print("\n" + "\n".join(shift(data, given.shift)))
+    if given.speed:
+        print("\n" + speed(data))
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def test_deviation_is_pooled_and_forgives_one_pass_of_four() -> None:
     expected = ((2 * 0.02**2 + 2 * 0.1**2) / 4) ** 0.5
     assert standalone.deviation([steady, shaky]) == pytest.approx(expected)
     assert standalone.deviation([[1.0, 1.0, 1.0, 5.0]]) == 0.0
-    assert standalone.deviation([[1.0]]) == 0.0
+    assert standalone.deviation([[1.0], []]) == 0.0
 
 
 def test_disagreeing_passes_are_repeated() -> None:

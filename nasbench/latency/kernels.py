@@ -22,8 +22,10 @@ from nasbench.latency.features import kernel_features, shape_kind
 from nasbench.latency.launches import RUNTIMES, Kernel
 from nasbench.latency.linear import relative_nnls
 
-TREES, LEAF = 30, 3
+TREES, LEAF = 30, 2
 MIN_KERNELS = 100  # of different shapes, from which on a model is fitted
+ANY = "any"
+BEYOND = 4.0  # times the largest kernel seen of a kind, up to which its own roofline holds
 COLUMNS = ("launches", "bytes", "macs", "reads", "weights", "uncached")
 # The operators of onnxruntime's profile that kinds of kernels appear as there; the kind itself where it is not listed.
 REPORTED = {
@@ -88,11 +90,15 @@ class Forest:
 
 @dataclass(frozen=True)
 class KernelModel:
-    """Microseconds of one kernel of `runtime`. Kinds that it never saw have no roofline, and take no time."""
+    """Microseconds of one kernel of `runtime`.
+
+    Kernels of a kind that it never saw, or far larger than all that it saw, get the roofline of all kinds together.
+    """
 
     runtime: str
     kinds: list[str]
-    roofline: Mapping[str, list[float]]  # kind -> microseconds per unit of each of COLUMNS
+    roofline: Mapping[str, list[float]]  # kind -> microseconds per unit of each of COLUMNS; ANY for all together
+    largest: Mapping[str, float]  # kind -> most multiply-adds of a kernel seen
     forest: Forest
 
     @cached_property
@@ -113,13 +119,17 @@ class KernelModel:
         """(n,) microseconds."""
         block = RUNTIMES[self.runtime].channel_block
         columns = np.array([_columns(kernel, block) for kernel in kernels])
-        rooflines = np.array([self.roofline.get(kernel.kind, [0.0] * len(COLUMNS)) for kernel in kernels])
+        known = [k.kind in self.roofline and k.macs <= BEYOND * self.largest[k.kind] for k in kernels]
+        rooflines = np.array([self.roofline[k.kind if inside else ANY] for k, inside in zip(kernels, known)])
         number = {kind: i for i, kind in enumerate(self.kinds)}
         rows = np.array([[number.get(kernel.kind, -1), *_shape(kernel, block)] for kernel in kernels])
-        return (columns * rooflines).sum(axis=1) * np.exp(self.forest.predict(rows))
+        factor = np.where(known, np.exp(self.forest.predict(rows)), 1.0)
+        return (columns * rooflines).sum(axis=1) * factor
 
 
-def fit_kernels(times: Sequence[tuple[Kernel, float]], runtime: str, seed: int = 0) -> KernelModel | None:
+def fit_kernels(
+    times: Sequence[tuple[Kernel, float]], runtime: str, seed: int = 0, trees: int = TREES
+) -> KernelModel | None:
     """A model of kernels from (kernel, microseconds), equal kernels as often as they were seen; None for too few."""
     logs: defaultdict[Kernel, list[float]] = defaultdict(list)
     for kernel, us in times:
@@ -134,15 +144,20 @@ def fit_kernels(times: Sequence[tuple[Kernel, float]], runtime: str, seed: int =
     columns = np.array([_columns(kernel, block) for kernel in kernels])
     kinds = sorted({kernel.kind for kernel in kernels})
     number = np.array([kinds.index(kernel.kind) for kernel in kernels])
-    roofline, residual = {}, np.zeros(len(kernels))
+    largest = {kind: float(max(k.macs for k in kernels if k.kind == kind)) for kind in kinds}
+    roofline, residual = {ANY: _rounded(relative_nnls(columns, microseconds, weight))}, np.zeros(len(kernels))
     for index, kind in enumerate(kinds):
         rows = number == index
         solved = relative_nnls(columns[rows], microseconds[rows], weight[rows])
-        roofline[kind] = [float(f"{w:.6g}") for w in solved]
+        roofline[kind] = _rounded(solved)
         residual[rows] = np.log(microseconds[rows] / np.maximum(columns[rows] @ solved, 1e-3))
     shapes = np.column_stack([number, [_shape(kernel, block) for kernel in kernels]])
-    trees = ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, random_state=seed)
-    return KernelModel(runtime, kinds, roofline, _stored(trees.fit(shapes, residual, sample_weight=weight)))
+    forest = ExtraTreesRegressor(trees, min_samples_leaf=LEAF, random_state=seed)
+    return KernelModel(runtime, kinds, roofline, largest, _stored(forest.fit(shapes, residual, sample_weight=weight)))
+
+
+def _rounded(weights: np.ndarray) -> list[float]:
+    return [float(f"{w:.6g}") for w in weights]
 
 
 def _columns(kernel: Kernel, block: int) -> list[float]:
@@ -163,11 +178,11 @@ def _shape(kernel: Kernel, block: int) -> list[float]:
     ]
 
 
-def _stored(trees: object) -> Forest:
+def _stored(forest: object) -> Forest:
     """scikit-learn's trees as flat lists, in four digits."""
     roots: list[int] = []
     lists: tuple[list, ...] = ([], [], [], [], [])
-    for estimator in trees.estimators_:  # type: ignore[attr-defined]
+    for estimator in forest.estimators_:  # type: ignore[attr-defined]
         tree, first = estimator.tree_, len(lists[0])
         roots.append(first)
         lists[0].extend(np.where(tree.children_left < 0, -1, tree.feature).tolist())

@@ -85,6 +85,8 @@ def deviation(groups: Iterable[Sequence[float]]) -> float:
     """
     squares, freedom = 0.0, 0
     for ratios in groups:
+        if not ratios:  # an old profile kept no passes
+            continue
         middle = statistics.median(ratios)
         kept = sorted((ratio / middle for ratio in ratios), key=lambda r: abs(r - 1))
         kept = kept[:-1] if len(kept) > 3 else kept
