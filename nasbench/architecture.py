@@ -116,6 +116,14 @@ class Architecture(Frozen):
             return f"resolution {self.resolution} is not a multiple of the total stride {stride}; use {near}"
         return None
 
+    def require_classes(self) -> None:
+        """A UserError where there is no classifier to train, export or measure."""
+        if self.head.kind == "decoder":
+            raise UserError(
+                f"{self.label} is a masked autoencoder, which gives pixels, no classes; "
+                "use the same encoder with another head, as mae_vit_base has"
+            )
+
     def with_resolution(self, resolution: int) -> Architecture:
         return self.replace(resolution=resolution)
 

@@ -47,13 +47,15 @@ class Windows:
 
     def _apart(self, like: Tensor) -> Tensor:
         """(windows, size², size²): 0 within a region of the unrolled map, APART across."""
-        regions = torch.zeros(self.height, self.width, dtype=like.dtype, device=like.device)
-        for axis, step in ((regions, 1), (regions.T, 3)):
-            axis[-self.size :] += step
-            axis[-self.shift :] += step
+        regions = self._regions(self.height, like)[:, None] + 3 * self._regions(self.width, like)
         rows, columns, size = self.height // self.size, self.width // self.size, self.size
         parted = regions.reshape(rows, size, columns, size).transpose(1, 2).reshape(rows * columns, size**2)
         return (parted[:, :, None] != parted[:, None]).to(like.dtype) * APART
+
+    def _regions(self, side: int, like: Tensor) -> Tensor:
+        """(side,): 0, 1 or 2 for places in whole windows, or on either side of a seam."""
+        places = torch.arange(side, device=like.device)
+        return (places >= side - self.size).int() + (places >= side - self.shift).int()
 
 
 class RelativeBias(nn.Module):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nasbench.architecture import Architecture
     from nasbench.blocks.op import Op
 
+EXPORT_TOLERANCE = 1e-3  # of the largest logit in float32; what is right differs by about 1e-6
 ARCH_HELP = "a shipped name such as mobilevit_s, or a TOML file"
 
 
@@ -196,6 +197,7 @@ def _train(options: argparse.Namespace) -> int:
     from nasbench.running.spec import load_runner, runner_ladder
 
     arch, runner = load(options.architecture), load_runner(options.runner)
+    arch.require_classes()
     rungs = Ladder.from_list(runner_ladder(options.runner)).rungs
     if not 0 <= options.rung < len(rungs):
         known = f"the ladder of runner {options.runner!r} has rungs 0 to {len(rungs) - 1}"
@@ -236,6 +238,7 @@ def _export(options: argparse.Namespace) -> int:
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
     arch = load(options.architecture)
+    arch.require_classes()
     torch.manual_seed(0)
     model = build(arch, num_classes=options.classes)
     if options.weights:
@@ -245,6 +248,8 @@ def _export(options: argparse.Namespace) -> int:
     deploy = reparameterise(model)
     content = export_onnx(deploy, arch.resolution)
     error = onnx_difference(deploy, content, arch.resolution)
+    if error > EXPORT_TOLERANCE:
+        raise RuntimeError(f"the exported {arch.label} differs from torch by {error:.1e} of the largest logit")
     write_atomic(output, content)
     weights = options.weights or "fresh weights (give --weights for trained ones)"
     size = cell(len(content) / 1e6)
