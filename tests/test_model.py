@@ -128,3 +128,22 @@ def test_a_model_must_be_ours_to_be_merged():
 def test_impossible_options(options, text):
     with pytest.raises(UserError, match=text):
         build(network(), **options)
+
+
+# One of each part: an exporter follows a trace, which loses what is written in place or chosen by shape.
+EXPORTED = [
+    name
+    for name in NETWORKS
+    if name.endswith(("-none-k3", "-s2", "-learned", "-interpolated", "-x2.5", "swin-shifted", "swin-whole-map"))
+]
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported_networks_compute_the_same(name):
+    from nasbench.latency.export import export_onnx, onnx_difference
+
+    arch = NETWORKS[name]
+    model = nasbench.build(arch, num_classes=5)
+    randomise_norms(model, torch.Generator().manual_seed(0))
+    deploy = nasbench.reparameterise(model)
+    assert onnx_difference(deploy, export_onnx(deploy, arch.resolution), arch.resolution) < 1e-4
