@@ -148,9 +148,8 @@ def _prepare_data(study: Study) -> str:
 
     resolutions = study.space.content.get("resolution", 256)
     sizes = tuple(resolutions) if isinstance(resolutions, (list, tuple)) else (resolutions,)
-    fixed = tuple(arch.resolution for arch in fixed_points().values())
     ids = {
-        prepare(study.data, rung.fidelity.to_dict(), (*sizes, *fixed), study.data_seed, study.objective.name).id
+        prepare(study.data, rung.fidelity.to_dict(), sizes, study.data_seed, study.objective.name).id
         for rung in Ladder.from_list(study.ladder).rungs
     }
     return ids.pop()
