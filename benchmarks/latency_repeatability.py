@@ -8,6 +8,7 @@ pooled over networks, the median network's and the ninth decile's.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def main() -> None:
     content = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     rows = content.get("records") or content["networks"]
     networks = [[Pass(**p) for p in row["passes"][:3]] for row in rows]
-    gaps = [b.at - a.at for passes in networks for a, b in zip(passes, passes[1:])]
+    gaps = [b.at - a.at for passes in networks for a, b in itertools.pairwise(passes)]
     print(f"{len(networks)} networks; {np.median(gaps):.0f} s between passes (median), up to {max(gaps):.0f} s\n")
     print("| estimator | pooled | median network | ninth decile |\n|---|---|---|---|")
     for name, estimate in ESTIMATORS.items():

@@ -59,7 +59,7 @@ def calibration_set(
     Up to a quarter are `fixed` points below `max_macs`; of the rest every second one is a random sample, the others
     are those farthest in features from all chosen before (k-centre), so that small, large and rare mixes are in.
     """
-    anchors = [a for a in fixed if _macs(a, num_classes) <= max_macs]
+    anchors = [a for a in _inside(space, fixed) if _macs(a, num_classes) <= max_macs]
     chosen = [anchors[i] for i in rng.permutation(len(anchors))[: n // 4]]
     pool = _pool(space, n - len(chosen), rng, max_macs, num_classes, {a.id for a in chosen})
     points = _coordinates([*chosen, *pool], num_classes)
@@ -78,7 +78,7 @@ def covering_set(
 ) -> list[Architecture]:
     """`n` architectures for a device that few can be measured on: every kind of kernel that the space launches, the
     smallest and the largest, then those farthest from all chosen before."""
-    anchors = [a for a in fixed if _macs(a, num_classes) <= MAX_MACS]
+    anchors = [a for a in _inside(space, fixed) if _macs(a, num_classes) <= MAX_MACS]
     pool = [*anchors, *_pool(space, n, rng, MAX_MACS, num_classes, {a.id for a in anchors})]
     light = [a for a in pool if _params(a, num_classes) <= MAX_CARRIED_PARAMS]
     pool = light if len(light) >= n else pool
@@ -123,6 +123,12 @@ def _macs(architecture: Architecture, num_classes: int) -> float:
     from nasbench.cost import cost
 
     return cost(architecture, num_classes=num_classes).macs
+
+
+def _inside(space: Space, fixed: Iterable[Architecture]) -> list[Architecture]:
+    """Those of `fixed` that the space holds: a lone network of another family only blurs a fit."""
+    contains = getattr(space, "contains", None)
+    return [a for a in fixed if contains is None or contains(a)]
 
 
 def _params(architecture: Architecture, num_classes: int) -> float:

@@ -13,7 +13,7 @@ extrapolating, and its interval widened. Weights are collinear: they rank and pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -31,6 +31,7 @@ from nasbench.latency.residual import Residual, fit_residual
 FOLDS = 10
 COVERAGE = 0.9
 MIN_NETWORKS = 8
+FEW_NETWORKS = 20  # below which timed kernels, a prior's too, are preferred to the roofline alone
 SHRINKAGES = (0.3, 3.0, 30.0)  # tried by cross-validation; the roofline likes the first, kernel times the last
 ROOFLINE_SHARE = 0.2  # of the roofline beside kernel times; with 50 networks 4.0 % error instead of 4.2 %
 HELPS = 0.97  # an addition is kept where it brings the cross-validated error below this share
@@ -153,43 +154,56 @@ class Predictor:
 def fit_networks(
     networks: Sequence[Network], latency_ms: Sequence[float], prior: KernelModel | None = None, seed: int = 0
 ) -> Predictor:
-    """The best of what can be fitted, by cross-validation: the roofline, timed kernels, the prior's kernels."""
+    """The best of what can be fitted, by cross-validation: timed kernels, the prior's kernels, the roofline alone.
+
+    With few networks the roofline alone is not asked: one odd network decides such a comparison.
+    """
     measured = np.asarray(latency_ms, dtype=float)
-    found = []
-    if any(network.reported for network in networks):
-        found.append(_fit_own_kernels(networks, measured, seed))
-    if prior is not None and all(network.prior_kernels for network in networks):
-        rows = [_features(network, prior, True) for network in networks]
-        found.append(replace(fit(rows, latency_ms, seed), kernel_model=prior, from_prior=True))
-    found.append(fit([_features(network, None, False) for network in networks], latency_ms, seed))
-    return min((f for f in found if f is not None), key=lambda f: f.held_out.mape)
+    if len(measured) < MIN_NETWORKS:
+        raise UserError(f"{len(measured)} measured networks; a predictor needs at least {MIN_NETWORKS}: measure more")
 
-
-def _fit_own_kernels(networks: Sequence[Network], measured: np.ndarray, seed: int) -> Predictor | None:
-    """With a kernel model of the networks' own reported times. Each fold's is learnt without the fold."""
-
-    def model(rows: np.ndarray) -> KernelModel | None:
+    def learnt(rows: np.ndarray) -> KernelModel | None:
         times = [pair for i in rows for pair in scaled(networks[i].kernels, networks[i].reported, measured[i])]
         return fit_kernels(times, networks[0].runtime, seed)
 
-    everything = model(np.arange(len(networks)))
+    found = []
+    if any(network.reported for network in networks):
+        found.append(_fit_kernel_times(networks, measured, learnt, False, seed))
+    if prior is not None and all(network.prior_kernels for network in networks):
+        found.append(_fit_kernel_times(networks, measured, lambda rows: prior, True, seed))
+    candidates = [predictor for predictor in found if predictor is not None]
+    if len(measured) >= FEW_NETWORKS or not candidates:
+        candidates.append(fit([_features(network, None, False) for network in networks], latency_ms, seed))
+    return min(candidates, key=lambda predictor: predictor.held_out.mape)
+
+
+def _fit_kernel_times(
+    networks: Sequence[Network],
+    measured: np.ndarray,
+    learn: Callable[[np.ndarray], KernelModel | None],
+    from_prior: bool,
+    seed: int,
+) -> Predictor | None:
+    """On kernel times that `learn` gives for rows of the networks; for each fold it learns without the fold."""
+    everything = learn(np.arange(len(networks)))
     if everything is None:
         return None
-    rows = [_features(network, everything, False) for network in networks]
+    rows = [_features(network, everything, from_prior) for network in networks]
     plain = [_features(network, None, False) for network in networks]
     errors = np.zeros(len(measured))
     for fold in _folds(len(measured), seed):
         rest = np.setdiff1d(np.arange(len(measured)), fold)
-        learnt = model(rest) or everything
-        seen = [_features(networks[i], learnt, False) for i in rest]
-        weights = _fit_weights(seen, measured[rest], SHRINKAGES[-1])
+        model = learn(rest) or everything
+        weights = _fit_weights(
+            [_features(networks[i], model, from_prior) for i in rest], measured[rest], SHRINKAGES[-1]
+        )
         roofline = _fit_weights([plain[i] for i in rest], measured[rest], SHRINKAGES[1])
-        totals = np.array([weighted(_features(networks[i], learnt, False), weights) for i in fold])
+        totals = np.array([weighted(_features(networks[i], model, from_prior), weights) for i in fold])
         totals = _mixed(totals, np.array([weighted(plain[i], roofline) for i in fold]))
         errors[fold] = np.log(np.maximum(totals, 1e-6) / measured[fold])
-    fitted = _predictor(rows, measured, SHRINKAGES[-1], errors)
-    fitted = _with_residual(fitted, rows, measured, errors, seed)
-    return replace(fitted, kernel_model=everything, roofline=_fit_weights(plain, measured, SHRINKAGES[1]))
+    fitted = _with_residual(_predictor(rows, measured, SHRINKAGES[-1], errors), rows, measured, errors, seed)
+    roofline = _fit_weights(plain, measured, SHRINKAGES[1])
+    return replace(fitted, kernel_model=everything, from_prior=from_prior, roofline=roofline)
 
 
 def _mixed(kernels_ms: np.ndarray, roofline_ms: np.ndarray) -> np.ndarray:
