@@ -27,6 +27,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 3)))
 INK = "#222222"
+NOTES_A_LINE = 3
 REACH = 4.0  # curves go that far beyond the data
 UNIT = {"flops": (1e9, "GFLOP"), "params": (1e6, "M parameters"), "samples": (1.0, "images"), "compute": (1e12, "TMAC")}
 
@@ -176,7 +177,9 @@ def _log_axes(axes: Any, values: Sequence[float]) -> None:
 
 def _legend(figure: Figure, axes: Any, notes: Sequence[str]) -> None:
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, handlelength=3.2)
-    figure.supxlabel("   |   ".join(notes), fontsize=8, color="0.35")
+    first = notes[:NOTES_A_LINE] if len(notes) > NOTES_A_LINE + 1 else notes
+    lines = [first, notes[len(first) :]]
+    figure.supxlabel("\n".join("   |   ".join(line) for line in lines if line), fontsize=8, color="0.35")
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
