@@ -180,6 +180,14 @@ def speed(data: Data) -> str:
     )
 
 
+def prior_without(source: Path, asked: Path) -> KernelModel | None:
+    """Kernel times from `source`, of networks that are not in `asked`: the prior has met none of those held out."""
+    other, ids = read(source), {record.id for record in read(asked).records}
+    rows = [i for i, record in enumerate(other.records) if record.id not in ids]
+    timed = [scaled(other.networks[i].kernels, other.networks[i].reported, other.latency_ms[i]) for i in rows]
+    return fit_kernels([pair for pairs in timed for pair in pairs], other.runtime)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -190,11 +198,7 @@ def main() -> None:
     parser.add_argument("--shift", type=int, default=0, metavar="N", help="convolution to attention, N added")
     parser.add_argument("--speed", action="store_true")
     given = parser.parse_args()
-    prior = None
-    if given.prior:
-        other = read(given.prior)
-        timed = [scaled(n.kernels, n.reported, ms) for n, ms in zip(other.networks, other.latency_ms)]
-        prior = fit_kernels([pair for pairs in timed for pair in pairs], other.runtime)
+    prior = prior_without(given.prior, given.data) if given.prior else None
     data = read(given.data, prior.runtime if prior else None)
     noisy = sum(r.measurement.noisy for r in data.records)
     print(
