@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from nasbench.errors import UserError
 from nasbench.latency.device import KernelTime
@@ -26,10 +25,10 @@ from nasbench.latency.features import kind_of, launch_features
 from nasbench.latency.kernels import KernelModel, fit_kernels, scaled
 from nasbench.latency.launches import Kernel
 from nasbench.latency.linear import groups_of, shrunk_nnls
+from nasbench.latency.prediction import HeldOut, Prediction, accuracy, conformal
 from nasbench.latency.residual import Residual, fit_residual
 
 FOLDS = 10
-COVERAGE = 0.9
 MIN_NETWORKS = 8
 FEW_NETWORKS = 20  # below which timed kernels, a prior's too, are preferred to the roofline alone
 SHRINKAGES = (0.3, 3.0, 30.0)  # tried by cross-validation; the roofline likes the first, kernel times the last
@@ -42,35 +41,6 @@ TOTAL_SLACK = 1.25  # a total this much outside the fitted range is still inside
 SHARE_SLACK = 0.1  # likewise for a kind's share of the time, absolute
 
 Features = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Arrays of length n, ms; `low_ms` to `high_ms` covers about 90 % where `extrapolating` is false."""
-
-    latency_ms: np.ndarray
-    low_ms: np.ndarray
-    high_ms: np.ndarray
-    extrapolating: np.ndarray  # bool
-    reasons: tuple[str, ...]  # why each extrapolates, "" where it doesn't
-
-    def __len__(self) -> int:
-        return len(self.latency_ms)
-
-    def __getitem__(self, index: int | slice) -> Prediction:
-        at = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return Prediction(
-            self.latency_ms[at], self.low_ms[at], self.high_ms[at], self.extrapolating[at], self.reasons[at]
-        )
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """How well networks were predicted by a fit that had not seen them, over all folds."""
-
-    spearman: float
-    mape: float  # mean absolute relative error, as a share
-    within_10_percent: float  # share of networks
 
 
 @dataclass(frozen=True)
@@ -268,13 +238,6 @@ def _with_residual(
     return replace(fitted, residual=fit_residual(times, -errors), held_out=held_out, log_error=width)
 
 
-def accuracy(predicted: np.ndarray, measured: np.ndarray) -> HeldOut:
-    """How well `predicted` tells `measured`, both (n,) in ms."""
-    relative = np.abs(predicted / measured - 1)
-    rank = float(spearmanr(predicted, measured).statistic)
-    return HeldOut(rank, float(relative.mean()), float((relative <= 0.1).mean()))
-
-
 def held_out_log_errors(
     networks: Sequence[Features], measured: np.ndarray, shrinkage: float, seed: int = 0
 ) -> np.ndarray:
@@ -296,12 +259,6 @@ def _fit_weights(networks: Sequence[Features], measured: np.ndarray, shrinkage: 
     names = sorted({name for network in networks for name, amount in network.items() if amount})
     amounts = np.array([[network.get(name, 0.0) for name in names] for network in networks])  # (networks, features)
     return dict(zip(names, shrunk_nnls(amounts, measured, groups_of(names), shrinkage).tolist(), strict=True))
-
-
-def conformal(errors: np.ndarray, coverage: float = COVERAGE) -> float:
-    """The smallest bound that a further exchangeable error meets with probability `coverage`."""
-    rank = min(int(np.ceil((len(errors) + 1) * coverage)), len(errors))
-    return float(np.sort(errors)[rank - 1])
 
 
 def weighted(network: Features, weights: Mapping[str, float]) -> float:

@@ -1,0 +1,52 @@
+"""What a prediction is, and how well predictions did on networks that were held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Arrays of length n, ms; `low_ms` to `high_ms` covers about 90 % where `extrapolating` is false."""
+
+    latency_ms: np.ndarray
+    low_ms: np.ndarray
+    high_ms: np.ndarray
+    extrapolating: np.ndarray  # bool
+    reasons: tuple[str, ...]  # why each extrapolates, "" where it doesn't
+
+    def __len__(self) -> int:
+        return len(self.latency_ms)
+
+    def __getitem__(self, index: int | slice) -> Prediction:
+        at = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return Prediction(
+            self.latency_ms[at], self.low_ms[at], self.high_ms[at], self.extrapolating[at], self.reasons[at]
+        )
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How well networks were predicted by a fit that had not seen them, over all folds."""
+
+    spearman: float
+    mape: float  # mean absolute relative error, as a share
+    within_10_percent: float  # share of networks
+
+
+def accuracy(predicted: np.ndarray, measured: np.ndarray) -> HeldOut:
+    """How well `predicted` tells `measured`, both (n,) in ms."""
+    relative = np.abs(predicted / measured - 1)
+    rank = float(spearmanr(predicted, measured).statistic)
+    return HeldOut(rank, float(relative.mean()), float((relative <= 0.1).mean()))
+
+
+def conformal(errors: np.ndarray, coverage: float = COVERAGE) -> float:
+    """The smallest bound that a further exchangeable error meets with probability `coverage`."""
+    rank = min(int(np.ceil((len(errors) + 1) * coverage)), len(errors))
+    return float(np.sort(errors)[rank - 1])
