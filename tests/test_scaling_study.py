@@ -56,8 +56,20 @@ def test_a_study_is_trained_whole_and_nothing_twice(folder: Path) -> None:
     assert len(points) == 2 * 4 * 3 * 3
     lines = (folder / "trials.jsonl").read_text().splitlines()
     assert len(lines) == 2 * len(points)
-    family = ScalingStudy.open(folder).family()
-    assert [str(member.target) for member in family[:4]] == list(SIZES)
+    study = ScalingStudy.open(folder)
+    assert [member.target for member in study.family()[:4]] == list(SIZES)
+    assert {trial.key for trial in study.trials()} == {json.loads(line)["key"] for line in lines}
+
+
+def test_designs_made_once_stay_as_they_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another way of rounding in a later version must not make other trials of a study."""
+    before = ScalingStudy.open(folder).family()
+    monkeypatch.setattr(module, "scale_to", lambda *_: pytest.fail("scaled again"))
+    assert ScalingStudy.open(folder).family() == before
+
+
+def test_the_records_of_a_study_are_whole(folder: Path) -> None:
+    points = read_points([folder])
     assert {len(group) for group in by_family(points).values()} == {36}
     assert len(json.loads((folder / "environment.json").read_text())["runs"]) == 2
 

@@ -32,10 +32,10 @@ def add(verbs: Any) -> None:
 
 def _add_design(group: Any) -> None:
     design = add_verb(
-        group, "design", "scale a design to one or several targets; the word `design` may be left out",
-        "nasbench scale emo_5m --to 500MFLOP 1GFLOP 2GFLOP --rule fast --out designs\n"
-        "nasbench scale fastvit_sa12 --to fastvit_sa24 fastvit_sa36    # to the budgets of published siblings\n"
-        "nasbench scale emo_5m --to 5ms --device this-machine", _design, True,
+        group, "design", "scale a design to one or several targets: `nasbench scale ARCH` is short for it",
+        "nasbench scale design emo_5m --to 500MFLOP 1GFLOP 2GFLOP --out designs\n"
+        "nasbench scale design fastvit_sa12 --to fastvit_sa24 fastvit_sa36 --rule depth\n"
+        "nasbench scale design emo_5m --to 5ms --device this-machine", _design, True,
     )  # fmt: skip
     add = design.add_argument
     add("architecture", metavar="ARCH", help=ARCH_HELP)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,14 +21,26 @@ from nasbench.proxy.fidelity import Fidelity
 from nasbench.report.progress import Progress, ProgressState, Silent
 from nasbench.running import Job, Outcome, RunnerSpec, run
 from nasbench.scaling.rules import rule_named
-from nasbench.scaling.target import Scaled, scale_to
+from nasbench.scaling.target import scale_to, scaled_name
 from nasbench.trials import SPOOL, Trial, TrialStore
 
 FILE = "scaling.toml"
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 KIND = "scaled"  # of a trial's origin
 MAY_DIFFER = {"version", "commit", "runner"}  # between two runs of one study
-MAY_GROW = {"designs", "targets", "samples", "seeds"}  # no finished trial depends on how many there are
+MAY_GROW = {"designs", "targets", "samples", "seeds", "made"}  # no finished trial depends on how many there are
+
+
+class Member(NamedTuple):
+    """One scaled design: the name of what it was made from, its target as written, and itself."""
+
+    family: str
+    target: str
+    arch: Architecture
+
+
+def _nameless(arch: Architecture) -> dict[str, Any]:
+    return {key: value for key, value in arch.to_dict().items() if key != "name"}
 
 
 class ScalingStudy(BaseModel):
@@ -47,6 +59,7 @@ class ScalingStudy(BaseModel):
     data_id: str | None = None
     split: str = "validation"
     runner: dict[str, Any]
+    made: dict[str, dict[str, Any]] = Field(default_factory=dict)  # the scaled designs by name, once they are made
     version: str = __version__
     commit: str | None = None
 
@@ -86,35 +99,47 @@ class ScalingStudy(BaseModel):
     def fidelity_at(self, samples: int) -> Fidelity:
         return Fidelity.from_dict({**self.fidelity, "samples": samples}, FILE)
 
-    def family(self) -> list[Scaled]:
-        """Every design at every target, cost counted analytically."""
+    def family(self) -> list[Member]:
+        """Every design at every target: as it was made once, else scaled now."""
         from nasbench.scaling.measures import measure
 
         rule, found = rule_named(self.rule), []
         for name, content in self.designs.items():
             base = Architecture.from_dict({**content, "name": name}, f"{FILE}: designs.{name}")
             for target in parse_budgets(self.targets):
-                found.append(scale_to(base, target, rule, measure(target, self.classes)))
+                key = scaled_name(base, target)
+                if key in self.made:
+                    arch = Architecture.from_dict({**self.made[key], "name": key}, f"{FILE}: made.{key}")
+                else:
+                    arch = scale_to(base, target, rule, measure(target, self.classes)).arch
+                found.append(Member(name, str(target), arch))
         return found
+
+    def with_family(self, folder: Path) -> ScalingStudy:
+        """With its scaled designs written down, those that `folder` has already first: trials are known by them."""
+        before = ScalingStudy.open(folder).made if (folder / FILE).is_file() else {}
+        study = self.model_copy(update={"made": {**self.made, **before}})
+        made = {member.arch.name: _nameless(member.arch) for member in study.family()}
+        return study.model_copy(update={"made": {**study.made, **made}})
 
     def trials(self) -> Iterator[Trial]:
         """All that the study trains: sample counts in the order given, then seeds, designs and sizes."""
         from nasbench.cost import cost
 
-        family = [(scaled, cost(scaled.arch, self.classes).to_dict()) for scaled in self.family()]
+        family = [(member, cost(member.arch, self.classes).to_dict()) for member in self.family()]
         for samples in self.samples:
             fidelity = self.fidelity_at(samples).to_dict()
             for seed in self.seeds:
-                for scaled, costs in family:
+                for member, costs in family:
                     origin = {
                         "kind": KIND,
-                        "family": scaled.base.name,
+                        "family": member.family,
                         "rule": self.rule,
-                        "target": str(scaled.target),
+                        "target": member.target,
                         "cost": costs,
                     }
                     yield Trial.new(
-                        scaled.arch.to_dict(), scaled.arch.id, fidelity=fidelity, seed=seed,
+                        member.arch.to_dict(), member.arch.id, fidelity=fidelity, seed=seed,
                         data=self.data_id or self.data, split=self.split, origin=origin,
                     )  # fmt: skip
 
@@ -162,9 +187,9 @@ def train_family(study: ScalingStudy, folder: Path | str, progress: Progress | N
     from nasbench.proxy.evaluate import prepare
 
     folder, progress = Path(folder), progress or Silent()
-    family = study.family()  # a target that cannot be met is told before anything is written
+    study = study.with_family(folder)  # a target that cannot be met is told before anything is written
     progress.update(ProgressState("preparing images"))
-    sizes = tuple(scaled.arch.resolution for scaled in family)
+    sizes = tuple(member.arch.resolution for member in study.family())
     data = prepare(study.data, study.fidelity_at(study.samples[0]).to_dict(), sizes)
     study = study.model_copy(update={"data_id": data.id})
     study.create(folder)
@@ -180,7 +205,7 @@ def new_study(
 ) -> ScalingStudy:
     """A study of `designs` at `targets`; `settings` are further fields of `ScalingStudy`."""
     content = {
-        "designs": {arch.label: {k: v for k, v in arch.to_dict().items() if k != "name"} for arch in designs},
+        "designs": {arch.label: _nameless(arch) for arch in designs},
         "targets": tuple(str(target) for target in targets),
         "samples": tuple(samples),
         "seeds": tuple(range(seeds)),
