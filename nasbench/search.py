@@ -261,11 +261,10 @@ def _measure_finalists(driver: Driver, source: DeviceSource, progress: Progress)
 
 def _refitted(result: StudyResult, source: DeviceSource, records: Sequence[Record]) -> StudyResult:
     """The result with the predictions of a profile that has learnt from `records`: networks near the front, where it
-    counts. The profile is kept for the next search too."""
+    counts. The stored profile stays as it is: a study that is resumed decides as it did before."""
     if source.profile is None:
         return result
     known = {record.id for record in records}
     kept = [record for record in source.profile.records if record.id not in known]
-    source.profile = source.profile.with_records([*kept, *records])
-    source.profile.save()
-    return replace(result, predictions={}).with_predictions(source.profile)
+    refitted = source.profile.with_records([*kept, *records])
+    return replace(result, predictions={}).with_predictions(refitted)
