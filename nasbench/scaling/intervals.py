@@ -8,25 +8,15 @@ where residuals are normal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from nasbench.scaling.laws import (
-    ALPHA_RANGE,
-    MIN_SIGMA,
-    Data,
-    Fit,
-    PowerLaw,
-    fit_law,
-    jacobian,
-    law_of,
-    log_residuals,
-)
+from nasbench.scaling.laws import ALPHA_RANGE, MIN_SIGMA, Data, Fit, PowerLaw, fit_law, law_of
+from nasbench.scaling.profile import LEVEL, profile_interval
 
-LEVEL = 0.90
 DRAWS = 300
 RANGE_NEEDED = 4.0  # largest over smallest value of a variable
 FALL_NEEDED = 3.0  # fall of the error over the range, in standard errors of the two ends' means
@@ -129,7 +119,7 @@ def analyse(data: Data, draws: int = DRAWS, seed: int = 0, name: str = "", least
     noise = measured_noise(fit)
     noise = replace(noise, seed=max(noise.seed, ASSUMED_NOISE if untested(data) else least_noise))
     found = bootstrap(fit, noise, draws, np.random.default_rng(seed))
-    profile = tuple(profile_interval(fit, index, noise) for index in range(len(data.variables)))
+    profile = tuple(profile_interval(fit, index, noise.seed) for index in range(len(data.variables)))
     unidentified, warnings = judge(fit, noise, found, profile)
     return LawFit(fit, noise, found, profile, tuple(warnings), name, tuple(unidentified))
 
@@ -198,65 +188,6 @@ def _other_starts(fit: Fit) -> list[np.ndarray]:
         np.concatenate([[share * low], np.full(k, np.log((middle - share * low) / k)), np.full(k, alpha)])
         for share, alpha in ((0.1, 0.15), (0.85, 1.0))
     ]
-
-
-def profile_interval(fit: Fit, index: int, noise: Noise, level: float = LEVEL) -> tuple[float, float]:
-    """Exponents of variable `index` at which the best other parameters still explain the data, by likelihood ratio.
-
-    An end at the range's own bound means that the data do not bound it.
-    """
-    from scipy.stats import f as fisher
-
-    data = fit.data
-    freedom = max(1, len(data.y) - data.parameters)
-    best = float((fit.residuals**2).sum())
-    allowed = best + max(best / freedom, noise.seed**2) * fisher.ppf(level, 1, freedom)
-    own, ends = float(fit.law.exponents[index]), []
-    for bound in ALPHA_RANGE:
-        ends.append(_crossing(_profile_loss(fit, index), allowed, np.log(own), np.log(bound)))
-    return float(np.exp(ends[0])), float(np.exp(ends[1]))
-
-
-def _crossing(loss: Callable[[float], float], allowed: float, inside: float, bound: float) -> float:
-    """The ln(exponent) between `inside` and `bound` where the loss passes what is allowed, looked for in growing steps;
-    `bound` if it nowhere does."""
-    from scipy.optimize import brentq
-
-    def excess(log_alpha: float) -> float:
-        return loss(float(np.exp(log_alpha))) - allowed
-
-    step = 0.1 if bound > inside else -0.1
-    while (bound - inside) * step > 0:
-        outside = inside + step if abs(bound - inside) > abs(step) else bound
-        if excess(outside) > 0:
-            return float(brentq(excess, inside, outside, xtol=5e-3)) if excess(inside) < 0 else inside
-        inside, step = outside, 1.6 * step
-    return bound
-
-
-def _profile_loss(fit: Fit, index: int) -> Callable[[float], float]:
-    """Least sum of squared log residuals as a function of one exponent; each call starts where the last one ended."""
-    from scipy.optimize import least_squares
-
-    data, k = fit.data, len(fit.data.variables)
-    z, target = np.log(data.x / data.reference), np.log(data.y)
-    held, high = 1 + k + index, data.y.max()
-    lower = np.delete(np.concatenate([[0.0], np.full(k, np.log(1e-9 * high)), np.full(k, ALPHA_RANGE[0])]), held)
-    upper = np.delete(np.concatenate([[high], np.full(k, np.log(1e3 * high)), np.full(k, ALPHA_RANGE[1])]), held)
-    last = np.delete(fit.law.vector, held)
-
-    def loss(alpha: float) -> float:
-        nonlocal last
-        found = least_squares(
-            lambda free: log_residuals(np.insert(free, held, alpha), z, target),
-            np.clip(last, lower + 1e-9, upper - 1e-9),
-            lambda free: np.delete(jacobian(np.insert(free, held, alpha), z, target), held, axis=1),
-            bounds=(lower, upper), max_nfev=60, xtol=1e-6, ftol=1e-7,
-        )  # fmt: skip
-        last = found.x
-        return 2 * float(found.cost)
-
-    return loss
 
 
 def judge(
