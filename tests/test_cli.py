@@ -75,7 +75,7 @@ def one_line(error: str) -> str:
         (["search", "--time-limit", "soon"], "'soon' is not a time; write for example 900s, 15min or 2h"),
         (
             ["profile", "no_such_net"],
-            "unknown architecture 'no_such_net'; give the path of a .toml file or one of",
+            "unknown architecture 'no_such_net'; give the path of a .toml file, or a name such as",
         ),
         (["profile", "missing.toml"], "missing.toml: cannot be read"),
         (["front", "no_such_folder"], "no_such_folder"),
