@@ -38,13 +38,16 @@ class ConvModule(nn.Module):
         return x + y if self.spec.residual else y
 
     def _sum(self, x: Tensor) -> Tensor:
+        own = not torch.is_grad_enabled() and not torch.jit.is_tracing()
         total: Tensor | None = None
         for branch, module in zip(self.spec.branches, self.branches):
             y = module(x)
             if total is None:
                 total = y if branch.sign > 0 else -y
+            elif own and total is not x:
+                total.add_(y, alpha=branch.sign)
             else:
-                total = total + y if branch.sign > 0 else total - y
+                total = torch.add(total, y, alpha=branch.sign)
         assert total is not None
         return total
 

@@ -42,7 +42,7 @@ def add(verbs: Any) -> None:
     )  # fmt: skip
     _add_networks(fit, count=40)
     fit.add_argument(
-        "--time-limit", type=seconds, default=75.0, metavar="TIME", help="stop after this long (default: 75s)"
+        "--time-limit", type=seconds, default=65.0, metavar="TIME", help="stop after this long (default: 65s)"
     )
     fit.add_argument("--memory", action="store_true", help="measure each network's peak memory too")
     _add_accept_noise(fit)

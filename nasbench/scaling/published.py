@@ -45,7 +45,7 @@ def families() -> dict[str, Family]:
 
 
 def family(key: str) -> Family:
-    known = families()
+    known, key = families(), key.lower()
     if key not in known:
         raise UserError(f"unknown published family {key!r}; known: {', '.join(known)}")
     return known[key]
