@@ -1,6 +1,6 @@
 """Whether the intervals of fitted laws hold: synthetic laws with known parameters, drawn again and again.
 
-    python benchmarks/scaling_coverage.py [--draws 200] [--bootstrap 300] [--cases identified unidentified]
+    python benchmarks/scaling_coverage.py [--draws 200] [--first 0] [--bootstrap 300] [--cases identified unidentified]
 
 Printed for each case: how often the 90 % bootstrap interval of E, A and alpha holds the truth, how often the
 prediction for a scale four times beyond the data does, and how often the exponent was flagged as not identified.
@@ -44,12 +44,12 @@ CASES = {
 }
 
 
-def coverage(case: Case, draws: int, resamples: int) -> dict[str, float]:
-    """Shares of `draws` in which the intervals held, and in which the exponent was flagged."""
+def coverage(case: Case, draws: range, resamples: int) -> dict[str, float]:
+    """Shares of `draws`, each its own seed, in which the intervals held, and in which the exponent was flagged."""
     x = np.repeat(case.step ** np.arange(case.scales), case.seeds)
     truth = case.floor + case.amplitude * x**-case.alpha
     held = {"E": 0, "A": 0, "alpha": 0, "prediction": 0, "flagged": 0}
-    for draw in range(draws):
+    for draw in draws:
         rng = np.random.default_rng([draw, 7])
         data = Data.of(("x",), x, truth * np.exp(case.noise * rng.standard_normal(len(x))))
         found = analyse(data, resamples, seed=draw)
@@ -62,19 +62,20 @@ def coverage(case: Case, draws: int, resamples: int) -> dict[str, float]:
         low, high = found.band(far)
         held["prediction"] += low[0] <= case.floor + case.amplitude * far**-case.alpha <= high[0]
         held["flagged"] += not found.identified
-    return {name: count / draws for name, count in held.items()}
+    return {name: count / len(draws) for name, count in held.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first draw, for more of them")
     parser.add_argument("--bootstrap", type=int, default=300)
     parser.add_argument("--cases", nargs="*", default=list(CASES))
     options = parser.parse_args()
     print(f"{options.draws} draws, {options.bootstrap} bootstrap fits each; nominal 90 %")
     for name in options.cases:
         begun = time.process_time()
-        shares = coverage(CASES[name], options.draws, options.bootstrap)
+        shares = coverage(CASES[name], range(options.first, options.first + options.draws), options.bootstrap)
         kind = "identifiable" if CASES[name].identifiable else "unidentifiable"
         figures = "  ".join(f"{key} {100 * value:5.1f} %" for key, value in shares.items())
         print(f"{name:14} {kind:14} {figures}  ({time.process_time() - begun:.0f} CPU s)", flush=True)
