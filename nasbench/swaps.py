@@ -73,7 +73,7 @@ def _trained(arch: Architecture, training: Training, progress: Callable[[str], N
             "accelerator": training.accelerator,
             "precision": training.precision,
         }
-        accuracies.append(100 * (1 - evaluate(task)["error"]))
+        accuracies.append(100 * evaluate(task)["accuracy"])
     return {"accuracy": statistics.mean(accuracies), "deviation": deviation(accuracies), "seeds": len(accuracies)}
 
 
