@@ -25,8 +25,6 @@ from nasbench.parts import (
     effective_stem_fields,
 )
 
-__all__ = ["Architecture", "Head", "Stage", "Stem", "describe_validation_error", "effective_fields", "stage_problem"]
-
 
 class Architecture(Frozen):
     """A network. Two that build the same network have the same `id`, whatever their files or names."""

@@ -34,31 +34,10 @@ def transformer(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
     return mhsa, conv_ffn(c_in, stage.expansion, stage.kernel)
 
 
-def position_encoding(channels: int) -> MetaBlock:
-    """Conditional position encoding: x + depthwise 7x7 of x, one convolution once merged."""
-    conv = Conv(channels, channels, 7, groups=channels, bias=True)
-    return MetaBlock(channels, channels, mix=(conv,), skip="identity")
-
-
 def mobilevit(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
     """MobileViT's block (arXiv:2110.02178): local convolution, `depth` transformer layers on patches, fusion."""
     c_in, width = place.c_in, stage.inner_width
-    mhsa = MetaBlock(
-        width,
-        width,
-        pre_norm=LN,
-        mix=(Attention(width, stage.heads),),
-        project=(Conv(width, width, bias=True),),
-        skip="identity",
-    )
-    ffn = MetaBlock(
-        width,
-        width,
-        pre_norm=LN,
-        expand=Conv(width, int(width * stage.expansion), bias=True, act="silu"),
-        project=(Conv(int(width * stage.expansion), width, bias=True),),
-        skip="identity",
-    )
+    layer = transformer_layer(Attention(width, stage.heads), LN, stage.expansion, "silu", linear=False)
     branches = branches_of(stage.branches, stage.kernel, True)
     local = Conv(c_in, c_in, stage.kernel, norm=BN, act="silu", branches=branches)
     fusion = Conv(2 * c_in, c_in, stage.kernel, norm=BN, act="silu")
@@ -68,7 +47,7 @@ def mobilevit(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
             c_in,
             before=(local,),
             expand=Conv(c_in, width),
-            mix=(Nest(stage.patch, (mhsa, ffn) * stage.depth, LN),),
+            mix=(Nest(stage.patch, layer * stage.depth, LN),),
             project=(Conv(width, c_in, norm=BN, act="silu"), fusion),
             skip="concat",
         ),
@@ -78,23 +57,8 @@ def mobilevit(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
 def separable(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
     """MobileViTv2's block (arXiv:2206.02680): depthwise convolution, `depth` layers of separable attention, 1x1."""
     c_in, width = place.c_in, stage.inner_width
-    attention = MetaBlock(
-        width,
-        width,
-        pre_norm=GN,
-        mix=(SeparableAttention(width, stage.patch),),
-        project=(Conv(width, width, bias=True),),
-        skip="identity",
-    )
-    hidden = int(width * stage.expansion)
-    ffn = MetaBlock(
-        width,
-        width,
-        pre_norm=GN,
-        expand=Conv(width, hidden, bias=True, act="silu"),
-        project=(Conv(hidden, width, bias=True),),
-        skip="identity",
-    )
+    attention = SeparableAttention(width, stage.patch)
+    layer = transformer_layer(attention, GN, stage.expansion, "silu", linear=False)
     return (
         MetaBlock(
             c_in,
@@ -104,7 +68,7 @@ def separable(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
                 depthwise(c_in, stage.kernel, 1, stage.branches, BN, "silu"),
             ),
             expand=Conv(c_in, width),
-            mix=(Nest(1, (attention, ffn) * stage.depth, GN),),
+            mix=(Nest(1, layer * stage.depth, GN),),
             project=(Conv(width, c_in, norm=BN),),
         ),
     )
@@ -135,8 +99,10 @@ def swin(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
     return transformer_layer(attention, LN, stage.expansion, stage.act or "gelu")
 
 
-def transformer_layer(attention: Attention, norm: Norm, expansion: float, act: ActName) -> tuple[MetaBlock, MetaBlock]:
-    """Norm, attention, projection; norm, two linear layers; each around a skip."""
+def transformer_layer(
+    attention: Attention | SeparableAttention, norm: Norm, expansion: float, act: ActName, linear: bool = True
+) -> tuple[MetaBlock, MetaBlock]:
+    """Norm, attention, projection; norm, two layers at each position, `linear` as in `Conv`; each around a skip."""
     channels = attention.channels
     hidden = int(channels * expansion)
     return (
@@ -145,15 +111,15 @@ def transformer_layer(attention: Attention, norm: Norm, expansion: float, act: A
             channels,
             pre_norm=norm,
             mix=(attention,),
-            project=(Conv(channels, channels, bias=True, linear=True),),
+            project=(Conv(channels, channels, bias=True, linear=linear),),
             skip="identity",
         ),
         MetaBlock(
             channels,
             channels,
             pre_norm=norm,
-            expand=Conv(channels, hidden, bias=True, act=act, linear=True),
-            project=(Conv(hidden, channels, bias=True, linear=True),),
+            expand=Conv(channels, hidden, bias=True, act=act, linear=linear),
+            project=(Conv(hidden, channels, bias=True, linear=linear),),
             skip="identity",
         ),
     )

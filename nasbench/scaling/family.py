@@ -147,7 +147,7 @@ def side_by_side(scaled: Architecture, published: Architecture, classes: int = 1
 
 
 def _compared(a: Architecture, b: Architecture) -> list[str]:
-    from nasbench.architecture import effective_fields
+    from nasbench.parts import effective_fields
 
     names = {name for arch in (a, b) for stage in arch.stages for name in effective_fields(stage)}
     order = list(type(a.stages[0]).model_fields)
@@ -155,7 +155,7 @@ def _compared(a: Architecture, b: Architecture) -> list[str]:
 
 
 def _values(arch: Architecture, name: str) -> list[Any]:
-    from nasbench.architecture import effective_fields
+    from nasbench.parts import effective_fields
 
     return [getattr(s, name) if name in effective_fields(s) else "." for s in arch.stages if s.depth]
 
