@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from nasbench.latency.launches import CONVOLUTIONS, RUNTIMES, Kernel, Operator, launches
+from nasbench.blocks.op import Op
+from nasbench.latency.launches import CONVOLUTIONS, RUNTIMES, Kernel, launches
 
 VERSION = 4  # of these features: a stored predictor of another version is fitted again from its raw measurements
 BYTES = 4  # an element, float32
@@ -17,7 +18,7 @@ PADDED = frozenset({"image_conv", "conv", "depthwise", "pointwise"})
 SET = 4  # blocks of output channels that one pass over the input serves (onnxruntime's MLAS; oneDNN is alike)
 
 
-def features(operators: Iterable[Operator], runtime: str = "onnxruntime") -> dict[str, float]:
+def features(operators: Iterable[Op], runtime: str = "onnxruntime") -> dict[str, float]:
     """{name: amount}: `KIND.bytes` and `KIND.launches` of every kind, and of those that compute `KIND.macs`,
     `KIND.reads` (inputs fetched again for each set of output channels) and `KIND.weights` in bytes.
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from nasbench.blocks.op import Op
 
 CONVOLUTIONS = frozenset({"conv", "depthwise", "grouped", "pointwise"})
 MIXED = frozenset({"matmul", "softmax"})  # attention's products: they read queries, keys and values split apart
@@ -58,39 +60,6 @@ RUNTIMES: Mapping[str, Runtime] = {
 }
 
 
-class Operator(Protocol):
-    """The part of nasbench.cost.Op that is read here; inputs, outputs and held in elements."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def macs(self) -> int: ...
-    @property
-    def flops(self) -> int: ...
-    @property
-    def params(self) -> int: ...
-    @property
-    def inputs(self) -> int: ...
-    @property
-    def outputs(self) -> int: ...
-    @property
-    def held(self) -> int: ...
-    @property
-    def c_in(self) -> int: ...
-    @property
-    def c_out(self) -> int: ...
-    @property
-    def kernel(self) -> int: ...
-    @property
-    def stride(self) -> int: ...
-    @property
-    def groups(self) -> int: ...
-    @property
-    def area(self) -> int: ...
-
-
 class Kernel(NamedTuple):
     """One kernel as the runtime launches it, with what was folded into it; inputs and outputs in elements."""
 
@@ -107,7 +76,7 @@ class Kernel(NamedTuple):
     area: int = 0
 
 
-def launches(operators: Iterable[Operator], runtime: str = "onnxruntime") -> list[Kernel]:
+def launches(operators: Iterable[Op], runtime: str = "onnxruntime") -> list[Kernel]:
     """The kernels that `runtime` launches, in order. The first convolution is a kind of its own, `image_conv`."""
     walk = _Walk(RUNTIMES.get(runtime, RUNTIMES["none"]))
     for op in operators:
@@ -119,15 +88,15 @@ def launches(operators: Iterable[Operator], runtime: str = "onnxruntime") -> lis
 
 
 class _Walk:
-    """Operators in, kernels out; knows the layout that each tensor is in."""
+    """Ops in, kernels out; knows the layout that each tensor is in."""
 
     def __init__(self, rules: Runtime) -> None:
         self.rules = rules
         self.kernels: list[Kernel] = []
         self.layout = BLOCKED  # of the tensor at hand; the image itself is read by a kernel that takes it as it is
-        self.past: list[tuple[Operator, str, str]] = []  # each operator with the layout before and after it
+        self.past: list[tuple[Op, str, str]] = []  # each operator with the layout before and after it
 
-    def take(self, op: Operator) -> None:
+    def take(self, op: Op) -> None:
         before = self.layout
         kind = "scale" if op.kind == "mul" and op.inputs == op.outputs else op.kind
         if kind == "scale" and op.name == "scale" and self.rules.layouts:
@@ -141,10 +110,10 @@ class _Walk:
         self.past.append((op, before, self.layout))
 
     @property
-    def previous(self) -> Operator | None:
+    def previous(self) -> Op | None:
         return self.past[-1][0] if self.past else None
 
-    def _launch(self, kind: str, op: Operator) -> None:
+    def _launch(self, kind: str, op: Op) -> None:
         if self.rules.layouts:
             self._lay_out(kind, op)
             if kind == "act:gelu" and self.previous is not None and self.previous.kind == "mul":
@@ -153,7 +122,7 @@ class _Walk:
         if self.rules.layouts and kind == "matmul" and op.name == "weigh":
             self._copy("transpose", op.outputs)
 
-    def _fuses(self, kind: str, op: Operator) -> bool:
+    def _fuses(self, kind: str, op: Op) -> bool:
         last = self.kernels[-1] if self.kernels else None
         if last is None or last.kind not in self.rules.fused.get(kind, ()):
             return False
@@ -161,7 +130,7 @@ class _Walk:
             return self._only_reader(op)
         return kind != "add" or not self.rules.layouts or self._summand_layout(op) == BLOCKED == self.layout
 
-    def _only_reader(self, norm: Operator) -> bool:
+    def _only_reader(self, norm: Op) -> bool:
         """Whether nothing but the norm reads the convolution before it: no skip begins between the two.
 
         A skip that begins with the convolution itself holds the convolution's input meanwhile, not its output.
@@ -172,9 +141,9 @@ class _Walk:
         held_more = norm.held - before.held == norm.inputs
         return not held_more or (before.kind in CONVOLUTIONS and before.inputs == before.outputs)
 
-    def _summand_layout(self, add: Operator) -> str:
+    def _summand_layout(self, add: Op) -> str:
         """The layout of the tensor that the skip carries: that of the last one before it was held."""
-        following: Operator | None = None
+        following: Op | None = None
         for op, before, after in reversed(self.past):
             if op.held <= add.held:
                 begins = following is None or not following.kind.endswith("_norm")  # the skip's first operator
@@ -182,7 +151,7 @@ class _Walk:
             following = op
         return BLOCKED
 
-    def _lay_out(self, kind: str, op: Operator) -> None:
+    def _lay_out(self, kind: str, op: Op) -> None:
         """Bring the input into the layout that the kernel wants."""
         if kind in CONVOLUTIONS and _blocks(op, self.rules.channel_block):
             if self.layout != BLOCKED:
@@ -221,14 +190,14 @@ class _Walk:
         self.kernels.append(Kernel(kind, inputs=elements, outputs=elements))
 
 
-def _blocks(op: Operator, block: int) -> bool:
+def _blocks(op: Op, block: int) -> bool:
     """Whether the convolution has a blocked kernel: one group, depthwise, or groups of whole blocks."""
     if op.kind != "grouped":
         return True
     return op.c_in // op.groups % block == 0 and op.c_out // op.groups % block == 0
 
 
-def _kernel(kind: str, op: Operator) -> Kernel:
+def _kernel(kind: str, op: Op) -> Kernel:
     return Kernel(
         kind, op.macs, op.params, op.inputs, op.outputs, op.c_in, op.c_out, op.kernel, op.stride, op.groups, op.area
     )
