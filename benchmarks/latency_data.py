@@ -18,6 +18,7 @@ import numpy as np
 
 from nasbench import load_space
 from nasbench.architecture import Architecture
+from nasbench.cost import cost
 from nasbench.latency.calibrate import _record, calibration_set
 from nasbench.latency.device import Settings, this_device
 from nasbench.latency.measure import REFERENCE_NAME, Session, reference_hash
@@ -25,6 +26,7 @@ from nasbench.latency.profile import Protocol, Reference
 from nasbench.library import fixed_points
 
 CHUNK = 48  # networks whose passes go round together; more files than that fill a disk
+MAX_MACS = 20e9  # of a fixed point: a second and more a run on one core, and no file above 2 GB
 
 
 def networks(space_name: str, chosen: int, random: int, fixed: bool, seed: int) -> list[tuple[str, Architecture]]:
@@ -33,7 +35,7 @@ def networks(space_name: str, chosen: int, random: int, fixed: bool, seed: int) 
     found = [("chosen", a) for a in calibration_set(space, chosen, np.random.default_rng(seed))] if chosen else []
     known, rng = {a.id for _, a in found}, np.random.default_rng(seed + 1)
     if fixed:
-        found += [("fixed", a) for a in fixed_points().values()]
+        found += [("fixed", a) for a in fixed_points().values() if cost(a).macs <= MAX_MACS]
     while sum(group == "random" for group, _ in found) < random:
         candidate = space.sample(rng)
         if candidate.id not in known:
