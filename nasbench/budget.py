@@ -1,4 +1,4 @@
-"""Budgets: a bound on one named metric, written with its unit, as in `1GFLOP`, `5Mparams`, `10ms` or `2MB`."""
+"""Budgets: a bound on one named metric, written with its unit, as in `1GFLOP`, `5Mparams`, `2MB`, `10ms` or `5mJ`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,28 @@ COUNTS: Counted = (
 BYTES: Counted = (
     ("weight_bytes", "B", ("b", "byte", "bytes", "bweight", "bweights")),
     ("peak_activation_bytes", "B peak", ("bpeak", "bytepeak", "bytespeak", "bpeakactivation", "bpeakactivations")),
+    (
+        "memory_bytes",
+        "B memory",
+        tuple(unit + word for unit in ("b", "byte", "bytes") for word in ("mem", "memory", "ram")),
+    ),
 )
 SECONDS: tuple[tuple[float, str, tuple[str, ...]], ...] = (  # milliseconds in one unit, unit, spellings
     (1e-3, "us", ("us", "µs", "μs", "microsecond", "microseconds")),
     (1.0, "ms", ("ms", "msec", "msecs", "millisecond", "milliseconds")),
     (1e3, "s", ("s", "sec", "secs", "second", "seconds")),
 )
-EXAMPLES = "1GFLOP, 300MMAC, 5Mparams, 10ms, 2MB (weights) or 2MBpeak (activations)"
-FIELDS = ("flops", "macs", "params", "activations", "weight_bytes", "peak_activation_bytes", "latency_ms")
+JOULES: tuple[tuple[float, str, tuple[str, ...]], ...] = (  # joules in one unit, unit, spellings; no prefix above one
+    (1e-6, "uJ", ("uj", "µj", "μj", "microjoule", "microjoules")),
+    (1e-3, "mJ", ("mj", "millijoule", "millijoules")),
+    (1.0, "J", ("j", "joule", "joules")),
+)
+EXAMPLES = (
+    "1GFLOP, 300MMAC, 5Mparams, 2MB (weights), 2MBpeak (activations), 10ms, 64MBmem (memory of running it) or 5mJ"
+)
+COST_METRICS = ("flops", "macs", "params", "activations", "weight_bytes", "peak_activation_bytes")
+DEVICE_METRICS = ("latency_ms", "memory_bytes", "energy_j")  # that only a device's profile knows
+FIELDS = COST_METRICS + DEVICE_METRICS
 
 _NUMBER = re.compile(
     r"([+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?(?!,)|[+-]?(?:nan|inf(?:inity)?)(?![a-z]))([^\d,]*)", re.I
@@ -49,6 +63,8 @@ def _units() -> dict[str, tuple[str, float, str]]:
             units.update({prefix + name: (metric, scale, SHOWN[prefix] + shown) for name in spellings})
     for milliseconds, shown, spellings in SECONDS:
         units.update(dict.fromkeys(spellings, ("latency_ms", milliseconds, shown)))
+    for joules, shown, spellings in JOULES:
+        units.update(dict.fromkeys(spellings, ("energy_j", joules, shown)))
     return units
 
 
@@ -59,7 +75,7 @@ UNITS = _units()
 class Budget:
     """An upper bound on one metric of an architecture's deploy form.
 
-    `limit` is in the metric's own unit (counts, bytes, milliseconds), `text` is what the user wrote and
+    `limit` is in the metric's own unit (counts, bytes, milliseconds, joules), `text` is what the user wrote and
     `unit` what the user counted in, so that figures can be shown the same way.
     """
 
@@ -70,7 +86,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """`text` is a number with a unit: 1GFLOP, 500 MFLOPs, 1GMAC, 5Mparams, 10ms, 1.5 s, 2MB, 1.5MiB, 2MBpeak."""
+        """`text` is a number with a unit: 1GFLOP, 500 MFLOPs, 5Mparams, 10ms, 1.5 s, 2MB, 2MBpeak, 64MBmem, 5mJ."""
         match = _NUMBER.fullmatch(text.strip())
         if match is None:
             raise UserError(f"budget {text!r}: a budget is a number with a unit (1.5, not 1,5); for example {EXAMPLES}")
@@ -119,8 +135,21 @@ def _known_unit(text: str, number: str, unit: str) -> tuple[str, float, str]:
         )
     if re.fullmatch(r"[KMGT]b", unit):  # capital prefix, small b: bits by the standard, bytes in many a habit
         raise UserError(f"budget {text!r}: {unit!r} may mean bits or bytes; write {number}{unit[0]}B for bytes")
+    if re.fullmatch(r"Mj(oules?)?", unit, re.I) and unit[0] == "M":  # other prefixes may be written in either case
+        raise UserError(f"budget {text!r}: {unit!r} may mean milli- or megajoules; write {number}mJ for millijoules")
     if "/" in unit:
         raise UserError(f"budget {text!r}: {unit!r} is a rate, a budget bounds one inference; for example {EXAMPLES}")
     if unit.lower() not in UNITS:
         raise UserError(f"budget {text!r}: unknown unit {unit!r}; for example {EXAMPLES}")
     return UNITS[unit.lower()]
+
+
+def device_metrics(budgets: Iterable[Budget]) -> tuple[str, ...]:
+    """Which metrics of a device `budgets` bind, each once."""
+    asked = {budget.metric for budget in budgets}
+    return tuple(metric for metric in DEVICE_METRICS if metric in asked)
+
+
+def on_cost(budgets: Iterable[Budget]) -> tuple[Budget, ...]:
+    """Those of `budgets` that arithmetic alone decides, without any device."""
+    return tuple(budget for budget in budgets if budget.metric not in DEVICE_METRICS)

@@ -29,6 +29,7 @@ from nasbench.strategies import STRATEGIES, Candidate
 from nasbench.study import Study
 from nasbench.trials import Trial, TrialStore
 
+PROMOTION_NOTE = "promotion"  # the store's notes of who went on to a level, and from how many complete trials
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 FIRST_FRONT = 8  # complete trials at which a first front is worth a look
 FIXED_SHARE = 0.45  # of a rung's places that fixed points take at most: of seven, one for each of three families
@@ -60,7 +61,11 @@ class Driver:
         self.space_is_empty = False
         self.reported: set[Any] = set()
         self.started = time.monotonic()
+        self.measured_ms = StudyResult.from_store(study, store).measured_ms  # architecture id -> latency
         self._predicted: dict[str, dict[str, Any]] = {}
+        self._predictor: DeviceProfile | None = None  # whose predictions these are
+        self._turned_away: dict[str, Architecture] = {}
+        self._decisions = {(note["level"], note["of"]): note["chosen"] for note in store.notes(PROMOTION_NOTE)}
         self._architectures: dict[str, Architecture] = {}
         self._costs: dict[str, dict[str, int]] = {}
 
@@ -136,6 +141,9 @@ class Driver:
     def _at(self, at: Level) -> list[Trial]:
         return [trial for trial in self.store.trials if level(trial) == at]
 
+    def _complete_at(self, at: Level) -> list[Trial]:
+        return [trial for trial in self._at(at) if trial.state == "complete"]
+
     def _pending(self, at: Level) -> bool:
         return any(trial.state == "submitted" for trial in self._at(at))
 
@@ -171,7 +179,7 @@ class Driver:
         return {
             "budgets": self.study.parsed_budgets,
             "num_classes": self.study.classes,
-            "predict": self._latency_bound if self.profile() is not None else None,
+            "predict": self._bounds if self.profile() is not None else None,
             "counter": self.rejections,
             "speed": self._speed,
             **{key: value for key, value in self.study.strategy.items() if key != "name"},
@@ -195,9 +203,9 @@ class Driver:
         """Predicted milliseconds."""
         return self._prediction(arch)["latency_ms"]
 
-    def _latency_bound(self, arch: Architecture) -> float:
-        """The upper end of the predicted interval: what a budget in milliseconds binds on."""
-        return binding(self._prediction(arch))["latency_ms"]
+    def _bounds(self, arch: Architecture) -> dict[str, float]:
+        """Upper ends of the predicted intervals: what budgets on the device bind on."""
+        return binding(self._prediction(arch))
 
     def _architecture(self, trial: Trial) -> Architecture:
         if trial.architecture_id not in self._architectures:
@@ -237,18 +245,27 @@ class Driver:
 
     def _promoted(self, rung: int) -> list[Architecture]:
         """Who trains at `rung`: the best by `_selected` of the rung below."""
-        below = [trial for trial in self._at((rung - 1, False)) if trial.state == "complete"]
+        below = self._complete_at((rung - 1, False))
         places = min(self.ladder.rungs[rung].trials, max(2, math.ceil(len(below) / 2)))
-        return [self._architecture(trial) for trial in self._selected(below, places)]
+        return self._decided(f"rung {rung}", below, places)
 
     def _final_trials(self) -> list[Trial]:
-        complete = [trial for trial in self._at((self._top, False)) if trial.state == "complete"]
-        finalists = self._selected(complete, self.study.finalists)
+        finalists = self._decided("final", self._complete_at((self._top, False)), self.study.finalists)
         return [
-            self._trial(self._architecture(trial), self._top, seed, "final", split="test")
+            self._trial(arch, self._top, seed, "final", split="test")
             for seed in self.study.final_seeds
-            for trial in finalists
+            for arch in finalists
         ]
+
+    def _decided(self, name: str, trials: Sequence[Trial], places: int) -> list[Architecture]:
+        """`_selected`, once for as many trials: the store keeps who it was, since latencies become known meanwhile."""
+        key = (name, len(trials))
+        if key not in self._decisions:
+            chosen = [trial.key for trial in self._selected(trials, places)]
+            self.store.note(PROMOTION_NOTE, {"level": name, "of": len(trials), "chosen": chosen})
+            self._decisions[key] = chosen
+        by_key = {trial.key: trial for trial in trials}
+        return [self._architecture(by_key[key]) for key in self._decisions[key]]
 
     def _selected(self, trials: Sequence[Trial], places: int) -> list[Trial]:
         """The `places` most promising: the best fixed points of different families, the best searched design that is
@@ -262,6 +279,26 @@ class Driver:
         searched = [trial for trial in ordered if trial.origin["kind"] == SEARCHED]
         chosen = {trial.key: trial for trial in (*fixed, *_challenger(searched, fixed, losses), *searched, *ordered)}
         return list(chosen.values())[:places]
+
+    # --- what is worth measuring
+
+    def contenders(self, count: int) -> list[Architecture]:
+        """The `count` most promising designs of the highest rung that any trial has completed, not yet measured."""
+        rung = max((rung for rung in range(len(self.ladder.rungs)) if self._complete_at((rung, False))), default=0)
+        ordered = self._selected(self._complete_at((rung, False)), self.study.trials)
+        designs = [self._architecture(trial) for trial in ordered]
+        return [design for design in designs if design.id not in self.measured_ms][:count]
+
+    def turned_away(self, count: int) -> list[Architecture]:
+        """The latest designs that a budget in milliseconds rejected for the width of their interval alone."""
+        designs = [design for design in self._turned_away.values() if design.id not in self.measured_ms]
+        return designs[-count:]
+
+    def complete_levels(self) -> list[int]:
+        """The rungs whose trials, the final ones apart, have all ended."""
+        rungs = range(len(self.ladder.rungs))
+        done = [r for r in rungs if self._at((r, False)) and not self._pending((r, False))]
+        return [rung for rung in done if not self._growing((rung, False))]
 
     # --- what the user sees
 

@@ -1,6 +1,15 @@
 import pytest
 
-from nasbench.budget import FIELDS, UNITS, Budget, parse_budgets, total_violation
+from nasbench.budget import (
+    DEVICE_METRICS,
+    FIELDS,
+    UNITS,
+    Budget,
+    device_metrics,
+    on_cost,
+    parse_budgets,
+    total_violation,
+)
 from nasbench.errors import UserError
 
 
@@ -32,6 +41,19 @@ from nasbench.errors import UserError
         ("2MBpeak", "peak_activation_bytes", 2e6),
         ("2 MiB peak", "peak_activation_bytes", 2 * 2**20),
         ("4Mactivations", "activations", 4e6),
+        ("64MBmem", "memory_bytes", 64e6),
+        ("64 MB memory", "memory_bytes", 64e6),
+        ("64MiBram", "memory_bytes", 64 * 2**20),
+        ("1.5 gbmem", "memory_bytes", 1.5e9),
+        ("900_000 bytes ram", "memory_bytes", 9e5),
+        ("5mJ", "energy_j", 5e-3),
+        ("5 mj", "energy_j", 5e-3),
+        ("0.5J", "energy_j", 0.5),
+        ("0.5 joules", "energy_j", 0.5),
+        ("3 millijoules", "energy_j", 3e-3),
+        ("800uJ", "energy_j", 8e-4),
+        ("800 µJ", "energy_j", 8e-4),
+        ("800 μJ", "energy_j", 8e-4),
     ],
 )
 def test_what_a_budget_means(text: str, metric: str, limit: float) -> None:
@@ -48,6 +70,13 @@ def test_what_a_budget_means(text: str, metric: str, limit: float) -> None:
         ("5m", "budget '5m': ambiguous without a unit; write 5MFLOP, 5MMAC, 5MB or 5Mparams"),
         ("1000", "budget '1000': ambiguous without a unit; write 1000FLOP, 1000MAC, 1000B or 1000params, or 1000ms"),
         ("2Mb", "budget '2Mb': 'Mb' may mean bits or bytes; write 2MB for bytes"),
+        ("5MJ", "budget '5MJ': 'MJ' may mean milli- or megajoules; write 5mJ for millijoules"),
+        ("5Mj", "budget '5Mj': 'Mj' may mean milli- or megajoules; write 5mJ for millijoules"),
+        ("5 Mjoules", "write 5mJ for millijoules"),
+        ("5kJ", "unknown unit 'kJ'; for example 1GFLOP"),
+        ("5GJ", "unknown unit 'GJ'"),
+        ("64mem", "unknown unit 'mem'"),
+        ("5W", "unknown unit 'W'"),
         ("1GFLOP/s", "'GFLOP/s' is a rate"),
         ("3 parsecs", "unknown unit 'parsecs'; for example 1GFLOP"),
         ("1QFLOP", "unknown unit 'QFLOP'"),
@@ -90,3 +119,11 @@ def test_every_unit_parses_and_shows_its_own_figures(unit: str) -> None:
     assert budget.metric in FIELDS
     assert budget.show(budget.limit) == f"2{budget.unit}"
     assert Budget.parse(budget.show(budget.limit)).limit == budget.limit
+
+
+def test_what_arithmetic_decides_and_what_a_device_must_tell() -> None:
+    budgets = parse_budgets(["5mJ", "1GFLOP", "2MBpeak", "10ms", "8ms", "64MBmem"])
+    assert device_metrics(budgets) == DEVICE_METRICS == ("latency_ms", "memory_bytes", "energy_j")
+    assert device_metrics(budgets[:2]) == ("energy_j",)
+    assert [str(b) for b in on_cost(budgets)] == ["1GFLOP", "2MBpeak"]
+    assert not {b.metric for b in on_cost(budgets)} & set(DEVICE_METRICS)

@@ -441,14 +441,22 @@ def test_draws_meet_budgets(budgets):
         assert all(limit.violation(cost(arch).to_dict()) == 0 for limit in limits)
 
 
-def test_budgets_in_milliseconds_use_the_predictor():
+def test_budgets_on_a_device_use_the_predictor():
     def predict(arch):
-        return float(sum(stage.depth for stage in arch.stages))
+        depth = float(sum(stage.depth for stage in arch.stages))
+        return {"latency_ms": depth, "memory_bytes": 1e6 * depth, "energy_j": depth / 1e3}
 
-    arch = DEFAULT.sample(0, [Budget.parse("9ms")], predict=predict)
-    assert predict(arch) <= 9
-    with pytest.raises(ValueError, match="needs a predictor"):
-        DEFAULT.sample(0, [Budget.parse("9ms")])
+    for text, metric, limit in (("9ms", "latency_ms", 9), ("9MBmem", "memory_bytes", 9e6), ("9mJ", "energy_j", 9e-3)):
+        budget = [Budget.parse(text)]
+        found = [DEFAULT.sample(seed, budget, predict=predict) for seed in range(5)]
+        assert max(predict(arch)[metric] for arch in found) <= limit
+        with pytest.raises(ValueError, match=f"a budget on {metric} needs a predictor"):
+            DEFAULT.sample(0, budget)
+
+
+def test_a_predictor_that_does_not_know_the_metric_is_an_error_not_a_pass():
+    with pytest.raises(ValueError, match="a budget on energy_j needs a predictor"):
+        DEFAULT.sample(0, [Budget.parse("9mJ")], predict=lambda arch: {"latency_ms": 1.0})
 
 
 def test_the_counter_says_which_rule_rejects_most():
@@ -481,6 +489,10 @@ def test_a_budget_that_nobody_meets():
         ("1ms", 0.25, "250us"),
         ("10ms", 1200, "1.2s"),
         ("1KBpeak", 12_000, "12KB peak"),
+        ("1KBmem", 12.5e6, "12.5MB memory"),
+        ("8MiBram", 2**29, "512MiB memory"),
+        ("5mJ", 2.5e-4, "250uJ"),
+        ("5uJ", 1.5, "1.5J"),
     ],
 )
 def test_values_are_shown_in_the_unit_that_suits_them(text, value, shown):
@@ -491,7 +503,7 @@ def test_budgets_that_nobody_meets_together():
     from nasbench.cost import cost
 
     def predict(arch):
-        return 4e6 / cost(arch).macs  # the smaller, the slower
+        return {"latency_ms": 4e6 / cost(arch).macs}  # the smaller, the slower
 
     text = (
         r"budgets 3MFLOP and 1ms: no design of space 'small' met all; the nearest of \d+ tried needs .*MFLOP and .*ms; "

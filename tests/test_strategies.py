@@ -76,7 +76,7 @@ def test_latency_budgets_wait_for_a_predictor(name):
     limit = [Budget.parse("5ms")]
     assert len(STRATEGIES[name](SMALL, [], 0, 2, budgets=limit)) == 2
     quick = STRATEGIES[name](
-        SMALL, [], 0, 2, budgets=limit, predict=lambda arch: sum(s.depth for s in arch.stages) + 1.5
+        SMALL, [], 0, 2, budgets=limit, predict=lambda arch: {"latency_ms": sum(s.depth for s in arch.stages) + 1.5}
     )
     assert all(sum(stage.depth for stage in arch.stages) <= 3 for arch in quick)
 

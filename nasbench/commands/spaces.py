@@ -82,15 +82,14 @@ def _size(options: argparse.Namespace) -> int:
 def _sample(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from nasbench.budget import parse_budgets
+    from nasbench.budget import device_metrics, parse_budgets
     from nasbench.cost import cost
     from nasbench.library import load_space
     from nasbench.space import RejectionCounter
 
     space, budgets, rejected = load_space(options.space), parse_budgets(options.budget), RejectionCounter()
-    timed = any(budget.metric == "latency_ms" for budget in budgets)
-    rng, latency_ms = np.random.default_rng(options.seed), _predictor(options) if timed else None
-    samples = [space.sample(rng, budgets, options.classes, rejected, latency_ms) for _ in range(options.count)]
+    rng, predict = np.random.default_rng(options.seed), _predictor(options) if device_metrics(budgets) else None
+    samples = [space.sample(rng, budgets, options.classes, rejected, predict) for _ in range(options.count)]
     if options.out:
         _write(samples, Path(options.out))
     costs = [cost(arch, options.classes).to_dict() for arch in samples]
@@ -104,12 +103,12 @@ def _sample(options: argparse.Namespace) -> int:
     return 0
 
 
-def _predictor(options: argparse.Namespace) -> Callable[[Architecture], float]:
-    """Predicted milliseconds of an architecture, from a stored profile."""
+def _predictor(options: argparse.Namespace) -> Callable[[Architecture], dict[str, float]]:
+    """The upper end of an architecture's predicted latency, from a stored profile."""
     from nasbench.latency import load_device
 
     profile = load_device(options.device)
-    return lambda arch: float(profile.predict([arch], options.classes).latency_ms[0])
+    return lambda arch: {"latency_ms": float(profile.predict([arch], options.classes).high_ms[0])}
 
 
 def _write(samples: list[Architecture], folder: Path) -> None:

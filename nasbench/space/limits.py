@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from nasbench.architecture import Architecture
-from nasbench.budget import UNITS, Budget, total_violation
+from nasbench.budget import UNITS, Budget, device_metrics, total_violation
 from nasbench.errors import UserError
 
+Predict = Callable[[Architecture], Mapping[str, float]]  # upper ends of the device's metrics: ms, bytes, joules
 PLAIN_DRAWS = 100  # none of these fits: less than 1 % of the space does, by all one can tell
 STEERED_STARTS = 4  # draws that are led towards the budgets before giving up
 STEERING_MOVES = 600  # moves tried from one start
@@ -21,21 +22,26 @@ FRUITLESS_MOVES = 120  # moves without progress that end a start
 
 @dataclass(frozen=True)
 class Limits:
-    """Budgets and what it takes to judge an architecture by them; `predict` gives its latency in ms."""
+    """Budgets and what it takes to judge an architecture by them.
+
+    `predict` gives the metrics that only a device's profile knows, those that budgets ask for, by name.
+    """
 
     budgets: tuple[Budget, ...] = ()
     num_classes: int = 1000
-    predict: Callable[[Architecture], float] | None = None
+    predict: Predict | None = None
 
     def metrics(self, arch: Architecture) -> dict[str, float]:
-        """The analytic cost of the deploy form, and the predicted latency where a budget asks for it."""
+        """The analytic cost of the deploy form, and what a device needs where a budget asks for it."""
         from nasbench.cost import cost  # the formulas sit beside the modules, which need torch
 
         values: dict[str, float] = dict(cost(arch, self.num_classes).to_dict())
-        if any(budget.metric == "latency_ms" for budget in self.budgets):
-            if self.predict is None:
-                raise ValueError("a budget in milliseconds needs a predictor: give predict, architecture -> ms")
-            values["latency_ms"] = float(self.predict(arch))
+        if asked := device_metrics(self.budgets):
+            predicted = {} if self.predict is None else self.predict(arch)
+            unknown = ", ".join(metric for metric in asked if metric not in predicted)
+            if unknown:
+                raise ValueError(f"a budget on {unknown} needs a predictor: give predict, architecture -> its metrics")
+            values |= predicted
         return values
 
     def violation(self, arch: Architecture) -> float:

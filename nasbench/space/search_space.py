@@ -20,7 +20,7 @@ from nasbench.space.compose import Composer, Genotype, Pick, first_of, random_pi
 from nasbench.space.encoding import Column, columns_of
 from nasbench.space.ends import distinct_heads, distinct_stems, express
 from nasbench.space.file import Choices, SpaceFile, read_space
-from nasbench.space.limits import Limits, RejectionCounter, draw_within
+from nasbench.space.limits import Limits, Predict, RejectionCounter, draw_within
 from nasbench.space.locate import locate
 from nasbench.space.members import genotypes
 from nasbench.space.paths import Paths, State
@@ -167,14 +167,14 @@ class SearchSpace:
         budgets: Sequence[Budget] = (),
         num_classes: int = 1000,
         counter: RejectionCounter | None = None,
-        predict: Callable[[Architecture], float] | None = None,
+        predict: Predict | None = None,
     ) -> Architecture:
         """A random architecture that meets the budgets; without budgets every draw is valid, and none is rejected.
 
         Each stage's block is drawn before its details, so that a block with many options is no likelier than one with
         few. Where less than 1 % of the draws meet the budgets, a draw is led there by random moves that reduce the
-        excess. Nothing that meets them: UserError with the smallest found. A budget in ms needs `predict`, an
-        architecture's latency in ms.
+        excess. Nothing that meets them: UserError with the smallest found. A budget in ms, MBmem or
+        mJ needs `predict`: architecture -> those metrics of it by name, such as {"latency_ms": 7.5}.
         """
         rng = np.random.default_rng(rng)
         if not budgets:

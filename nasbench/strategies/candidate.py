@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from nasbench.architecture import Architecture
-from nasbench.budget import Budget
+from nasbench.budget import Budget, on_cost
 from nasbench.errors import UserError
-from nasbench.space.limits import Limits, RejectionCounter
+from nasbench.space.limits import Limits, Predict, RejectionCounter
 
 DRAWS_FOR_A_NEW_ONE = 100  # all known: the space is small, or nearly used up
 WALKABLE = 100_000  # members of a space that is small enough to be walked through
@@ -38,7 +38,7 @@ class Space(Protocol):
         budgets: Sequence[Budget],
         num_classes: int,
         counter: RejectionCounter | None,
-        predict: Callable[[Architecture], float] | None,
+        predict: Predict | None,
     ) -> Architecture: ...
     def mutate(self, arch: Architecture, rng: np.random.Generator, changes: int) -> Architecture: ...
     def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture: ...
@@ -66,8 +66,8 @@ class Desk:
         limits: Limits,
         counter: RejectionCounter | None,
     ) -> Desk:
-        """Without a latency predictor a budget in ms cannot be judged here and is left to whoever measures."""
-        budgets = tuple(b for b in limits.budgets if b.metric != "latency_ms" or limits.predict is not None)
+        """Without a predictor a budget on time, memory or energy cannot be judged here; whoever measures will."""
+        budgets = on_cost(limits.budgets) if limits.predict is None else limits.budgets
         limits = Limits(budgets, limits.num_classes, limits.predict)
         known = {trial.architecture.id for trial in trials}
         return cls(space, np.random.default_rng(rng), limits, known, RejectionCounter() if counter is None else counter)

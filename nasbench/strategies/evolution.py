@@ -9,7 +9,7 @@ import numpy as np
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget
 from nasbench.pareto import best_first
-from nasbench.space.limits import Limits, RejectionCounter
+from nasbench.space.limits import Limits, Predict, RejectionCounter
 from nasbench.strategies.candidate import Candidate, Desk, Space
 from nasbench.strategies.surrogate import MIN_TRIALS, most_promising
 
@@ -24,7 +24,7 @@ def propose(
     *,
     budgets: Sequence[Budget] = (),
     num_classes: int = 1000,
-    predict: Callable[[Architecture], float] | None = None,
+    predict: Predict | None = None,
     counter: RejectionCounter | None = None,
     initial: int = 6,
     population: int = 20,

@@ -8,7 +8,7 @@ import numpy as np
 
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget
-from nasbench.space.limits import Limits, RejectionCounter
+from nasbench.space.limits import Limits, Predict, RejectionCounter
 from nasbench.strategies.candidate import Candidate, Desk, Space
 
 
@@ -20,7 +20,7 @@ def propose(
     *,
     budgets: Sequence[Budget] = (),
     num_classes: int = 1000,
-    predict: Callable[[Architecture], float] | None = None,
+    predict: Predict | None = None,
     counter: RejectionCounter | None = None,
     speed: Callable[[Architecture], float] | None = None,
 ) -> list[Architecture]:
