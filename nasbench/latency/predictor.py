@@ -40,6 +40,8 @@ EXTRAPOLATION_WIDENING = 4.0
 TOTAL_SLACK = 1.25  # a total this much outside the fitted range is still inside
 SHARE_SLACK = 0.1  # likewise for a kind's share of the time, absolute
 
+WHOLE = {"ms": "time", "MB": "memory", "mJ": "energy"}  # unit of what is predicted -> what it measures
+
 Features = Mapping[str, float]
 
 
@@ -68,6 +70,7 @@ class Predictor:
     from_prior: bool = False  # whether the kernel model is another device's
     roofline: Mapping[str, float] | None = None  # weights of a roofline that is mixed in beside kernel times
     residual: Residual | None = None
+    unit: str = "ms"  # one of WHOLE, where other figures than latency are predicted
 
     @cached_property
     def _known(self) -> dict[Kernel, float]:
@@ -113,11 +116,12 @@ class Predictor:
         total = sum(times.values())
         low, high = self.total_range
         if not low / TOTAL_SLACK <= total <= high * TOTAL_SLACK:
-            return f"{total:.2f} ms lies outside the measured range of {low:.2f} to {high:.2f} ms"
+            return f"{total:.2f} {self.unit} lies outside the measured range of {low:.2f} to {high:.2f} {self.unit}"
         for kind, (least, most) in self.share_range.items():
             share = times.get(kind, 0.0) / total
             if not least - SHARE_SLACK <= share <= most + SHARE_SLACK:
-                return f"{kind} takes {share:.0%} of the time; measured networks had {least:.0%} to {most:.0%}"
+                whole = WHOLE[self.unit]
+                return f"{kind} takes {share:.0%} of the {whole}; measured networks had {least:.0%} to {most:.0%}"
         return ""
 
 
@@ -190,11 +194,15 @@ def _features(network: Network, model: KernelModel | None, from_prior: bool) -> 
 
 
 def fit(
-    networks: Sequence[Features], latency_ms: Sequence[float], seed: int = 0, shrinkage: float | None = None
+    networks: Sequence[Features],
+    latency_ms: Sequence[float],
+    seed: int = 0,
+    shrinkage: float | None = None,
+    unit: str = "ms",
 ) -> Predictor:
     """Fit features to measured latencies (ms); errors are relative, so small networks count as much as large ones.
 
-    `shrinkage` is chosen by cross-validation where it is not given.
+    `shrinkage` is chosen by cross-validation where it is not given. `unit`: of other figures than latencies, see WHOLE.
     """
     if len(networks) < MIN_NETWORKS:
         raise UserError(f"{len(networks)} measured networks; a predictor needs at least {MIN_NETWORKS}: measure more")
@@ -204,7 +212,8 @@ def fit(
         for s in ([shrinkage] if shrinkage is not None else SHRINKAGES)
     }
     best = min(tried, key=lambda s: float(np.abs(tried[s]).mean()))
-    return _with_residual(_predictor(networks, measured, best, tried[best]), networks, measured, tried[best], seed)
+    found = replace(_predictor(networks, measured, best, tried[best]), unit=unit)
+    return _with_residual(found, networks, measured, tried[best], seed)
 
 
 def _predictor(networks: Sequence[Features], measured: np.ndarray, shrinkage: float, errors: np.ndarray) -> Predictor:

@@ -7,15 +7,15 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nasbench import files
 from nasbench.errors import UserError
-from nasbench.latency import features, priors, standalone
+from nasbench.latency import features, priors, resources, standalone
 from nasbench.latency.device import Device, KernelTime, Measurement, Settings, this_device
 from nasbench.latency.kernels import KernelModel
 from nasbench.latency.launches import launches
@@ -24,6 +24,7 @@ from nasbench.latency.standalone import DEVIATION_LIMIT, Pass
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
+    from nasbench.latency.resources import Estimate
 
 VERSION = 2  # of the file's layout; migrate.py reads older ones
 THIS_MACHINE = "this-machine"
@@ -37,15 +38,18 @@ class _Frozen(BaseModel):
 
 
 class Protocol(_Frozen):
-    """How the figures were taken. clock: `thread` or `process` for processor time, `wall`."""
+    """How the figures were taken. clock: `thread` or `process` for processor time, `wall`. energy_meter: what told the
+    energy, "" where none did or nobody said."""
 
     version: int = standalone.PROTOCOL_VERSION
     clock: str = standalone.THREAD
     estimator: str = "median of paired ratios"
+    energy_meter: str = ""
 
     @classmethod
-    def of(cls, clock: str) -> Protocol:
-        return cls(clock=clock, estimator="ratio of minima" if clock == standalone.WALL else "median of paired ratios")
+    def of(cls, clock: str, energy_meter: str = "") -> Protocol:
+        estimator = "ratio of minima" if clock == standalone.WALL else "median of paired ratios"
+        return cls(clock=clock, estimator=estimator, energy_meter=energy_meter)
 
 
 class Reference(_Frozen):
@@ -67,8 +71,8 @@ class Record(_Frozen):
     measurement: Measurement
     passes: tuple[Pass, ...] = ()
     kernels: tuple[KernelTime, ...] = ()  # where the runtime tells
-    memory_bytes: float | None = None  # the peak that running it adds to a process
-    energy_j: float | None = None
+    memory_bytes: float | None = Field(None, gt=0, allow_inf_nan=False)  # the peak that running it adds to a process
+    energy_j: float | None = Field(None, gt=0, allow_inf_nan=False)  # of the whole device during one run
 
 
 class DeviceProfile(_Frozen):
@@ -85,6 +89,7 @@ class DeviceProfile(_Frozen):
     records: list[Record]
     features_version: int
     predictor: Predictor
+    resources: dict[str, Predictor] = {}  # of memory_bytes and energy_j, those that enough records hold
 
     @property
     def reference_ms(self) -> float:
@@ -99,6 +104,36 @@ class DeviceProfile(_Frozen):
         classes = self.num_classes if num_classes is None else num_classes
         networks = [network_of(a, classes, self.device.runtime, self._prior_runtime) for a in architectures]
         return self.predictor.predict_networks(networks)
+
+    def predict_resource(
+        self, metric: str, architectures: Sequence[Architecture], num_classes: int | None = None
+    ) -> Estimate:
+        """memory_bytes or energy_j of each architecture's deploy form, with an interval; from arithmetic alone."""
+        self.require_metrics([metric])
+        classes = self.num_classes if num_classes is None else num_classes
+        return resources.estimate(self.resources[metric], metric, architectures, classes, self.device.runtime)
+
+    def bounds(
+        self, architecture: Architecture, metrics: Iterable[str], num_classes: int | None = None
+    ) -> dict[str, float]:
+        """What budgets bind on: the upper end of each of `metrics` (see budget.DEVICE_METRICS)."""
+        found = {}
+        for metric in metrics:
+            if metric == "latency_ms":
+                found[metric] = float(self.predict([architecture], num_classes).high_ms[0])
+            else:
+                found[metric] = float(self.predict_resource(metric, [architecture], num_classes).high[0])
+        return found
+
+    def require_metrics(self, metrics: Iterable[str]) -> None:
+        """Raise UserError unless the profile can predict each of `metrics`."""
+        for metric in metrics:
+            if metric != "latency_ms" and metric not in self.resources:
+                wanted, held = resources.RESOURCES[metric], sum(bool(getattr(r, metric)) for r in self.records)
+                raise UserError(
+                    f"device profile {self.name!r} holds the {wanted.noun} of {held} networks, predicting it takes "
+                    f"{MIN_NETWORKS}: {wanted.remedy.format(fit=fit_command(self.name))}"
+                )
 
     @property
     def _prior_runtime(self) -> str | None:
@@ -121,9 +156,11 @@ class DeviceProfile(_Frozen):
         return path
 
     def with_records(self, records: Sequence[Record]) -> DeviceProfile:
-        """The same device with more measured networks, fitted again."""
+        """The same device with more measured networks, or newer measurements of them, fitted again."""
+        newer = {record.id for record in records}
+        everything = [*(record for record in self.records if record.id not in newer), *records]
         return new_profile(
-            self.name, records, self.device, self.protocol, self.reference, self.num_classes, accept_noise=True
+            self.name, everything, self.device, self.protocol, self.reference, self.num_classes, accept_noise=True
         )
 
 
@@ -190,6 +227,7 @@ def new_profile(
         records=list(records),
         features_version=features.VERSION,
         predictor=fit_records(records, num_classes, device.runtime, priors.choose(name, device)),
+        resources=resources.fit_resources(records, num_classes, device.runtime),
     )
 
 
@@ -237,6 +275,17 @@ def load_device(name: str = THIS_MACHINE) -> DeviceProfile:
     return profile
 
 
+def study_profile_path(folder: Path | str) -> Path:
+    """Where a study keeps the profile that has learnt from its own designs."""
+    return Path(folder) / "device.json"
+
+
+def load_study_device(folder: Path | str, name: str) -> DeviceProfile:
+    """The study's own profile, made from that of the device called `name`; the latter while there is none."""
+    path = study_profile_path(folder)
+    return _read(path) if path.is_file() else load_device(name)
+
+
 def _read(path: Path) -> DeviceProfile:
     from nasbench.latency.migrate import to_current
 
@@ -245,6 +294,8 @@ def _read(path: Path) -> DeviceProfile:
         if isinstance(content, dict) and content.get("features_version") != features.VERSION:
             log.info("%s: fitting its measurements again: the features have changed since", path)
             content = _fitted_again(content)
+        elif isinstance(content, dict) and "resources" not in content:  # of an older nasbench
+            content = {**content, "resources": _fitted_resources(content)}
         return DeviceProfile.model_validate(content)
     except UserError:
         raise
@@ -257,10 +308,20 @@ def _read(path: Path) -> DeviceProfile:
 def _fitted_again(content: dict[str, Any]) -> dict[str, Any]:
     """`content` of a profile file with the predictor that today's features give."""
     kept = {name: value for name, value in content.items() if name not in ("predictor", "features_version")}
-    measured = _Measured.model_validate({name: kept[name] for name in _Measured.model_fields if name in kept})
+    measured = _measured(content)
     prior = priors.choose(str(kept.get("name")), measured.device)
     predictor = fit_records(measured.records, measured.num_classes, measured.device.runtime, prior)
-    return {**kept, "features_version": features.VERSION, "predictor": predictor}
+    fitted = {"predictor": predictor, "resources": _fitted_resources(content)}
+    return {**kept, "features_version": features.VERSION, **fitted}
+
+
+def _fitted_resources(content: dict[str, Any]) -> dict[str, Predictor]:
+    measured = _measured(content)
+    return resources.fit_resources(measured.records, measured.num_classes, measured.device.runtime)
+
+
+def _measured(content: dict[str, Any]) -> _Measured:
+    return _Measured.model_validate({name: content[name] for name in _Measured.model_fields if name in content})
 
 
 def _first(error: ValueError) -> str:

@@ -1,0 +1,123 @@
+"""Memory and energy of a network on a device: fitted to what was measured there, as latency is.
+
+Memory is the peak that running a network adds to a process. It is a sum of a constant (the runtime's own), the weights,
+of which a runtime keeps more than one copy (the file's and those packed for its kernels, convolutions' above all), what
+the largest kernel reads and writes, and a share of all activations. Energy is that of the whole device during a run:
+power times time, so the roofline's features by kind of kernel explain it as they do latency.
+
+Weights, interval and ranges come of the very fit that serves latency: non-negative, shrunk, cross-validated, conformal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from nasbench.latency.features import BYTES, launch_features
+from nasbench.latency.launches import CONVOLUTIONS, launches
+from nasbench.latency.predictor import MIN_NETWORKS, Features, Predictor, fit
+
+if TYPE_CHECKING:
+    from nasbench.architecture import Architecture
+
+MEGA, MILLI = 1e6, 1e-3
+
+
+class Measured(Protocol):
+    """What a fit reads of a record."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def architecture(self) -> dict[str, Any]: ...
+    @property
+    def memory_bytes(self) -> float | None: ...
+    @property
+    def energy_j(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Arrays of length n in bytes or joules; `low` to `high` covers about 90 % where `extrapolating` is false."""
+
+    metric: str
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    extrapolating: np.ndarray  # bool
+    reasons: tuple[str, ...]  # why each extrapolates, "" where it doesn't
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A metric: the unit that it is fitted in, how much of the metric's own that is, and what it is a sum of."""
+
+    noun: str
+    unit: str
+    scale: float
+    features: Callable[[Architecture, int, str], Features]
+    remedy: str  # how to get figures of it; {fit} is the command that measures the device
+
+
+def memory_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:
+    """What the memory of a network's deploy form is a non-negative sum of, in MB but for the constant."""
+    from nasbench.cost import operators, total
+
+    listed = operators(architecture, num_classes=num_classes, deploy=True)
+    kernels = launches(listed, runtime)
+    convolutions = sum(kernel.params for kernel in kernels if kernel.kind in CONVOLUTIONS | {"image_conv"})
+    cost = total(listed)
+    elements = {
+        "convolutions' weights": convolutions,
+        "other weights": cost.params - convolutions,
+        "largest kernel": max(kernel.inputs + kernel.outputs for kernel in kernels),
+        "activations": cost.activations,
+    }
+    return {"process": 1.0, **{name: max(count, 0) * BYTES / MEGA for name, count in elements.items()}}
+
+
+def energy_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:
+    """The roofline's features: work, traffic and launches by kind of kernel."""
+    from nasbench.cost import operators
+
+    kernels = launches(operators(architecture, num_classes=num_classes, deploy=True), runtime)
+    return launch_features(kernels, runtime)
+
+
+RESOURCES: Mapping[str, Resource] = {
+    "memory_bytes": Resource("memory", "MB", MEGA, memory_features, "measure it with `{fit} --memory`"),
+    "energy_j": Resource(
+        "energy", "mJ", MILLI, energy_features,
+        "measure it with `{fit} --energy` on a device that reports it, see docs/latency.md",
+    ),
+}  # fmt: skip
+
+
+def fit_resources(records: Sequence[Measured], num_classes: int, runtime: str = "onnxruntime") -> dict[str, Predictor]:
+    """A predictor for each metric that enough of `records` hold a figure of."""
+    from nasbench.architecture import Architecture
+
+    fitted = {}
+    for metric, resource in RESOURCES.items():
+        held = [(record, getattr(record, metric)) for record in records if getattr(record, metric)]
+        if len(held) >= MIN_NETWORKS:
+            designs = [Architecture.from_dict(record.architecture, source=record.id) for record, _ in held]
+            features = [resource.features(design, num_classes, runtime) for design in designs]
+            fitted[metric] = fit(features, [figure / resource.scale for _, figure in held], unit=resource.unit)
+    return fitted
+
+
+def estimate(
+    predictor: Predictor, metric: str, architectures: Sequence[Architecture], num_classes: int, runtime: str
+) -> Estimate:
+    """The metric of each architecture's deploy form, in bytes or joules, from arithmetic alone."""
+    resource = RESOURCES[metric]
+    found = predictor.predict([resource.features(a, num_classes, runtime) for a in architectures])
+    value, low, high = (resource.scale * array for array in (found.latency_ms, found.low_ms, found.high_ms))
+    return Estimate(metric, value, low, high, found.extrapolating, found.reasons)
