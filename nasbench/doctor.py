@@ -97,6 +97,16 @@ def _onnxruntime() -> Check:
     return Check("onnxruntime", "ok", f"{runtime.__version__}: {', '.join(runtime.get_available_providers())}")
 
 
+def _energy() -> Check:
+    from nasbench.latency.energy import why_none
+    from nasbench.latency.standalone import find_meter
+
+    meter = find_meter()
+    if meter is None:
+        return Check("energy", "limited", *why_none())
+    return Check("energy", "ok", f"{meter}: `nasbench latency fit --energy` measures it")
+
+
 def _ray() -> Check:
     from nasbench.running.session import quiet_ray
 
@@ -116,6 +126,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "cache": _cache,
     "images": _images,
     "onnxruntime": _onnxruntime,
+    "energy": _energy,
     "ray": _ray,
 }
 

@@ -1,4 +1,4 @@
-"""`nasbench latency ...`: how fast networks run on a device, measured and predicted, here and on others."""
+"""`nasbench latency ...`: the time, memory and energy that networks take on a device, measured and predicted."""
 
 from __future__ import annotations
 
@@ -23,8 +23,21 @@ if TYPE_CHECKING:
     from nasbench.latency import Settings
 
 THIS_MACHINE = "this-machine"
-SHOWN_MEASURED = ("name", "source", "latency_ms", "spread", "cpu_min_ms", "wall_min_ms", "peak_memory_mb", "noisy")
-SHOWN_PREDICTED = ("name", "source", "latency_ms", "low_ms", "high_ms", "extrapolating", "reason")
+SHOWN_MEASURED = (
+    "name",
+    "source",
+    "latency_ms",
+    "spread",
+    "cpu_min_ms",
+    "wall_min_ms",
+    "memory_mb",
+    "energy_mj",
+    "noisy",
+)
+SHOWN_PREDICTED = (
+    "name", "source", "latency_ms", "low_ms", "high_ms", "memory_mb", "memory_high_mb", "energy_mj", "energy_high_mj",
+    "extrapolating", "reason", "memory_reason", "energy_reason",
+)  # fmt: skip
 
 
 def add(verbs: Any) -> None:
@@ -45,6 +58,9 @@ def add(verbs: Any) -> None:
         "--time-limit", type=seconds, default=65.0, metavar="TIME", help="stop after this long (default: 65s)"
     )
     fit.add_argument("--memory", action="store_true", help="measure each network's peak memory too")
+    fit.add_argument(
+        "--energy", action="store_true", help="measure each network's energy too, where this machine tells"
+    )
     _add_accept_noise(fit)
     measure = add_verb(
         group, "measure", "measure networks on this machine",
@@ -170,7 +186,8 @@ def _fit(options: argparse.Namespace) -> int:
     networks = calibration_set(load_space(options.space), options.count, rng, fixed, num_classes=options.classes)
     fit_profile(
         networks, options.device, options.time_limit, _progress("measured", options), options.classes,
-        settings=_settings(options), memory=options.memory, accept_noise=options.accept_noise,
+        settings=_settings(options), memory=options.memory, energy=options.energy,
+        accept_noise=options.accept_noise,
     )  # fmt: skip
     _print_summary(options.device, options)
     return 0
@@ -186,7 +203,7 @@ def _measure(options: argparse.Namespace) -> int:
     if profile is not None and profile.settings != settings:
         profile = None
     rows = measurement_table([load(name) for name in options.architectures], profile, options.classes, settings)
-    print_json(rows) if options.json else print_table(rows, columns=SHOWN_MEASURED)
+    print_json(rows) if options.json else print_table(rows, columns=_held(SHOWN_MEASURED, rows))
     return 0
 
 
@@ -197,8 +214,13 @@ def _predict(options: argparse.Namespace) -> int:
     rows = prediction_table(
         [load(name) for name in options.architectures], load_device(options.device), options.classes
     )
-    print_json(rows) if options.json else print_table(rows, columns=SHOWN_PREDICTED)
+    print_json(rows) if options.json else print_table(rows, columns=_held(SHOWN_PREDICTED, rows))
     return 0
+
+
+def _held(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> list[str]:
+    """Those of `columns` that say something: not every device tells memory or energy."""
+    return [column for column in columns if any(row.get(column) not in (None, "") for row in rows)]
 
 
 def _compare(options: argparse.Namespace) -> int:

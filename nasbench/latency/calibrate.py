@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.device import Measurement, Settings, this_device
+from nasbench.latency.energy import required_meter
 from nasbench.latency.profile import (
     THIS_MACHINE,
     DeviceProfile,
@@ -23,7 +25,7 @@ from nasbench.latency.profile import (
     checked_name,
     new_profile,
 )
-from nasbench.latency.standalone import DEVIATION_LIMIT, MAX_PASSES, PASSES
+from nasbench.latency.standalone import DEVIATION_LIMIT, MAX_PASSES, PASSES, Meter
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
@@ -147,6 +149,7 @@ def fit_profile(
     settings: Settings | None = None,
     memory: bool = False,
     accept_noise: bool = False,
+    energy: bool = False,
 ) -> DeviceProfile:
     """Measure `architectures` on this machine for about `seconds`, fit a predictor, and keep it under `name`.
 
@@ -156,14 +159,16 @@ def fit_profile(
     """
     from nasbench.latency.measure import REFERENCE_NAME, Session, reference_hash
 
-    checked_name(name)  # a bad name fails before the work
+    checked_name(name)  # a bad name fails before the work, and so does a machine without a meter
+    meter = required_meter(settings) if energy else None
     start = time.monotonic()
     with Session(settings) as session:
         taken = _take(session, architectures, start + SHARE_OF_FIRST_PASSES * seconds, progress, num_classes)
         _further_passes(session, start + seconds)
         reference = Reference(name=REFERENCE_NAME, sha256=reference_hash(), quiet_ms=session.reference_ms)
-        records = [_record(session, index, architecture, memory) for index, architecture in enumerate(taken)]
-        device, protocol = this_device(session.settings), Protocol.of(session.clock)
+        records = [_record(session, index, architecture, memory, meter) for index, architecture in enumerate(taken)]
+        device = this_device(session.settings)
+        protocol = Protocol.of(session.clock, str(meter) if meter and any(r.energy_j for r in records) else "")
     profile = new_profile(name, records, device, protocol, reference, num_classes, accept_noise)
     if save:
         profile.save()
@@ -171,7 +176,12 @@ def fit_profile(
 
 
 def _take(
-    session: Session, architectures: Sequence[Architecture], until: float, progress: Progress | None, num_classes: int
+    session: Session,
+    architectures: Sequence[Architecture],
+    until: float,
+    progress: Progress | None,
+    num_classes: int,
+    leave_out: bool = True,
 ) -> list[Architecture]:
     """The first pass of each network until the time is up; those that the runtime took."""
     taken: list[Architecture] = []
@@ -183,6 +193,8 @@ def _take(
         except UserError:
             raise
         except Exception as error:  # the runtimes' errors share no base class
+            if not leave_out:
+                raise RuntimeError(f"network {architecture.id} cannot be measured: {error}") from error
             log.warning("network %s is left out of the latency profile: %s", architecture.id, error)
         else:
             taken.append(architecture)
@@ -221,8 +233,13 @@ def measure_records(
     progress: Progress | None = None,
     settings: Settings | None = None,
     memory: bool = False,
+    leave_out: bool = False,
+    meter: Meter | None = None,
 ) -> list[Record]:
-    """The same with the raw passes, as a profile keeps them."""
+    """The same with the raw passes, as a profile keeps them.
+
+    A network that cannot be measured raises RuntimeError; with `leave_out` it is logged and left out.
+    """
     from nasbench.latency.measure import Session, reference_hash
 
     if profile is not None:
@@ -230,20 +247,14 @@ def measure_records(
         settings = profile.settings
     same = profile is not None and profile.reference.sha256 in ("", reference_hash())
     with Session(settings, profile.reference_ms if profile is not None and same else None) as session:
-        for number, architecture in enumerate(architectures):
-            try:
-                session.add(architecture, num_classes)
-            except UserError:
-                raise
-            except Exception as error:
-                raise RuntimeError(f"network {architecture.id} cannot be measured: {error}") from error
-            if progress:
-                progress(number + 1, len(architectures))
+        taken = _take(session, architectures, math.inf, progress, num_classes, leave_out)
         session.finish()
-        return [_record(session, index, architecture, memory) for index, architecture in enumerate(architectures)]
+        return [_record(session, index, architecture, memory, meter) for index, architecture in enumerate(taken)]
 
 
-def _record(session: Session, index: int, architecture: Architecture, memory: bool = False) -> Record:
+def _record(
+    session: Session, index: int, architecture: Architecture, memory: bool = False, meter: Meter | None = None
+) -> Record:
     return Record(
         id=architecture.id,
         architecture=architecture.to_dict(),
@@ -251,4 +262,5 @@ def _record(session: Session, index: int, architecture: Architecture, memory: bo
         passes=tuple(session.passes[index]),
         kernels=session.kernel_times(index),
         memory_bytes=session.peak_bytes(index) if memory else None,
+        energy_j=session.energy_j(index, meter) if meter else None,
     )

@@ -26,7 +26,7 @@ from torch import nn
 from nasbench.latency import runtimes, standalone
 from nasbench.latency.device import RUNTIME, KernelTime, Measurement, Settings
 from nasbench.latency.export import INPUT, checked_session, deploy_form, export_onnx
-from nasbench.latency.standalone import Pass, Run
+from nasbench.latency.standalone import Meter, Pass, Run
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
@@ -205,6 +205,11 @@ class Session:
         if path is None:
             return None
         return standalone.peak_bytes(str(path), self.settings.runtime, self.settings.threads, options) or None
+
+    def energy_j(self, index: int, meter: Meter) -> float | None:
+        """Joules of one run, of the whole device; None where the meter does not move."""
+        with flushed_denormals():
+            return standalone.energy_j(self._networks[index][0](), meter)
 
     def kernel_times(self, index: int) -> tuple[KernelTime, ...]:
         """The time of each kernel in order, where the runtime reports it: onnxruntime's profile."""

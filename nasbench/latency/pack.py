@@ -20,7 +20,15 @@ from pydantic import ValidationError
 from nasbench.errors import UserError
 from nasbench.latency import runtimes, standalone
 from nasbench.latency.device import Device, Measurement, Settings, runtime_version
-from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, checked_name, new_profile
+from nasbench.latency.profile import (
+    DeviceProfile,
+    Protocol,
+    Record,
+    Reference,
+    checked_name,
+    first_problem,
+    new_profile,
+)
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
@@ -29,7 +37,7 @@ SCRIPT = "standalone.py"
 HOW_TO = """This folder measures {count} networks on the device {device!r} with {runtime} ({settings}).
 
 1. Copy the whole folder to the device.
-2. There, with Python 3.8 or newer:
+2. There, with Python 3.9 or newer:
 
      python3 -m venv venv && venv/bin/pip install {runtime}     # made with version {version}
      venv/bin/python {script}
@@ -115,12 +123,14 @@ def read_results(path: Path, name: str | None = None, accept_noise: bool = False
             raise UserError(f"{path}: measured by another version of the script; make the folder again")
         if manifest["pack"] != _pack_id({k: v for k, v in manifest.items() if k != "pack"}):
             raise UserError(f"{path}: its networks are not those of the pack; copy results.json from the device again")
-        protocol = Protocol.of(content["protocol"]["clock"])
+        protocol = Protocol.of(content["protocol"]["clock"], content["protocol"].get("energy_meter", ""))
         records = _records(content, protocol.clock)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; give the results.json of a pack") from None
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        what = str(error).splitlines()[0]
+        what = first_problem(error)
         raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
     if manifest["reference"]["sha256"] != reference_hash():
         raise UserError(f"{path}: measured against another reference network; make the folder again with this nasbench")

@@ -302,7 +302,9 @@ def _read(path: Path) -> DeviceProfile:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; give a device's name or its profile") from None
     except ValueError as error:
-        raise UserError(f"{path}: not a device profile: {_first(error)}; make one with `{FIT_COMMAND}`") from None
+        raise UserError(
+            f"{path}: not a device profile: {first_problem(error)}; make one with `{FIT_COMMAND}`"
+        ) from None
 
 
 def _fitted_again(content: dict[str, Any]) -> dict[str, Any]:
@@ -324,8 +326,8 @@ def _measured(content: dict[str, Any]) -> _Measured:
     return _Measured.model_validate({name: content[name] for name in _Measured.model_fields if name in content})
 
 
-def _first(error: ValueError) -> str:
-    """What is wrong with the file first, in one line."""
+def first_problem(error: Exception) -> str:
+    """What is wrong with a file first, in one line."""
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
     first = error.errors()[0]

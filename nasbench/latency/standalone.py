@@ -23,6 +23,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -237,6 +238,168 @@ def _memory_bytes(field: str) -> int:
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field + ":")))
 
 
+# --- energy
+
+SYSFS = Path("/sys")
+SAMPLE_SECONDS = 0.02  # between two readings of a power sensor
+ENERGY_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What tells the energy of this device. `files`: counters of uJ, or what gives the power in uW when read.
+
+    kind: RAPL, COUNTER (both count energy), POWER (sensors in uW), or BATTERY (one folder: uA, uV and whether it
+    discharges). `seconds`: how long a loop must be, so that the figure has been renewed often meanwhile.
+    """
+
+    kind: str
+    files: tuple[Path, ...]
+    seconds: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({', '.join('/'.join(path.parts[-2:]) for path in self.files)})"
+
+
+RAPL, COUNTER, POWER, BATTERY = "RAPL packages", "hwmon energy counters", "hwmon power sensors", "battery"
+
+
+def energy_sources(root: Path = SYSFS) -> list[Meter]:
+    """The meters that Linux lists under `root`, best first, whether or not they can be read."""
+    packages = [z for z in sorted(root.glob("class/powercap/intel-rapl:*")) if _text(z / "name").startswith("package")]
+    chips = sorted(root.glob("class/hwmon/hwmon*"))
+    counters = [  # a chip that counts sockets counts their cores once more
+        path for chip in chips for path in sorted(chip.glob("energy*_input"))
+        if not _text(path.with_name(path.name.replace("_input", "_label"))).lower().startswith("ecore")
+    ]  # fmt: skip
+    whole = [chip for chip in chips if _text(chip / "name") == "power_meter"]  # ACPI's: of the machine
+    sensors = [_first_sensor(chip) for chip in whole or chips]
+    batteries = [b for b in sorted(root.glob("class/power_supply/*")) if _text(b / "type") == "Battery"]
+    meters = [
+        Meter(RAPL, tuple(zone / "energy_uj" for zone in packages)),
+        Meter(COUNTER, tuple(counters)),
+        Meter(POWER, tuple(sensor for sensor in sensors if sensor), 2.0),
+        Meter(BATTERY, tuple(batteries[:1]), 5.0),  # gauges tell a mean over a second or more
+    ]
+    return [meter for meter in meters if meter.files]
+
+
+def find_meter(root: Path = SYSFS) -> Meter | None:
+    """The best meter that this process may read; None where there is none."""
+    for meter in energy_sources(root):
+        reading = power_uw(meter) if meter.kind in (POWER, BATTERY) else counted_uj(meter)
+        if reading is not None:
+            return meter
+    return None
+
+
+def energy_j(run: Run, meter: Meter, seconds: float | None = None) -> float | None:
+    """Joules of one run: what the device takes during a loop of runs, over their number; the median of three loops.
+
+    It is the device's total, idle power included: that is what drains a battery, no meter tells the parts, and what
+    an idle device would have taken meanwhile depends on what else it is for. None where the meter stops telling, does
+    not move, or the battery is being charged.
+    """
+    figures = []
+    for _ in range(ENERGY_REPEATS):
+        looped = _counted_loop if meter.kind in (RAPL, COUNTER) else _sampled_loop
+        figure = looped(run, meter, meter.seconds if seconds is None else seconds)
+        if figure is None or figure <= 0:
+            return None
+        figures.append(figure)
+    return statistics.median(figures)
+
+
+def _loop(run: Run, seconds: float) -> int:
+    """How many runs, one after another, filled the time."""
+    until, count = time.perf_counter() + seconds, 0
+    while count == 0 or time.perf_counter() < until:
+        run()
+        count += 1
+    return count
+
+
+def _counted_loop(run: Run, meter: Meter, seconds: float) -> float | None:
+    """By counters. RAPL's start again from zero after max_energy_range_uj: once in a loop at most."""
+    run()
+    before = counted_uj(meter)
+    count = _loop(run, seconds)
+    after = counted_uj(meter)
+    if before is None or after is None:
+        return None
+    spent = 0
+    for path, start, end in zip(meter.files, before, after):
+        spent += end - start if end >= start else end - start + int(_number(path.with_name("max_energy_range_uj")) or 0)
+    return spent / 1e6 / count
+
+
+def _sampled_loop(run: Run, meter: Meter, seconds: float) -> float | None:
+    """By a thread that reads the power meanwhile, integrated over time: each reading holds until the next."""
+    readings: list[tuple[float, float | None]] = []  # when, uW
+    over = threading.Event()
+
+    def sample() -> None:
+        while not over.is_set():
+            readings.append((time.perf_counter(), power_uw(meter)))
+            over.wait(SAMPLE_SECONDS)
+
+    run()
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    began = time.perf_counter()
+    try:
+        count = _loop(run, seconds)
+        ended = time.perf_counter()
+    finally:
+        over.set()
+        sampler.join()
+    at = [began, *(max(when, began) for when, _ in readings[1:]), ended]
+    microjoules = 0.0
+    for (_, power), start, end in zip(readings, at, at[1:]):
+        if power is None:
+            return None
+        microjoules += power * max(min(end, ended) - start, 0.0)
+    return microjoules / 1e6 / count
+
+
+def counted_uj(meter: Meter) -> list[int] | None:
+    """Each counter of the meter; None where one cannot be read."""
+    values = [_number(path) for path in meter.files]
+    return None if None in values else [int(value) for value in values if value is not None]
+
+
+def power_uw(meter: Meter) -> float | None:
+    """The power now, over all sensors; None where one cannot be read, or the battery is not what feeds the device."""
+    if meter.kind != BATTERY:
+        values = [_number(path) for path in meter.files]
+        return None if None in values else sum(value for value in values if value is not None)
+    (battery,) = meter.files
+    if _text(battery / "status") != "Discharging":
+        return None
+    power, current, voltage = (_number(battery / name) for name in ("power_now", "current_now", "voltage_now"))
+    if current is not None and voltage is not None:
+        return abs(current) * voltage / 1e6  # uA x uV; whether a current out of it is negative differs by maker
+    return None if power is None else abs(power)
+
+
+def _first_sensor(chip: Path) -> Path | None:
+    """A chip lists the whole first, its rails after it."""
+    found = sorted([*chip.glob("power*_input"), *chip.glob("power*_average")])
+    return found[0] if found else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _number(path: Path) -> float | None:
+    text = _text(path)
+    return float(text) if text.lstrip("-").isdigit() else None
+
+
 # --- a pack
 
 
@@ -252,7 +415,7 @@ def cpu_name() -> str:
     return f"{fields['model name']} (family {fields.get('cpu family')} model {fields.get('model')})"
 
 
-def measure_pack(folder: Path, passes: int, threads: int, memory: bool) -> dict[str, Any]:
+def measure_pack(folder: Path, passes: int, threads: int, memory: bool, meter: Meter | None = None) -> dict[str, Any]:
     """Every network of the pack in `folder` measured, as `nasbench latency import` reads it."""
     from importlib.metadata import version
 
@@ -272,6 +435,7 @@ def measure_pack(folder: Path, passes: int, threads: int, memory: bool) -> dict[
     measured = rounds(run_one, len(networks), clock, passes)
     print("\r", end="", file=sys.stderr)
     peaks = [peak_bytes(str(folder / n["file"]), runtime, threads, options) if memory else 0 for n in networks]
+    joules = [energy_j(load(n["file"]), meter) if meter else None for n in networks]
     device = {
         "cpu": cpu_name(), "machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count() or 1,
         "runtime": runtime, "runtime_version": version(runtime), "threads": threads, "batch": manifest["batch"],
@@ -279,11 +443,11 @@ def measure_pack(folder: Path, passes: int, threads: int, memory: bool) -> dict[
     }  # fmt: skip
     return {
         "manifest": manifest,
-        "protocol": {"version": PROTOCOL_VERSION, "clock": clock},
+        "protocol": {"version": PROTOCOL_VERSION, "clock": clock, "energy_meter": str(meter) if any(joules) else ""},
         "device": device,
         "networks": [
-            {"id": n["id"], "passes": [asdict(p) for p in done], "memory_bytes": peak or None}
-            for n, done, peak in zip(networks, measured, peaks)
+            {"id": n["id"], "passes": [asdict(p) for p in done], "memory_bytes": peak or None, "energy_j": energy}
+            for n, done, peak, energy in zip(networks, measured, peaks, joules)
         ],
     }
 
@@ -293,16 +457,22 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=PASSES, help=f"of each network (default: {PASSES})")
     parser.add_argument("--threads", type=int, default=None, help="of the runtime (default: as the pack says)")
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
+    parser.add_argument("--no-energy", action="store_true", help="do not measure energy, where the device tells it")
+    parser.add_argument("--sysfs", type=Path, default=SYSFS, help=argparse.SUPPRESS)
     parser.add_argument("--peak", metavar="REQUEST", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.peak:
         return _print_peak(given.peak)
     folder = Path(__file__).resolve().parent
     threads = given.threads or json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["threads"]
-    results = measure_pack(folder, given.passes, threads, not given.no_memory)
+    meter = None if given.no_energy else find_meter(given.sysfs)
+    results = measure_pack(folder, given.passes, threads, not given.no_memory, meter)
     clock = results["protocol"]["clock"]
     ratios = [[Pass(**p).ratio(clock) for p in network["passes"]] for network in results["networks"]]
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    print(
+        f"energy by {results['protocol']['energy_meter'] or 'nothing: this device tells none, or its counter stands'}"
+    )
     print(f"{len(ratios)} networks measured by {clock} time; passes deviate by {deviation(ratios):.1%}")
     print(f"wrote {folder / 'results.json'}: read it with `nasbench latency import {folder / 'results.json'}`")
     return None

@@ -1,6 +1,6 @@
 """What `nasbench latency` answers, as rows of plain values to print or dump.
 
-Every row says in `source` whether its latency is measured or predicted.
+Every row says in `source` whether its figures are measured or predicted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ import numpy as np
 from nasbench.errors import UserError
 from nasbench.latency.device import Settings
 from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
+from nasbench.latency.standalone import find_meter
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
+    from nasbench.latency.resources import Estimate
 
 Row = dict[str, Any]
-MEGA = 1e6
+COLUMNS = {
+    "memory_bytes": ("memory", "mb", 1e6),
+    "energy_j": ("energy", "mj", 1e-3),
+}  # column, its unit, in the metric's
 
 
 def devices_table() -> list[Row]:
@@ -37,7 +42,6 @@ def profile_summary(name: str = THIS_MACHINE) -> Row:
     """Device, protocol, what was measured, and how well the predictor did on networks it did not see."""
     profile = load_device(name)
     latencies = [r.measurement.latency_ms for r in profile.records]
-    memory = [r.memory_bytes / MEGA for r in profile.records if r.memory_bytes]
     device = {key: value for key, value in asdict(profile.device).items() if key != "options" or value}
     return {
         "name": profile.name,
@@ -48,12 +52,27 @@ def profile_summary(name: str = THIS_MACHINE) -> Row:
         "pass_deviation": profile.deviation,
         "fastest_ms": min(latencies),
         "slowest_ms": max(latencies),
-        **({"peak_memory_mb": f"{min(memory):.0f} to {max(memory):.0f}"} if memory else {}),
+        **_resource_summary(profile),
         "noisy_networks": sum(r.measurement.noisy for r in profile.records),
         "predictor": _predictor_in_words(profile),
         **{f"held_out_{key}": value for key, value in asdict(profile.predictor.held_out).items()},
         "interval": f"x/÷ {np.exp(profile.predictor.log_error):.3f}, 90 %",
     }
+
+
+def _resource_summary(profile: DeviceProfile) -> Row:
+    """Of memory and energy, where they were measured: the range, and how well they are predicted, if they are."""
+    rows: Row = {}
+    for metric, (column, unit, scale) in COLUMNS.items():
+        figures = [figure / scale for r in profile.records if (figure := getattr(r, metric))]
+        if figures:
+            rows[f"{column}_{unit}"] = f"{min(figures):.3g} to {max(figures):.3g}, measured on {len(figures)} networks"
+        if predictor := profile.resources.get(metric):
+            rows |= {f"{column}_held_out_{key}": value for key, value in asdict(predictor.held_out).items()}
+            rows[f"{column}_interval"] = f"x/÷ {np.exp(predictor.log_error):.3f}, 90 %"
+    if profile.protocol.energy_meter:
+        rows["energy_meter"] = profile.protocol.energy_meter
+    return rows
 
 
 def _predictor_in_words(profile: DeviceProfile) -> str:
@@ -73,14 +92,20 @@ def measurement_table(
     num_classes: int = 1000,
     settings: Settings | None = None,
 ) -> list[Row]:
-    """Measure on this machine; one row an architecture."""
+    """Measure on this machine, memory and energy too where it tells them; one row an architecture."""
     from nasbench.latency.calibrate import measure_records
 
-    measured = measure_records(architectures, profile, num_classes, settings=settings, memory=True)
+    used = profile.settings if profile is not None else settings or Settings()
+    meter = find_meter() if used.accelerator == "cpu" else None
+    measured = measure_records(architectures, profile, num_classes, settings=settings, memory=True, meter=meter)
     return [
         _label(a)
         | {"source": "measured", **asdict(r.measurement)}
-        | {"peak_memory_mb": None if r.memory_bytes is None else r.memory_bytes / MEGA}
+        | {
+            f"{column}_{unit}": figure / scale
+            for metric, (column, unit, scale) in COLUMNS.items()
+            if (figure := getattr(r, metric)) is not None
+        }
         for a, r in zip(architectures, measured, strict=True)
     ]
 
@@ -88,8 +113,9 @@ def measurement_table(
 def prediction_table(
     architectures: Sequence[Architecture], profile: DeviceProfile, num_classes: int | None = None
 ) -> list[Row]:
-    """Predict from a profile; one row an architecture."""
+    """Predict from a profile, memory and energy too where it holds them; one row an architecture."""
     predicted = profile.predict(architectures, num_classes)
+    resources = {m: profile.predict_resource(m, architectures, num_classes) for m in COLUMNS if m in profile.resources}
     return [
         _label(a)
         | {
@@ -100,8 +126,20 @@ def prediction_table(
             "extrapolating": bool(predicted.extrapolating[i]),
             "reason": predicted.reasons[i],
         }
+        | {name: value for metric, found in resources.items() for name, value in _estimated(metric, found, i).items()}
         for i, a in enumerate(architectures)
     ]
+
+
+def _estimated(metric: str, found: Estimate, index: int) -> Row:
+    column, unit, scale = COLUMNS[metric]
+    return {
+        f"{column}_{unit}": float(found.value[index]) / scale,
+        f"{column}_low_{unit}": float(found.low[index]) / scale,
+        f"{column}_high_{unit}": float(found.high[index]) / scale,
+        f"{column}_extrapolating": bool(found.extrapolating[index]),
+        f"{column}_reason": found.reasons[index],
+    }
 
 
 def comparison(first: DeviceProfile, second: DeviceProfile, architectures: Sequence[Architecture]) -> list[Row]:

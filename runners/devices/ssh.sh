@@ -4,7 +4,7 @@
 #   runners/devices/ssh.sh latency-pack-NAME user@host [python3]
 #   nasbench latency import latency-pack-NAME/results.json
 #
-# Needs ssh and scp here, Python 3.8 or newer with venv there, and the network there once, to install the runtime.
+# Needs ssh and scp here, Python 3.9 or newer with venv there, and the network there once, to install the runtime.
 set -eu
 pack=${1:?folder of the pack}
 host=${2:?user@host}
