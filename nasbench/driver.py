@@ -16,14 +16,15 @@ import numpy as np
 
 from nasbench.architecture import Architecture
 from nasbench.latency.profile import DeviceProfile
-from nasbench.pareto import best_first
+from nasbench.promotion import selected, useful
 from nasbench.proxy.fidelity import Ladder
-from nasbench.report.progress import Progress, ProgressState
+from nasbench.report.outlook import Outlook
+from nasbench.report.progress import Progress
 from nasbench.report.rows import FIXED_POINT, SEARCHED
-from nasbench.result import Level, StudyResult, architecture_of, binding, level, mean_seconds, predictions
+from nasbench.result import Level, StudyResult, architecture_of, binding, level, predictions
 from nasbench.running import Job, Outcome
 from nasbench.running.spec import RunnerSpec
-from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, Reach, errors_at, next_probe
+from nasbench.scaling.objective import Reach, errors_at, next_probe
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.strategies import STRATEGIES, Candidate
 from nasbench.study import Study
@@ -32,7 +33,6 @@ from nasbench.trials import Trial, TrialStore
 PROMOTION_NOTE = "promotion"  # the store's notes of who went on to a level, and from how many complete trials
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 FIRST_FRONT = 8  # complete trials at which a first front is worth a look
-FIXED_SHARE = 0.45  # of a rung's places that fixed points take at most: of seven, one for each of three families
 Profile = Callable[[], DeviceProfile | None]
 
 
@@ -64,7 +64,8 @@ class Driver:
         self.measured_ms = StudyResult.from_store(study, store).measured_ms  # architecture id -> latency
         self._predicted: dict[str, dict[str, Any]] = {}
         self._predictor: DeviceProfile | None = None  # whose predictions these are
-        self._turned_away: dict[str, Architecture] = {}
+        self._turned_away: dict[str, Architecture] = {}  # for the width of their interval alone
+        self._limit_ms = min((b.limit for b in study.parsed_budgets if b.metric == "latency_ms"), default=math.inf)
         self._decisions = {(note["level"], note["of"]): note["chosen"] for note in store.notes(PROMOTION_NOTE)}
         self._architectures: dict[str, Architecture] = {}
         self._costs: dict[str, dict[str, int]] = {}
@@ -189,23 +190,31 @@ class Driver:
         """The lowest rung's trials as the strategy sees them; failed and running ones have no losses."""
         trials = self._at((0, False))
         complete = [trial for trial in trials if trial.state == "complete"]
-        losses, parents = self._losses(complete), {trial.key for trial in self._useful(complete)}
+        losses, parents = self._losses(complete), {trial.key for trial in useful(complete, self._scores(complete))}
         return [Candidate(self._architecture(trial), losses.get(trial.key), trial.key in parents) for trial in trials]
 
     def _prediction(self, arch: Architecture) -> dict[str, Any]:
         profile = self.profile()
         assert profile is not None
+        if profile is not self._predictor:  # it has been fitted again
+            self._predicted, self._predictor = {}, profile
         if arch.id not in self._predicted:
             self._predicted |= predictions(profile, [arch], self.study.classes)
         return self._predicted[arch.id]
 
     def _latency(self, arch: Architecture) -> float:
-        """Predicted milliseconds."""
-        return self._prediction(arch)["latency_ms"]
+        """Milliseconds: measured where they were, else predicted."""
+        return self.measured_ms.get(arch.id) or self._prediction(arch)["latency_ms"]
 
     def _bounds(self, arch: Architecture) -> dict[str, float]:
-        """Upper ends of the predicted intervals: what budgets on the device bind on."""
-        return binding(self._prediction(arch))
+        """What budgets on the device bind on: the measured latency, else the upper ends of the predicted intervals."""
+        predicted = self._prediction(arch)
+        bounds = binding(predicted)
+        if arch.id in self.measured_ms:
+            return bounds | {"latency_ms": self.measured_ms[arch.id]}
+        if predicted["latency_ms"] <= self._limit_ms < bounds["latency_ms"]:
+            self._turned_away[arch.id] = arch
+        return bounds
 
     def _architecture(self, trial: Trial) -> Architecture:
         if trial.architecture_id not in self._architectures:
@@ -229,22 +238,17 @@ class Driver:
         if self.reach is not None:
             errors = errors_at(self.store.trials, trials, self.reach)
             return {t.key: (errors[t.key], self._speed(self._architecture(t))) for t in trials}
-        return {t.key: (1 - self._score(t), self._speed(self._architecture(t))) for t in trials}
+        scores = self._scores(trials)
+        return {t.key: (1 - scores[t.key], self._speed(self._architecture(t))) for t in trials}
 
-    def _score(self, trial: Trial) -> float:
-        """Accuracy, or what the objective has in its place; at most 1, higher is better."""
-        return float(trial.metrics[self.study.objective.metric])
-
-    def _useful(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Those that score at least as well as the worst fixed point: a faster network that has learnt nothing would
-        sit on every front. All of them where there is no fixed point."""
-        floor = min((self._score(t) for t in trials if t.origin["kind"] == FIXED_POINT), default=-math.inf)
-        return [trial for trial in trials if self._score(trial) >= floor]
+    def _scores(self, trials: Sequence[Trial]) -> dict[str, float]:
+        """Key -> accuracy, or what the objective has in its place; at most 1, higher is better."""
+        return {trial.key: float(trial.metrics[self.study.objective.metric]) for trial in trials}
 
     # --- promotion
 
     def _promoted(self, rung: int) -> list[Architecture]:
-        """Who trains at `rung`: the best by `_selected` of the rung below."""
+        """Who trains at `rung`: the best by `selected` of the rung below."""
         below = self._complete_at((rung - 1, False))
         places = min(self.ladder.rungs[rung].trials, max(2, math.ceil(len(below) / 2)))
         return self._decided(f"rung {rung}", below, places)
@@ -258,34 +262,25 @@ class Driver:
         ]
 
     def _decided(self, name: str, trials: Sequence[Trial], places: int) -> list[Architecture]:
-        """`_selected`, once for as many trials: the store keeps who it was, since latencies become known meanwhile."""
+        """`selected`, once for as many trials: the store keeps who it was, since latencies become known meanwhile."""
         key = (name, len(trials))
         if key not in self._decisions:
-            chosen = [trial.key for trial in self._selected(trials, places)]
+            chosen = [trial.key for trial in self._ranked(trials, places)]
             self.store.note(PROMOTION_NOTE, {"level": name, "of": len(trials), "chosen": chosen})
             self._decisions[key] = chosen
         by_key = {trial.key: trial for trial in trials}
         return [self._architecture(by_key[key]) for key in self._decisions[key]]
 
-    def _selected(self, trials: Sequence[Trial], places: int) -> list[Trial]:
-        """The `places` most promising: the best fixed points of different families, the best searched design that is
-        no slower than the first of them, then searched designs by Pareto rank and crowding, then what is left."""
-        if not trials or places < 1:
-            return []
-        losses, useful = self._losses(trials), self._useful(trials)
-        ordered = [useful[i] for i in best_first([losses[trial.key] for trial in useful])]
-        ordered += sorted((t for t in trials if t not in useful), key=lambda t: losses[t.key])
-        fixed = _family_leaders(trials, losses)[: max(1, int(places * FIXED_SHARE))]
-        searched = [trial for trial in ordered if trial.origin["kind"] == SEARCHED]
-        chosen = {trial.key: trial for trial in (*fixed, *_challenger(searched, fixed, losses), *searched, *ordered)}
-        return list(chosen.values())[:places]
+    def _ranked(self, trials: Sequence[Trial], places: int) -> list[Trial]:
+        return selected(trials, self._losses(trials), self._scores(trials), places)
 
     # --- what is worth measuring
 
     def contenders(self, count: int) -> list[Architecture]:
-        """The `count` most promising designs of the highest rung that any trial has completed, not yet measured."""
+        """Up to `count` of the 2 x `count` most promising designs of the highest rung with a complete trial: those not
+        yet measured."""
         rung = max((rung for rung in range(len(self.ladder.rungs)) if self._complete_at((rung, False))), default=0)
-        ordered = self._selected(self._complete_at((rung, False)), self.study.trials)
+        ordered = self._ranked(self._complete_at((rung, False)), 2 * count)
         designs = [self._architecture(trial) for trial in ordered]
         return [design for design in designs if design.id not in self.measured_ms][:count]
 
@@ -293,6 +288,10 @@ class Driver:
         """The latest designs that a budget in milliseconds rejected for the width of their interval alone."""
         designs = [design for design in self._turned_away.values() if design.id not in self.measured_ms]
         return designs[-count:]
+
+    def complete_at_lowest(self) -> int:
+        """How many trials of the lowest rung are complete."""
+        return len(self._complete_at((0, False)))
 
     def complete_levels(self) -> list[int]:
         """The rungs whose trials, the final ones apart, have all ended."""
@@ -326,73 +325,12 @@ class Driver:
     def seconds_spent(self) -> float:
         return time.monotonic() - self.started
 
-    def _plan(self) -> list[tuple[Level, int]]:
-        """How many trials each level takes, as far as can be told now."""
-        plan, places = [((0, False), self.study.trials)], self.study.trials
-        if self.reach is not None:
-            plan.insert(0, ((PROBE_RUNG, False), len(PROBE_SHARES) * self.study.trials))
-        for rung in range(1, len(self.ladder.rungs)):
-            places = min(self.ladder.rungs[rung].trials, max(2, math.ceil(places / 2)))
-            plan.append(((rung, False), places))
-        return [*plan, ((self._top, True), min(places, self.study.finalists) * len(self.study.final_seeds))]
-
     def _show(self) -> None:
-        trials = self.store.trials
-        plan = self._plan()
-        current = next((at for at, count in plan if len(self._finished(at)) < count), plan[-1][0])
-        failures: dict[str, int] = {}
-        for trial in trials:
-            if trial.state == "failed":
-                reason = (trial.reason or "").partition(":")[0][:40]
-                failures[reason] = failures.get(reason, 0) + 1
-        best = StudyResult.from_store(self.study, self.store).best_score()
         self.progress.update(
-            ProgressState(
-                phase="final training, test split" if current[1] else "search",
-                rung=self.ladder.rungs[max(0, current[0])].name or f"rung {max(0, current[0])}",
-                done=sum(trial.state != "submitted" for trial in trials),
-                total=sum(count for _, count in plan),
+            Outlook(self.study, self.ladder, self.store).state(
                 running=len(self.running),
-                best=best[0] if best else None,
-                best_name=best[1] if best else "",
-                best_unit=self.study.objective.unit,
+                at_a_time=self.at_a_time,
                 seconds_spent=self.seconds_spent(),
-                seconds_left=self._seconds_left(plan),
                 rejected=dict(self.rejections.rejected),
-                failed=failures,
             )
         )
-
-    def _finished(self, at: Level) -> list[Trial]:
-        return [trial for trial in self._at(at) if trial.state != "submitted"]
-
-    def _seconds_left(self, plan: list[tuple[Level, int]]) -> float | None:
-        """From the mean duration at each level; a level not reached yet counts by its samples."""
-        work, rate = 0.0, None
-        for at, count in plan:
-            samples = self.ladder.rungs[max(0, at[0])].fidelity.samples
-            measured = mean_seconds(self._at(at))
-            rate = measured / samples if measured is not None else rate
-            if rate is None:
-                return None
-            work += max(0, count - len(self._finished(at))) * rate * samples
-        return work / max(1, self.at_a_time)
-
-
-def _family_leaders(trials: Sequence[Trial], losses: dict[str, tuple[float, float]]) -> list[Trial]:
-    """The most accurate fixed point of each family (the name up to the underscore), best first."""
-    leaders: dict[str, Trial] = {}
-    for trial in sorted(trials, key=lambda t: losses[t.key]):
-        if trial.origin["kind"] == FIXED_POINT:
-            leaders.setdefault(trial.architecture["name"].partition("_")[0], trial)
-    return list(leaders.values())
-
-
-def _challenger(
-    searched: Sequence[Trial], fixed: Sequence[Trial], losses: dict[str, tuple[float, float]]
-) -> list[Trial]:
-    """The most accurate searched design that is predicted no slower than the best fixed point."""
-    if not fixed:
-        return []
-    able = [trial for trial in searched if losses[trial.key][1] <= losses[fixed[0].key][1]]
-    return sorted(able, key=lambda t: losses[t.key])[:1]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nasbench.latency.profile import DeviceProfile
 
-LATENCY_NOTE = "latency"  # the store's note with the finalists' measured latencies
+LATENCY_NOTE = "latency"  # the store's notes of measured latencies, and of those predicted before they were measured
 Level = tuple[int, bool]  # rung, and whether on the test split with the final seeds
 
 
@@ -189,10 +189,10 @@ def open_study(folder: Path | str) -> StudyResult:
     result = StudyResult.read(folder)
     if not result.unpredicted:
         return result
-    from nasbench.latency.profile import load_device
+    from nasbench.latency.profile import load_study_device
 
     try:
-        return result.with_predictions(load_device(result.study.device))
+        return result.with_predictions(load_study_device(folder, result.study.device))
     except UserError:  # the profile was made on another machine: the stored figures stand
         return result
 

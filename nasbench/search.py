@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -14,16 +13,16 @@ import numpy as np
 from nasbench import environment
 from nasbench.architecture import Architecture
 from nasbench.budget import parse_budgets, total_violation
+from nasbench.device_source import DeviceSource
 from nasbench.driver import EVALUATE, Driver
 from nasbench.errors import UserError
-from nasbench.latency import THIS_MACHINE, BackgroundFit, DeviceProfile, fit_in_background, load_device
-from nasbench.latency.calibrate import DEFAULT_NETWORKS, calibration_set, measure_records
-from nasbench.latency.profile import Record
+from nasbench.latency import THIS_MACHINE, DeviceProfile, load_device
 from nasbench.library import fixed_points, load_space
+from nasbench.measuring import Measuring
 from nasbench.objective import OBJECTIVES
 from nasbench.proxy.fidelity import Ladder
 from nasbench.report.progress import Progress, ProgressState, Silent
-from nasbench.result import LATENCY_NOTE, StudyResult, binding, check_scores, predictions
+from nasbench.result import StudyResult, binding, check_scores, predictions
 from nasbench.running import run
 from nasbench.running.session import check_address
 from nasbench.running.spec import RunnerSpec, load_runner, runner_ladder
@@ -155,53 +154,6 @@ def _prepare_data(study: Study) -> str:
     return ids.pop()
 
 
-class DeviceSource:
-    """The device profile: read if it is there, else fitted in the background while trainings run already."""
-
-    def __init__(self, study: Study, space: SearchSpace, progress: Progress) -> None:
-        self.study, self.progress = study, progress
-        self.profile: DeviceProfile | None = None
-        self.fit: BackgroundFit | None = None
-        try:
-            self.profile = load_device(study.device)
-        except UserError as error:
-            if study.device != THIS_MACHINE:
-                raise
-            rng = np.random.default_rng(study.seed)
-            designs = calibration_set(space, DEFAULT_NETWORKS, rng, fixed_points().values(), num_classes=study.classes)
-            self.fit = fit_in_background(designs, num_classes=study.classes)
-            reason = "no latency profile of this machine yet" if "unknown device" in str(error) else str(error)
-            progress.note(f"{reason}: measuring {len(designs)} networks meanwhile, once")
-
-    def __call__(self) -> DeviceProfile | None:
-        if self.profile is None and self.fit is not None and self.fit.done():
-            self._take(self.fit)
-        return self.profile
-
-    def wait(self) -> DeviceProfile | None:
-        """The profile, once it is there."""
-        if self.profile is None and self.fit is not None:
-            self._take(self.fit)
-        return self.profile
-
-    def _take(self, fit: BackgroundFit) -> None:
-        self.fit = None
-        try:
-            self.profile = fit.result()
-        except (RuntimeError, UserError) as error:
-            self.progress.note(f"no latency profile: {error}; designs are ranked by multiply-adds, finalists measured")
-            return
-        held_out = self.profile.predictor.held_out
-        self.progress.note(
-            f"latency profile of this machine: {len(self.profile.records)} networks measured; held out, predictions "
-            f"rank them with Spearman {held_out.spearman:.3f} and are off by {held_out.mape:.0%} on average"
-        )
-
-    def stop(self) -> None:
-        if self.fit is not None:
-            self.fit.stop()
-
-
 def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
     space = SearchSpace.from_dict(study.space.content, study.space.name)
     deadline = time.monotonic() + study.time_limit_s if study.time_limit_s else math.inf
@@ -214,15 +166,16 @@ def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
             progress.note(f"{finished} trials are finished, {len(recovered)} of them found in the spool; going on")
         for line in study.objective.notes:
             progress.note(line)
-        source = DeviceSource(study, space, progress)
+        source = DeviceSource(study, space, folder, progress)
         try:
             if any(budget.metric == "latency_ms" for budget in study.parsed_budgets):
                 progress.update(ProgressState("measuring this machine"))
                 source.wait()
             driver = Driver(study, store, space, _fixed_within(study, space, source), source, progress, deadline)
-            run(driver, EVALUATE, RunnerSpec.from_dict(study.runner), folder / SPOOL)
+            measuring = Measuring(driver, source, progress)
+            run(measuring, EVALUATE, RunnerSpec.from_dict(study.runner), folder / SPOOL)
             source.wait()
-            _measure_finalists(driver, source, progress)
+            measuring.finish()
         finally:
             source.stop()
         result = driver.result()
@@ -241,30 +194,3 @@ def _fixed_within(
         return fitting
     latencies = predictions(profile, list(fitting.values()), study.classes)
     return {key: arch for key, arch in fitting.items() if total_violation(limits, binding(latencies[key])) == 0}
-
-
-def _measure_finalists(driver: Driver, source: DeviceSource, progress: Progress) -> None:
-    """Measure, on this machine, what the closing table shows, and note it in the store."""
-    result = driver.result()
-    profile = source.profile
-    rows = [row for row in result.rows() if row.id not in result.measured_ms]
-    measured: dict[str, float] = {}
-    if rows and driver.study.device == THIS_MACHINE:
-        spent = driver.seconds_spent()
-        progress.update(ProgressState(f"measuring the latency of {len(rows)} networks", seconds_spent=spent))
-        designs = [row.arch for row in rows]
-        records = measure_records(designs, profile, driver.study.classes)
-        measured = {record.id: record.measurement.latency_ms for record in records}
-        result = _refitted(result, source, records)
-    driver.store.note(LATENCY_NOTE, {"measured_ms": measured, "predicted": result.predictions})
-
-
-def _refitted(result: StudyResult, source: DeviceSource, records: Sequence[Record]) -> StudyResult:
-    """The result with the predictions of a profile that has learnt from `records`: networks near the front, where it
-    counts. The stored profile stays as it is: a study that is resumed decides as it did before."""
-    if source.profile is None:
-        return result
-    known = {record.id for record in records}
-    kept = [record for record in source.profile.records if record.id not in known]
-    refitted = source.profile.with_records([*kept, *records])
-    return replace(result, predictions={}).with_predictions(refitted)

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasbench.latency.background import BackgroundFit, fit_in_background
+    from nasbench.latency.background import BackgroundFit, extend_in_background, fit_in_background
     from nasbench.latency.calibrate import calibration_set, covering_set, fit_profile, measure_architectures
     from nasbench.latency.device import Device, Measurement, Settings, this_device
     from nasbench.latency.export import checked_session, deploy_form, export_onnx, onnx_difference
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BackgroundFit": "background",
+    "extend_in_background": "background",
     "fit_in_background": "background",
     "calibration_set": "calibrate",
     "covering_set": "calibrate",
@@ -63,6 +64,7 @@ __all__ = [
     "deploy_form",
     "devices_table",
     "export_onnx",
+    "extend_in_background",
     "fit_in_background",
     "fit_profile",
     "known_devices",

@@ -1,4 +1,4 @@
-"""Fitting a profile in a process of its own, so that trainings run meanwhile; the measuring protocol stands the load.
+"""Measuring in a process of its own, so that trainings run meanwhile; the measuring protocol stands the load.
 
 The child reads one line of JSON from its standard input and ends when that pipe closes, so it never outlives a killed
 parent. It answers in lines of JSON: progress, and at last the profile's path or an error.
@@ -12,12 +12,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.errors import UserError
-from nasbench.latency.calibrate import fit_profile
+from nasbench.latency.calibrate import fit_profile, measure_records
 from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, load_device
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ SECONDS = 300.0  # four times a fit's time on a quiet machine: others use the co
 
 
 class BackgroundFit:
-    """A fit under way: `progress` is (networks measured, in all), `result()` waits for the profile."""
+    """A fit under way: `progress` is (networks measured, in all), `result()` waits for the profile.
 
-    def __init__(self, architectures: Sequence[Architecture], name: str, seconds: float, num_classes: int) -> None:
-        self.name = name
+    `request` names the task, one of TASKS, and what it takes besides the architectures.
+    """
+
+    def __init__(self, architectures: Sequence[Architecture], request: dict[str, Any]) -> None:
         self.progress: tuple[int, int] = (0, len(architectures))
         self._answer: dict[str, Any] = {}
         self._log: collections.deque[str] = collections.deque(maxlen=20)
@@ -45,10 +47,9 @@ class BackgroundFit:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        request = {"name": name, "seconds": seconds, "num_classes": num_classes}
-        request["architectures"] = [a.to_dict() for a in architectures]
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
+        line = json.dumps({**request, "architectures": [a.to_dict() for a in architectures]})
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
     def done(self) -> bool:
@@ -58,9 +59,9 @@ class BackgroundFit:
         """The fitted profile; UserError for what the user asked wrongly, RuntimeError for a crash, TimeoutError."""
         self._reader.join(timeout)
         if self._reader.is_alive():
-            raise TimeoutError(f"the latency profile {self.name!r} is not ready after {timeout} s")
+            raise TimeoutError(f"the latency profile is not ready after {timeout} s")
         if "profile" in self._answer:
-            return load_device(self.name)
+            return load_device(self._answer["profile"])
         if "error" in self._answer:
             raise UserError(self._answer["error"])
         raise RuntimeError("fitting the latency profile ended early: " + " | ".join(list(self._log)[-3:]))
@@ -92,7 +93,19 @@ def fit_in_background(
     num_classes: int = 1000,
 ) -> BackgroundFit:
     """Start `fit_profile` in another process and return at once."""
-    return BackgroundFit(architectures, name, seconds, num_classes)
+    request = {"task": "fit", "name": name, "seconds": seconds, "num_classes": num_classes}
+    return BackgroundFit(architectures, request)
+
+
+def extend_in_background(
+    base: str, architectures: Sequence[Architecture], path: Path, num_classes: int = 1000
+) -> BackgroundFit:
+    """Start measuring `architectures` in another process, for a profile at `path` that has learnt from them too.
+
+    `base` is the name or path of the profile that is extended. Networks that cannot be measured are left out.
+    """
+    request = {"task": "extend", "base": base, "path": str(path), "num_classes": num_classes}
+    return BackgroundFit(architectures, request)
 
 
 def _child_environment() -> dict[str, str]:
@@ -110,24 +123,37 @@ def _answer(**message: Any) -> None:
     print(json.dumps(message), flush=True)
 
 
+def _progress(done: int, total: int) -> None:
+    _answer(progress=[done, total])
+
+
+def _fit(architectures: list[Architecture], **request: Any) -> Path:
+    """Noise is accepted: trainings run meanwhile, the interval tells what it costs, and the profile keeps it."""
+    return fit_profile(architectures, progress=_progress, accept_noise=True, **request).save()
+
+
+def _extend(architectures: list[Architecture], base: str, path: str, num_classes: int) -> Path:
+    profile = load_device(base)
+    records = measure_records(architectures, profile, num_classes, _progress, leave_out=True)
+    return profile.with_records(records).save(Path(path))
+
+
+TASKS: dict[str, Callable[..., Path]] = {"fit": _fit, "extend": _extend}
+
+
 def _main() -> None:
     from nasbench.architecture import Architecture
 
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     architectures = [Architecture.from_dict(d, source="calibration") for d in request.pop("architectures")]
+    task = TASKS[request.pop("task")]
     try:
-        # Noise is accepted here: trainings run meanwhile, the interval tells what it costs, and the profile keeps it.
-        profile = fit_profile(
-            architectures,
-            progress=lambda done, total: _answer(progress=[done, total]),
-            accept_noise=True,
-            **request,
-        )
+        path = task(architectures, **request)
     except UserError as error:
         _answer(error=str(error))
     else:
-        _answer(profile=profile.name)
+        _answer(profile=str(path))
 
 
 if __name__ == "__main__":

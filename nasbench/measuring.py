@@ -1,0 +1,100 @@
+"""Measurements that a search asks for: the designs near its front, and near a budget, while trainings go on.
+
+Predictions are made to be checked where decisions are taken. When half of the lowest rung is trained, and whenever a
+rung is complete, the most promising designs that were never measured are, together with some that a budget turned away
+for the width of their interval alone. The profile is fitted again with them. What was promoted before stays promoted:
+decisions are kept in the store.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from nasbench.device_source import DeviceSource
+from nasbench.driver import FIRST_FRONT, Driver
+from nasbench.latency.calibrate import measure_records
+from nasbench.latency.profile import THIS_MACHINE, DeviceProfile
+from nasbench.report.progress import Progress, ProgressState
+from nasbench.result import LATENCY_NOTE, StudyResult, predictions
+from nasbench.running import Job, Outcome
+
+NEAR_FRONT, NEAR_BUDGET = 6, 2  # designs measured at a time: about 3 s of one core each
+
+
+class Measuring:
+    """A `running.JobSource`: the driver's jobs, and measurements beside them."""
+
+    def __init__(self, driver: Driver, source: DeviceSource, progress: Progress) -> None:
+        self.driver, self.source, self.progress = driver, source, progress
+        self._asked: set[Any] = set()
+        self._predicted: dict[str, dict[str, Any]] = {}  # of what is being measured, by a profile that had not seen it
+
+    def ask(self) -> Job | None:
+        return self.driver.ask()
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        self.driver.tell(job, outcome)
+        profile = self.source.extended()
+        if profile is not None:
+            self._learn(profile)
+        self._measure_when_due()
+
+    def finish(self) -> None:
+        """Measure, on this machine, what the closing table shows and nothing has measured yet; predict the rest."""
+        profile = self.source.extended(wait=True)
+        if profile is not None:
+            self._learn(profile)
+        if self.driver.study.device == THIS_MACHINE:
+            self._measure_rest()
+        unpredicted = StudyResult.from_store(self.driver.study, self.driver.store).unpredicted
+        if self.source.profile is not None and unpredicted:
+            self._note({}, predictions(self.source.profile, unpredicted, self.driver.study.classes))
+
+    def _measure_when_due(self) -> None:
+        if not self.source.can_measure:
+            return
+        due = self._due() - self._asked
+        if not due:
+            return
+        self._asked |= due
+        designs = self.driver.contenders(NEAR_FRONT) + self.driver.turned_away(NEAR_BUDGET)
+        designs = [design for design in designs if design.id not in self.driver.measured_ms]
+        profile = self.source()
+        if designs and profile is not None:
+            self._predicted = predictions(profile, designs, self.driver.study.classes)
+            self.source.measure(designs)
+            self.progress.note(f"measuring the latency of {len(designs)} designs near the front meanwhile")
+
+    def _due(self) -> set[Any]:
+        half = max(FIRST_FRONT, self.driver.study.trials // 2)
+        due: set[Any] = {"half"} if self.driver.complete_at_lowest() >= half else set()
+        return due | set(self.driver.complete_levels())
+
+    def _learn(self, profile: DeviceProfile) -> None:
+        """Take what a background measurement brought into the store."""
+        latencies = {r.id: r.measurement.latency_ms for r in profile.records if r.id in self._predicted}
+        self._note(latencies, self._predicted)
+        errors = [abs(self._predicted[key]["latency_ms"] / ms - 1) for key, ms in latencies.items()]
+        self._predicted = {}
+        if errors:
+            off = f"{statistics.median(errors):.0%} (median), worst {max(errors):.0%}"
+            self.progress.note(f"{len(errors)} designs measured: predictions were off by {off}; fitted again with them")
+
+    def _measure_rest(self) -> None:
+        designs = [row.arch for row in self.driver.result().rows() if row.id not in self.driver.measured_ms]
+        if not designs:
+            return
+        spent = self.driver.seconds_spent()
+        self.progress.update(ProgressState(f"measuring the latency of {len(designs)} networks", seconds_spent=spent))
+        profile, classes = self.source.profile, self.driver.study.classes
+        records = measure_records(designs, profile, classes)
+        predicted = {} if profile is None else predictions(profile, designs, classes)
+        self._note({record.id: record.measurement.latency_ms for record in records}, predicted)
+        if profile is not None:
+            self.source.keep(profile.with_records(records))
+
+    def _note(self, measured_ms: dict[str, float], predicted: dict[str, dict[str, Any]]) -> None:
+        """Measured latencies, and what had been predicted for them."""
+        self.driver.store.note(LATENCY_NOTE, {"measured_ms": measured_ms, "predicted": predicted})
+        self.driver.measured_ms |= measured_ms
