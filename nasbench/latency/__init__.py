@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nasbench.latency.calibrate import calibration_set, covering_set, fit_profile, measure_architectures
     from nasbench.latency.device import Device, Measurement, Settings, this_device
     from nasbench.latency.export import checked_session, deploy_form, export_onnx, onnx_difference
-    from nasbench.latency.pack import read_results, write_pack
+    from nasbench.latency.pack import add_results, read_results, write_pack
     from nasbench.latency.predictor import Prediction
     from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
     from nasbench.latency.verbs import comparison, devices_table, measurement_table, prediction_table, profile_summary
@@ -34,6 +34,7 @@ _HOME = {
     "deploy_form": "export",
     "export_onnx": "export",
     "onnx_difference": "export",
+    "add_results": "pack",
     "read_results": "pack",
     "write_pack": "pack",
     "Prediction": "predictor",
@@ -57,6 +58,7 @@ __all__ = [
     "Measurement",
     "Prediction",
     "Settings",
+    "add_results",
     "calibration_set",
     "checked_session",
     "comparison",

@@ -1,7 +1,8 @@
 """A folder to carry to a device, and what comes back from there.
 
 The folder holds networks as the runtime's own files, a manifest with their hashes, the stand-alone measuring script,
-and how to use it. The script writes results.json, which is all that `read_results` needs: it names every architecture.
+and how to use it. The script writes results.json, which is all that `read_results` and `add_results` need: it names
+every architecture.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,10 @@ from nasbench.latency.profile import (
     Reference,
     checked_name,
     first_problem,
+    known_devices,
+    load_device,
     new_profile,
+    require_agreement,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ HOW_TO = """This folder measures {count} networks on the device {device!r} with 
    End other work on the device first and let it cool: a hot phone slows down, and passes that disagree are refused.
 3. Copy results.json back and run
 
-     nasbench latency import results.json
+     nasbench latency import results.json{add}
 
 With a login over ssh, runners/devices/ssh.sh of nasbench does all of this; for Android see runners/devices/android.md.
 """
@@ -58,8 +62,12 @@ def write_pack(
     settings: Settings,
     num_classes: int = 1000,
     progress: Callable[[int, int], None] | None = None,
+    joins: bool = False,
 ) -> Path:
-    """Write the folder whole; UserError if it is there already or the runtime runs no files."""
+    """Write the folder whole; UserError if it is there already or the runtime runs no files.
+
+    joins: what it measures is to join an existing profile, says its README.txt.
+    """
     from nasbench.latency.export import deploy_form
     from nasbench.latency.measure import REFERENCE_NAME, REFERENCE_SIZE, reference_hash, reference_module
 
@@ -92,7 +100,7 @@ def write_pack(
         }
         (building / "manifest.json").write_text(json.dumps(manifest | {"pack": _pack_id(manifest)}, indent=1), "utf-8")
         shutil.copy(Path(standalone.__file__), building / SCRIPT)
-        (building / "README.txt").write_text(_how_to(device, len(networks), settings), "utf-8")
+        (building / "README.txt").write_text(_how_to(device, len(networks), settings, joins), "utf-8")
         building.chmod(0o755)
         building.rename(folder)
     except BaseException:
@@ -101,7 +109,7 @@ def write_pack(
     return folder
 
 
-def _how_to(device: str, count: int, settings: Settings) -> str:
+def _how_to(device: str, count: int, settings: Settings, joins: bool) -> str:
     return HOW_TO.format(
         count=count,
         device=device,
@@ -109,35 +117,101 @@ def _how_to(device: str, count: int, settings: Settings) -> str:
         settings=settings,
         version=runtime_version(settings.runtime),
         script=SCRIPT,
+        add=" --add" if joins else "",
     )
+
+
+@dataclass(frozen=True)
+class Results:
+    """What came back: the pack's manifest, what ran it, and every network's passes."""
+
+    path: Path
+    manifest: dict[str, Any]
+    device: Device
+    protocol: Protocol
+    records: list[Record]
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """UserError says what is wrong with the file."""
+        from nasbench.latency.measure import reference_hash
+
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            manifest, device = content["manifest"], Device(**content["device"])
+            if content["protocol"]["version"] != standalone.PROTOCOL_VERSION:
+                raise UserError(f"{path}: measured by another version of the script; make the folder again")
+            if manifest["pack"] != _pack_id({k: v for k, v in manifest.items() if k != "pack"}):
+                raise UserError(
+                    f"{path}: its networks are not those of the pack; copy results.json from the device again"
+                )
+            protocol = Protocol.of(content["protocol"]["clock"], content["protocol"].get("energy_meter", ""))
+            records = _records(content, protocol.clock)
+        except UserError:
+            raise
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}; give the results.json of a pack") from None
+        except (ValueError, KeyError, TypeError, ValidationError) as error:
+            what = first_problem(error)
+            raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
+        if manifest["reference"]["sha256"] != reference_hash():
+            raise UserError(
+                f"{path}: measured against another reference network; make the folder again with this nasbench"
+            )
+        return cls(path, manifest, device, protocol, records)
 
 
 def read_results(path: Path, name: str | None = None, accept_noise: bool = False) -> DeviceProfile:
     """The profile fitted to a results file, under the device's name in it or `name`; UserError says what is wrong."""
-    from nasbench.latency.measure import reference_hash
+    found = Results.read(path)
+    reference = found.manifest["reference"]
+    quiet_ms = found.records[0].measurement.reference_ms
+    return new_profile(
+        name or found.manifest["device"],
+        found.records,
+        found.device,
+        found.protocol,
+        Reference(name=reference["name"], sha256=reference["sha256"], quiet_ms=quiet_ms),
+        found.manifest["num_classes"],
+        accept_noise,
+    )
 
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        manifest, device = content["manifest"], Device(**content["device"])
-        if content["protocol"]["version"] != standalone.PROTOCOL_VERSION:
-            raise UserError(f"{path}: measured by another version of the script; make the folder again")
-        if manifest["pack"] != _pack_id({k: v for k, v in manifest.items() if k != "pack"}):
-            raise UserError(f"{path}: its networks are not those of the pack; copy results.json from the device again")
-        protocol = Protocol.of(content["protocol"]["clock"], content["protocol"].get("energy_meter", ""))
-        records = _records(content, protocol.clock)
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; give the results.json of a pack") from None
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        what = first_problem(error)
-        raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
-    if manifest["reference"]["sha256"] != reference_hash():
-        raise UserError(f"{path}: measured against another reference network; make the folder again with this nasbench")
-    quiet_ms = records[0].measurement.reference_ms
-    reference = Reference(name=manifest["reference"]["name"], sha256=manifest["reference"]["sha256"], quiet_ms=quiet_ms)
-    chosen, classes = name or manifest["device"], manifest["num_classes"]
-    return new_profile(chosen, records, device, protocol, reference, classes, accept_noise)
+
+def add_results(path: Path, name: str | None = None, accept_noise: bool = False) -> DeviceProfile:
+    """The device's profile in the cache joined with a results file and fitted again; newer figures replace older ones.
+
+    Ratios to the reference network are scaled by the profile's own quiet time, so that one session's clock frequency
+    does not shift its figures against the other's. UserError where the two were not measured alike.
+    """
+    found = Results.read(path)
+    device = name or found.manifest["device"]
+    if device not in known_devices():
+        raise UserError(f"no profile of {device!r} that {path} could be added to; leave --add away to make it")
+    profile = load_device(device)
+    if differences := _unlike(profile, found):
+        raise UserError(
+            f"{path}: cannot be added to {device!r}, measured with {'; '.join(differences)}: "
+            "leave --add away and give another name with --device"
+        )
+    require_agreement(found.records, profile.protocol.clock, device, accept_noise)
+    return profile.with_records([_scaled(record, profile, found.protocol) for record in found.records])
+
+
+def _unlike(profile: DeviceProfile, found: Results) -> list[str]:
+    """What keeps the figures of the two from being comparable, in words."""
+    ours = (profile.protocol.clock, profile.num_classes, profile.reference.sha256)
+    theirs = (found.protocol.clock, found.manifest["num_classes"], found.manifest["reference"]["sha256"])
+    words = ("{} time, not {}", "{} classes, not {}", "reference network {:.8}, not {:.8}")
+    others = [text.format(a, b) for text, a, b in zip(words, ours, theirs, strict=True) if a != b]
+    return profile.device.differences(found.device) + others
+
+
+def _scaled(record: Record, profile: DeviceProfile, protocol: Protocol) -> Record:
+    """As the profile scales; without an energy that another meter told."""
+    measurement = Measurement.of(record.passes, protocol.clock, profile.reference_ms)
+    same_meter = protocol.energy_meter == profile.protocol.energy_meter
+    energy_j = record.energy_j if same_meter else None
+    return record.model_copy(update={"measurement": measurement, "energy_j": energy_j})
 
 
 def _records(content: dict[str, Any], clock: str) -> list[Record]:

@@ -209,12 +209,7 @@ def new_profile(
     accept_noise: bool = False,
 ) -> DeviceProfile:
     """A profile with a predictor fitted to `records`; UserError where the passes disagree."""
-    deviation = pass_deviation(records, protocol.clock)
-    if deviation > DEVIATION_LIMIT and not accept_noise:
-        raise UserError(
-            f"the passes over the same networks deviate by {deviation:.1%} (standard deviation), more than "
-            f"{DEVIATION_LIMIT:.0%} makes no profile: end other work on the device and run `{fit_command(name)}` again"
-        )
+    deviation = require_agreement(records, protocol.clock, name, accept_noise)
     return DeviceProfile(
         version=VERSION,
         name=checked_name(name),
@@ -229,6 +224,17 @@ def new_profile(
         predictor=fit_records(records, num_classes, device.runtime, priors.choose(name, device)),
         resources=resources.fit_resources(records, num_classes, device.runtime),
     )
+
+
+def require_agreement(records: Sequence[Record], clock: str, name: str, accept_noise: bool = False) -> float:
+    """How far the passes of `records` deviate; UserError where that is too far, unless the noise is accepted."""
+    deviation = pass_deviation(records, clock)
+    if deviation > DEVIATION_LIMIT and not accept_noise:
+        raise UserError(
+            f"the passes over the same networks deviate by {deviation:.1%} (standard deviation), more than "
+            f"{DEVIATION_LIMIT:.0%} makes no profile: end other work on the device and run `{fit_command(name)}` again"
+        )
+    return deviation
 
 
 def pass_deviation(records: Sequence[Record], clock: str) -> float:
