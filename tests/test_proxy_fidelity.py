@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,8 @@ from nasbench.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.files import data_dir, read_toml
 from nasbench.library import fixed_points, load_space, shipped_spaces
-from nasbench.proxy.fidelity import Fidelity, Ladder, reduced, scaled_channels
+from nasbench.proxy.fidelity import LATER, Fidelity, Ladder, reduced, scaled_channels
+from nasbench.trials import Trial
 
 FIXED = fixed_points()
 
@@ -194,3 +197,32 @@ def test_shipped_ladders_are_valid_and_reduce_every_fixed_point(path):
 def test_what_is_switched_off_stays_off_in_a_stored_trial():
     off = Fidelity(samples=1, layer_scale=0, clip_norm=0)
     assert Fidelity.from_dict(off.to_dict()) == off
+
+
+def test_a_stored_fidelity_keeps_its_meaning_its_id_and_its_trials_keys():
+    """Both hashes were taken before the later fields existed: with others a resumed study would train all again."""
+    stored = Fidelity(samples=3200, evaluate=1200).to_dict()
+    assert not set(stored) & set(LATER)
+    old = Fidelity.from_dict(stored)
+    assert {name: getattr(old, name) for name in LATER} == {"optimiser": "sgd", "branch_gain": 1, "linear_gain": 0}
+    assert old.id == "9145a9662d18"
+    assert Trial.new({}, "abc", fidelity=old.to_dict(), seed=0, data="d").key == "f33dd163c961f6af"
+
+
+@pytest.mark.parametrize("changes", [{"optimiser": "muon"}, {"branch_gain": 0.2}, {"linear_gain": 1.0}])
+def test_a_later_field_is_stored_where_it_says_something_new(changes):
+    new = Fidelity(samples=3200, **changes)
+    assert new.to_dict().items() >= changes.items()
+    assert Fidelity.from_dict(new.to_dict()) == new
+    assert new.id != Fidelity(samples=3200).id
+
+
+@pytest.mark.parametrize("study", ["default", "reference"])
+def test_trials_on_disk_keep_their_keys(study):
+    lines = (Path(__file__).parents[1] / "results" / study / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    trials = [record for record in map(json.loads, lines) if record["kind"] == "submitted"]
+    assert len(trials) > 40
+    for trial in trials:
+        fidelity = Fidelity.from_dict(trial["fidelity"]).to_dict()
+        rest = {name: trial[name] for name in ("seed", "data", "split")}
+        assert Trial.new({}, trial["architecture_id"], fidelity=fidelity, **rest).key == trial["key"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 
@@ -11,12 +12,17 @@ import torch
 from torch import nn
 
 from nasbench.architecture import Architecture
+from nasbench.blocks.metablock import MetaBlockModule
+from nasbench.library import load
+from nasbench.metablock import Branch, Conv, MetaBlock, Norm
 from nasbench.proxy import evaluate as evaluation
 from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
 from nasbench.proxy.evaluate import CostMismatch, DeployMismatch, evaluate, seeded_model
 from nasbench.proxy.fidelity import Fidelity
-from nasbench.proxy.train import Diverged, make_optimiser, one_cycle, raise_layer_scale, score, train
+from nasbench.proxy.muon import Muon, is_matrix, orthogonalised
+from nasbench.proxy.start import quieten_branches, raise_layer_scale, widen_linear
+from nasbench.proxy.train import OPTIMISERS, Diverged, make_optimiser, one_cycle, score, train
 
 HYBRID = {
     "name": "hybrid",
@@ -30,6 +36,7 @@ HYBRID = {
     ],
     "head": {"kind": "linear"},
 }
+RECIPE = {"optimiser": "muon", "lr": 0.03, "layer_scale": 0.2, "branch_gain": 0.2, "linear_gain": 1.0}
 FIDELITY = {"samples": 1024, "pool": 400, "evaluate": 100, "width": 0.25, "resolution_scale": 0.125, "map_scale": 0.5}
 
 
@@ -82,6 +89,14 @@ def test_same_seed_same_result_whatever_the_process_drew_before(blobs, metrics):
     assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in metrics.items() if k not in timed}
     other = evaluate(_task(blobs, seed=2))
     assert other["train_loss_tail"] != metrics["train_loss_tail"]
+
+
+def test_the_shipped_recipe_learns_and_repeats_itself(blobs, metrics):
+    fidelity = {**FIDELITY, **RECIPE, "samples": 512}
+    first, again = (evaluate(_task(blobs, fidelity=fidelity)) for _ in range(2))
+    assert first["accuracy"] > 0.5
+    assert first["deploy_difference"] < 1e-9
+    assert (first["accuracy"], first["train_loss_tail"]) == (again["accuracy"], again["train_loss_tail"])
 
 
 def test_the_test_split_is_another_set_of_images(blobs, metrics):
@@ -189,3 +204,102 @@ def test_the_memory_layout_is_the_one_asked_for(channels_last):
     pool = _pool()
     train(model, pool, Fidelity(samples=64), normalisation(pool), seed=0, channels_last=channels_last)
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last) is channels_last
+
+
+# Muon
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 12), (2, 12, 5)])
+def test_orthogonalised_keeps_the_directions_and_evens_out_the_singular_values(shape):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, before, right = torch.linalg.svd(matrices, full_matrices=False)
+    inside = left.mT @ orthogonalised(matrices) @ right.mT  # diagonal where the directions are kept
+    singular = inside.diagonal(dim1=1, dim2=2)
+    assert (inside - torch.diag_embed(singular)).abs().max() < 1e-4
+    assert (before[:, 0] / before[:, -1]).max() > 3
+    assert 0.4 < singular.min() <= singular.max() < 1.3
+
+
+def test_a_matrix_steps_by_its_rate_whatever_the_gradients_scale():
+    gradient, steps = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0)), []
+    for scale in (1e-3, 1.0, 1e3):
+        weight = nn.Parameter(torch.zeros(8, 4, 3, 3))
+        optimiser = Muon([{"params": [weight], "matrices": True}], lr=0.5, momentum=0.9)
+        weight.grad = scale * gradient
+        optimiser.step()
+        steps.append(weight.detach())
+    assert torch.allclose(steps[0], steps[1], rtol=1e-3, atol=1e-5)
+    assert torch.allclose(steps[2], steps[1], rtol=1e-3, atol=1e-5)
+    assert (steps[1] * gradient).sum() < 0
+    assert steps[1].square().mean().sqrt() == pytest.approx(0.2 * 0.5, rel=0.3)  # AdamW's step at this rate
+
+
+def test_what_is_no_matrix_learns_as_by_adam():
+    rng = torch.Generator().manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(6)) for _ in range(2))
+    mine = Muon([{"params": [ours, nn.Parameter(torch.ones(2))]}], lr=0.15, momentum=0.9)  # one never has a gradient
+    adam = torch.optim.Adam([theirs], lr=0.02, betas=(0.9, 0.99))
+    for _ in range(5):
+        ours.grad = torch.randn(6, generator=rng)
+        theirs.grad = ours.grad.clone()
+        mine.step()
+        adam.step()
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    assert torch.equal(mine.param_groups[0]["params"][1].detach(), torch.ones(2))
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMISERS))
+def test_every_optimiser_takes_every_parameter_once_and_follows_the_cycle(name):
+    model = seeded_model(Architecture.from_dict(HYBRID), 4, 0)
+    fidelity = Fidelity(samples=320, optimiser=name, weight_decay=0.25)
+    optimiser, _, _ = make_optimiser(model, fidelity)
+    held = [id(p) for group in optimiser.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in model.parameters())
+    decays = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
+    assert all(decays[id(p)] == (0.25 if min(p.shape[0], p[0].numel()) > 1 else 0) for p in model.parameters())
+    peak = [group["initial_lr"] for group in optimiser.param_groups]
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.04 * rate for rate in peak])
+    assert max(peak) == fidelity.lr
+
+
+def test_depthwise_kernels_and_vectors_are_no_matrices():
+    shapes = {(8, 4, 3, 3): True, (8, 4): True, (8, 1, 3, 3): False, (1, 4, 8): False, (8, 1, 1): False, (8,): False}
+    assert {shape: is_matrix(nn.Parameter(torch.zeros(shape))) for shape in shapes} == shapes
+
+
+# The start
+
+BN = Norm("bn")
+PROJECTED = MetaBlock(8, 8, expand=Conv(8, 16, norm=BN, act="silu"), project=(Conv(16, 8, norm=BN),), skip="identity")
+UNNORMED = MetaBlock(8, 8, project=(Conv(8, 8, bias=True),), skip="identity")
+PLAIN_SUM = Conv(8, 8, 3, norm=BN, branches=(Branch("kxk"), Branch("1x1"), Branch("identity")))
+
+
+@pytest.mark.parametrize("block", [PROJECTED, UNNORMED, MetaBlock(8, 8, mix=(PLAIN_SUM,))])
+def test_only_what_is_added_to_a_skip_is_quietened(block):
+    torch.manual_seed(0)
+    module, x = MetaBlockModule(block), torch.randn(4, 8, 6, 6)
+    kept = module.mix[0].branches[2](x) if block.mix else x
+    added = module(x) - kept
+    quieten_branches(module, 0.2)
+    assert torch.allclose(module(x) - kept, 0.2 * added, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"skip": None}, {"layer_scale": 0.5}])
+def test_without_a_skip_or_with_a_layer_scale_a_block_stays(changes):
+    torch.manual_seed(0)
+    module, x = MetaBlockModule(dataclasses.replace(PROJECTED, **changes)), torch.randn(4, 8, 6, 6)
+    before = module(x)
+    quieten_branches(module, 0.2)
+    assert torch.equal(module(x), before)
+
+
+def test_linear_layers_of_blocks_start_at_xaviers_deviation():
+    model = seeded_model(load("deit_ti").with_resolution(32), 10, 0)
+    classifier = model.head.classifier.weight.clone()
+    widen_linear(model, 1.0)
+    layers = [m for stage in model.stages for m in stage.modules() if isinstance(m, nn.Linear)]
+    assert len(layers) >= 4 * 12
+    for layer in layers:
+        assert layer.weight.std().item() == pytest.approx((2 / sum(layer.weight.shape)) ** 0.5, rel=0.15)  # cut at 2
+    assert torch.equal(model.head.classifier.weight, classifier)

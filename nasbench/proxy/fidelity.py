@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,6 +27,10 @@ MIN_CHANNELS = 8
 MIN_HEAD_DIM = 4
 MIN_MAP = 2  # pixels a side of the last feature map; attention over 1 x 1 says nothing
 MIN_SIZE = 16  # pixels a side of a proxy image
+
+
+# Fields that stored fidelities may lack, at the values they stand for then; neither may ever change.
+LATER: dict[str, Any] = {"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0}
 
 
 class _Frozen(BaseModel):
@@ -55,6 +59,9 @@ class Fidelity(_Frozen):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     shift: float = Field(0.125, ge=0, le=0.5)  # of the side
     flip: bool = True
+    optimiser: Literal["sgd", "muon"] = "sgd"  # muon wants lr 0.03
+    branch_gain: float = Field(1.0, ge=0)  # start of residual branches without a γ, times their usual scale
+    linear_gain: float = Field(0.0, ge=0)  # start of linear layers, times Xavier's deviation; 0 for N(0, 0.02²)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "fidelity") -> Fidelity:
@@ -63,8 +70,13 @@ class Fidelity(_Frozen):
         return fidelity
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, defaults included: a stored trial must not change its meaning with the next version."""
-        return self.model_dump(mode="json")
+        """Every field, defaults included: a stored trial must not change its meaning with the next version.
+
+        A field that came later is left out at the value that says what trials stored before it did: their keys, hashes
+        of this, must stay what they are, or a resumed study would train everything again.
+        """
+        content = self.model_dump(mode="json")
+        return {key: value for key, value in content.items() if key not in LATER or value != LATER[key]}
 
     @property
     def id(self) -> str:

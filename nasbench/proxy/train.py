@@ -18,6 +18,8 @@ from torch.nn.functional import cross_entropy
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, ordered_positions, shuffled_positions
 from nasbench.proxy.data.pool import Pool
 from nasbench.proxy.fidelity import Fidelity
+from nasbench.proxy.muon import Muon, is_matrix
+from nasbench.proxy.start import quieten_branches, raise_layer_scale, widen_linear
 
 TAIL = 0.1  # share of the steps whose mean loss is reported
 CHECK_EVERY = 20  # steps between looks at the loss on an accelerator, where each look waits for the device
@@ -75,6 +77,8 @@ def train(
     device = next(model.parameters()).device
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format).train()
     raise_layer_scale(model, fidelity.layer_scale)
+    widen_linear(model, fidelity.linear_gain)
+    quieten_branches(model, fidelity.branch_gain)
     optimiser, schedule, steps = make_optimiser(model, fidelity)
     loss_of = loss_of or partial(_smoothed_cross_entropy, fidelity.label_smoothing)
     rng = np.random.default_rng([seed, 0xBA7C4])
@@ -115,36 +119,42 @@ def _check_finite(losses: Tensor, step: int, steps: int, device: torch.device) -
         raise Diverged(step + 1 - len(recent) + first, steps, float(recent[first]))
 
 
-def raise_layer_scale(model: nn.Module, value: float) -> None:
-    """Start every layer scale at `value`; 0 leaves them.
-
-    FastViT starts it at 1e-5 (arXiv:2303.14189), which a schedule of 300 epochs overcomes and one of a few hundred
-    steps does not: the branches would stay shut, and the score would say nothing about them.
-    """
-    if not value:
-        return
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.rpartition(".")[2] == "layer_scale":
-                parameter.fill_(value)
-
-
 def make_optimiser(
     model: nn.Module, fidelity: Fidelity
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, int]:
-    """SGD with Nesterov momentum under a one-cycle schedule; only weights of two or more dimensions decay."""
-    weights = [p for p in model.parameters() if p.ndim >= 2 and min(p.shape[0], p[0].numel()) > 1]
-    decaying = {id(p) for p in weights}
-    rest = [p for p in model.parameters() if id(p) not in decaying]
-    optimiser = torch.optim.SGD(
+    """The fidelity's optimiser under a one-cycle schedule; only weights of two or more dimensions decay."""
+    optimiser = OPTIMISERS[fidelity.optimiser](model, fidelity)
+    steps = max(1, round(fidelity.samples / fidelity.batch_size))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step, steps, fidelity.warmup))
+    return optimiser, schedule, steps
+
+
+def _sgd(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
+    weights, rest = _decaying(model)
+    return torch.optim.SGD(
         [{"params": weights, "weight_decay": fidelity.weight_decay}, {"params": rest, "weight_decay": 0.0}],
         lr=fidelity.lr,
         momentum=fidelity.momentum,
         nesterov=fidelity.momentum > 0,
     )
-    steps = max(1, round(fidelity.samples / fidelity.batch_size))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step, steps, fidelity.warmup))
-    return optimiser, schedule, steps
+
+
+def _muon(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
+    weights, rest = _decaying(model)
+    matrices = {"params": [p for p in weights if is_matrix(p)], "matrices": True}
+    kernels = {"params": [p for p in weights if not is_matrix(p)]}  # depthwise
+    decaying = [group | {"weight_decay": fidelity.weight_decay} for group in (matrices, kernels)]
+    return Muon([*decaying, {"params": rest}], fidelity.lr, fidelity.momentum)
+
+
+OPTIMISERS: dict[str, Callable[[nn.Module, Fidelity], torch.optim.Optimizer]] = {"sgd": _sgd, "muon": _muon}
+
+
+def _decaying(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The weights of two or more dimensions, and all else."""
+    weights = [p for p in model.parameters() if p.ndim >= 2 and min(p.shape[0], p[0].numel()) > 1]
+    decaying = {id(p) for p in weights}
+    return weights, [p for p in model.parameters() if id(p) not in decaying]
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:

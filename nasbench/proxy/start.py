@@ -1,0 +1,90 @@
+"""Where training starts: residual branches that are quiet at first, so that a hundred steps suffice for deep designs.
+
+Published schedules of hundreds of epochs overcome any start; in the proxy's, 20 branches at full scale bury the skip.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from nasbench.blocks.branches import IdentityBranch
+from nasbench.blocks.conv import ConvModule
+from nasbench.blocks.metablock import MetaBlockModule
+from nasbench.blocks.squeeze_excite import SqueezeExciteModule
+
+LINEAR_DEVIATION = 0.02  # of model.build
+
+
+def raise_layer_scale(model: nn.Module, value: float) -> None:
+    """Start every layer scale at `value`; 0 leaves them.
+
+    FastViT starts it at 1e-5 (arXiv:2303.14189), which a schedule of 300 epochs overcomes and one of a few hundred
+    steps does not: the branches would stay shut, and the score would say nothing about them.
+    """
+    if not value:
+        return
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.rpartition(".")[2] == "layer_scale":
+                parameter.fill_(value)
+
+
+def widen_linear(model: nn.Module, gain: float) -> None:
+    """Draw no new numbers, but scale the linear layers of blocks to `gain` x Xavier's deviation; 0 leaves them.
+
+    N(0, 0.02²) is Xavier's for layers some 2,500 wide; with one of 48 the branches of a token network are nearly shut.
+    Classifiers keep it: they should start undecided.
+    """
+    if not gain:
+        return
+    blocks = [module for module in model.modules() if isinstance(module, MetaBlockModule)]
+    layers = {layer for block in blocks for layer in block.modules() if isinstance(layer, nn.Linear)}
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.mul_(gain * math.sqrt(2 / sum(layer.weight.shape)) / LINEAR_DEVIATION)
+
+
+def quieten_branches(model: nn.Module, gain: float) -> None:
+    """Start what is added to a skip at `gain` of its usual scale (compare arXiv:1706.02677, section 5.1, with 0).
+
+    That is the last weight of a branch, its norm's where it ends in one. In a sum of branches with an identity among
+    them (RepVGG) the others are quietened. A block with a layer scale has that for it.
+    """
+    if gain == 1:
+        return
+    with torch.no_grad():
+        for module in model.modules():
+            for last in _last_of_branches(module):
+                for parameter in last.parameters(recurse=False):
+                    parameter.mul_(gain)
+
+
+def _last_of_branches(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules whose weights scale what `module` itself adds to a skip."""
+    if isinstance(module, MetaBlockModule):
+        if module.spec.skip in (None, "concat") or module.spec.layer_scale is not None:
+            return
+        units = [*module.before, module.expand, *module.mix, *module.project]
+        yield from next(filter(None, map(_last_weights, reversed(units))), [])
+    elif isinstance(module, ConvModule) and module.spec.residual:
+        yield from _last_weights(module)
+    elif isinstance(module, ConvModule) and module.spec.branches:
+        others = [branch for branch in module.branches if not isinstance(branch, IdentityBranch)]
+        if len(others) < len(module.branches):
+            yield from (weighted[-1] for weighted in map(_weighted, others))
+
+
+def _last_weights(unit: nn.Module) -> list[nn.Module]:
+    """The last module with a weight; of a sum of branches that of each."""
+    parts = unit.branches if isinstance(unit, ConvModule) and unit.spec.branches else [unit]
+    return [weighted[-1] for weighted in map(_weighted, parts) if weighted]
+
+
+def _weighted(unit: nn.Module) -> list[nn.Module]:
+    """Modules with a weight in order; a gate's scale nothing, since it ends in a sigmoid."""
+    gates = {id(part) for gate in unit.modules() if isinstance(gate, SqueezeExciteModule) for part in gate.modules()}
+    return [part for part in unit.modules() if id(part) not in gates and getattr(part, "weight", None) is not None]
