@@ -45,6 +45,10 @@ EXAMPLES = (
 )
 COST_METRICS = ("flops", "macs", "params", "activations", "weight_bytes", "peak_activation_bytes")
 DEVICE_METRICS = ("latency_ms", "memory_bytes", "energy_j")  # that only a device's profile knows
+RESOURCES = {  # of those, what a run takes besides time: noun, unit that suits a network, that in the metric's own
+    "memory_bytes": ("memory", "MB", 1e6),
+    "energy_j": ("energy", "mJ", 1e-3),
+}
 FIELDS = COST_METRICS + DEVICE_METRICS
 
 _NUMBER = re.compile(

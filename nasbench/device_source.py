@@ -40,11 +40,14 @@ class DeviceSource:
             if study.device != THIS_MACHINE:
                 raise
             self._begin(space, "unknown device" in str(error), str(error))
+        else:
+            self.profile.require_metrics(study.device_metrics)
 
     def _begin(self, space: SearchSpace, first: bool, problem: str) -> None:
         study, rng = self.study, np.random.default_rng(self.study.seed)
         designs = calibration_set(space, DEFAULT_NETWORKS, rng, fixed_points().values(), num_classes=study.classes)
-        self._fit = fit_in_background(designs, num_classes=study.classes)
+        memory, energy = "memory_bytes" in study.device_metrics, "energy_j" in study.device_metrics
+        self._fit = fit_in_background(designs, num_classes=study.classes, memory=memory, energy=energy)
         reason = "no latency profile of this machine yet" if first else problem
         self.progress.note(f"{reason}: measuring {len(designs)} networks meanwhile, once")
 
@@ -67,7 +70,8 @@ class DeviceSource:
     def measure(self, designs: Sequence[Architecture]) -> None:
         """Start measuring `designs`, and fitting the profile again with them; see `extended`."""
         base = str(self._path) if self._path.is_file() else THIS_MACHINE
-        self._extension = extend_in_background(base, designs, self._path, self.study.classes)
+        memory = "memory_bytes" in self.study.device_metrics
+        self._extension = extend_in_background(base, designs, self._path, self.study.classes, memory)
 
     def extended(self, wait: bool = False) -> DeviceProfile | None:
         """The extended profile, once after it is there; from then on it is the source's own."""
@@ -98,6 +102,7 @@ class DeviceSource:
         except (RuntimeError, UserError) as error:
             self.progress.note(f"no latency profile: {error}; designs are ranked by multiply-adds, finalists measured")
             return
+        self.profile.require_metrics(self.study.device_metrics)
         held_out = self.profile.predictor.held_out
         self.progress.note(
             f"latency profile of this machine: {len(self.profile.records)} networks measured; held out, predictions "

@@ -199,7 +199,7 @@ class Driver:
         if profile is not self._predictor:  # it has been fitted again
             self._predicted, self._predictor = {}, profile
         if arch.id not in self._predicted:
-            self._predicted |= predictions(profile, [arch], self.study.classes)
+            self._predicted |= predictions(profile, [arch], self.study)
         return self._predicted[arch.id]
 
     def _latency(self, arch: Architecture) -> float:

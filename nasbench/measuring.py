@@ -9,12 +9,14 @@ decisions are kept in the store.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
+from nasbench.budget import RESOURCES
 from nasbench.device_source import DeviceSource
 from nasbench.driver import FIRST_FRONT, Driver
 from nasbench.latency.calibrate import measure_records
-from nasbench.latency.profile import THIS_MACHINE, DeviceProfile
+from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, Record
 from nasbench.report.progress import Progress, ProgressState
 from nasbench.result import LATENCY_NOTE, StudyResult, predictions
 from nasbench.running import Job, Outcome
@@ -49,7 +51,7 @@ class Measuring:
             self._measure_rest()
         unpredicted = StudyResult.from_store(self.driver.study, self.driver.store).unpredicted
         if self.source.profile is not None and unpredicted:
-            self._note({}, predictions(self.source.profile, unpredicted, self.driver.study.classes))
+            self._note([], predictions(self.source.profile, unpredicted, self.driver.study))
 
     def _measure_when_due(self) -> None:
         if not self.source.can_measure:
@@ -62,7 +64,7 @@ class Measuring:
         designs = [design for design in designs if design.id not in self.driver.measured_ms]
         profile = self.source()
         if designs and profile is not None:
-            self._predicted = predictions(profile, designs, self.driver.study.classes)
+            self._predicted = predictions(profile, designs, self.driver.study)
             self.source.measure(designs)
             self.progress.note(f"measuring the latency of {len(designs)} designs near the front meanwhile")
 
@@ -73,9 +75,9 @@ class Measuring:
 
     def _learn(self, profile: DeviceProfile) -> None:
         """Take what a background measurement brought into the store."""
-        latencies = {r.id: r.measurement.latency_ms for r in profile.records if r.id in self._predicted}
-        self._note(latencies, self._predicted)
-        errors = [abs(self._predicted[key]["latency_ms"] / ms - 1) for key, ms in latencies.items()]
+        records = [record for record in profile.records if record.id in self._predicted]
+        self._note(records, self._predicted)
+        errors = [abs(self._predicted[r.id]["latency_ms"] / r.measurement.latency_ms - 1) for r in records]
         self._predicted = {}
         if errors:
             off = f"{statistics.median(errors):.0%} (median), worst {max(errors):.0%}"
@@ -87,14 +89,21 @@ class Measuring:
             return
         spent = self.driver.seconds_spent()
         self.progress.update(ProgressState(f"measuring the latency of {len(designs)} networks", seconds_spent=spent))
-        profile, classes = self.source.profile, self.driver.study.classes
-        records = measure_records(designs, profile, classes)
-        predicted = {} if profile is None else predictions(profile, designs, classes)
-        self._note({record.id: record.measurement.latency_ms for record in records}, predicted)
+        profile, study = self.source.profile, self.driver.study
+        records = measure_records(designs, profile, study.classes, memory="memory_bytes" in study.device_metrics)
+        self._note(records, {} if profile is None else predictions(profile, designs, study))
         if profile is not None:
             self.source.keep(profile.with_records(records))
 
-    def _note(self, measured_ms: dict[str, float], predicted: dict[str, dict[str, Any]]) -> None:
-        """Measured latencies, and what had been predicted for them."""
-        self.driver.store.note(LATENCY_NOTE, {"measured_ms": measured_ms, "predicted": predicted})
+    def _note(self, records: Sequence[Record], predicted: dict[str, dict[str, Any]]) -> None:
+        """What was measured, and what had been predicted for it."""
+        measured_ms = {record.id: record.measurement.latency_ms for record in records}
+        taken = {record.id: found for record in records if (found := _taken(record))}
+        note = {"measured_ms": measured_ms, "predicted": predicted, "taken": taken}
+        self.driver.store.note(LATENCY_NOTE, note)
         self.driver.measured_ms |= measured_ms
+
+
+def _taken(record: Record) -> dict[str, float]:
+    """Its memory and energy, where they were measured."""
+    return {metric: figure for metric in RESOURCES if (figure := getattr(record, metric, None)) is not None}

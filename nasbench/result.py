@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.architecture import Architecture
+from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.pareto import Front
-from nasbench.report.rows import FIXED_POINT, SEARCHED, ReportRow
+from nasbench.report.rows import FIXED_POINT, SEARCHED, Figure, ReportRow
 from nasbench.study import Study
 from nasbench.trials import Trial, TrialStore
 
@@ -51,7 +52,8 @@ class StudyResult:
     study: Study
     trials: tuple[Trial, ...]
     measured_ms: dict[str, float]  # architecture id -> latency
-    predictions: dict[str, dict[str, Any]]  # architecture id -> latency_ms, low_ms, high_ms, extrapolating
+    predictions: dict[str, dict[str, Any]]  # architecture id -> see `predictions`
+    taken: dict[str, dict[str, float]] = field(default_factory=dict)  # architecture id -> measured memory and energy
 
     @classmethod
     def read(cls, folder: Path | str) -> StudyResult:
@@ -66,7 +68,8 @@ class StudyResult:
         notes = store.notes(LATENCY_NOTE)
         measured = {key: value for note in notes for key, value in note.get("measured_ms", {}).items()}
         predicted = {key: value for note in notes for key, value in note.get("predicted", {}).items()}
-        return cls(store.folder, study, store.trials, measured, predicted)
+        taken = {key: value for note in notes for key, value in note.get("taken", {}).items()}
+        return cls(store.folder, study, store.trials, measured, predicted, taken)
 
     @property
     def unpredicted(self) -> list[Architecture]:
@@ -79,7 +82,7 @@ class StudyResult:
         designs = self.unpredicted
         if profile is None or not designs:
             return self
-        return replace(self, predictions=self.predictions | predictions(profile, designs, self.study.classes))
+        return replace(self, predictions=self.predictions | predictions(profile, designs, self.study))
 
     def rows(self) -> list[ReportRow]:
         """One row an architecture, from its best supported trials: the final ones, else those of the highest rung that
@@ -115,7 +118,22 @@ class StudyResult:
             latency_high=predicted.get("high_ms"),
             latency_measured=self.measured_ms.get(arch.id),
             extrapolating=bool(predicted.get("extrapolating", False)),
+            resources=self._resources(arch.id),
         )
+
+    def _resources(self, key: str) -> dict[str, Figure]:
+        """Memory and energy, where budgets ask for them."""
+        predicted, measured = self.predictions.get(key, {}), self.taken.get(key, {})
+        return {
+            metric: Figure(
+                predicted=predicted.get(metric),
+                low=predicted.get(f"{metric}_low"),
+                high=predicted.get(f"{metric}_high"),
+                measured=measured.get(metric),
+            )
+            for metric in self.study.device_metrics
+            if metric in RESOURCES
+        }
 
     def _with_front(self, rows: list[ReportRow], split: str) -> list[ReportRow]:
         chief = [row for row in rows if row.split == split and row.latency is not None]
@@ -151,6 +169,11 @@ class StudyResult:
             "seconds": trial.seconds,
             "latency_ms_predicted": predicted.get("latency_ms"),
             "latency_ms_measured": self.measured_ms.get(trial.architecture_id),
+            **{
+                f"{metric}_{kind}": figure
+                for metric, found in self._resources(trial.architecture_id).items()
+                for kind, figure in (("predicted", found.predicted), ("measured", found.measured))
+            },
             **trial.metrics,
         }
 
@@ -197,25 +220,34 @@ def open_study(folder: Path | str) -> StudyResult:
         return result
 
 
-def predictions(profile: DeviceProfile, designs: Sequence[Architecture], classes: int) -> dict[str, dict[str, Any]]:
-    """Architecture id -> predicted latency with its interval."""
+def predictions(profile: DeviceProfile, designs: Sequence[Architecture], study: Study) -> dict[str, dict[str, Any]]:
+    """Architecture id -> latency_ms, low_ms, high_ms, extrapolating, and what the study's budgets ask for besides:
+    memory_bytes, memory_bytes_low, memory_bytes_high, likewise energy_j."""
     if not designs:
         return {}
-    predicted = profile.predict(designs, classes)
+    predicted = profile.predict(designs, study.classes)
+    asked = [metric for metric in study.device_metrics if metric in RESOURCES]
+    found = {metric: profile.predict_resource(metric, designs, study.classes) for metric in asked}
     return {
         design.id: {
             "latency_ms": float(predicted.latency_ms[index]),
             "low_ms": float(predicted.low_ms[index]),
             "high_ms": float(predicted.high_ms[index]),
             "extrapolating": bool(predicted.extrapolating[index]),
+            **{
+                metric + end: float(figures[index])
+                for metric, estimate in found.items()
+                for end, figures in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
+            },
         }
         for index, design in enumerate(designs)
     }
 
 
 def binding(prediction: Mapping[str, Any]) -> dict[str, float]:
-    """What a budget in milliseconds is held against: the upper end of the predicted interval."""
-    return {"latency_ms": float(prediction["high_ms"])}
+    """What budgets on a device are held against: the upper ends of the predicted intervals."""
+    ends = {metric: prediction[f"{metric}_high"] for metric in RESOURCES if f"{metric}_high" in prediction}
+    return {"latency_ms": float(prediction["high_ms"]), **ends}
 
 
 def mean_seconds(trials: Sequence[Trial]) -> float | None:

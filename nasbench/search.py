@@ -12,11 +12,12 @@ import numpy as np
 
 from nasbench import environment
 from nasbench.architecture import Architecture
-from nasbench.budget import parse_budgets, total_violation
+from nasbench.budget import device_metrics, on_cost, parse_budgets, total_violation
 from nasbench.device_source import DeviceSource
 from nasbench.driver import EVALUATE, Driver
 from nasbench.errors import UserError
-from nasbench.latency import THIS_MACHINE, DeviceProfile, load_device
+from nasbench.latency import THIS_MACHINE, DeviceProfile, load_device, standalone
+from nasbench.latency.energy import required_meter
 from nasbench.library import fixed_points, load_space
 from nasbench.measuring import Measuring
 from nasbench.objective import OBJECTIVES
@@ -63,7 +64,8 @@ def search(
     if address is not None:
         spec = spec.model_copy(update={"address": address})
     objective, extrapolated = split_objective(objective)
-    _check(spec, strategy, device, objective)
+    _check(spec, strategy, objective)
+    _check_device(device, device_metrics(limits))
     ladder = runner_ladder(runner)
     content = {
         "space": SpaceRecord(name=found.name, content=found.to_dict()),
@@ -84,9 +86,7 @@ def search(
     }
     study = Study.from_dict({key: value for key, value in content.items() if value is not None}, "search")
     rng = np.random.default_rng(seed)
-    found.sample(
-        rng, budgets=[b for b in limits if b.metric != "latency_ms"], num_classes=classes
-    )  # or it says why not
+    found.sample(rng, budgets=on_cost(limits), num_classes=classes)  # or it says why not
     folder = Path(out) if out is not None else default_folder(study)
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
@@ -116,7 +116,7 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
     """Id -> shipped network of the space that meets the budgets on cost; largest first, families in turn."""
     from nasbench.cost import cost
 
-    limits = [budget for budget in study.parsed_budgets if budget.metric != "latency_ms"]
+    limits = on_cost(study.parsed_budgets)
     families: dict[str, list[tuple[int, Architecture]]] = {}
     for name, arch in fixed_points().items():
         costs = cost(arch, study.classes)
@@ -129,16 +129,29 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
     return {arch.id: arch for arch in ordered}
 
 
-def _check(runner: RunnerSpec, strategy: str, device: str, objective: str) -> None:
+def _check(runner: RunnerSpec, strategy: str, objective: str) -> None:
     """Raise UserError for what would fail only after the study's folder is made."""
     if objective not in OBJECTIVES:
         raise UserError(f"unknown objective {objective!r}; known objectives: {', '.join(OBJECTIVES)}, predicted@4GFLOP")
     if strategy not in STRATEGIES:
         raise UserError(f"unknown strategy {strategy!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
-    if device != THIS_MACHINE:
-        load_device(device)
     if runner.address not in (None, "auto"):
         check_address(runner.address)
+
+
+def _check_device(name: str, metrics: Sequence[str]) -> None:
+    """Raise UserError unless the device's profile predicts `metrics`, or this machine can be measured for them."""
+    try:
+        profile = load_device(name)
+    except UserError:
+        if name != THIS_MACHINE:
+            raise
+        if "energy_j" in metrics:
+            required_meter()
+        if "memory_bytes" in metrics and not standalone.tells_memory():
+            raise UserError("this system does not tell the memory of a process; bind another --device") from None
+    else:
+        profile.require_metrics(metrics)
 
 
 def _prepare_data(study: Study) -> str:
@@ -168,7 +181,7 @@ def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
             progress.note(line)
         source = DeviceSource(study, space, folder, progress)
         try:
-            if any(budget.metric == "latency_ms" for budget in study.parsed_budgets):
+            if study.device_metrics:
                 progress.update(ProgressState("measuring this machine"))
                 source.wait()
             driver = Driver(study, store, space, _fixed_within(study, space, source), source, progress, deadline)
@@ -186,11 +199,11 @@ def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
 def _fixed_within(
     study: Study, space: SearchSpace, source: Callable[[], DeviceProfile | None]
 ) -> dict[str, Architecture]:
-    """The fixed points that meet all budgets, those on latency included."""
+    """The fixed points that meet all budgets, those on the device's time, memory and energy included."""
     fitting = fitting_fixed_points(study, space)
-    limits = [budget for budget in study.parsed_budgets if budget.metric == "latency_ms"]
+    limits = [budget for budget in study.parsed_budgets if budget.metric in study.device_metrics]
     profile = source()
     if not limits or profile is None:
         return fitting
-    latencies = predictions(profile, list(fitting.values()), study.classes)
-    return {key: arch for key, arch in fitting.items() if total_violation(limits, binding(latencies[key])) == 0}
+    predicted = predictions(profile, list(fitting.values()), study)
+    return {key: arch for key, arch in fitting.items() if total_violation(limits, binding(predicted[key])) == 0}

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nasbench import __version__
-from nasbench.budget import Budget, parse_budgets
+from nasbench.budget import Budget, device_metrics, parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
 from nasbench.objective import BY_LOSS, Objective
@@ -102,6 +102,11 @@ class Study(BaseModel):
     @property
     def parsed_budgets(self) -> tuple[Budget, ...]:
         return parse_budgets(self.budgets)
+
+    @property
+    def device_metrics(self) -> tuple[str, ...]:
+        """What budgets ask of the device's profile: its time, memory, energy."""
+        return device_metrics(self.parsed_budgets)
 
     @classmethod
     def open(cls, folder: Path | str) -> Study:

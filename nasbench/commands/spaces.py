@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ def add(verbs: Any) -> None:
     sample.add_argument("-n", "--count", type=positive, default=5, metavar="N", help="how many (default: 5)")
     sample.add_argument("--budget", action="append", default=[], metavar="BUDGET", help="such as 1GFLOP; repeatable")
     sample.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
-    sample.add_argument("--device", default="this-machine", help="the profile that a budget in ms is predicted with")
+    sample.add_argument("--device", default="this-machine", help="profile that predicts for budgets in ms, MBmem or mJ")
     sample.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     sample.add_argument("--out", metavar="DIR", help="also write each as DIR/ID.toml")
     contains.add_argument(
@@ -88,7 +88,8 @@ def _sample(options: argparse.Namespace) -> int:
     from nasbench.space import RejectionCounter
 
     space, budgets, rejected = load_space(options.space), parse_budgets(options.budget), RejectionCounter()
-    rng, predict = np.random.default_rng(options.seed), _predictor(options) if device_metrics(budgets) else None
+    rng, asked = np.random.default_rng(options.seed), device_metrics(budgets)
+    predict = _predictor(options, asked) if asked else None
     samples = [space.sample(rng, budgets, options.classes, rejected, predict) for _ in range(options.count)]
     if options.out:
         _write(samples, Path(options.out))
@@ -103,12 +104,13 @@ def _sample(options: argparse.Namespace) -> int:
     return 0
 
 
-def _predictor(options: argparse.Namespace) -> Callable[[Architecture], dict[str, float]]:
-    """The upper end of an architecture's predicted latency, from a stored profile."""
+def _predictor(options: argparse.Namespace, metrics: Sequence[str]) -> Callable[[Architecture], dict[str, float]]:
+    """Upper ends of an architecture's predicted `metrics`, from a stored profile."""
     from nasbench.latency import load_device
 
     profile = load_device(options.device)
-    return lambda arch: {"latency_ms": float(profile.predict([arch], options.classes).high_ms[0])}
+    profile.require_metrics(metrics)
+    return lambda arch: profile.bounds(arch, metrics, options.classes)
 
 
 def _write(samples: list[Architecture], folder: Path) -> None:

@@ -38,7 +38,7 @@ def _add_search(verbs: Any) -> None:
     add("--space", default="metablock", help="a shipped search space or a TOML file (default: metablock)")
     add(
         "--budget", action="append", metavar="BUDGET",
-        help="an upper bound with its unit: 1GFLOP, 5Mparams, 10ms, 2MB; as often as needed (default: 1GFLOP)",
+        help="an upper bound with its unit: 1GFLOP, 5Mparams, 2MB, 10ms, 64MBmem, 5mJ; repeatable (default: 1GFLOP)",
     )  # fmt: skip
     add(
         "--data", default="fashion-on-earth",
@@ -56,7 +56,11 @@ def _add_search(verbs: Any) -> None:
     add("--strategy", default="evolution", help="evolution or random (default: evolution)")
     add("--seed", type=int, default=0, help="seed of everything that is drawn (default: 0)")
     add("--classes", type=positive, default=1000, metavar="N", help="classes that budgets count with (default: 1000)")
-    add("--device", default="this-machine", help="the profile that predicts latency (default: this-machine)")
+    add(
+        "--device",
+        default="this-machine",
+        help="profile that predicts time, memory, energy (default: this-machine)",
+    )
     add("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long, such as 15min")
 
 

@@ -91,20 +91,23 @@ def fit_in_background(
     name: str = THIS_MACHINE,
     seconds: float = SECONDS,
     num_classes: int = 1000,
+    memory: bool = False,
+    energy: bool = False,
 ) -> BackgroundFit:
     """Start `fit_profile` in another process and return at once."""
-    request = {"task": "fit", "name": name, "seconds": seconds, "num_classes": num_classes}
+    request: dict[str, Any] = {"task": "fit", "name": name, "seconds": seconds, "num_classes": num_classes}
+    request |= {"memory": memory, "energy": energy}
     return BackgroundFit(architectures, request)
 
 
 def extend_in_background(
-    base: str, architectures: Sequence[Architecture], path: Path, num_classes: int = 1000
+    base: str, architectures: Sequence[Architecture], path: Path, num_classes: int = 1000, memory: bool = False
 ) -> BackgroundFit:
     """Start measuring `architectures` in another process, for a profile at `path` that has learnt from them too.
 
     `base` is the name or path of the profile that is extended. Networks that cannot be measured are left out.
     """
-    request = {"task": "extend", "base": base, "path": str(path), "num_classes": num_classes}
+    request = {"task": "extend", "base": base, "path": str(path), "num_classes": num_classes, "memory": memory}
     return BackgroundFit(architectures, request)
 
 
@@ -132,9 +135,10 @@ def _fit(architectures: list[Architecture], **request: Any) -> Path:
     return fit_profile(architectures, progress=_progress, accept_noise=True, **request).save()
 
 
-def _extend(architectures: list[Architecture], base: str, path: str, num_classes: int) -> Path:
+def _extend(architectures: list[Architecture], base: str, path: str, num_classes: int, memory: bool) -> Path:
+    """Energy is the whole machine's, which trains meanwhile: it is left out."""
     profile = load_device(base)
-    records = measure_records(architectures, profile, num_classes, _progress, leave_out=True)
+    records = measure_records(architectures, profile, num_classes, _progress, memory=memory, leave_out=True)
     return profile.with_records(records).save(Path(path))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nasbench import files
+from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency import features, priors, resources, standalone
 from nasbench.latency.device import Device, KernelTime, Measurement, Settings, this_device
@@ -74,6 +75,11 @@ class Record(_Frozen):
     memory_bytes: float | None = Field(None, gt=0, allow_inf_nan=False)  # the peak that running it adds to a process
     energy_j: float | None = Field(None, gt=0, allow_inf_nan=False)  # of the whole device during one run
 
+    def with_resources_of(self, older: Record | None) -> Record:
+        """Memory and energy of an earlier measurement, where this one has none."""
+        kept = {m: getattr(older, m, None) for m in RESOURCES if getattr(self, m) is None}
+        return self.model_copy(update=kept) if any(kept.values()) else self
+
 
 class DeviceProfile(_Frozen):
     """Everything measured on a device and what was fitted to it."""
@@ -129,10 +135,10 @@ class DeviceProfile(_Frozen):
         """Raise UserError unless the profile can predict each of `metrics`."""
         for metric in metrics:
             if metric != "latency_ms" and metric not in self.resources:
-                wanted, held = resources.RESOURCES[metric], sum(bool(getattr(r, metric)) for r in self.records)
+                held, noun = sum(bool(getattr(r, metric)) for r in self.records), RESOURCES[metric][0]
                 raise UserError(
-                    f"device profile {self.name!r} holds the {wanted.noun} of {held} networks, predicting it takes "
-                    f"{MIN_NETWORKS}: {wanted.remedy.format(fit=fit_command(self.name))}"
+                    f"device profile {self.name!r} holds the {noun} of {held} networks, predicting it takes "
+                    f"{MIN_NETWORKS}: {resources.REMEDIES[metric].format(fit=fit_command(self.name))}"
                 )
 
     @property
@@ -157,8 +163,9 @@ class DeviceProfile(_Frozen):
 
     def with_records(self, records: Sequence[Record]) -> DeviceProfile:
         """The same device with more measured networks, or newer measurements of them, fitted again."""
-        newer = {record.id for record in records}
-        everything = [*(record for record in self.records if record.id not in newer), *records]
+        known = {record.id: record for record in self.records}
+        newer = {record.id: record.with_resources_of(known.get(record.id)) for record in records}
+        everything = list((known | newer).values())
         return new_profile(
             self.name, everything, self.device, self.protocol, self.reference, self.num_classes, accept_noise=True
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nasbench.budget import RESOURCES
 from nasbench.latency.features import BYTES, launch_features
 from nasbench.latency.launches import CONVOLUTIONS, launches
 from nasbench.latency.predictor import MIN_NETWORKS, Features, Predictor, fit
@@ -23,7 +24,7 @@ from nasbench.latency.predictor import MIN_NETWORKS, Features, Predictor, fit
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
 
-MEGA, MILLI = 1e6, 1e-3
+MEGA = 1e6
 
 
 class Measured(Protocol):
@@ -54,17 +55,6 @@ class Estimate:
         return len(self.value)
 
 
-@dataclass(frozen=True)
-class Resource:
-    """A metric: the unit that it is fitted in, how much of the metric's own that is, and what it is a sum of."""
-
-    noun: str
-    unit: str
-    scale: float
-    features: Callable[[Architecture, int, str], Features]
-    remedy: str  # how to get figures of it; {fit} is the command that measures the device
-
-
 def memory_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:
     """What the memory of a network's deploy form is a non-negative sum of, in MB but for the constant."""
     from nasbench.cost import operators, total
@@ -90,13 +80,14 @@ def energy_features(architecture: Architecture, num_classes: int, runtime: str =
     return launch_features(kernels, runtime)
 
 
-RESOURCES: Mapping[str, Resource] = {
-    "memory_bytes": Resource("memory", "MB", MEGA, memory_features, "measure it with `{fit} --memory`"),
-    "energy_j": Resource(
-        "energy", "mJ", MILLI, energy_features,
-        "measure it with `{fit} --energy` on a device that reports it, see docs/latency.md",
-    ),
-}  # fmt: skip
+FEATURES: Mapping[str, Callable[[Architecture, int, str], Features]] = {
+    "memory_bytes": memory_features,
+    "energy_j": energy_features,
+}
+REMEDIES = {  # {fit} is the command that measures the device
+    "memory_bytes": "measure it with `{fit} --memory`",
+    "energy_j": "measure it with `{fit} --energy` on a device that reports it, see docs/latency.md",
+}
 
 
 def fit_resources(records: Sequence[Measured], num_classes: int, runtime: str = "onnxruntime") -> dict[str, Predictor]:
@@ -104,12 +95,12 @@ def fit_resources(records: Sequence[Measured], num_classes: int, runtime: str = 
     from nasbench.architecture import Architecture
 
     fitted = {}
-    for metric, resource in RESOURCES.items():
+    for metric, (_, unit, scale) in RESOURCES.items():
         held = [(record, getattr(record, metric)) for record in records if getattr(record, metric)]
         if len(held) >= MIN_NETWORKS:
             designs = [Architecture.from_dict(record.architecture, source=record.id) for record, _ in held]
-            features = [resource.features(design, num_classes, runtime) for design in designs]
-            fitted[metric] = fit(features, [figure / resource.scale for _, figure in held], unit=resource.unit)
+            features = [FEATURES[metric](design, num_classes, runtime) for design in designs]
+            fitted[metric] = fit(features, [figure / scale for _, figure in held], unit=unit)
     return fitted
 
 
@@ -117,7 +108,7 @@ def estimate(
     predictor: Predictor, metric: str, architectures: Sequence[Architecture], num_classes: int, runtime: str
 ) -> Estimate:
     """The metric of each architecture's deploy form, in bytes or joules, from arithmetic alone."""
-    resource = RESOURCES[metric]
-    found = predictor.predict([resource.features(a, num_classes, runtime) for a in architectures])
-    value, low, high = (resource.scale * array for array in (found.latency_ms, found.low_ms, found.high_ms))
+    found = predictor.predict([FEATURES[metric](a, num_classes, runtime) for a in architectures])
+    _, _, scale = RESOURCES[metric]
+    value, low, high = (scale * array for array in (found.latency_ms, found.low_ms, found.high_ms))
     return Estimate(metric, value, low, high, found.extrapolating, found.reasons)

@@ -232,6 +232,10 @@ def _print_peak(request: str) -> None:
     print(_memory_bytes("VmHWM") - before)
 
 
+def tells_memory() -> bool:
+    return Path("/proc/self/status").is_file()
+
+
 def _memory_bytes(field: str) -> int:
     """Of this process. Linux only: elsewhere the peak that can be read is a parent's too."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency.device import Settings
 from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
     from nasbench.latency.resources import Estimate
 
 Row = dict[str, Any]
-COLUMNS = {
-    "memory_bytes": ("memory", "mb", 1e6),
-    "energy_j": ("energy", "mj", 1e-3),
-}  # column, its unit, in the metric's
+COLUMNS = {metric: (noun, unit.lower(), scale) for metric, (noun, unit, scale) in RESOURCES.items()}
 
 
 def devices_table() -> list[Row]:

@@ -18,13 +18,23 @@ SEARCHED: Final = "searched"
 
 
 @dataclass(frozen=True)
+class Figure:
+    """One metric of a network on a device, in the metric's own unit; None where it is not known."""
+
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
+    measured: float | None = None
+
+
+@dataclass(frozen=True)
 class ReportRow:
     """One architecture at one rung.
 
     `accuracies` maps seed to accuracy (0 to 1) on `split`, or to the score that `objective` has in its place, every one
     measured. Latencies are in milliseconds, and None
     where there is none. `cost` holds the analytic figures of the deploy form: macs, flops, params, weight_bytes,
-    activations, peak_activation_bytes.
+    activations, peak_activation_bytes. `resources`: memory_bytes and energy_j, those that a budget asked for.
     """
 
     id: str
@@ -40,6 +50,7 @@ class ReportRow:
     latency_high: float | None = None
     latency_measured: float | None = None
     extrapolating: bool = False
+    resources: Mapping[str, Figure] = field(default_factory=dict)
     on_front: bool = False
     objective: Objective = SUPERVISED
     notes: Mapping[str, str] = field(default_factory=dict)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasbench.budget import RESOURCES
 from nasbench.files import write_atomic
 from nasbench.report.designs import design_files
 from nasbench.report.noise import verdict
-from nasbench.report.rows import ReportRow, in_reading_order
+from nasbench.report.rows import Figure, ReportRow, in_reading_order
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,10 +46,24 @@ def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
             "latency_ms_predicted_low": _round(row.latency_low, 5),
             "latency_ms_predicted_high": _round(row.latency_high, 5),
             "latency_prediction_extrapolates": row.extrapolating,
+            **_resources(row),
             **{f"{name}_analytic": row.cost.get(name) for name in COSTS},
         }
         for row in in_reading_order(rows)
     ]
+
+
+def _resources(row: ReportRow) -> dict[str, float | None]:
+    return {
+        f"{metric}_{name}": figure
+        for metric, found in row.resources.items()
+        for name, figure in (
+            ("measured", found.measured),
+            ("predicted", found.predicted),
+            ("predicted_low", found.low),
+            ("predicted_high", found.high),
+        )
+    }
 
 
 def write_front_csv(path: Path, rows: Sequence[ReportRow]) -> None:
@@ -80,6 +95,13 @@ def _prediction(row: ReportRow) -> str:
     return text + ("!" if row.extrapolating else "")
 
 
+def _resource_cell(figure: Figure, scale: float) -> str:
+    """Measured where it was; else the prediction's upper end, which a budget binds on."""
+    if figure.measured is not None:
+        return f"{figure.measured / scale:.3g}"
+    return "-" if figure.high is None else f"≤{figure.high / scale:.3g}"
+
+
 def _cells(row: ReportRow) -> list[str]:
     measured = "-" if row.latency_measured is None else f"{row.latency_measured:.2f}"
     size = f"{row.cost['params'] / 1e6:.2f}" if "params" in row.cost else "-"
@@ -93,6 +115,7 @@ def _cells(row: ReportRow) -> list[str]:
         _prediction(row),
         _millions(row.cost.get("macs")),
         size,
+        *(_resource_cell(figure, RESOURCES[metric][2]) for metric, figure in row.resources.items()),
     ]
 
 
@@ -113,6 +136,9 @@ def front_table(rows: Sequence[ReportRow], title: str = "") -> Table:
     table.add_column("ms predicted\n[90 % interval]", justify="right", no_wrap=True)
     table.add_column("MACs\nM", justify="right", no_wrap=True)
     table.add_column("params\nM", justify="right", no_wrap=True)
+    for metric in shown[0].resources if shown else ():
+        noun, unit, _ = RESOURCES[metric]
+        table.add_column(f"{noun}\n{unit}", justify="right", no_wrap=True)
     for index, row in enumerate(shown):
         last_of_front = row.on_front and (index + 1 == len(shown) or not shown[index + 1].on_front)
         table.add_row(*_cells(row), style="" if row.on_front else "dim", end_section=last_of_front)
@@ -132,5 +158,8 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
         )
     if any(row.extrapolating for row in in_reading_order(rows)):
         lines.append("!: unlike the networks that the predictor was fitted to, so the interval may not hold.")
+    asked = [RESOURCES[metric][0] for metric in (rows[0].resources if rows else ())]
+    if asked:
+        lines.append(f"{' and '.join(asked).capitalize()}: measured, or ≤ the upper end of the predicted interval.")
     lines += rows[0].objective.notes if rows else ()
     return lines + verdict(rows)

@@ -1,11 +1,11 @@
-"""What a target's metric is for an architecture: counted analytically, or for a latency predicted from a profile."""
+"""What a target's metric is for an architecture: counted analytically, or predicted from a device's profile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from nasbench.architecture import Architecture
-from nasbench.budget import Budget
+from nasbench.budget import RESOURCES, Budget
 
 
 def measure(target: Budget, classes: int = 1000, device: str = "this-machine") -> Callable[[Architecture], float]:
@@ -15,6 +15,12 @@ def measure(target: Budget, classes: int = 1000, device: str = "this-machine") -
 
         profile = load_device(device)
         return lambda arch: float(profile.predict([arch], classes).latency_ms[0])
+    if target.metric in RESOURCES:
+        from nasbench.latency import load_device
+
+        profile = load_device(device)
+        profile.require_metrics([target.metric])
+        return lambda arch: float(profile.predict_resource(target.metric, [arch], classes).value[0])
     from nasbench.cost import cost
 
     return lambda arch: float(getattr(cost(arch, classes), target.metric))
