@@ -61,7 +61,8 @@ class Driver:
         self.space_is_empty = False
         self.reported: set[Any] = set()
         self.started = time.monotonic()
-        self.measured_ms = StudyResult.from_store(study, store).measured_ms  # architecture id -> latency
+        known = StudyResult.from_store(study, store).with_measurements(profile())
+        self.measured_ms = known.measured_ms  # architecture id -> latency
         self._predicted: dict[str, dict[str, Any]] = {}
         self._predictor: DeviceProfile | None = None  # whose predictions these are
         self._turned_away: dict[str, Architecture] = {}  # for the width of their interval alone
@@ -320,7 +321,8 @@ class Driver:
         return at == (0, False) and self._wants_proposals()
 
     def result(self) -> StudyResult:
-        return StudyResult.from_store(self.study, self.store).with_predictions(self.profile())
+        stored, profile = StudyResult.from_store(self.study, self.store), self.profile()
+        return stored.with_measurements(profile).with_predictions(profile)
 
     def seconds_spent(self) -> float:
         return time.monotonic() - self.started

@@ -49,7 +49,8 @@ class Measuring:
             self._learn(profile)
         if self.driver.study.device == THIS_MACHINE:
             self._measure_rest()
-        unpredicted = StudyResult.from_store(self.driver.study, self.driver.store).unpredicted
+        stored = StudyResult.from_store(self.driver.study, self.driver.store)
+        unpredicted = stored.with_measurements(self.source.profile).unpredicted
         if self.source.profile is not None and unpredicted:
             self._note([], predictions(self.source.profile, unpredicted, self.driver.study))
 

@@ -13,7 +13,7 @@ from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.pareto import Front
 from nasbench.report.rows import FIXED_POINT, SEARCHED, Figure, ReportRow
-from nasbench.study import Study
+from nasbench.study import THIS_MACHINE, Study
 from nasbench.trials import Trial, TrialStore
 
 if TYPE_CHECKING:
@@ -73,12 +73,20 @@ class StudyResult:
 
     @property
     def unpredicted(self) -> list[Architecture]:
-        """The designs that no latency is stored for."""
-        missing = {t.architecture_id: t for t in self.trials if t.architecture_id not in self.predictions}
+        """The designs that no latency is known for."""
+        known = self.predictions.keys() | self.measured_ms.keys()
+        missing = {t.architecture_id: t for t in self.trials if t.architecture_id not in known}
         return [architecture_of(trial) for trial in missing.values()]
 
+    def with_measurements(self, profile: DeviceProfile | None) -> StudyResult:
+        """With the latencies that `profile` has measured; on this machine a study measures its designs itself."""
+        if profile is None or self.study.device == THIS_MACHINE or profile.num_classes != self.study.classes:
+            return self
+        measured_ms = {record.id: record.measurement.latency_ms for record in profile.records}
+        return replace(self, measured_ms=self.measured_ms | measured_ms)
+
     def with_predictions(self, profile: DeviceProfile | None) -> StudyResult:
-        """Latencies predicted by `profile` for what has none stored yet."""
+        """Latencies predicted by `profile` for what has none known yet."""
         designs = self.unpredicted
         if profile is None or not designs:
             return self
@@ -208,16 +216,18 @@ class StudyResult:
 
 
 def open_study(folder: Path | str) -> StudyResult:
-    """The study in `folder` as it is stored; latencies that are not are predicted, if the profile is here."""
+    """The study in `folder` as it is stored, with what its device has measured since, where that is not this machine;
+    latencies that are not known are predicted, if the profile is here."""
     result = StudyResult.read(folder)
-    if not result.unpredicted:
+    if result.study.device == THIS_MACHINE and not result.unpredicted:
         return result
     from nasbench.latency.profile import load_study_device
 
     try:
-        return result.with_predictions(load_study_device(folder, result.study.device))
+        profile = load_study_device(folder, result.study.device)
     except UserError:  # the profile was made on another machine: the stored figures stand
         return result
+    return result.with_measurements(profile).with_predictions(profile)
 
 
 def predictions(profile: DeviceProfile, designs: Sequence[Architecture], study: Study) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from nasbench.objective import BY_LOSS, Objective
 from nasbench.trials import content_hash
 
 FILE = "study.toml"
+THIS_MACHINE = "this-machine"  # the device whose networks a search measures itself
 WHO_RAN_IT = {"version", "commit"}  # tells how a result came about, and does not make it another study
 HOW_LONG = {"trials", "time_limit_s", "runner"}  # may change from run to run: no finished trial depends on them
 
@@ -47,7 +48,7 @@ class Study(BaseModel):
     strategy: dict[str, Any]  # its name and its settings
     trials: int = Field(ge=1)
     seed: int = 0
-    device: str = "this-machine"
+    device: str = THIS_MACHINE
     finalists: int = Field(5, ge=0)  # trained again with each of `final_seeds` and measured
     final_seeds: tuple[int, ...] = (0, 1, 2)
     trial_limit_s: float | None = Field(None, gt=0)  # a trial that takes longer has failed

@@ -96,21 +96,29 @@ def _add_compare(group: Any) -> None:
 def _add_pack(group: Any) -> Parser:
     pack = add_verb(
         group, "pack", "write a folder of networks to measure on a device that is not this machine",
-        "nasbench latency pack pixel-6 --count 20", _pack, True,
+        "nasbench latency pack pixel-6 --count 20\nnasbench latency pack pixel-6 --study results/mine", _pack, True,
     )  # fmt: skip
     pack.add_argument("name", metavar="DEVICE", help="name that its profile will have")
     _add_networks(pack, count=20, flag="--count")
-    pack.add_argument("--out", type=Path, help="folder to write (default: latency-pack-DEVICE)")
+    pack.add_argument(
+        "--study", metavar="DIR",
+        help="pack what matters to this study for DEVICE: on and near its front and its budget in ms, with the "
+        "settings of DEVICE's profile",
+    )  # fmt: skip
+    pack.add_argument("--out", type=Path, help="folder to write (default: latency-pack-DEVICE, and the study's name)")
     return pack
 
 
 def _add_import(group: Any) -> None:
     taken = add_verb(
         group, "import", "read what a pack's script measured on a device, check it and fit a profile",
-        "nasbench latency import results.json", _import, True,
+        "nasbench latency import results.json\nnasbench latency import results.json --add", _import, True,
     )  # fmt: skip
     taken.add_argument("file", type=Path, help="results.json, as the script wrote it")
     taken.add_argument("--device", default=None, help="name of the profile (default: as packed)")
+    taken.add_argument(
+        "--add", action="store_true", help="join the profile that the device has, instead of replacing it"
+    )
     _add_accept_noise(taken)
 
 
@@ -136,12 +144,31 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images at a time (default: 1)")
     parser.add_argument("--dtype", default="fp32", help="fp32 (default), fp16, bf16 or int8, as the runtime can")
     parser.add_argument("--accelerator", default="cpu", help="cpu (default) or cuda, for torch and torch-compile")
+    parser.add_argument(
+        "--option", action="append", type=option, default=[], metavar="NAME=VALUE",
+        help="the runtime's own, such as optimise=false for onnxruntime; repeatable",
+    )  # fmt: skip
+
+
+def option(text: str) -> tuple[str, Any]:
+    """A runtime's option from NAME=VALUE; a value that is not JSON is text."""
+    import json
+
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE; for example optimise=false")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     from nasbench.latency import Settings
 
-    return Settings(options.runtime, options.threads, options.batch, options.dtype, options.accelerator)
+    return Settings(
+        options.runtime, options.threads, options.batch, options.dtype, options.accelerator, dict(options.option)
+    )
 
 
 def _progress(verb: str, options: argparse.Namespace) -> Any:
@@ -247,15 +274,12 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _pack(options: argparse.Namespace) -> int:
-    import numpy as np
+    from nasbench.latency import write_pack
 
-    from nasbench.latency import covering_set, write_pack
-    from nasbench.library import fixed_points, load_space
-
-    folder = options.out or Path(f"latency-pack-{options.name}")
-    fixed, rng = fixed_points().values(), np.random.default_rng(options.seed)
-    networks = covering_set(load_space(options.space), options.count, rng, fixed, options.classes)
-    write_pack(options.name, networks, folder, _settings(options), options.classes, _progress("wrote", options))
+    networks, settings, classes = _study_networks(options) if options.study else _covering_networks(options)
+    study = f"-{Path(options.study).resolve().name}" if options.study else ""
+    folder = options.out or Path(f"latency-pack-{options.name}{study}")
+    write_pack(options.name, networks, folder, settings, classes, _progress("wrote", options), joins=bool(study))
     size = sum(path.stat().st_size for path in folder.iterdir())
     if options.json:
         print_json({"folder": str(folder), "networks": len(networks), "bytes": size})
@@ -264,10 +288,32 @@ def _pack(options: argparse.Namespace) -> int:
     return 0
 
 
-def _import(options: argparse.Namespace) -> int:
-    from nasbench.latency import read_results
+def _covering_networks(options: argparse.Namespace) -> tuple[list[Architecture], Settings, int]:
+    import numpy as np
 
-    profile = read_results(options.file, options.device, options.accept_noise)
+    from nasbench.latency import covering_set
+    from nasbench.library import fixed_points, load_space
+
+    fixed, rng = fixed_points().values(), np.random.default_rng(options.seed)
+    networks = covering_set(load_space(options.space), options.count, rng, fixed, options.classes)
+    return networks, _settings(options), options.classes
+
+
+def _study_networks(options: argparse.Namespace) -> tuple[list[Architecture], Settings, int]:
+    from nasbench.elsewhere import designs_to_measure
+    from nasbench.latency import load_device
+    from nasbench.result import StudyResult
+
+    result, profile = StudyResult.read(options.study), load_device(options.name)
+    designs = designs_to_measure(result, profile, options.count, options.seed)
+    return designs, profile.settings, profile.num_classes
+
+
+def _import(options: argparse.Namespace) -> int:
+    from nasbench.latency import add_results, read_results
+
+    take = add_results if options.add else read_results
+    profile = take(options.file, options.device, options.accept_noise)
     profile.save()
     _print_summary(profile.name, options)
     return 0

@@ -113,16 +113,18 @@ def _report(options: argparse.Namespace) -> int:
 
 def _show(result: StudyResult, as_json: bool) -> int:
     """The closing table and what it means; or the same figures as JSON."""
+    from nasbench.elsewhere import advice
     from nasbench.report.tables import closing_text, front_table, records
     from nasbench.scaling.crossing import outlook
 
     rows = result.rows()
+    conclusion = closing_text(rows) + advice(result)
     if as_json:
-        print_json({"folder": str(result.folder), "networks": records(rows), "conclusion": closing_text(rows)})
+        print_json({"folder": str(result.folder), "networks": records(rows), "conclusion": conclusion})
         return 0
     out = console()
     out.print(front_table(rows))
-    for line in closing_text(rows):
+    for line in conclusion:
         out.print(line, markup=False)
     for line in outlook(result.study.objectives, result.trials):
         out.print(line, markup=False)

@@ -35,7 +35,8 @@ class Settings:
 
     def __str__(self) -> str:
         threads = "one thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.runtime}, {self.dtype}, batch {self.batch}, {threads}, {self.accelerator}"
+        own = "".join(f", {name}={value}" for name, value in sorted(self.options.items()))
+        return f"{self.runtime}, {self.dtype}, batch {self.batch}, {threads}, {self.accelerator}{own}"
 
 
 @dataclass(frozen=True)

@@ -212,9 +212,10 @@ class Session:
             return standalone.energy_j(self._networks[index][0](), meter)
 
     def kernel_times(self, index: int) -> tuple[KernelTime, ...]:
-        """The time of each kernel in order, where the runtime reports it: onnxruntime's profile."""
+        """The time of each kernel in order, where the runtime reports it: onnxruntime's profile, with its own options
+        as they are by default."""
         path = self.file(index)
-        if path is None or self.settings.runtime != RUNTIME:
+        if path is None or self.settings.runtime != RUNTIME or self.settings.options:
             return ()
         with flushed_denormals():
             return profiled_kernels(path, self.settings.threads)

@@ -10,9 +10,9 @@ import contextlib
 import copy
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ class Runtime:
     accelerators: tuple[str, ...] = ("cpu",)
     write: Write | None = None
     batched: bool = True  # whether it takes more than one image at a time
+    options: Mapping[str, type] = field(default_factory=dict)  # of its own that its loader knows, and their types
 
 
 def check(settings: Settings) -> None:
@@ -53,6 +54,10 @@ def check(settings: Settings) -> None:
         raise UserError(f"{settings.runtime} does not run on {settings.accelerator!r} here; known for it: {known}")
     if settings.batch > 1 and not runtime.batched:
         raise UserError(f"{settings.runtime} takes one image at a time; batch {settings.batch} cannot be measured")
+    for name, value in settings.options.items():
+        if not isinstance(value, runtime.options.get(name, ())):
+            known = ", ".join(f"{name} ({kind.__name__})" for name, kind in runtime.options.items()) or "none"
+            raise UserError(f"{settings.runtime} has no option {name}={value!r} here; known for it: {known}")
 
 
 def runs_files(settings: Settings) -> bool:
@@ -224,8 +229,8 @@ class CudaRun:
 
 TORCH_DTYPES = ("fp32", "bf16", "fp16")
 RUNTIMES: dict[str, Runtime] = {
-    "onnxruntime": Runtime(("fp32", "fp16", "int8"), write=_write_onnx),
-    "openvino": Runtime(("fp32", "fp16", "bf16"), write=_write_onnx),
+    "onnxruntime": Runtime(("fp32", "fp16", "int8"), write=_write_onnx, options={"optimise": bool, "providers": list}),
+    "openvino": Runtime(("fp32", "fp16", "bf16"), write=_write_onnx, options={"device": str}),
     "ncnn": Runtime(("fp32", "fp16"), write=_write_ncnn, batched=False),
     "torch": Runtime(TORCH_DTYPES, ("cpu", "cuda")),
     "torch-compile": Runtime(TORCH_DTYPES, ("cpu", "cuda")),
