@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
 from nasbench.proxy.evaluate import CostMismatch, DeployMismatch, evaluate, seeded_model
 from nasbench.proxy.fidelity import Fidelity
+from nasbench.proxy.masked import RATES
 from nasbench.proxy.muon import Muon, is_matrix, orthogonalised
 from nasbench.proxy.start import quieten_branches, raise_layer_scale, widen_linear
 from nasbench.proxy.train import OPTIMISERS, Diverged, make_optimiser, one_cycle, score, train
@@ -207,6 +209,10 @@ def test_the_memory_layout_is_the_one_asked_for(channels_last):
 
 
 # Muon
+
+
+def test_every_optimiser_has_a_rate_for_masks():
+    assert set(RATES) == set(OPTIMISERS) == set(get_args(Fidelity.model_fields["optimiser"].annotation))
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 12), (2, 12, 5)])

@@ -21,7 +21,7 @@ from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
 from nasbench.proxy.data.pool import Pool, PoolSpec, open_pool
 from nasbench.proxy.fidelity import Fidelity, reduced
-from nasbench.proxy.masked import RATE, MaskedLoss, masked_form, score_masked
+from nasbench.proxy.masked import RATES, MaskedLoss, masked_form, score_masked
 from nasbench.proxy.train import PRECISIONS, Trained, score, train, tune_allocator
 
 ACCELERATORS = ("cpu", "cuda")
@@ -115,7 +115,7 @@ def _supervised(task: Task, fidelity: Fidelity, model: Model, images: TrialImage
 def _masked(task: Task, fidelity: Fidelity, model: Model, images: TrialImages) -> Scored:
     """masked_error, 1 for painting the mean; masked_r2 = 1 - masked_error. Masks are the same for every trial."""
     whole, loss = masked_form(model, fidelity, task.seed).to(task.accelerator), MaskedLoss(task.seed)
-    faster = fidelity.model_copy(update={"lr": RATE * fidelity.lr})
+    faster = fidelity.model_copy(update={"lr": RATES[fidelity.optimiser] * fidelity.lr})
     run = train(whole, images.training, faster, images.norm, task.seed, task.precision, task.channels_last, loss)
     result = score_masked(whole, images.held_out, images.norm, task.data_seed, task.precision)
     own = {"mask_grid": whole.grid, "drops_positions": whole.drops, "scored_images": result.images}
