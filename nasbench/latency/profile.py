@@ -11,77 +11,30 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from nasbench import files
 from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency import features, priors, resources, standalone
-from nasbench.latency.device import Device, KernelTime, Measurement, Settings, this_device
+from nasbench.latency.device import Device, KernelTime, Settings, this_device
 from nasbench.latency.kernels import KernelModel
 from nasbench.latency.launches import launches
+from nasbench.latency.names import FIT_COMMAND, THIS_MACHINE, checked_name, fit_command, known_devices, profile_path
 from nasbench.latency.predictor import MIN_NETWORKS, Network, Prediction, Predictor, fit_networks
-from nasbench.latency.standalone import DEVIATION_LIMIT, Pass
+from nasbench.latency.records import Frozen, Protocol, Record, Reference
+from nasbench.latency.standalone import DEVIATION_LIMIT
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
     from nasbench.latency.resources import Estimate
 
 VERSION = 2  # of the file's layout; migrate.py reads older ones
-THIS_MACHINE = "this-machine"
-FIT_COMMAND = "nasbench latency fit"
 
 log = logging.getLogger(__name__)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Protocol(_Frozen):
-    """How the figures were taken. clock: `thread` or `process` for processor time, `wall`. energy_meter: what told the
-    energy, "" where none did or nobody said."""
-
-    version: int = standalone.PROTOCOL_VERSION
-    clock: str = standalone.THREAD
-    estimator: str = "median of paired ratios"
-    energy_meter: str = ""
-
-    @classmethod
-    def of(cls, clock: str, energy_meter: str = "") -> Protocol:
-        estimator = "ratio of minima" if clock == standalone.WALL else "median of paired ratios"
-        return cls(clock=clock, estimator=estimator, energy_meter=energy_meter)
-
-
-class Reference(_Frozen):
-    """The network that all others are measured against: `quiet_ms` is its own time on the quiet device."""
-
-    name: str
-    sha256: str  # of its operators and weights, see measure.reference_hash; "" where an old profile did not keep it
-    quiet_ms: float
-
-
-class Record(_Frozen):
-    """One measured network. `architecture` is its content, so that it can be built and measured again anywhere.
-
-    passes: the raw runs; a profile of version 1 kept only what they came to.
-    """
-
-    id: str
-    architecture: dict[str, Any]
-    measurement: Measurement
-    passes: tuple[Pass, ...] = ()
-    kernels: tuple[KernelTime, ...] = ()  # where the runtime tells
-    memory_bytes: float | None = Field(None, gt=0, allow_inf_nan=False)  # the peak that running it adds to a process
-    energy_j: float | None = Field(None, gt=0, allow_inf_nan=False)  # of the whole device during one run
-
-    def with_resources_of(self, older: Record | None) -> Record:
-        """Memory and energy of an earlier measurement, where this one has none."""
-        kept = {m: getattr(older, m, None) for m in RESOURCES if getattr(self, m) is None}
-        return self.model_copy(update=kept) if any(kept.values()) else self
-
-
-class DeviceProfile(_Frozen):
+class DeviceProfile(Frozen):
     """Everything measured on a device and what was fitted to it."""
 
     version: int
@@ -95,7 +48,7 @@ class DeviceProfile(_Frozen):
     records: list[Record]
     features_version: int
     predictor: Predictor
-    resources: dict[str, Predictor] = {}  # of memory_bytes and energy_j, those that enough records hold
+    resources: dict[str, Predictor] = Field(default_factory=dict)  # of memory_bytes, energy_j: what enough records hold
 
     @property
     def reference_ms(self) -> float:
@@ -171,7 +124,7 @@ class DeviceProfile(_Frozen):
         )
 
 
-class _Measured(_Frozen):
+class _Measured(Frozen):
     """The part of a profile that a fit needs."""
 
     device: Device
@@ -351,26 +304,3 @@ def _readable(content: dict[str, Any]) -> str:
     """JSON with a line a value, but lists of numbers on one line."""
     text = json.dumps(content, indent=1, allow_nan=False)
     return re.sub(r"\[\s+([^\[\]{}\"]*?)\s+\]", lambda m: "[" + re.sub(r",\s+", ",", m[1]) + "]", text) + "\n"
-
-
-def known_devices() -> list[str]:
-    """Names of the profiles in the user's cache."""
-    return sorted(path.stem for path in _folder().glob("*.json"))
-
-
-def profile_path(name: str) -> Path:
-    return _folder() / f"{checked_name(name)}.json"
-
-
-def _folder() -> Path:
-    return files.cache_dir() / "devices"
-
-
-def checked_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"device name {name!r} must be letters, digits, '.', '_' or '-'; for example pixel-6")
-    return name
-
-
-def fit_command(name: str) -> str:
-    return FIT_COMMAND if name == THIS_MACHINE else f"{FIT_COMMAND} --device {name}"

@@ -1,0 +1,35 @@
+"""What device profiles are called and where the user's lie."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from nasbench import files
+from nasbench.errors import UserError
+
+THIS_MACHINE = "this-machine"
+FIT_COMMAND = "nasbench latency fit"
+
+
+def known_devices() -> list[str]:
+    """Names of the profiles in the user's cache."""
+    return sorted(path.stem for path in _folder().glob("*.json"))
+
+
+def profile_path(name: str) -> Path:
+    return _folder() / f"{checked_name(name)}.json"
+
+
+def _folder() -> Path:
+    return files.cache_dir() / "devices"
+
+
+def checked_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"device name {name!r} must be letters, digits, '.', '_' or '-'; for example pixel-6")
+    return name
+
+
+def fit_command(name: str) -> str:
+    return FIT_COMMAND if name == THIS_MACHINE else f"{FIT_COMMAND} --device {name}"

@@ -1,0 +1,59 @@
+"""What a profile keeps of a measurement: how it was taken, against what, and each network's raw figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nasbench.budget import RESOURCES
+from nasbench.latency import standalone
+from nasbench.latency.device import KernelTime, Measurement
+from nasbench.latency.standalone import Pass
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Protocol(Frozen):
+    """How the figures were taken. clock: `thread` or `process` for processor time, `wall`. energy_meter: what told the
+    energy, "" where none did or nobody said."""
+
+    version: int = standalone.PROTOCOL_VERSION
+    clock: str = standalone.THREAD
+    estimator: str = "median of paired ratios"
+    energy_meter: str = ""
+
+    @classmethod
+    def of(cls, clock: str, energy_meter: str = "") -> Protocol:
+        estimator = "ratio of minima" if clock == standalone.WALL else "median of paired ratios"
+        return cls(clock=clock, estimator=estimator, energy_meter=energy_meter)
+
+
+class Reference(Frozen):
+    """The network that all others are measured against: `quiet_ms` is its own time on the quiet device."""
+
+    name: str
+    sha256: str  # of its operators and weights, see measure.reference_hash; "" where an old profile did not keep it
+    quiet_ms: float
+
+
+class Record(Frozen):
+    """One measured network. `architecture` is its content, so that it can be built and measured again anywhere.
+
+    passes: the raw runs; a profile of version 1 kept only what they came to.
+    """
+
+    id: str
+    architecture: dict[str, Any]
+    measurement: Measurement
+    passes: tuple[Pass, ...] = ()
+    kernels: tuple[KernelTime, ...] = ()  # where the runtime tells
+    memory_bytes: float | None = Field(None, gt=0, allow_inf_nan=False)  # the peak that running it adds to a process
+    energy_j: float | None = Field(None, gt=0, allow_inf_nan=False)  # of the whole device during one run
+
+    def with_resources_of(self, older: Record | None) -> Record:
+        """Memory and energy of an earlier measurement, where this one has none."""
+        kept = {m: getattr(older, m, None) for m in RESOURCES if getattr(self, m) is None}
+        return self.model_copy(update=kept) if any(kept.values()) else self
