@@ -7,17 +7,20 @@ They travel in a pack; what comes back joins the device's profile, where the stu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget, total_violation
 from nasbench.errors import UserError
-from nasbench.latency.profile import DeviceProfile
 from nasbench.pareto import best_first
 from nasbench.result import StudyResult, architecture_of, level
 from nasbench.space import SearchSpace
 from nasbench.study import THIS_MACHINE
+
+if TYPE_CHECKING:
+    from nasbench.latency.profile import DeviceProfile
 
 BUDGET_SHARE = 4  # of what is not on the front every fourth design lies at the budget, if it is in milliseconds
 DRAWS = 200  # mutations that are looked at for designs which a budget turned away

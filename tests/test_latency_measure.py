@@ -178,6 +178,11 @@ def test_reference_hash_tells_networks_apart_and_not_exporters(monkeypatch: pyte
         ({"runtime": "torch", "dtype": "int8"}, "torch is not measured in int8 here; known for it: fp32, bf16, fp16"),
         ({"accelerator": "cuda"}, "onnxruntime does not run on 'cuda' here"),
         ({"dtype": "int3"}, "unknown number format 'int3'; known: fp32"),
+        (
+            {"options": {"optimise": "no"}},
+            r"onnxruntime has no option optimise='no' here; known for it: optimise \(bool",
+        ),
+        ({"runtime": "torch", "options": {"fast": True}}, "torch has no option fast=True here; known for it: none"),
     ],
 )
 def test_settings_that_cannot_be_measured(settings: dict[str, str], text: str) -> None:
@@ -194,6 +199,7 @@ def test_settings_that_cannot_be_measured(settings: dict[str, str], text: str) -
         Settings(dtype="fp16"),
         Settings(batch=2),
         Settings(threads=2),
+        Settings(options={"optimise": False}),
         Settings("openvino"),
         Settings("ncnn"),
     ],

@@ -11,9 +11,9 @@ import pytest
 
 from nasbench.architecture import Architecture
 from nasbench.errors import UserError
-from nasbench.latency import Settings, read_results, standalone, write_pack
+from nasbench.latency import Settings, add_results, read_results, standalone, write_pack
 from nasbench.latency.calibrate import covering_set
-from nasbench.latency.profile import architecture_features
+from nasbench.latency.profile import DeviceProfile, architecture_features, load_device
 
 
 def small(channels: int, depth: int, block: str) -> Architecture:
@@ -61,6 +61,55 @@ def test_what_is_measured_elsewhere_comes_back_as_a_profile(measured: Path) -> N
     low, high = profile.predict([tiny, large]).latency_ms
     assert 0 < low < high
     assert read_results(measured, "renamed", accept_noise=True).name == "renamed"
+
+
+@pytest.fixture
+def kept(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DeviceProfile:
+    """The device's profile in the cache: without the last two networks, made while the device ran at half the clock."""
+    monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path))
+    profile = read_results(measured, accept_noise=True)
+    slower = profile.reference.model_copy(update={"quiet_ms": 2 * profile.reference_ms})
+    profile = profile.model_copy(update={"records": profile.records[:-2], "reference": slower})
+    profile.save()
+    return profile
+
+
+def test_more_measurements_join_the_profile_that_is_there(measured: Path, kept: DeviceProfile) -> None:
+    joined = add_results(measured, accept_noise=True)
+    assert {r.id for r in joined.records} == {a.id for a in networks()}
+    assert joined.reference == kept.reference
+    for record in joined.records:  # newer figures in the older ones' place, in the profile's own milliseconds
+        assert record.measurement.latency_ms == pytest.approx(record.measurement.ratio * kept.reference_ms)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda c: c["device"].update(threads=2), "cannot be added to 'shed-pi', measured with threads 1, not 2"),
+        (lambda c: c["device"].update(options={"optimise": False}), "options {}, not {'optimise': False}"),
+        (lambda c: c["protocol"].update(clock="wall"), "thread time, not wall: leave --add away"),
+        (lambda c: c["networks"][0]["passes"][0].update(cpu_us=[1]), "the passes over the same networks deviate by"),
+    ],
+)
+def test_what_was_measured_otherwise_does_not_join(
+    measured: Path, kept: DeviceProfile, tmp_path: Path, change, text: str
+) -> None:  # type: ignore[no-untyped-def]
+    content = json.loads(measured.read_text())
+    for network in content["networks"]:  # three passes that agree
+        network["passes"] = [network["passes"][0]] * 3
+    content = json.loads(json.dumps(content))
+    change(content)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=text):
+        add_results(path)
+    assert load_device("shed-pi") == kept
+
+
+def test_nothing_to_join(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"no profile of 'shed-pi' that .* could be added to; leave --add away"):
+        add_results(measured)
 
 
 @pytest.mark.parametrize(

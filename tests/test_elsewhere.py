@@ -1,0 +1,150 @@
+"""A study on a device that is not this machine: what it asks to have measured there, and what it shows afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasbench.architecture import Architecture
+from nasbench.cli import main
+from nasbench.cost import cost
+from nasbench.elsewhere import advice, designs_to_measure
+from nasbench.errors import UserError
+from nasbench.latency import standalone
+from nasbench.latency.device import Measurement, Settings, this_device
+from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, new_profile
+from nasbench.library import load_space
+from nasbench.result import StudyResult, open_study
+from nasbench.study import SpaceRecord, Study
+from nasbench.trials import Outcome, Trial, TrialStore
+
+SPACE = load_space("metablock")
+DEVICE = "shed-pi"
+
+
+def true_ms(arch: Architecture) -> float:
+    return 2e-8 * cost(arch).macs
+
+
+def record(arch: Architecture, ms: float | None = None) -> Record:
+    us = round(1e3 * (true_ms(arch) if ms is None else ms))
+    block = standalone.Pass(0.0, (1000,) * 5, (1000,) * 5, (us,) * 5, (us,) * 5)
+    return Record(
+        id=arch.id,
+        architecture=arch.to_dict(),
+        measurement=Measurement.of([block] * 3, standalone.THREAD, 1.0),
+        passes=(block,) * 3,
+    )
+
+
+def fitted(designs: list[Architecture], classes: int = 1000) -> DeviceProfile:
+    reference = Reference(name="toy", sha256="", quiet_ms=1.0)
+    records, device = [record(design) for design in designs], this_device(Settings())
+    return new_profile(DEVICE, records, device, Protocol(), reference, classes)
+
+
+@pytest.fixture(scope="module")
+def designs() -> list[Architecture]:
+    return [SPACE.sample(np.random.default_rng(seed)) for seed in range(36)]
+
+
+@pytest.fixture(scope="module")
+def profile(designs: list[Architecture]) -> DeviceProfile:
+    return fitted(designs[:16])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, designs: list[Architecture], profile: DeviceProfile, monkeypatch) -> Path:
+    """A study of 16 designs none of which the device has seen; every second one went on to the second rung."""
+    monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
+    profile.save()
+    folder, mine = tmp_path / "study", designs[16:32]
+    high = profile.predict(mine).high_ms
+    study = Study(
+        space=SpaceRecord(name="metablock", content=SPACE.to_dict()),
+        budgets=(f"{high.max():.0f}ms",),
+        ladder=({"trials": 16, "samples": 100}, {"trials": 8, "samples": 200}),
+        strategy={"name": "random"},
+        trials=16,
+        runner={"kind": "serial"},
+        device=DEVICE,
+    )
+    study.create(folder)
+    with TrialStore(folder) as store:
+        for number, arch in enumerate(mine):
+            for rung in (0, 1)[: 1 + number % 2]:
+                origin = {"rung": rung, "kind": "searched", "cost": cost(arch).to_dict()}
+                fidelity = {"samples": 100 * (rung + 1)}
+                trial = Trial.new(arch.to_dict(), arch.id, fidelity=fidelity, seed=0, data="toy", origin=origin)
+                store.submit(trial)
+                accuracy = 0.3 + 0.1 * np.tanh(cost(arch).macs / 1e9) + 0.01 * (number % 3)
+                store.finish(trial.key, Outcome("complete", {"accuracy": float(accuracy)}))
+    return folder
+
+
+def test_the_front_comes_first_then_what_is_near_it_and_at_the_budget(folder: Path, profile: DeviceProfile) -> None:
+    result = open_study(folder)
+    front = {row.id for row in result.front()}
+    chosen = designs_to_measure(result, profile, 14)
+    ids = [arch.id for arch in chosen]
+    assert len(set(ids)) == 14
+    assert set(ids[: len(front)]) == front
+    rungs = {trial.architecture_id: int(trial.origin["rung"]) for trial in result.trials}  # the later record is higher
+    beside = [key for key in ids[len(front) :] if key in rungs]
+    assert [rungs[key] for key in beside] == sorted((rungs[key] for key in beside), reverse=True)
+    foreign = [arch for arch in chosen if arch.id not in rungs]
+    limit = result.study.parsed_budgets[0].limit
+    predicted = profile.predict(foreign)
+    assert foreign
+    assert (predicted.latency_ms <= limit).all()
+    assert (predicted.high_ms > limit).all()
+    assert designs_to_measure(result, profile, 3) == chosen[:3]
+
+
+def test_what_came_back_is_shown_as_measured_and_not_asked_for_again(folder: Path, profile: DeviceProfile) -> None:
+    before = open_study(folder)
+    assert all(row.latency_kind == "predicted" for row in before.front())
+    (line,) = advice(before)
+    assert line.startswith("On the front the latencies are predictions for shed-pi; measure there: `nasbench latency")
+    asked = designs_to_measure(before, profile, 6)
+    profile.with_records([record(arch, 1.1 * true_ms(arch)) for arch in asked]).save()
+
+    after = open_study(folder)
+    rows = {row.id: row for row in after.rows()}
+    shown = [arch for arch in asked if arch.id in rows]
+    assert shown
+    for arch in shown:
+        assert rows[arch.id].latency_measured == pytest.approx(1.1 * true_ms(arch), rel=1e-3)
+    assert {arch.id for arch in asked}.isdisjoint(a.id for a in designs_to_measure(after, profile, 6))
+    everything = [arch.id for arch in designs_to_measure(after, profile, 20)]
+    assert {arch.id for arch in asked if arch.id in rows} <= set(everything[-len(asked) :])  # measured: last
+    assert not advice(after) or "of the" in advice(after)[0]
+
+
+def test_a_pack_of_a_study_carries_its_designs_with_the_settings_of_the_profile(
+    folder: Path, designs: list[Architecture], profile: DeviceProfile, monkeypatch, capsys
+) -> None:
+    import json
+
+    monkeypatch.chdir(folder.parent)
+    assert main(["latency", "pack", DEVICE, "--study", str(folder), "--count", "1", "--json"]) == 0
+    manifest = json.loads((folder.parent / "latency-pack-shed-pi-study" / "manifest.json").read_text())
+    expected = designs_to_measure(StudyResult.read(folder), profile, 1)
+    assert [network["id"] for network in manifest["networks"]] == [arch.id for arch in expected]
+    assert {network["id"] for network in manifest["networks"]} <= {arch.id for arch in designs[16:32]}
+    assert manifest["runtime"] == "onnxruntime"
+    assert "import results.json --add" in (folder.parent / "latency-pack-shed-pi-study" / "README.txt").read_text()
+
+
+def test_what_cannot_be_asked_for(folder: Path, designs: list[Architecture], profile: DeviceProfile) -> None:
+    result = StudyResult.read(folder)
+    with pytest.raises(UserError, match="a study for 'shed-pi', not for 'other'"):
+        designs_to_measure(result, profile.model_copy(update={"name": "other"}), 3)
+    with pytest.raises(UserError, match="its networks have 1000 classes, those measured on 'shed-pi' 10"):
+        designs_to_measure(result, fitted(designs[:8], classes=10), 3)
+    with TrialStore(folder.parent / "empty") as store:
+        empty = StudyResult.from_store(result.study, store)
+    with pytest.raises(UserError, match="none of its trials is complete yet"):
+        designs_to_measure(empty, profile, 3)
