@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nasbench.architecture import Architecture
+from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency import THIS_MACHINE, BackgroundFit, DeviceProfile, extend_in_background, fit_in_background
 from nasbench.latency.calibrate import DEFAULT_NETWORKS, calibration_set
@@ -107,4 +108,9 @@ class DeviceSource:
         self.progress.note(
             f"latency profile of this machine: {len(self.profile.records)} networks measured; held out, predictions "
             f"rank them with Spearman {held_out.spearman:.3f} and are off by {held_out.mape:.0%} on average"
+            + "".join(
+                f"; in {RESOURCES[metric][0]} by {predictor.held_out.mape:.0%}"
+                for metric, predictor in self.profile.resources.items()
+                if metric in self.study.device_metrics
+            )
         )
