@@ -32,7 +32,7 @@ BUDGET = "60MBmem"
 
 def memory_bytes(arch: nasbench.Architecture) -> float:
     features = memory_features(arch, 1000)
-    return 1e6 * (16 + 2.5 * features["convolutions' weights"] + 2 * features["largest kernel"])
+    return 1e6 * (16 + 2.5 * features["weights.held"] + 2 * features["largest kernel"])
 
 
 def made(name: str, memory: bool = True) -> DeviceProfile:
