@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,3 +185,31 @@ def test_machines_that_tell_none_say_why(tmp_path: Path) -> None:
     assert required_meter(root=tmp_path).kind == standalone.BATTERY
     with pytest.raises(UserError, match="energy on 'cuda': the machine's meters leave a GPU out"):
         required_meter(Settings("torch", accelerator="cuda"), tmp_path)
+
+
+def test_a_pack_s_script_measures_energy_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a runtime that sleeps: what takes longer takes more energy, and the results name the meter."""
+    milliseconds = {"a.onnx": 5, "b.onnx": 30, "reference.onnx": 5}
+    for name in milliseconds:
+        (tmp_path / name).write_bytes(b"")
+    manifest = {
+        "runtime": "onnxruntime", "options": {}, "dtype": "fp32", "batch": 1, "accelerator": "cpu", "threads": 1,
+        "reference": {"file": "reference.onnx"}, "files": {},
+        "networks": [{"id": "a", "file": "a.onnx"}, {"id": "b", "file": "b.onnx"}],
+    }  # fmt: skip
+    write(tmp_path / "manifest.json", json.dumps(manifest))
+    sleeper = lambda path, threads, options: lambda: time.sleep(milliseconds[Path(path).name] / 1e3)  # noqa: E731
+    monkeypatch.setitem(standalone.LOADERS, "onnxruntime", sleeper)
+    monkeypatch.setattr(standalone, "MIN_RUNS", 2)
+    monkeypatch.setattr(standalone, "MAX_RUNS", 2)
+    counter = zone(tmp_path / "sys", "intel-rapl:0", "package-0")
+    with moving(counter, lambda t: int(1e6 * WATTS * t)):
+        meter = standalone.find_meter(tmp_path / "sys")
+        assert meter is not None
+        results = standalone.measure_pack(tmp_path, 1, 1, memory=False, meter=replace(meter, seconds=0.2))
+    assert results["protocol"]["energy_meter"] == "RAPL packages (intel-rapl:0/energy_uj)"
+    small, large = (network["energy_j"] for network in results["networks"])
+    assert large > 2 * small > 0
+    still = standalone.measure_pack(tmp_path, 1, 1, memory=False, meter=replace(meter, seconds=0.02))
+    assert [network["energy_j"] for network in still["networks"]] == [None, None]
+    assert still["protocol"]["energy_meter"] == ""
