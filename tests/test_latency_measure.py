@@ -106,9 +106,19 @@ def test_passes_of_a_network_lie_apart() -> None:
 
 
 def test_a_profile_fixes_the_scale() -> None:
-    summary = Measurement.of([a_pass(2.0)] * 3, THREAD, reference_ms=10.0)
-    assert summary.latency_ms == 20.0
+    quiet = a_pass(2.0).reference_ms(THREAD)
+    summary = Measurement.of([a_pass(2.0)] * 3, THREAD, reference_ms=quiet)
+    assert summary.latency_ms == pytest.approx(2.0 * quiet)
     assert not summary.noisy
+
+
+def test_load_slows_a_network_half_as_much_as_the_reference() -> None:
+    """21 % on the reference, 10 % on the network: the same network on the same quiet device."""
+    quiet = Pass(0.0, (1000,), (1000,), (5000,), (5000,))
+    loaded = Pass(1.0, (1210,), (1300,), (5500,), (6000,))
+    figures = [Measurement.of([p], THREAD, reference_ms=1.0).latency_ms for p in (quiet, loaded)]
+    assert figures == pytest.approx([5.0, 5.0])
+    assert [Measurement.of([p], WALL, reference_ms=1.0).latency_ms for p in (quiet, loaded)] == [5.0, 6000 / 1300]
 
 
 @pytest.mark.parametrize(("ratios", "noisy"), [((2.0, 2.02, 1.99), False), ((2.0, 2.0, 3.0, 2.5), True)])
@@ -121,10 +131,10 @@ def test_passes_that_disagree_are_flagged(ratios: tuple[float, ...], noisy: bool
 def test_estimators_by_hand() -> None:
     """Processor time: the median of pairs, so that one preempted run does not count. Wall: least over least."""
     one = Pass(0.0, (100, 100, 200), (110, 100, 300), (200, 500, 400), (900, 260, 400))
-    assert one.ratio(THREAD) == one.ratio(PROCESS) == 2.0
+    assert one.ratio(THREAD, 0.1) == one.ratio(PROCESS, 0.1) == 2.0
     assert one.ratio(WALL) == 2.6
     other = Pass(1.0, (100,), (50,), (200,), (200,))
-    assert standalone.figure([one, other], WALL) == 200 / 50
+    assert standalone.figure([one, other], WALL, 1.0) == 200 / 50
     assert one.reference_ms(THREAD) == 0.1
 
 

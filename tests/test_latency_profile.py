@@ -142,6 +142,25 @@ def test_other_features_fit_again_from_the_raw_measurements(
     assert load_device().features_version == features.VERSION
 
 
+def test_a_profile_of_protocol_2_takes_its_figures_anew(profile: latency.DeviceProfile) -> None:
+    """It had the same runs, and the ratio alone for a figure."""
+    content = profile.model_dump(mode="json")
+    content["protocol"] |= {"version": 2, "estimator": "median of paired ratios"}
+    for kept in content["records"]:
+        kept["measurement"]["latency_ms"] *= 1.3
+    path = profile.save()
+    path.write_text(json.dumps(content))
+    loaded = load_device(profile.name)
+    assert [r.measurement for r in loaded.records] == [r.measurement for r in profile.records]
+    assert loaded.protocol == profile.protocol
+    assert loaded.deviation == pytest.approx(profile.deviation)
+    content["records"][0].pop("passes")
+    del content["reference"]["quiet_ms"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"not a device profile: reference.quiet_ms"):
+        load_device(profile.name)
+
+
 def test_a_profile_of_version_1_is_fitted_again_from_its_measurements(profile: latency.DeviceProfile) -> None:
     """It kept figures, not runs; its predictor was of other features and is not read at all."""
     content = json.loads(profile.save().read_text())

@@ -91,7 +91,7 @@ class Measurement:
     @classmethod
     def of(cls, passes: Sequence[Pass], clock: str, reference_ms: float) -> Measurement:
         """All passes of one network as one figure; `reference_ms` is the reference's quiet time."""
-        ratio = standalone.figure(passes, clock)
+        ratio = standalone.figure(passes, clock, reference_ms)
         spread = standalone.spread([p.ratio(clock) for p in passes])
         return cls(
             latency_ms=ratio * reference_ms,

@@ -12,30 +12,50 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from nasbench.latency.device import KernelTime
-from nasbench.latency.features import kernel_features, shape_kind
-from nasbench.latency.launches import RUNTIMES, Kernel
+from nasbench.latency.features import counted_as, kernel_features, shape_kind
+from nasbench.latency.launches import PASS, RUNTIMES, Kernel
 from nasbench.latency.linear import relative_nnls
 
 TREES, LEAF = 30, 2
 MIN_KERNELS = 100  # of different shapes, from which on a model is fitted
 ANY = "any"
+PADDING = 0.3  # in log size, between a kernel as listed and as reported; few channels are padded by more
 BEYOND = 4.0  # times the largest kernel seen of a kind, up to which its own roofline holds
 COLUMNS = ("launches", "bytes", "macs", "reads", "weights", "uncached")
 # The operators of onnxruntime's profile that kinds of kernels appear as there; the kind itself where it is not listed.
 REPORTED = {
     **dict.fromkeys(("image_conv", "conv", "depthwise", "grouped", "pointwise", "batch_norm"), "Conv"),
-    **{"matmul": "MatMul", "softmax": "Softmax", "layer_norm": "LayerNormalization", "linear": "Gemm", "pool": "Pool"},
+    **{
+        "matmul": "MatMul",
+        "softmax": "Softmax",
+        "layer_norm": "LayerNormalization",
+        "linear": "MatMul",
+        "pool": "Pool",
+    },
     **{"add": "Add", "mul": "Mul", "scale": "Mul", "concat": "Concat", "resize": "Resize", "pad": "Pad"},
-    **{"act:silu": "QuickGelu", "act:gelu": "Gelu", "act:relu": "Relu"},
+    **{
+        "act:silu": "QuickGelu",
+        "act:gelu": "Gelu",
+        "act:relu": "Relu",
+        "tanh": "Tanh",
+        "group_norm": "InstanceNormalization",
+    },
     **{"reorder_in": "ReorderInput", "reorder_out": "ReorderOutput", "transpose": "Transpose", "copy": "Transpose"},
 }
-SAME = {"FusedConv": "Conv", "FusedMatMul": "MatMul", "ReduceMean": "Pool", "GlobalAveragePool": "Pool"}
+SAME = {
+    "FusedConv": "Conv",
+    "FusedMatMul": "MatMul",
+    "Gemm": "MatMul",
+    "ReduceSum": "Pool",
+    "ReduceMean": "Pool",
+    "GlobalAveragePool": "Pool",
+}
 SAME |= {"BatchNormalization": "Conv", "MaxPool": "Pool", "AveragePool": "Pool"}
 UNMODELLED = frozenset(
     {"Reshape", "Squeeze", "Split", "Flatten", "Slice", "Unsqueeze"}
@@ -43,14 +63,39 @@ UNMODELLED = frozenset(
 
 
 def matched(kernels: Sequence[Kernel], reported: Sequence[KernelTime]) -> list[tuple[Kernel, float]]:
-    """Launched kernels with the microseconds that the runtime reported for each, as far as the two lists agree."""
+    """Launched kernels with the microseconds that the runtime reported for each, as far as the two lists agree.
+
+    The longest common subsequence, of kernels that are alike in operator and in size.
+    """
     kept = [time for time in reported if time.operator not in UNMODELLED]
-    ours = [REPORTED.get(kernel.kind, kernel.kind) for kernel in kernels]
-    theirs = [SAME.get(time.operator, time.operator) for time in kept]
-    pairs = []
-    for first, second, length in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
-        pairs += [(kernels[first + i], kept[second + i].us) for i in range(length)]
-    return pairs
+    if not kept or not kernels:
+        return []
+    number = {name: i for i, name in enumerate(sorted({_operator(k) for k in kernels}))}
+    theirs = np.array([number.get(SAME.get(t.operator, t.operator), -1) for t in kept])
+    written = np.array([t.outputs for t in kept], dtype=float)
+    alike = [(theirs == number[_operator(k)]) & _near(written, k.outputs) for k in kernels]
+    lengths = np.zeros((len(kernels) + 1, len(kept) + 1), dtype=int)  # of what the first i and the first j share
+    for i, row in enumerate(alike):
+        lengths[i + 1, 1:] = np.maximum.accumulate(np.maximum(lengths[i, 1:], lengths[i, :-1] + row))
+    pairs, i, j = [], len(kernels), len(kept)
+    while i and j:
+        if alike[i - 1][j - 1] and lengths[i, j] == lengths[i - 1, j - 1] + 1:
+            i, j = i - 1, j - 1
+            pairs.append((kernels[i], kept[j].us))
+        elif lengths[i - 1, j] == lengths[i, j]:
+            i -= 1
+        else:
+            j -= 1
+    return pairs[::-1]
+
+
+def _operator(kernel: Kernel) -> str:
+    return REPORTED.get(kernel.kind, kernel.kind)
+
+
+def _near(written: np.ndarray, outputs: int) -> np.ndarray:
+    """Elements as reported against those of the list: the runtime fills channels up to whole blocks."""
+    return np.abs(np.log(np.maximum(written, 1) / max(outputs, 1))) < PADDING
 
 
 def scaled(kernels: Sequence[Kernel], reported: Sequence[KernelTime], latency_ms: float) -> list[tuple[Kernel, float]]:
@@ -59,7 +104,9 @@ def scaled(kernels: Sequence[Kernel], reported: Sequence[KernelTime], latency_ms
     The profile is one short run under whatever load there was; the latency has been measured with care.
     """
     total = sum(time.us for time in reported)
-    return [(kernel, us * 1e3 * latency_ms / total) for kernel, us in matched(kernels, reported)] if total else []
+    longer = {kernel for kernel, following in pairwise(kernels) if following.kind == PASS}  # by that pass
+    pairs = [(kernel, us) for kernel, us in matched(kernels, reported) if kernel not in longer]
+    return [(kernel, us * 1e3 * latency_ms / total) for kernel, us in pairs]
 
 
 @dataclass(frozen=True)
@@ -112,17 +159,18 @@ class KernelModel:
             known.update(zip(new, (self.predict(new) / 1e3).tolist(), strict=True))
         times: defaultdict[str, float] = defaultdict(float)
         for kernel in kernels:
-            times[kernel.kind] += known[kernel]
+            times[counted_as(kernel)] += known[kernel]
         return times
 
     def predict(self, kernels: Sequence[Kernel]) -> np.ndarray:
         """(n,) microseconds."""
         block = RUNTIMES[self.runtime].channel_block
         columns = np.array([_columns(kernel, block) for kernel in kernels])
-        known = [k.kind in self.roofline and k.macs <= BEYOND * self.largest[k.kind] for k in kernels]
-        rooflines = np.array([self.roofline[k.kind if inside else ANY] for k, inside in zip(kernels, known)])
+        kinds = [counted_as(kernel) for kernel in kernels]
+        known = [kind in self.roofline and k.macs <= BEYOND * self.largest[kind] for k, kind in zip(kernels, kinds)]
+        rooflines = np.array([self.roofline[kind if inside else ANY] for kind, inside in zip(kinds, known)])
         number = {kind: i for i, kind in enumerate(self.kinds)}
-        rows = np.array([[number.get(kernel.kind, -1), *_shape(kernel, block)] for kernel in kernels])
+        rows = np.array([[number.get(kind, -1), *_shape(k, block)] for k, kind in zip(kernels, kinds)])
         factor = np.where(known, np.exp(self.forest.predict(rows)), 1.0)
         return (columns * rooflines).sum(axis=1) * factor
 

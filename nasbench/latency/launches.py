@@ -16,6 +16,12 @@ from nasbench.blocks.op import Op
 
 CONVOLUTIONS = frozenset({"conv", "depthwise", "grouped", "pointwise"})
 MIXED = frozenset({"matmul", "softmax"})  # attention's products: they read queries, keys and values split apart
+PASS = "pass"  # of an activation inside another kernel: no runtime reports it, and it counts as a ReLU of its own
+# What onnxruntime runs for an operator that it has no kernel for.
+IN_PARTS: Mapping[str, tuple[str, ...]] = {
+    "group_norm": ("group_norm", "mul", "add"),  # normalised over instances, then scaled and shifted
+    "act:gelu_tanh": ("mul", "mul", "mul", "add", "mul", "tanh", "add", "mul", "mul"),
+}
 BLOCKED, PLAIN, CHANNELS_LAST = "blocked", "plain", "channels last"
 
 
@@ -32,6 +38,7 @@ class Runtime:
     channel_block: int = 1
     layouts: bool = False
     keeps_blocks: frozenset[str] = frozenset()  # operators that also work on the blocked layout
+    passes: frozenset[str] = frozenset()  # activations inside a convolution's kernel that take a pass of their own
 
 
 _SUMS = {"batch_norm": CONVOLUTIONS, "scale": CONVOLUTIONS, "add": CONVOLUTIONS}
@@ -39,13 +46,16 @@ _CLAMPS = {f"act:{name}": CONVOLUTIONS for name in ("relu6", "hardswish", "sigmo
 _SMOOTH = {f"act:{name}": CONVOLUTIONS | {"linear"} for name in ("relu", "silu", "gelu")}
 
 RUNTIMES: Mapping[str, Runtime] = {
-    # Version 1.31 on the CPU with all optimisations: SiLU and GELU stay kernels of their own (QuickGelu, Gelu), and a
-    # residual sum after a convolution becomes its fourth input, unless a layer norm has read the same tensor and so
-    # forced it out of the blocked layout; that layout has blocks of 16 channels with AVX-512 (8 without).
+    # Version 1.31 on the CPU with all optimisations: ReLU is part of a convolution's inner loop, a clamp a second pass
+    # over what it wrote (MobileNetV2's convolutions take 1.5 times as long with ReLU6); SiLU and GELU stay kernels of
+    # their own (QuickGelu, Gelu), and a residual sum after a convolution becomes its fourth input, unless a layer norm
+    # has read the same tensor and so forced it out of the blocked layout; that layout has blocks of 16 channels with
+    # AVX-512 (8 without).
     "onnxruntime": Runtime(
-        fused=_SUMS | _CLAMPS | {"act:relu": CONVOLUTIONS | {"linear"}},
+        fused=_SUMS | {"act:relu": CONVOLUTIONS | {"linear"}},
         channel_block=16,
         layouts=True,
+        passes=frozenset(_CLAMPS),
         keeps_blocks=frozenset(
             {"act:silu", "act:gelu", "act:relu", "act:relu6", "act:sigmoid", "batch_norm", "concat"}
         ),
@@ -100,7 +110,10 @@ class _Walk:
         before = self.layout
         kind = "scale" if op.kind == "mul" and op.inputs == op.outputs else op.kind
         if kind == "scale" and op.name == "scale" and self.rules.layouts:
-            self._leave_blocks(self.kernels[-1].outputs)  # attention's 1/sqrt(d), folded into the product after it
+            if self.layout == BLOCKED:
+                self._leave_blocks(self.kernels[-1].outputs)  # attention's 1/sqrt(d), folded into the product after it
+        elif kind in self.rules.passes and self.kernels and self.kernels[-1].kind in CONVOLUTIONS:
+            self.kernels.append(_kernel(PASS, op))
         elif self._fuses(kind, op):
             if kind == "add":
                 last = self.kernels[-1]
@@ -114,13 +127,22 @@ class _Walk:
         return self.past[-1][0] if self.past else None
 
     def _launch(self, kind: str, op: Op) -> None:
-        if self.rules.layouts:
-            self._lay_out(kind, op)
-            if kind == "act:gelu" and self.previous is not None and self.previous.kind == "mul":
-                kind = "act:gelu in parts"  # behind a gate its five operators stay apart
-        self.kernels.append(_kernel(kind, op))
-        if self.rules.layouts and kind == "matmul" and op.name == "weigh":
+        if not self.rules.layouts:
+            self.kernels.append(_kernel(kind, op))
+            return
+        self._lay_out(kind, op)
+        if kind == "act:gelu" and self.previous is not None and self.previous.kind == "mul":
+            kind = "act:gelu in parts"  # behind a gate its five operators stay apart
+        if kind in IN_PARTS:
+            self.kernels += [Kernel(part, inputs=op.inputs, outputs=op.outputs) for part in IN_PARTS[kind]]
+        elif op.name.startswith("roll"):
+            self.kernels += 2 * [Kernel("concat", inputs=op.inputs, outputs=op.outputs)]  # one for each side
+        else:
+            self.kernels.append(_kernel(kind, op))
+        if kind == "matmul" and op.name == "weigh":
             self._copy("transpose", op.outputs)
+        elif kind == "softmax" and self.previous is not None and self.previous.kind == "pointwise":
+            self._copy("transpose", op.outputs)  # over positions, which lie in front: there and back
 
     def _fuses(self, kind: str, op: Op) -> bool:
         last = self.kernels[-1] if self.kernels else None
@@ -158,23 +180,74 @@ class _Walk:
                 self._copy("reorder_in", op.inputs)
             self.layout = BLOCKED
         elif kind == "layer_norm":
-            self._copy("reorder_out" if self.layout == BLOCKED else "transpose", op.inputs)
+            if self.layout != CHANNELS_LAST:
+                self._copy("reorder_out" if self.layout == BLOCKED else "transpose", op.inputs)
             self.layout = CHANNELS_LAST
+        elif kind == "linear" and op.area > 1:
+            self._lay_out_tokens(op)
+        elif kind == "matmul":
+            self._lay_out_product(op)
+        elif kind == "softmax":
+            self._leave_blocks(self.kernels[-1].outputs)
+            if self.previous is not None and self.previous.kind == "pointwise":
+                self._copy("transpose", op.inputs)
         elif kind == "add":
-            summand = self._summand_layout(op)
-            if self.layout != BLOCKED and summand == BLOCKED:
-                self._copy("reorder_out", op.outputs)  # the other summand's
-            if self.layout != BLOCKED or summand != BLOCKED:
-                self._leave_blocks(op.outputs)
-        elif kind == "pool" and op.flops and self.layout == BLOCKED:
+            self._lay_out_sum(op)
+        elif kind == "pool" and self.layout == BLOCKED and (op.flops or op.name == "max pool"):
             pass  # torch's adaptive pool becomes one that knows blocks, its mean does not
         elif kind in self.rules.keeps_blocks and self.layout == BLOCKED:
             if kind == "concat" and self._last_channels() % self.rules.channel_block:
                 self._leave_blocks(op.outputs)  # the channels of one would begin within a block
         elif self.layout == CHANNELS_LAST and (kind == "pool" or op.name == "unfold"):
             self.layout = PLAIN  # read as it is
-        elif not kind.startswith("act:"):
-            self._leave_blocks(op.inputs if kind not in MIXED else self.kernels[-1].outputs)
+        elif not kind.startswith("act:") and not op.name.startswith("roll"):
+            self._leave_blocks(self._read_as_written(kind, op))
+
+    def _read_as_written(self, kind: str, op: Op) -> int:
+        """Elements of the operator's input that the kernel before it wrote: of a gate not the map that it gates."""
+        if kind in MIXED:
+            return self.kernels[-1].outputs
+        return op.inputs - op.outputs if kind == "mul" and op.inputs > op.outputs else op.inputs
+
+    def _lay_out_tokens(self, op: Op) -> None:
+        """A linear layer over tokens wants a token's channels side by side; products of attention leave them so."""
+        joined = self.previous is not None and self.previous.name in ("weigh", "unfold", "roll back")
+        if self.layout == BLOCKED:
+            self._copy("reorder_out", op.inputs)
+        elif self.layout == PLAIN and not joined:
+            self._copy("transpose", op.inputs)
+        self.layout = CHANNELS_LAST
+
+    def _lay_out_product(self, op: Op) -> None:
+        """Attention's products read heads apart: queries, keys and values of a linear layer are copied for that."""
+        tokens = self._projects_tokens()
+        if self.layout != PLAIN:
+            if self.layout == BLOCKED:
+                self._copy("reorder_out", self.kernels[-1].outputs)
+            self.layout = PLAIN
+        if tokens:
+            each = (op.outputs,) if op.name == "weigh" else (op.inputs // 2,) * 2  # values; queries and keys
+            for elements in each:
+                self._copy("transpose", elements)
+
+    def _projects_tokens(self) -> bool:
+        """Whether queries, keys and values came from a linear layer, not from a convolution."""
+        weighted = (op.kind for op, _, _ in reversed(self.past) if op.kind in CONVOLUTIONS | {"linear"})
+        return next(weighted, "") == "linear"
+
+    def _lay_out_sum(self, op: Op) -> None:
+        """Both summands in one layout; a constant (positions) is stored as the other one needs it."""
+        if op.name in ("positions", "bias"):
+            if self.layout == BLOCKED:
+                self._leave_blocks(op.outputs)
+            return
+        summand = self._summand_layout(op)
+        if self.layout == summand == CHANNELS_LAST:
+            return
+        if self.layout != BLOCKED and summand == BLOCKED:
+            self._copy("reorder_out", op.outputs)  # the other summand's
+        if self.layout != BLOCKED or summand != BLOCKED:
+            self._leave_blocks(op.outputs)
 
     def _last_channels(self) -> int:
         return next((k.c_out for k in reversed(self.kernels) if k.c_out), 0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from nasbench.errors import UserError
+from nasbench.latency import standalone
+from nasbench.latency.device import Measurement
 from nasbench.latency.profile import FIT_COMMAND, VERSION, Protocol
 
 
@@ -13,13 +16,32 @@ def to_current(content: Any, source: str) -> Any:
     if not isinstance(content, dict) or not isinstance(content.get("version"), int):
         return content  # the schema says what is wrong
     if content["version"] == VERSION:
-        return content
+        return _estimated_anew(content) if _protocol(content) == 2 else content
     if content["version"] == 1:
         return _from_1(content)
     raise UserError(
         f"{source}: profile version {content['version']}, this nasbench reads versions 1 to {VERSION}; "
         f"run `{FIT_COMMAND}` again"
     )
+
+
+def _protocol(content: dict[str, Any]) -> Any:
+    protocol = content.get("protocol")
+    return protocol.get("version") if isinstance(protocol, dict) else None
+
+
+def _estimated_anew(old: dict[str, Any]) -> dict[str, Any]:
+    """Protocol 2 had the same runs, and another estimator: the figures are taken again, and fitted."""
+    try:
+        clock, quiet_ms = old["protocol"]["clock"], old["reference"]["quiet_ms"]
+        groups = [[standalone.Pass(**p) for p in record["passes"]] for record in old["records"]]
+        figures = [asdict(Measurement.of(passes, clock, quiet_ms)) if passes else None for passes in groups]
+    except (KeyError, TypeError):
+        return old  # the schema says what is wrong
+    records = [{**r, "measurement": f or r["measurement"]} for r, f in zip(old["records"], figures, strict=True)]
+    protocol = {**old["protocol"], **Protocol.of(clock).model_dump(include={"version", "estimator"})}
+    deviation = standalone.deviation([p.ratio(clock) for p in passes] for passes in groups)
+    return {**old, "protocol": protocol, "records": records, "deviation": deviation, "features_version": None}
 
 
 def _from_1(old: dict[str, Any]) -> dict[str, Any]:

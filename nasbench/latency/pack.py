@@ -139,7 +139,7 @@ class Results:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             manifest, device = content["manifest"], Device(**content["device"])
-            if content["protocol"]["version"] != standalone.PROTOCOL_VERSION:
+            if content["protocol"]["version"] not in standalone.SAME_RUNS:
                 raise UserError(f"{path}: measured by another version of the script; make the folder again")
             if manifest["pack"] != _pack_id({k: v for k, v in manifest.items() if k != "pack"}):
                 raise UserError(

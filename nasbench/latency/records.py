@@ -11,6 +11,8 @@ from nasbench.latency import standalone
 from nasbench.latency.device import KernelTime, Measurement
 from nasbench.latency.standalone import Pass
 
+PAIRED = "median of paired ratios x sqrt(slowing of the reference)"
+
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,12 +24,12 @@ class Protocol(Frozen):
 
     version: int = standalone.PROTOCOL_VERSION
     clock: str = standalone.THREAD
-    estimator: str = "median of paired ratios"
+    estimator: str = PAIRED
     energy_meter: str = ""
 
     @classmethod
     def of(cls, clock: str, energy_meter: str = "") -> Protocol:
-        estimator = "ratio of minima" if clock == standalone.WALL else "median of paired ratios"
+        estimator = "ratio of minima" if clock == standalone.WALL else PAIRED
         return cls(clock=clock, estimator=estimator, energy_meter=energy_meter)
 
 

@@ -7,11 +7,13 @@ The protocol: a fixed reference network runs before every run of the network und
 and the wall's are recorded. One block of such pairs is a pass; passes go round all networks, so that they lie apart in
 time and a spell of load cannot take one network whole; a network whose passes disagree gets more of them. The figure is
 
-    single-threaded, processor time:  sqrt(ratio x time), ratio: median over runs of (time / the reference's beside it)
+    single-threaded, processor time:  median over runs of (time / time of the reference beside it)
+                                      x sqrt(the reference's time in the pass / its quiet time)
     elsewhere, wall time:             least time / least time of the reference
 
-the first scaled by the reference's quiet time to milliseconds on a quiet device: other work slows the small reference
-by more than it slows most networks, so that the ratio alone falls under load as the time alone rises. This file imports nothing of nasbench: it is what the pack carries.
+times the reference's own quiet time. The square root is there because other work slows the small reference by more than
+it slows most networks: under load the ratio alone falls as the time alone rises. This file imports nothing of nasbench:
+it is what the pack carries.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-PROTOCOL_VERSION = 3  # 2 had the same runs, and took the ratio alone
+PROTOCOL_VERSION = 3
+SAME_RUNS = (2, 3)  # versions with equal runs; 2 took the ratio alone for the figure
 WARM_UP_RUNS = 2
 MIN_RUNS, MAX_RUNS = 5, 100
 PASS_SECONDS = 0.2  # of paired runs a pass: 60 runs of a 2 ms network, 5 of a 40 ms one
