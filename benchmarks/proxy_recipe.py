@@ -29,12 +29,14 @@ from nasbench.library import load, load_space
 from nasbench.proxy.evaluate import SCORED, Task, dataset, pools, seeded_model
 from nasbench.proxy.fidelity import Fidelity, reduced
 from nasbench.proxy.train import tune_allocator
+from nasbench.result import StudyResult
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = (
     *("emo_1m", "fastvit_t8", "mobilevit_xxs", "mobileone_s0", "repvgg_a0", "mobilevitv2_050", "deit_ti", "pvt_tiny"),
 )
 FOUND = ROOT / "results" / "default" / "designs"
+SCREEN = 3_200  # samples of the first rung
 RANDOM = 3  # designs drawn from the default space
 MUON: dict[str, Any] = {"optimiser": "muon", "lr": 0.03}
 QUIET: dict[str, Any] = {"layer_scale": 0.2, "branch_gain": 0.2}
@@ -49,7 +51,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training; accuracy in [0, 1] on the validation split."""
+    """One training; accuracy in [0, 1], of validation images at the screening rung, else of test ones as in finals."""
 
     recipe: str
     samples: int
@@ -74,8 +76,10 @@ def chosen_designs() -> dict[str, Architecture]:
 
 def run(recipe: str, samples: int, name: str, arch: Architecture, seed: int) -> Run:
     """Scored as in a trial, without its checks of cost and deploy form."""
-    fidelity = Fidelity(samples=samples, evaluate=1_200 if samples <= 3_200 else 5_000, **RECIPES[recipe])
-    task, small = Task(arch.to_dict(), fidelity.to_dict(), seed), reduced(arch, fidelity)
+    screened = samples <= SCREEN
+    fidelity = Fidelity(samples=samples, evaluate=1_200 if screened else 5_000, **RECIPES[recipe])
+    task = Task(arch.to_dict(), fidelity.to_dict(), seed, split="validation" if screened else "test")
+    small = reduced(arch, fidelity)
     model = seeded_model(small, len(dataset(task.data).classes), seed)
     trained, metrics = SCORED["supervised"](task, fidelity, model, pools(task, fidelity, small.resolution))
     figures = (round(metrics["accuracy"], 5), round(trained.train_loss_tail, 5), round(trained.cpu_seconds, 2))
@@ -151,6 +155,17 @@ def designs_table(runs: list[Run], samples: int) -> str:
     return "\n".join(lines)
 
 
+def stored_finals(folder: Path) -> list[Run]:
+    """The finals of a study made with the recipe "sgd": measured already, the same seeds."""
+    runs = []
+    for trial in StudyResult.read(folder).trials:
+        if trial.split == "test" and trial.state == "complete":
+            name, m = trial.architecture.get("name") or trial.architecture_id[:8], trial.metrics
+            figures = (round(m["accuracy"], 5), round(m["train_loss_tail"], 5), round(m["cpu_seconds"], 2))
+            runs.append(Run("sgd", trial.fidelity["samples"], name, trial.seed, *figures))
+    return runs
+
+
 def read(path: Path) -> list[Run]:
     return [Run(**each) for each in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
@@ -168,15 +183,19 @@ def parsed() -> Any:
     parser.add_argument("--samples", type=int, nargs="+", default=[3_200])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--until", metavar="HH:MM", help="start nothing after that time of day")
+    parser.add_argument("--stored", type=Path, metavar="STUDY", help="take a study's finals in as those of sgd")
     parser.add_argument("--table", action="store_true", help="print the tables and train nothing")
     return parser.parse_args()
 
 
 def main() -> None:
-    options, torch_threads = parsed(), 1
+    options = parsed()
     runs = read(options.out)
+    if options.stored:
+        known = {each.key for each in runs}
+        write(options.out, runs := runs + [each for each in stored_finals(options.stored) if each.key not in known])
     if not options.table:
-        torch.set_num_threads(torch_threads)
+        torch.set_num_threads(1)
         tune_allocator()  # as workers do
         wanted = chosen_designs()
         if options.designs:
