@@ -1,11 +1,11 @@
 """How well latency is predicted: held-out networks, measured by latency_data.py, against other predictors.
 
     cd results/latency
-    python ../../benchmarks/latency_accuracy.py onnxruntime.json --fit 50 --shift 10 --speed
+    python ../../benchmarks/latency_accuracy.py onnxruntime.json --fit 50 --choose --shift 10 --speed
     python ../../benchmarks/latency_accuracy.py openvino.json --fit 10 --prior onnxruntime.json
 
-Fits on `--fit` networks drawn at random, or with `--fit-group chosen` on those that a calibration would choose, and
-prints for all others the rank correlation, the mean absolute relative error, the share within 10 %, the lowest rank
+Fits on `--fit` networks drawn at random, or with `--choose` on those that a calibration would choose, and prints for
+all others the rank correlation, the mean absolute relative error, the share within 10 %, the lowest rank
 correlation inside any one-octave band of latency, and how many measured values the interval covered.
 """
 
@@ -26,6 +26,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from nasbench.architecture import Architecture
 from nasbench.cost import cost
+from nasbench.latency.calibrate import coordinates, spread_out
 from nasbench.latency.kernels import KernelModel, fit_kernels, scaled
 from nasbench.latency.linear import relative_nnls
 from nasbench.latency.predictor import Network, Prediction, accuracy, fit_networks
@@ -117,13 +118,14 @@ def ours(data: Data, prior: KernelModel | None, seen: np.ndarray, new: np.ndarra
     return fitted.predict_networks([data.networks[i] for i in new])
 
 
-def splits(data: Data, fit: int, fit_group: str, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(rows fitted, rows held out): a random draw, or all of `fit_group` for the one split there is."""
+def splits(data: Data, fit: int, choose: bool, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rows fitted, rows held out): random draws, or such as a calibration chooses by the networks' features."""
     found = []
     for split in range(count):
         order = np.random.default_rng(split).permutation(len(data.latency_ms))
-        if fit_group:
-            order = np.concatenate([order[data.groups[order] == fit_group], order[data.groups[order] != fit_group]])
+        if choose:
+            picked = spread_out(coordinates([data.architectures[i] for i in order], CLASSES), [], fit)
+            order = np.concatenate([order[picked], np.delete(order, picked)])
         found.append((order[:fit], order[fit:]))
     return found
 
@@ -192,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--fit", type=int, default=50, help="networks fitted on")
-    parser.add_argument("--fit-group", default="", help="fit on networks of this group: chosen or random")
+    parser.add_argument("--choose", action="store_true", help="fit on those that a calibration would choose")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--prior", type=Path, help="measurements of another runtime, whose kernel times serve as prior")
     parser.add_argument("--shift", type=int, default=0, metavar="N", help="convolution to attention, N added")
@@ -205,7 +207,7 @@ def main() -> None:
         f"{len(data.records)} networks, {data.latency_ms.min():.2f} to {data.latency_ms.max():.2f} ms, {noisy} noisy;"
     )
     print(f"fitted on {given.fit}, the rest held out, mean of {given.splits} splits, {data.runtime}\n")
-    print("\n".join(table(data, splits(data, given.fit, given.fit_group, given.splits), prior)))
+    print("\n".join(table(data, splits(data, given.fit, given.choose, given.splits), prior)))
     if given.shift:
         print("\n" + "\n".join(shift(data, given.shift)))
     if given.speed:

@@ -64,14 +64,8 @@ def calibration_set(
     anchors = [a for a in _inside(space, fixed) if _macs(a, num_classes) <= max_macs]
     chosen = [anchors[i] for i in rng.permutation(len(anchors))[: n // 4]]
     pool = _pool(space, n - len(chosen), rng, max_macs, num_classes, {a.id for a in chosen})
-    points = _coordinates([*chosen, *pool], num_classes)
-    picked = list(range(len(chosen)))
-    free = list(range(len(chosen), len(points)))
-    while free and len(picked) < n:
-        take_far = picked and len(picked) % 2
-        nearest = [np.abs(points[picked] - points[i]).sum(axis=1).min() if take_far else 0.0 for i in free]
-        picked.append(free.pop(int(np.argmax(nearest)) if take_far else 0))
     everything = [*chosen, *pool]
+    picked = spread_out(coordinates(everything, num_classes), list(range(len(chosen))), n)
     return [everything[i] for i in rng.permutation(picked)]
 
 
@@ -88,7 +82,7 @@ def covering_set(
     kinds = [set(amount) for amount in amounts]
     macs = [_macs(a, num_classes) for a in pool]
     picked = [int(np.argmin(macs)), int(np.argmax(macs))]
-    points = _coordinates(pool, num_classes)
+    points = coordinates(pool, num_classes)
     while len(picked) < n:
         missing = set().union(*kinds).difference(*(kinds[i] for i in picked))
         nearest = np.abs(points[:, None] - points[picked][None]).sum(axis=2).min(axis=1)
@@ -113,7 +107,17 @@ def _pool(
     return pool
 
 
-def _coordinates(architectures: Sequence[Architecture], num_classes: int) -> np.ndarray:
+def spread_out(points: np.ndarray, picked: list[int], n: int) -> list[int]:
+    """`picked` and more of the rows of `points`, `n` in all: by turns the next one and the farthest from all picked."""
+    picked, free = list(picked), [i for i in range(len(points)) if i not in picked]
+    while free and len(picked) < n:
+        take_far = picked and len(picked) % 2
+        nearest = [np.abs(points[picked] - points[i]).sum(axis=1).min() if take_far else 0.0 for i in free]
+        picked.append(free.pop(int(np.argmax(nearest)) if take_far else 0))
+    return picked
+
+
+def coordinates(architectures: Sequence[Architecture], num_classes: int) -> np.ndarray:
     """(n, k): each feature's logarithm in units of its standard deviation."""
     amounts = [architecture_features(a, num_classes) for a in architectures]
     names = sorted({name for a in amounts for name in a})

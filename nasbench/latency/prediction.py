@@ -47,6 +47,9 @@ def accuracy(predicted: np.ndarray, measured: np.ndarray) -> HeldOut:
 
 
 def conformal(errors: np.ndarray, coverage: float = COVERAGE) -> float:
-    """The smallest bound that a further exchangeable error meets with probability `coverage`."""
-    rank = min(int(np.ceil((len(errors) + 1) * coverage)), len(errors))
-    return float(np.sort(errors)[rank - 1])
+    """The bound that a share `coverage` of the absolute errors (n,) keep to.
+
+    Of cross-validated errors, which come of fits to fewer networks than the final one and so are a little too large.
+    The (n + 1) of split conformal prediction on top covered 93 to 96 % where 90 was asked for, this 91 to 92 %.
+    """
+    return float(np.quantile(errors, coverage))
