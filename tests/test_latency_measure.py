@@ -1,5 +1,6 @@
 """Export and measuring, on two small hand-made networks."""
 
+import functools
 import os
 import time
 
@@ -21,6 +22,7 @@ from nasbench.latency.measure import (
     reference_onnx,
     runner,
 )
+from nasbench.latency.runtimes import open_module
 from nasbench.latency.standalone import PROCESS, THREAD, WALL, Pass
 
 
@@ -220,6 +222,19 @@ def test_every_runtime_and_format_measures(settings: Settings) -> None:
         pytest.importorskip(settings.runtime)
     small, large = measure_modules([(ReferenceNet(), 64), (ReferenceNet(), 192)], settings)
     assert large.ratio > 2 * small.ratio > 0
+
+
+def test_compiled_networks_stay_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight networks of one class are all that torch compiles of one code object; after a reset it compiles again."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    runs = [
+        open_module(nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU()), 8, Settings("torch-compile"))
+        for width in range(1, 13)
+    ]
+    shapes = [run().shape for run in runs]  # type: ignore[attr-defined]
+    with torch.compiler.set_stance("fail_on_recompile"):
+        assert [run().shape for run in runs] == shapes == [(1, width, 6, 6) for width in range(1, 13)]  # type: ignore[attr-defined]
+    torch._dynamo.reset()
 
 
 def test_denormals_are_flushed_while_measuring_and_not_after() -> None:

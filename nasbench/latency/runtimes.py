@@ -10,6 +10,7 @@ import contextlib
 import copy
 import io
 import os
+import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -184,8 +185,7 @@ def open_module(module: nn.Module, resolution: int, settings: Settings) -> Run:
     image = image.to(settings.accelerator, dtype)
     model: Any = copy.deepcopy(module).eval().to(settings.accelerator, dtype)
     if settings.runtime == "torch-compile":
-        torch._dynamo.reset()
-        model = torch.compile(model)
+        model = _compiled(model)
     if settings.accelerator.startswith("cuda"):
         return CudaRun(model, image)
 
@@ -194,6 +194,21 @@ def open_module(module: nn.Module, resolution: int, settings: Settings) -> Run:
             return model(image)
 
     return run
+
+
+def _compiled(model: nn.Module) -> Any:
+    """The network compiled whole, as a function with a code object of its own.
+
+    torch keeps compiled forms by code object and compiles no more than eight of each; networks share their class's.
+    """
+    import torch
+
+    def forward(image: Any) -> Any:
+        return model(image)
+
+    code = forward.__code__.replace(co_name=f"network_{id(model)}")
+    own = types.FunctionType(code, forward.__globals__, closure=forward.__closure__)
+    return torch.compile(own, fullgraph=True, dynamic=False)
 
 
 class CudaRun:
