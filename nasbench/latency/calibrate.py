@@ -197,9 +197,15 @@ def _take(
         except UserError:
             raise
         except Exception as error:  # the runtimes' errors share no base class
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             if not leave_out:
-                raise RuntimeError(f"network {architecture.id} cannot be measured: {error}") from error
-            log.warning("network %s is left out of the latency profile: %s", architecture.id, error)
+                raise RuntimeError(f"network {architecture.id} cannot be measured: {reason}") from error
+            log.warning("network %s is left out of the latency profile: %s", architecture.id, reason)
+            if not taken and number + 1 == len(architectures):
+                raise UserError(
+                    f"{session.settings.runtime} takes none of the {number + 1} networks, this one for instance: "
+                    f"{reason}; give others with --space, or another --runtime"
+                ) from error
         else:
             taken.append(architecture)
         if progress:

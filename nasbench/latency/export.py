@@ -30,7 +30,7 @@ _SHAPE = torch.Tensor.shape.__get__  # type: ignore[attr-defined]
 ROUNDING_FACTOR = 20.0  # above TOLERANCE, the difference may be this many times torch's own rounding error
 
 
-class _ConstantShapes(TorchFunctionMode):
+class ConstantShapes(TorchFunctionMode):
     """Sizes read from tensors are plain Python ints, also under tracing.
 
     Else arithmetic on them is recorded, and ONNX rounds integer division toward zero where Python rounds down:
@@ -76,7 +76,7 @@ def _export_torchscript(model: nn.Module, image: torch.Tensor) -> bytes:
         # Sizes become constants, as they should: one file serves one resolution.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1", category=UserWarning)
-        with _ConstantShapes():
+        with ConstantShapes():
             torch.onnx.export(
                 model, (image,), buffer, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT]
             )

@@ -203,16 +203,19 @@ def open_ncnn(path: str, threads: int, options: dict[str, Any]) -> Run:
     net = ncnn.Net()
     net.opt.num_threads = threads
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = options.get("dtype") == "fp16"
-    net.load_param(path)
-    net.load_model(str(Path(path).with_suffix(".bin")))
+    if net.load_param(path) or net.load_model(str(Path(path).with_suffix(".bin"))):
+        raise RuntimeError(f"{Path(path).name}: ncnn does not know one of its layers")
     side = int(Path(path).stem.rpartition("-")[2])
     image = ncnn.Mat(numpy.random.default_rng(0).standard_normal((3, side, side), dtype=numpy.float32)).clone()
 
-    def run() -> object:
+    def run() -> tuple[int, Any]:
         extractor = net.create_extractor()
         extractor.input(net.input_names()[0], image)
         return extractor.extract(net.output_names()[0])
 
+    failed, _ = run()
+    if failed:
+        raise RuntimeError(f"{Path(path).name}: ncnn cannot run it (code {failed})")
     return run
 
 
