@@ -25,9 +25,7 @@ from nasbench.latency.linear import relative_nnls
 from nasbench.latency.pack import Results, read_results
 from nasbench.latency.predictor import accuracy
 
-PRIOR = [
-    Path(__file__).parents[1] / "results/latency" / name for name in ("onnxruntime.json", "onnxruntime_loaded.json")
-]
+PRIOR = Path(__file__).parents[1].glob("results/latency/onnxruntime*.json")  # see latency_prior.py
 
 
 def main() -> None:
