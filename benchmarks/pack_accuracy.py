@@ -25,7 +25,7 @@ from nasbench.latency.linear import relative_nnls
 from nasbench.latency.pack import Results, read_results
 from nasbench.latency.predictor import accuracy
 
-PRIOR = Path(__file__).parents[1].glob("results/latency/onnxruntime*.json")  # see latency_prior.py
+PRIOR = Path(__file__).parents[1] / "results/latency/onnxruntime.json"  # see latency_prior.py
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
         os.environ["NASBENCH_CACHE"] = cache  # the user's own profiles are no priors here
         profile = read_results(given.pack, accept_noise=True)
     known = {record.id for record in profile.records} | {
-        row["id"] for path in PRIOR for row in json.loads(path.read_text(encoding="utf-8"))["records"]
+        row["id"] for row in json.loads(PRIOR.read_text(encoding="utf-8"))["records"]
     }
     found = [record for record in Results.read(given.held_out).records if record.id not in known]
     asked = [Architecture.from_dict(record.architecture, source=record.id) for record in found]
