@@ -144,3 +144,19 @@ def test_speed_is_asked_for_once_trials_are_enough():
     asked.clear()
     STRATEGIES["evolution"](SPACE, trials[:7], 0, 1, explore=0.0, speed=speed)
     assert not asked
+
+
+def test_climbing_proposes_changes_of_the_most_accurate_that_are_no_slower():
+    """Accuracy that grows with depth alone, time with width alone: climbing keeps to the best one's time."""
+
+    def score(arch):
+        return 1 / sum(stage.depth for stage in arch.stages), float(sum(stage.channels for stage in arch.stages))
+
+    rng = np.random.default_rng(0)
+    trials = [Candidate(arch, score(arch)) for arch in (SPACE.sample(rng) for _ in range(12))]
+    best = min(trials, key=lambda trial: trial.losses)
+    settings = {"speed": lambda arch: score(arch)[1], "explore": 0.0, "initial": 0}
+    climbed = STRATEGIES["evolution"](SPACE, trials, 1, 8, climb=1.0, **settings)
+    assert all(score(arch)[1] <= best.losses[1] for arch in climbed)
+    spread = STRATEGIES["evolution"](SPACE, trials, 1, 8, climb=0.0, **settings)
+    assert np.mean([score(arch)[0] for arch in climbed]) < np.mean([score(arch)[0] for arch in spread])

@@ -31,6 +31,18 @@ def descriptors(arch: Architecture) -> np.ndarray:
     return np.array([*np.log(sizes), arch.resolution, *shares, stems, without_skip, len(blocks)], float)
 
 
+def guessed_errors(designs: Sequence[Architecture], trials: Sequence[Candidate]) -> np.ndarray:
+    """(designs,) the first loss of each, on the hopeful side, by a forest fitted to the latest of `trials`."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    known = list(trials)[-MAX_TRIALS:]
+    forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0)
+    forest.fit(np.stack([descriptors(t.architecture) for t in known]), [t.losses[0] for t in known if t.losses])
+    untried = np.stack([descriptors(design) for design in designs])
+    guesses = np.stack([tree.predict(untried) for tree in forest.estimators_])  # (trees, designs)
+    return guesses.mean(0) - OPTIMISM * guesses.std(0)
+
+
 def most_promising(
     designs: Sequence[Architecture],
     trials: Sequence[Candidate],
@@ -41,15 +53,8 @@ def most_promising(
     `trials` have losses (error, speed); the reference point of the front's hypervolume lies just beyond the parents
     among them. Where no design is thought to add anything, the one thought most accurate.
     """
-    from sklearn.ensemble import RandomForestRegressor
-
     known = list(trials)[-MAX_TRIALS:]
-    losses = np.array([trial.losses for trial in known], float)
-    forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0)
-    forest.fit(np.stack([descriptors(trial.architecture) for trial in known]), losses[:, 0])
-    untried = np.stack([descriptors(design) for design in designs])
-    guesses = np.stack([tree.predict(untried) for tree in forest.estimators_])  # (trees, designs)
-    errors = guesses.mean(0) - OPTIMISM * guesses.std(0)
+    losses, errors = np.array([trial.losses for trial in known], float), guessed_errors(designs, known)
     speeds = np.array([speed(design) for design in designs])
     reference = np.array([trial.losses for trial in known if trial.parent] or losses).max(0) * MARGIN
     now = hypervolume(losses, reference)
