@@ -156,11 +156,13 @@ def _line(name: str, values: list[float]) -> str:
 
 
 def shift(data: Data, added: int) -> list[str]:
-    """Fitted on convolutions alone, asked about attention; then with `added` attention networks."""
+    """Fitted on convolutions alone, asked about attention; then with `added` attention networks, those farthest off."""
     attends = data.has_attention()
     plain, hybrid = np.flatnonzero(~attends), np.flatnonzero(attends)
     flagged = ours(data, None, plain, hybrid).extrapolating.mean()
-    order = np.random.default_rng(0).permutation(hybrid)
+    points = coordinates(data.architectures, CLASSES)[np.concatenate([plain, hybrid])]
+    chosen = spread_out(points, list(range(len(plain))), len(plain) + added)[len(plain) :]
+    order = np.concatenate([hybrid[np.array(chosen) - len(plain)], np.delete(hybrid, np.array(chosen) - len(plain))])
     got = ours(data, None, np.concatenate([plain, order[:added]]), order[added:])
     after = accuracy(got.latency_ms, data.latency_ms[order[added:]])
     return [

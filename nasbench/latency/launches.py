@@ -15,6 +15,8 @@ from typing import NamedTuple
 from nasbench.blocks.op import Op
 
 CONVOLUTIONS = frozenset({"conv", "depthwise", "grouped", "pointwise"})
+PROJECTIONS = CONVOLUTIONS | {"linear"}
+FOLLOWED_BY_NORMS = CONVOLUTIONS | {"batch_norm"}
 MIXED = frozenset({"matmul", "softmax"})  # attention's products: they read queries, keys and values split apart
 PASS = "pass"  # of an activation inside another kernel: no runtime reports it, and it counts as a ReLU of its own
 # What onnxruntime runs for an operator that it has no kernel for.
@@ -131,6 +133,9 @@ class _Walk:
             self.kernels.append(_kernel(kind, op))
             return
         self._lay_out(kind, op)
+        if kind in CONVOLUTIONS or kind == "add":  # most of them, and always one kernel
+            self.kernels.append(_kernel(kind, op))
+            return
         if kind == "act:gelu" and self.previous is not None and self.previous.kind == "mul":
             kind = "act:gelu in parts"  # behind a gate its five operators stay apart
         if kind in IN_PARTS:
@@ -158,7 +163,7 @@ class _Walk:
         A skip that begins with the convolution itself holds the convolution's input meanwhile, not its output.
         """
         before = self.previous
-        if before is None or before.kind not in CONVOLUTIONS | {"batch_norm"}:
+        if before is None or before.kind not in FOLLOWED_BY_NORMS:
             return False
         held_more = norm.held - before.held == norm.inputs
         return not held_more or (before.kind in CONVOLUTIONS and before.inputs == before.outputs)
@@ -232,7 +237,7 @@ class _Walk:
 
     def _projects_tokens(self) -> bool:
         """Whether queries, keys and values came from a linear layer, not from a convolution."""
-        weighted = (op.kind for op, _, _ in reversed(self.past) if op.kind in CONVOLUTIONS | {"linear"})
+        weighted = (op.kind for op, _, _ in reversed(self.past) if op.kind in PROJECTIONS)
         return next(weighted, "") == "linear"
 
     def _lay_out_sum(self, op: Op) -> None:
@@ -271,6 +276,5 @@ def _blocks(op: Op, block: int) -> bool:
 
 
 def _kernel(kind: str, op: Op) -> Kernel:
-    return Kernel(
-        kind, op.macs, op.params, op.inputs, op.outputs, op.c_in, op.c_out, op.kernel, op.stride, op.groups, op.area
-    )
+    _, _, macs, _, params, inputs, outputs, _, _, c_in, c_out, kernel, stride, groups, area = op
+    return Kernel(kind, macs, params, inputs, outputs, c_in, c_out, kernel, stride, groups, area)
