@@ -15,12 +15,15 @@ from nasbench.architecture import Architecture
 from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency import THIS_MACHINE, BackgroundFit, DeviceProfile, extend_in_background, fit_in_background
-from nasbench.latency.calibrate import DEFAULT_NETWORKS, calibration_set
+from nasbench.latency.calibrate import calibration_set
 from nasbench.latency.profile import load_study_device, study_profile_path
 from nasbench.library import fixed_points
 from nasbench.report.progress import Progress
 from nasbench.space import SearchSpace
 from nasbench.study import Study
+
+
+FIRST_NETWORKS = 32  # measured before there is any profile; designs of the study itself follow
 
 
 class DeviceSource:
@@ -46,7 +49,7 @@ class DeviceSource:
 
     def _begin(self, space: SearchSpace, first: bool, problem: str) -> None:
         study, rng = self.study, np.random.default_rng(self.study.seed)
-        designs = calibration_set(space, DEFAULT_NETWORKS, rng, fixed_points().values(), num_classes=study.classes)
+        designs = calibration_set(space, FIRST_NETWORKS, rng, fixed_points().values(), num_classes=study.classes)
         memory, energy = "memory_bytes" in study.device_metrics, "energy_j" in study.device_metrics
         self._fit = fit_in_background(designs, num_classes=study.classes, memory=memory, energy=energy)
         reason = "no latency profile of this machine yet" if first else problem
