@@ -22,7 +22,6 @@ from nasbench.report.progress import Progress
 from nasbench.space import SearchSpace
 from nasbench.study import Study
 
-
 FIRST_NETWORKS = 32  # measured before there is any profile; designs of the study itself follow
 
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 SHARE_OF_FIRST_PASSES = 0.6  # of the time: each first pass builds, exports and checks its network too
 SECONDS = 120.0
-DEFAULT_NETWORKS = 40
 MIN_NETWORKS = 24  # measured whatever the time: 16 give 13 % error, 24 about 9 %, 40 about 6 %
 CANDIDATES_PER_NETWORK = 8  # samples looked at for each one chosen
 MAX_CARRIED_PARAMS = 8e6  # of a network in a pack: 32 MB of weights
