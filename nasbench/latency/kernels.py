@@ -9,7 +9,7 @@ millisecond of each kind comes to in a whole network is the predictor's to fit.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,12 +154,12 @@ class KernelModel:
 
     def times_ms(self, kernels: Sequence[Kernel]) -> dict[str, float]:
         """Milliseconds per kind of a network's kernels; kernels met before are looked up."""
-        known = self._known
-        if new := list({kernel for kernel in kernels if kernel not in known}):
+        known, times = self._known, defaultdict[str, float](float)
+        often = Counter(kernels)  # most come several times, and to look one up takes as long as to count it
+        if new := [kernel for kernel in often if kernel not in known]:
             known.update(zip(new, (self.predict(new) / 1e3).tolist(), strict=True))
-        times: defaultdict[str, float] = defaultdict(float)
-        for kernel in kernels:
-            times[counted_as(kernel)] += known[kernel]
+        for kernel, count in often.items():
+            times[counted_as(kernel)] += count * known[kernel]
         return times
 
     def predict(self, kernels: Sequence[Kernel]) -> np.ndarray:
