@@ -14,9 +14,16 @@ import numpy as np
 from nasbench.architecture import Architecture
 from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
-from nasbench.latency import THIS_MACHINE, BackgroundFit, DeviceProfile, extend_in_background, fit_in_background
+from nasbench.latency import (
+    THIS_MACHINE,
+    BackgroundFit,
+    DeviceProfile,
+    extend_in_background,
+    fit_in_background,
+    load_device,
+)
 from nasbench.latency.calibrate import calibration_set
-from nasbench.latency.profile import load_study_device, study_profile_path
+from nasbench.latency.profile import study_profile_path
 from nasbench.library import fixed_points
 from nasbench.report.progress import Progress
 from nasbench.space import SearchSpace
@@ -32,19 +39,30 @@ class DeviceSource:
         self.study, self.progress = study, progress
         self.profile: DeviceProfile | None = None
         self._path = study_profile_path(folder)
+        self._own = False  # whether `profile` is the study's, not that of the cache
         self._fit: BackgroundFit | None = None
         self._extension: BackgroundFit | None = None
         try:
-            self.profile = load_study_device(folder, study.device)
-            if study.device == THIS_MACHINE:
-                self.profile.require_this_device()
+            self.profile = self._study_profile() or load_device(study.device)
         except UserError as error:
-            self.profile = None
             if study.device != THIS_MACHINE:
                 raise
             self._begin(space, "unknown device" in str(error), str(error))
         else:
             self.profile.require_metrics(study.device_metrics)
+
+    def _study_profile(self) -> DeviceProfile | None:
+        """What the study has refined before; None where it has not, or on another machine than this."""
+        if not self._path.is_file():
+            return None
+        try:
+            profile = load_device(str(self._path))
+            profile.require_this_device()
+        except UserError as error:
+            self.progress.note(f"{error}; going on without what the study had measured for it")
+            return None
+        self._own = True
+        return profile
 
     def _begin(self, space: SearchSpace, first: bool, problem: str) -> None:
         study, rng = self.study, np.random.default_rng(self.study.seed)
@@ -72,7 +90,7 @@ class DeviceSource:
 
     def measure(self, designs: Sequence[Architecture]) -> None:
         """Start measuring `designs`, and fitting the profile again with them; see `extended`."""
-        base = str(self._path) if self._path.is_file() else THIS_MACHINE
+        base = str(self._path) if self._own else THIS_MACHINE
         memory = "memory_bytes" in self.study.device_metrics
         self._extension = extend_in_background(base, designs, self._path, self.study.classes, memory)
 
@@ -86,12 +104,13 @@ class DeviceSource:
         except (RuntimeError, UserError) as error:
             self.progress.note(f"designs could not be measured meanwhile: {error}")
             return None
+        self._own = True
         return self.profile
 
     def keep(self, profile: DeviceProfile) -> None:
         """Make `profile` the study's own."""
         profile.save(self._path)
-        self.profile = profile
+        self.profile, self._own = profile, True
 
     def stop(self) -> None:
         for job in (self._fit, self._extension):

@@ -14,10 +14,10 @@ import numpy as np
 from nasbench.architecture import Architecture
 from nasbench.budget import Budget, total_violation
 from nasbench.errors import UserError
+from nasbench.latency.names import THIS_MACHINE
 from nasbench.pareto import best_first
 from nasbench.result import StudyResult, architecture_of, level
 from nasbench.space import SearchSpace
-from nasbench.study import THIS_MACHINE
 
 if TYPE_CHECKING:
     from nasbench.latency.profile import DeviceProfile

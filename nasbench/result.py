@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from nasbench.architecture import Architecture
 from nasbench.budget import RESOURCES
 from nasbench.errors import UserError
+from nasbench.latency.names import THIS_MACHINE
 from nasbench.pareto import Front
 from nasbench.report.rows import FIXED_POINT, SEARCHED, Figure, ReportRow
-from nasbench.study import THIS_MACHINE, Study
+from nasbench.study import Study
 from nasbench.trials import Trial, TrialStore
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from nasbench import __version__
 from nasbench.budget import Budget, device_metrics, parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
+from nasbench.latency.names import THIS_MACHINE
 from nasbench.objective import BY_LOSS, Objective
 from nasbench.trials import content_hash
 
 FILE = "study.toml"
-THIS_MACHINE = "this-machine"  # the device whose networks a search measures itself
 WHO_RAN_IT = {"version", "commit"}  # tells how a result came about, and does not make it another study
 HOW_LONG = {"trials", "time_limit_s", "runner"}  # may change from run to run: no finished trial depends on them
 

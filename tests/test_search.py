@@ -178,3 +178,34 @@ def test_a_cluster_that_does_not_answer(workplace):
     with pytest.raises(UserError, match=r"ray address '127.0.0.1:1' does not answer"):
         nasbench.search(space="small", budgets=["100MFLOP"], runner="tiny.toml", out="far", address="127.0.0.1:1")
     assert not Path("far").exists()
+
+
+def test_a_study_from_another_machine_goes_on_with_this_one_s_profile(workplace, tmp_path):
+    """What it measured there says nothing here; the profile in the cache does, and nothing is measured anew."""
+    from dataclasses import replace
+
+    from nasbench.device_source import DeviceSource
+    from nasbench.latency.profile import load_device, study_profile_path
+    from nasbench.report.progress import Silent
+    from nasbench.study import SpaceRecord, Study
+
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    notes: list[str] = []
+    here, space = load_device(), load_space("small")
+    record = SpaceRecord(name="small", content=space.to_dict())
+    study = Study(
+        space=record, ladder=({"trials": 4, "samples": 64},), strategy={"name": "random"}, trials=4, runner={}
+    )
+    elsewhere = here.model_copy(update={"made": "elsewhere", "device": replace(here.device, cpu="Z80")})
+    elsewhere.save(study_profile_path(tmp_path))
+    source = DeviceSource(study, space, tmp_path, Notes())
+    assert source().made == here.made
+    assert "Z80" in notes[0]
+    assert "going on without" in notes[0]
+    assert len(notes) == 1  # no fit was begun
+    own = here.model_copy(update={"made": "here, by the study"})
+    own.save(study_profile_path(tmp_path))
+    assert DeviceSource(study, space, tmp_path, Notes())().made == "here, by the study"

@@ -17,12 +17,12 @@ from nasbench.commands.common import (
     print_table,
     seconds,
 )
+from nasbench.latency.names import THIS_MACHINE
 
 if TYPE_CHECKING:
     from nasbench.architecture import Architecture
     from nasbench.latency import Settings
 
-THIS_MACHINE = "this-machine"
 SHOWN_MEASURED = (
     "name",
     "source",

@@ -1,7 +1,8 @@
 """Muon: momentum whose direction is made orthogonal, matrix by matrix (kellerjordan.github.io/posts/muon, 2024).
 
 An orthogonal step moves all directions of a weight equally, whatever the gradient's scale: within a hundred steps it
-taught plain stacks of convolutions and token networks what SGD and AdamW did not (results/proxy).
+taught plain stacks of convolutions and token networks what SGD and AdamW did not (results/proxy). torch.optim.Muon
+takes matrices alone, no convolution's kernel, and older versions of torch lack it.
 """
 
 from __future__ import annotations
