@@ -24,8 +24,8 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from nasbench.architecture import Architecture
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import cost
 from nasbench.latency.calibrate import coordinates, spread_out
 from nasbench.latency.kernels import KernelModel, fit_kernels, scaled
 from nasbench.latency.linear import relative_nnls

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from nasbench import load_space
-from nasbench.architecture import Architecture
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.costs.analytic import cost
 from nasbench.latency.calibrate import _record, calibration_set
 from nasbench.latency.device import Settings, this_device
 from nasbench.latency.measure import REFERENCE_NAME, Session, reference_hash
 from nasbench.latency.profile import Protocol, Reference
-from nasbench.library import fixed_points
 
 CHUNK = 48  # networks whose passes go round together; more files than that fill a disk
 MAX_MACS = 20e9  # of a fixed point: a second and more a run on one core, and no file above 2 GB

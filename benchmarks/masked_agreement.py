@@ -28,18 +28,20 @@ import pandas as pd
 import torch
 from scipy.stats import chi2, kendalltau, spearmanr
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.costs.analytic import cost
+from nasbench.costs.budget import Budget
 from nasbench.files import write_atomic
-from nasbench.library import fixed_points, load_space
-from nasbench.objective import OBJECTIVES
 from nasbench.proxy.data import DEFAULT
 from nasbench.proxy.evaluate import SCORED, Task, dataset, pools, seeded_model
-from nasbench.proxy.fidelity import Fidelity, Ladder, reduced
+from nasbench.proxy.reduction import reduced
 from nasbench.proxy.train import tune_allocator
-from nasbench.result import StudyResult, architecture_of, level
-from nasbench.running.spec import runner_ladder
+from nasbench.report.results import StudyResult, architecture_of, level
+from nasbench.space.shipped import load_space
+from nasbench.study.fidelity import Fidelity, Ladder
+from nasbench.study.objective import OBJECTIVES
+from nasbench.study.runner import runner_ladder
 
 RESAMPLES = 2_000
 MIN_DESIGNS = 5  # for a correlation

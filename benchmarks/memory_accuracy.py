@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from nasbench import load_space
-from nasbench.architecture import Architecture
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.costs.analytic import cost
 from nasbench.latency import standalone
 from nasbench.latency.calibrate import MAX_MACS, calibration_set
 from nasbench.latency.prediction import accuracy
 from nasbench.latency.predictor import fit
 from nasbench.latency.resources import SHRINKAGE, memory_features
-from nasbench.library import fixed_points
 
 CLASSES = 1000
 FITTED, RANDOM, PUBLISHED = 48, 24, 16

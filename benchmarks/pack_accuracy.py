@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nasbench.architecture import Architecture
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import cost
 from nasbench.latency.device import Measurement
 from nasbench.latency.linear import relative_nnls
 from nasbench.latency.pack import Results, read_results

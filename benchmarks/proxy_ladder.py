@@ -17,15 +17,16 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
-from nasbench.cost import cost
-from nasbench.library import fixed_points, load_space
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.costs.analytic import cost
+from nasbench.costs.budget import Budget
 from nasbench.proxy.data import DEFAULT
 from nasbench.proxy.evaluate import evaluate
-from nasbench.proxy.fidelity import Ladder
 from nasbench.proxy.train import tune_allocator
-from nasbench.running.spec import runner_ladder
+from nasbench.space.shipped import load_space
+from nasbench.study.fidelity import Ladder
+from nasbench.study.runner import runner_ladder
 
 
 def chosen_designs(budget: Budget, random: int) -> list[Architecture]:

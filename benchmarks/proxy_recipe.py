@@ -22,14 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import load
+from nasbench.costs.budget import Budget
 from nasbench.files import read_toml, write_atomic
-from nasbench.library import load, load_space
 from nasbench.proxy.evaluate import SCORED, Task, dataset, pools, seeded_model
-from nasbench.proxy.fidelity import Fidelity, reduced
+from nasbench.proxy.reduction import reduced
 from nasbench.proxy.train import tune_allocator
-from nasbench.result import StudyResult
+from nasbench.report.results import StudyResult
+from nasbench.space.shipped import load_space
+from nasbench.study.fidelity import Fidelity
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = (

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 import nasbench
-from nasbench.deploy import deploy_network
+from nasbench.arch.deploy_form import deploy_network
 from nasbench.errors import UserError
 
 TIMM = {

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasbench import environment, hardware
+from nasbench import hardware
 from nasbench.files import cache_dir
+from nasbench.study import environment
 
 GIB = 2**30
 NEEDED = ("torch", "ray", "onnx", "onnxscript", "onnxruntime", "fvcore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 import tempfile
@@ -18,6 +19,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+SHOWN = 6  # names in an error where none is near
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
@@ -72,3 +76,18 @@ def data_dir(name: str) -> Path:
         if path.is_dir():
             return path
     raise UserError(f"the shipped folder {name!r} is missing from this installation; reinstall nasbench")
+
+
+def named_file(name_or_path: str | Path, shipped: Mapping[str, Path], what: str) -> Path:
+    """The file shipped under this name, or a user's own by path; a UserError says which names are near."""
+    text = str(name_or_path)
+    if text in shipped:
+        return shipped[text]
+    path = Path(text)
+    if path.suffix in (".toml", ".json") or path.exists():
+        return path
+    near = difflib.get_close_matches(text, shipped, n=4, cutoff=0.5) or list(shipped)[:SHOWN]
+    more = "" if len(near) == len(shipped) else f" ({len(shipped)} are shipped; `nasbench list` names them)"
+    raise UserError(
+        f"unknown {what} {text!r}; give the path of a .toml file, or a name such as {', '.join(near)}{more}"
+    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nasbench.architecture import Architecture
-from nasbench.key_names import Layout, foreign_names
-from nasbench.library import fixed_points
-from nasbench.model import Model, build, randomise_norms
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.nn.model import Model, build, randomise_norms
+from nasbench.weights.key_names import Layout, foreign_names
 
 FIXED_POINTS = fixed_points()
 

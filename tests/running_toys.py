@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.running import Job, RunnerSpec, run
-from nasbench.trials import Outcome, Trial, TrialStore
+from nasbench.study.trials import Outcome, Trial, TrialStore
 
 
 def evaluate(task: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.architecture import Architecture
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import cost
 
 FLOOR, ALPHA, BETA, NOISE = 0.1, 0.3, 0.4, 0.01
 

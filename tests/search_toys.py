@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasbench.architecture import Architecture
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import cost
 
 
 def evaluate(task: dict[str, Any]) -> dict[str, Any]:

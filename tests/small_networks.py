@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasbench.architecture import Architecture
-from nasbench.parts import BLOCK_FIELDS, STEM_STRIDES, STRIDING_BLOCKS
-from nasbench.presets import BLOCKS, HEADS, STEMS, TRANSITIONS
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.parts import BLOCK_FIELDS, STEM_STRIDES, STRIDING_BLOCKS
+from nasbench.arch.presets import BLOCKS, HEADS, STEMS, TRANSITIONS
 
 ANY_BRANCHES = ("none", "repvgg", "acb", "dbb", "mobileone")
 # Every field of a stage that a block may read, set to something that is not its default.

@@ -12,13 +12,13 @@ from pydantic import TypeAdapter
 from small_networks import NETWORKS, STAGE, network
 
 import nasbench
-from nasbench.architecture import Architecture
-from nasbench.deploy import deploy_network
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.deploy_form import deploy_network
+from nasbench.arch.library import fixed_points
+from nasbench.arch.metablock import MetaBlock, Network
+from nasbench.arch.parts import BLOCK_FIELDS, Stage, effective_fields
+from nasbench.arch.presets import stage_units
 from nasbench.errors import UserError
-from nasbench.library import fixed_points
-from nasbench.metablock import MetaBlock, Network
-from nasbench.parts import BLOCK_FIELDS, Stage, effective_fields
-from nasbench.presets import stage_units
 
 FIXED_POINTS = fixed_points()
 # Ids stand in stored studies: they may change only when what they build does.

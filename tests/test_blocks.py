@@ -9,16 +9,9 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
-from nasbench.blocks.attention import AttentionModule
-from nasbench.blocks.branches import BRANCHES
-from nasbench.blocks.conv import ConvModule, conv_unit_cost
-from nasbench.blocks.metablock import DropPath, MetaBlockModule, metablock_cost
-from nasbench.blocks.norm import ACTIVATIONS, NORMS, ChannelLayerNorm, make_norm
-from nasbench.blocks.op import Tape
-from nasbench.blocks.shapes import fold, unfold
-from nasbench.deploy import deploy_block, deploy_conv, folds_into_one_conv
-from nasbench.extent import square
-from nasbench.metablock import (
+from nasbench.arch.deploy_form import deploy_block, deploy_conv, folds_into_one_conv
+from nasbench.arch.extent import square
+from nasbench.arch.metablock import (
     Act,
     Attention,
     Branch,
@@ -29,8 +22,15 @@ from nasbench.metablock import (
     Partition,
     SqueezeExcite,
 )
-from nasbench.model import randomise_norms
-from nasbench.presets import branches_of
+from nasbench.arch.presets import branches_of
+from nasbench.blocks.attention import AttentionModule
+from nasbench.blocks.branches import BRANCHES
+from nasbench.blocks.conv import ConvModule, conv_unit_cost
+from nasbench.blocks.metablock import DropPath, MetaBlockModule, metablock_cost
+from nasbench.blocks.norm import ACTIVATIONS, NORMS, ChannelLayerNorm, make_norm
+from nasbench.blocks.op import Tape
+from nasbench.blocks.shapes import fold, unfold
+from nasbench.nn.model import randomise_norms
 
 BN, LN = Norm("bn"), Norm("ln")
 # groups of an 8 -> 8 convolution

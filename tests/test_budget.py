@@ -1,6 +1,6 @@
 import pytest
 
-from nasbench.budget import (
+from nasbench.costs.budget import (
     DEVICE_METRICS,
     FIELDS,
     UNITS,

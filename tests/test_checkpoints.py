@@ -12,10 +12,10 @@ from foreign_weights import FIXED_POINTS, MEMBERS, foreign_weights, small
 from safetensors.torch import save_file
 
 import nasbench
-from nasbench.checkpoints import WeightsError, load_model, load_weights, read_state_dict, save_weights, unwrap
 from nasbench.errors import UserError
-from nasbench.key_names import foreign_names, layouts
-from nasbench.model import build, randomise_norms, reparameterise
+from nasbench.nn.model import build, randomise_norms, reparameterise
+from nasbench.weights.checkpoints import WeightsError, load_model, load_weights, read_state_dict, save_weights, unwrap
+from nasbench.weights.key_names import foreign_names, layouts
 
 # Some keys of each layout as its own code has them.
 PINNED = {

@@ -199,9 +199,10 @@ def test_no_abbreviated_options(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.fixture
 def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stored study of two networks with three seeds each, as a search leaves it."""
-    from nasbench.library import load, load_space
-    from nasbench.study import SpaceRecord, Study
-    from nasbench.trials import Outcome, Trial, TrialStore
+    from nasbench.arch.library import load
+    from nasbench.space.shipped import load_space
+    from nasbench.study.study import SpaceRecord, Study
+    from nasbench.study.trials import Outcome, Trial, TrialStore
 
     monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
     folder, space = tmp_path / "study", load_space("metablock")

@@ -7,18 +7,19 @@ import random
 
 import pytest
 
-from nasbench.driver import Driver
-from nasbench.library import fixed_points, load_space
-from nasbench.report.progress import Silent
+from nasbench.arch.library import fixed_points
+from nasbench.engine.driver import Driver
+from nasbench.engine.start import fitting_fixed_points
+from nasbench.progress import Silent
+from nasbench.report.results import StudyResult, level
 from nasbench.report.rows import FIXED_POINT
-from nasbench.result import StudyResult, level
 from nasbench.running import run
 from nasbench.running.serial import run_serial
-from nasbench.running.spec import RunnerSpec
-from nasbench.search import fitting_fixed_points
 from nasbench.space.limits import Limits
-from nasbench.study import SpaceRecord, Study
-from nasbench.trials import TrialStore
+from nasbench.space.shipped import load_space
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.trials import TrialStore
 
 EVALUATE = "search_toys:evaluate"
 SPACE = load_space("metablock")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from nasbench import environment, hardware
+from nasbench import hardware
 from nasbench.errors import UserError
+from nasbench.study import environment
 
 
 def test_each_run_adds_an_entry(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from nasbench.files import read_toml
 
 ROOT = Path(__file__).parent.parent
 LIGHT = (
-    *("architecture", "metablock", "presets", "library", "space", "budget", "trials", "study", "pareto", "result"),
+    *("arch.library", "space.shipped", "costs.budget", "study.trials", "study.study", "pareto", "report.results"),
     "cli",
 )
 HEAVY = {"torch", "ray", "onnxruntime", "onnx", "fvcore", "matplotlib", "sklearn"}
@@ -47,6 +47,14 @@ def test_every_public_name_loads() -> None:
         assert getattr(nasbench, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'serch'; it has"):
         nasbench.serch  # noqa: B018
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """`import nasbench.cost` would bind a module where users expect the function."""
+    import nasbench
+
+    stems = {path.parent.name if path.stem == "__init__" else path.stem for path in (ROOT / "nasbench").rglob("*.py")}
+    assert not stems & {name for name in nasbench.__all__ if name.islower()}
 
 
 def imported(path: Path) -> set[str]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from nasbench.architecture import Architecture
+from nasbench.arch.architecture import Architecture
 from nasbench.blocks.op import Op
-from nasbench.cost import operators
+from nasbench.costs.analytic import operators
 from nasbench.latency import features, kernels, measure
 from nasbench.latency.export import deploy_form, export_onnx
 from nasbench.latency.launches import RUNTIMES, launches

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasbench.architecture import Architecture
+from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.latency import Settings, add_results, read_results, standalone, write_pack
 from nasbench.latency.calibrate import covering_set

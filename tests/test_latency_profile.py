@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nasbench.latency as latency
-from nasbench.architecture import Architecture
+from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.latency import calibrate, export, features
 from nasbench.latency.device import Measurement, this_device

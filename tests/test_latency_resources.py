@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasbench.architecture import Architecture
+from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.latency import pack, standalone
 from nasbench.latency.device import Measurement, this_device

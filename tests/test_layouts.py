@@ -15,11 +15,11 @@ from foreign_weights import FIXED_POINTS, MEMBERS, foreign_weights, fresh, small
 from golden_recipe import image, value
 from scipy.ndimage import zoom
 
-from nasbench.checkpoints import WeightsError, load_model, load_weights, save_weights
-from nasbench.deploy import deploy_network
+from nasbench.arch.deploy_form import deploy_network
 from nasbench.errors import UserError
-from nasbench.key_names import Layout, foreign_names, layouts
-from nasbench.model import Model, build, reparameterise
+from nasbench.nn.model import Model, build, reparameterise
+from nasbench.weights.checkpoints import WeightsError, load_model, load_weights, save_weights
+from nasbench.weights.key_names import Layout, foreign_names, layouts
 
 OFFICIAL_NAMES = json.loads((Path(__file__).parent / "key_names.json").read_text())
 CASES = [

@@ -12,24 +12,26 @@ import pytest
 import torch
 
 import nasbench
-from nasbench.architecture import Architecture
-from nasbench.driver import Driver
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.engine.driver import Driver
 from nasbench.errors import UserError
-from nasbench.library import fixed_points, load_space
-from nasbench.objective import MASKED, MASKED_AGREEMENT, OBJECTIVES
+from nasbench.progress import Silent
 from nasbench.proxy.data import load_dataset
 from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
 from nasbench.proxy.evaluate import DeployMismatch, evaluate, seeded_model
-from nasbench.proxy.fidelity import Fidelity, reduced
 from nasbench.proxy.masked import HIDDEN, MaskedImageModel, draw_hidden, hidden_pixels, masked_form, score_masked
-from nasbench.report.progress import Silent
+from nasbench.proxy.reduction import reduced
+from nasbench.report.results import StudyResult
 from nasbench.report.tables import closing_text, records
-from nasbench.result import StudyResult
 from nasbench.running import run
-from nasbench.running.spec import RunnerSpec
-from nasbench.study import SpaceRecord, Study
-from nasbench.trials import TrialStore
+from nasbench.space.shipped import load_space
+from nasbench.study.fidelity import Fidelity
+from nasbench.study.objective import MASKED, MASKED_AGREEMENT, OBJECTIVES
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.trials import TrialStore
 
 ROOT = Path(nasbench.__file__).parents[1]
 FIDELITY = Fidelity(samples=256, pool=200, evaluate=80)

@@ -8,18 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nasbench.cost import cost
-from nasbench.driver import Driver
+from nasbench.costs.analytic import cost
+from nasbench.engine.driver import Driver
+from nasbench.engine.measuring import NEAR_BUDGET, NEAR_FRONT, Measuring
+from nasbench.engine.start import fitting_fixed_points
 from nasbench.latency.predictor import Prediction
-from nasbench.library import load_space
-from nasbench.measuring import NEAR_BUDGET, NEAR_FRONT, Measuring
-from nasbench.report.progress import Silent
-from nasbench.result import StudyResult, level
+from nasbench.progress import Silent
+from nasbench.report.results import StudyResult, level
 from nasbench.running import run
-from nasbench.running.spec import RunnerSpec
-from nasbench.search import fitting_fixed_points
-from nasbench.study import SpaceRecord, Study
-from nasbench.trials import TrialStore
+from nasbench.space.shipped import load_space
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.trials import TrialStore
 
 SPACE = load_space("metablock")
 EVALUATE = "search_toys:evaluate"

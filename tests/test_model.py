@@ -8,10 +8,10 @@ from small_networks import NETWORKS, network
 from torch import nn
 
 import nasbench
+from nasbench.arch.deploy_form import deploy_network
 from nasbench.blocks.metablock import DropPath
-from nasbench.deploy import deploy_network
 from nasbench.errors import UserError
-from nasbench.model import build, randomise_norms, reparameterise
+from nasbench.nn.model import build, randomise_norms, reparameterise
 
 
 def trained(arch: nasbench.Architecture, num_classes: int = 10) -> nn.Module:

@@ -1,4 +1,4 @@
-"""nasbench.proxy.fidelity: the reduction of a design, and ladders in files."""
+"""nasbench.study.fidelity: the reduction of a design, and ladders in files."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from nasbench.architecture import Architecture
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
 from nasbench.errors import UserError
 from nasbench.files import data_dir, read_toml
-from nasbench.library import fixed_points, load_space, shipped_spaces
-from nasbench.proxy.fidelity import LATER, Fidelity, Ladder, reduced, scaled_channels
-from nasbench.trials import Trial
+from nasbench.proxy.reduction import reduced, scaled_channels
+from nasbench.space.shipped import load_space, shipped_spaces
+from nasbench.study.fidelity import LATER, Fidelity, Ladder
+from nasbench.study.trials import Trial
 
 FIXED = fixed_points()
 
 
 def test_fidelity_needs_no_torch():
-    code = "import sys, nasbench.proxy.fidelity; sys.exit('torch' in sys.modules)"
+    code = "import sys, nasbench.study.fidelity; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -97,8 +99,9 @@ TRAINED = {
 def test_what_is_trained_learns_and_costs_what_it_says(name):
     import torch
 
-    from nasbench.cost import cost, count_fvcore
-    from nasbench.model import build
+    from nasbench.costs.analytic import cost
+    from nasbench.costs.counted import count_fvcore
+    from nasbench.nn.model import build
 
     torch.set_num_threads(1)
     arch = TRAINED[name]

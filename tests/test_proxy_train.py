@@ -12,19 +12,19 @@ import pytest
 import torch
 from torch import nn
 
-from nasbench.architecture import Architecture
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import load
+from nasbench.arch.metablock import Branch, Conv, MetaBlock, Norm
 from nasbench.blocks.metablock import MetaBlockModule
-from nasbench.library import load
-from nasbench.metablock import Branch, Conv, MetaBlock, Norm
 from nasbench.proxy import evaluate as evaluation
 from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
 from nasbench.proxy.evaluate import CostMismatch, DeployMismatch, evaluate, seeded_model
-from nasbench.proxy.fidelity import Fidelity
+from nasbench.proxy.initial import quieten_branches, raise_layer_scale, widen_linear
 from nasbench.proxy.masked import RATES
 from nasbench.proxy.muon import Muon, is_matrix, orthogonalised
-from nasbench.proxy.start import quieten_branches, raise_layer_scale, widen_linear
 from nasbench.proxy.train import OPTIMISERS, Diverged, make_optimiser, one_cycle, score, train
+from nasbench.study.fidelity import Fidelity
 
 HYBRID = {
     "name": "hybrid",

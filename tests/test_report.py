@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasbench.library import load
+from nasbench.arch.library import load
+from nasbench.progress import Lines, ProgressState, Silent, duration, headline, progress_display
 from nasbench.report.designs import design_files, write_designs
 from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
 from nasbench.report.noise import challengers, difference, seed_noise, verdict
 from nasbench.report.plots import draw_front
-from nasbench.report.progress import Lines, ProgressState, Silent, duration, headline, progress_display
 from nasbench.report.rows import FIXED_POINT, SEARCHED, ReportRow, in_reading_order
 from nasbench.report.tables import closing_text, front_table, records, write_front_csv
 

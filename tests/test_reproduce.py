@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import nasbench
-from nasbench.cost import count_fvcore
-from nasbench.deploy import deploy_network
+from nasbench.arch.deploy_form import deploy_network
+from nasbench.arch.library import fixed_points
+from nasbench.costs.counted import count_fvcore
 from nasbench.errors import UserError
 from nasbench.files import read_toml
-from nasbench.library import fixed_points
-from nasbench.reproduce import FIGURES, Figures, Form, blank, difference, reproduce
+from nasbench.published.reproduce import FIGURES, Figures, Form, blank, difference, reproduce
 
-FACTS = read_toml(Path(nasbench.__file__).with_name("published.toml"))
+FACTS = read_toml(Path(nasbench.__file__).parent / "published" / "published.toml")
 ARCHITECTURES = fixed_points()
 
 

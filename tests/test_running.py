@@ -16,8 +16,8 @@ from nasbench.errors import UserError
 from nasbench.running import Job, Outcome, RunnerSpec, load_runner, run
 from nasbench.running import session as ray_session
 from nasbench.running.ray_tune import Bridge
-from nasbench.running.spec import shipped_runners
-from nasbench.trials import TrialStore, failed, spool_write
+from nasbench.study.runner import shipped_runners
+from nasbench.study.trials import TrialStore, failed, spool_write
 
 EVALUATE = "running_toys:evaluate"
 TESTS = Path(__file__).parent

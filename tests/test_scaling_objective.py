@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasbench.cost import cost
-from nasbench.driver import Driver
+from nasbench.arch.library import load
+from nasbench.costs.analytic import cost
+from nasbench.engine.driver import Driver
 from nasbench.errors import UserError
-from nasbench.library import load, load_space
-from nasbench.report.progress import Silent
-from nasbench.result import StudyResult
+from nasbench.progress import Silent
+from nasbench.report.results import StudyResult
 from nasbench.running import run
-from nasbench.running.spec import RunnerSpec
 from nasbench.scaling.crossing import outlook
 from nasbench.scaling.objective import (
     MIN_DESIGNS,
@@ -28,8 +27,10 @@ from nasbench.scaling.objective import (
     probes,
     split_objective,
 )
-from nasbench.study import SpaceRecord, Study
-from nasbench.trials import Outcome, Trial, TrialStore
+from nasbench.space.shipped import load_space
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.trials import Outcome, Trial, TrialStore
 
 REACH = Reach.parse("predicted@4GFLOP")
 

@@ -7,16 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points, load
+from nasbench.costs.analytic import cost
+from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.library import fixed_points, load, load_space
 from nasbench.scaling.family import make_family, parse_targets, side_by_side
 from nasbench.scaling.measures import measure
 from nasbench.scaling.resize import is_tied, resize
 from nasbench.scaling.rules import RULES, Factors, Rule
 from nasbench.scaling.target import TOLERANCE, scale_to
+from nasbench.space.shipped import load_space
 
 
 def flops(arch: Architecture) -> float:

@@ -10,11 +10,11 @@ import pytest
 import scaling_toys
 from scaling_toys import ALPHA, BETA, true_error
 
-from nasbench.budget import parse_budgets
+from nasbench.arch.library import load
 from nasbench.cli import main
+from nasbench.costs.budget import parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml
-from nasbench.library import load
 from nasbench.scaling import study as module
 from nasbench.scaling.fits import FamilyLaws, fit_families
 from nasbench.scaling.heldout import ONE, hold_out_largest

@@ -17,8 +17,8 @@ import nasbench
 from nasbench.errors import UserError
 from nasbench.latency.device import Measurement, this_device
 from nasbench.latency.profile import Protocol, Record, Reference, new_profile
-from nasbench.library import load_space
 from nasbench.report.rows import ReportRow
+from nasbench.space.shipped import load_space
 
 RUNNER = """
 kind = "ray"
@@ -184,10 +184,10 @@ def test_a_study_from_another_machine_goes_on_with_this_one_s_profile(workplace,
     """What it measured there says nothing here; the profile in the cache does, and nothing is measured anew."""
     from dataclasses import replace
 
-    from nasbench.device_source import DeviceSource
+    from nasbench.engine.device_source import DeviceSource
     from nasbench.latency.profile import load_device, study_profile_path
-    from nasbench.report.progress import Silent
-    from nasbench.study import SpaceRecord, Study
+    from nasbench.progress import Silent
+    from nasbench.study.study import SpaceRecord, Study
 
     class Notes(Silent):
         def note(self, text: str) -> None:

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 
 import nasbench
-from nasbench.budget import parse_budgets
-from nasbench.driver import Driver
+from nasbench.costs.budget import parse_budgets
+from nasbench.engine.driver import Driver
+from nasbench.engine.start import _fixed_within, fitting_fixed_points
 from nasbench.errors import UserError
 from nasbench.latency.device import Measurement, this_device
 from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, new_profile
 from nasbench.latency.resources import memory_features
-from nasbench.library import load_space
-from nasbench.report.progress import Silent
+from nasbench.progress import Silent
+from nasbench.report.results import StudyResult
 from nasbench.report.tables import closing_text, front_table
-from nasbench.result import StudyResult
 from nasbench.running import run
-from nasbench.running.spec import RunnerSpec
-from nasbench.search import _fixed_within, fitting_fixed_points
-from nasbench.study import SpaceRecord, Study
-from nasbench.trials import TrialStore
+from nasbench.space.shipped import load_space
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.trials import TrialStore
 
 SPACE = load_space("metablock")
 BUDGET = "60MBmem"

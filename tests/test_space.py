@@ -18,11 +18,9 @@ else:
     import tomli as tomllib
 from small_networks import ENTRY, SLOTS, STEM_SLOTS
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
-from nasbench.errors import UserError
-from nasbench.library import fixed_points, load_space, shipped_spaces
-from nasbench.parts import (
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.arch.parts import (
     INNER_BLOCKS,
     Head,
     Stage,
@@ -31,9 +29,12 @@ from nasbench.parts import (
     effective_head_fields,
     effective_stem_fields,
 )
+from nasbench.costs.budget import Budget
+from nasbench.errors import UserError
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.space.ends import express
 from nasbench.space.limits import readable
+from nasbench.space.shipped import load_space, shipped_spaces
 
 FIXED = fixed_points()
 DEFAULT = load_space("metablock")
@@ -399,8 +400,9 @@ def test_equal_networks_have_equal_codes():
 def test_analytic_cost_equals_fvcore_on_draws():
     import torch
 
-    from nasbench.cost import cost, count_fvcore
-    from nasbench.model import build, reparameterise
+    from nasbench.costs.analytic import cost
+    from nasbench.costs.counted import count_fvcore
+    from nasbench.nn.model import build, reparameterise
 
     torch.set_num_threads(1)
     rng = np.random.default_rng(5)
@@ -415,7 +417,7 @@ def test_analytic_cost_equals_fvcore_on_draws():
 
 
 def test_cost_and_moves_are_quick():
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     rng = np.random.default_rng(0)
     arch = DEFAULT.draw(rng)
@@ -431,7 +433,7 @@ def test_cost_and_moves_are_quick():
     "budgets", [["600MFLOP"], ["30MFLOP"], ["0.5Mparams"], ["30MFLOP", "0.5Mparams"], ["1GMAC", "5Mparams", "4MBpeak"]]
 )
 def test_draws_meet_budgets(budgets):
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     limits, rng, counter = [Budget.parse(text) for text in budgets], np.random.default_rng(0), RejectionCounter()
     found = [DEFAULT.sample(rng, limits, counter=counter) for _ in range(2)]
@@ -500,7 +502,7 @@ def test_values_are_shown_in_the_unit_that_suits_them(text, value, shown):
 
 
 def test_budgets_that_nobody_meets_together():
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     def predict(arch):
         return {"latency_ms": 4e6 / cost(arch).macs}  # the smaller, the slower
@@ -667,7 +669,7 @@ def test_every_octave_of_widths_is_as_likely():
 
 
 def test_draws_under_mobile_budgets_are_not_rare():
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     rng = np.random.default_rng(0)
     macs = np.array([cost(DEFAULT.draw(rng)).macs for _ in range(250)])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasbench.budget import Budget
+from nasbench.arch.library import fixed_points
+from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.library import fixed_points, load_space
 from nasbench.space import RejectionCounter, SearchSpace
+from nasbench.space.shipped import load_space
 from nasbench.strategies import STRATEGIES, Candidate
 from nasbench.strategies.surrogate import most_promising
 
@@ -37,7 +38,7 @@ def search(name, space, evaluations, seed, score=losses, **settings):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_proposals_are_new_members_within_the_budgets(name):
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     limit, counter = Budget.parse("800MFLOP"), RejectionCounter()
     trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values() if cost(arch).flops <= limit.limit]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nasbench.errors import UserError
-from nasbench.study import Study, differences
+from nasbench.study.study import Study, differences
 
 CONTENT: dict[str, Any] = {
     "space": {

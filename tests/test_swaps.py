@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nasbench import swaps
+from nasbench.arch.library import load
 from nasbench.errors import UserError
-from nasbench.library import load, load_space
-from nasbench.proxy.fidelity import Fidelity
-from nasbench.swaps import TABLES, Training, swap_table
+from nasbench.published import swaps
+from nasbench.published.swaps import TABLES, Training, swap_table
+from nasbench.space.shipped import load_space
+from nasbench.study.fidelity import Fidelity
 
 SPACES = {"deit_ti_irmb": "vit", "pvt_tiny_irmb": "pvt", "mobilevit_s_842": "mobilevit"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nasbench.errors import UserError
-from nasbench.trials import Outcome, Trial, TrialStore, complete_or_failed, failed, spool_read, spool_write
+from nasbench.study.trials import Outcome, Trial, TrialStore, complete_or_failed, failed, spool_read, spool_write
 
 FIDELITY = {"samples": 6000, "resolution": 32}
 
@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> N
 WRITER = """
 import sys; sys.path.insert(0, {tests!r})
 from test_trials import trial, done
-from nasbench.trials import TrialStore
+from nasbench.study.trials import TrialStore
 with TrialStore({folder!r}) as store:
     for n in range(len(store.trials), 100_000):
         store.submit(trial(n))

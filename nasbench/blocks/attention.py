@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasbench.arch.extent import Extent, round_up
+from nasbench.arch.metablock import Attention, Norm
 from nasbench.blocks.branches import conv_cost
 from nasbench.blocks.norm import ChannelLayerNorm, norm_cost
 from nasbench.blocks.op import Tape
 from nasbench.blocks.shapes import copy_cost, fold, pad_cost, resize, resize_cost, unfold, zero_padded
 from nasbench.blocks.windows import RelativeBias, Windows, bias_cost
-from nasbench.extent import Extent, round_up
-from nasbench.metablock import Attention, Norm
 
 REDUCTION_NORM = Norm("ln", 1e-5)  # PVT's, arXiv:2102.12122
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasbench.arch.extent import Extent
+from nasbench.arch.metablock import Branch, Conv, Norm
 from nasbench.blocks.norm import batch_norm_affine, norm_cost
 from nasbench.blocks.op import Tape
-from nasbench.extent import Extent
-from nasbench.metablock import Branch, Conv, Norm
 
 Merged = tuple[Tensor, Tensor]
 

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasbench.arch.deploy_form import deploy_conv
+from nasbench.arch.extent import Extent, mixer_extent
+from nasbench.arch.metablock import Conv
 from nasbench.blocks.branches import BRANCHES, Merged, conv_cost
 from nasbench.blocks.norm import act_cost, make_act, make_norm, norm_cost
 from nasbench.blocks.op import Tape
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule, squeeze_excite_cost
-from nasbench.deploy import deploy_conv
-from nasbench.extent import Extent, mixer_extent
-from nasbench.metablock import Conv
 
 
 class ConvModule(nn.Module):

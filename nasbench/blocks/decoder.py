@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nasbench.arch.extent import Extent
+from nasbench.arch.metablock import DecoderSpec
 from nasbench.blocks.conv import ConvModule, conv_unit_cost
 from nasbench.blocks.embedding import EmbeddingModule
 from nasbench.blocks.metablock import MetaBlockModule, blocks_cost
 from nasbench.blocks.norm import make_norm, norm_cost
 from nasbench.blocks.op import Tape
-from nasbench.extent import Extent
-from nasbench.metablock import DecoderSpec
 
 
 def kept_positions(positions: int, mask_ratio: float) -> int:

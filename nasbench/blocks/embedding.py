@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasbench.arch.extent import Extent, mixer_extent, square
+from nasbench.arch.metablock import Embedding
 from nasbench.blocks.op import Tape
-from nasbench.extent import Extent, mixer_extent, square
-from nasbench.metablock import Embedding
 
 SINE_BASE = 10_000.0
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from nasbench.arch.extent import Extent
+from nasbench.arch.metablock import HeadSpec
 from nasbench.blocks.branches import conv_cost
 from nasbench.blocks.metablock import MetaBlockModule, blocks_cost
 from nasbench.blocks.norm import make_norm, norm_cost
 from nasbench.blocks.op import Tape
-from nasbench.extent import Extent
-from nasbench.metablock import HeadSpec
 
 
 class HeadModule(nn.Module):

@@ -9,6 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nasbench.arch.deploy_form import deploy_block, deploy_mixer, folds_into_one_conv
+from nasbench.arch.extent import Extent, round_up
+from nasbench.arch.metablock import (
+    Act,
+    Attention,
+    Conv,
+    Embedding,
+    MetaBlock,
+    Mixer,
+    Nest,
+    Norm,
+    Pool,
+    Resize,
+    SeparableAttention,
+    SpaceToDepth,
+    SqueezeExcite,
+)
 from nasbench.blocks.attention import AttentionModule, attention_cost
 from nasbench.blocks.branches import grouped_identity
 from nasbench.blocks.conv import ConvModule, conv_unit_cost
@@ -30,23 +47,6 @@ from nasbench.blocks.shapes import (
     unfold,
 )
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule, squeeze_excite_cost
-from nasbench.deploy import deploy_block, deploy_mixer, folds_into_one_conv
-from nasbench.extent import Extent, round_up
-from nasbench.metablock import (
-    Act,
-    Attention,
-    Conv,
-    Embedding,
-    MetaBlock,
-    Mixer,
-    Nest,
-    Norm,
-    Pool,
-    Resize,
-    SeparableAttention,
-    SpaceToDepth,
-    SqueezeExcite,
-)
 
 
 class DropPath(nn.Module):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasbench.arch.metablock import Norm
 from nasbench.blocks.op import Tape
-from nasbench.metablock import Norm
 
 
 class ChannelLayerNorm(nn.LayerNorm):

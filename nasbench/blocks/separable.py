@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from nasbench.arch.extent import Extent
+from nasbench.arch.metablock import SeparableAttention
 from nasbench.blocks.branches import conv_cost
 from nasbench.blocks.norm import act_cost
 from nasbench.blocks.op import Tape
-from nasbench.extent import Extent
-from nasbench.metablock import SeparableAttention
 
 
 class SeparableAttentionModule(nn.Module):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasbench.arch.extent import Extent, mixer_extent, round_up
+from nasbench.arch.metablock import Pool, Resize, SpaceToDepth
 from nasbench.blocks.conv import same_padded
 from nasbench.blocks.op import Tape
-from nasbench.extent import Extent, mixer_extent, round_up
-from nasbench.metablock import Pool, Resize, SpaceToDepth
 
 
 class PoolModule(nn.Module):

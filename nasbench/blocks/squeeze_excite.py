@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from nasbench.arch.metablock import SqueezeExcite
 from nasbench.blocks.norm import act_cost, make_act
 from nasbench.blocks.op import Tape
-from nasbench.metablock import SqueezeExcite
 
 
 class SqueezeExciteModule(nn.Module):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasbench.arch.metablock import Attention
 from nasbench.blocks.op import Tape
-from nasbench.metablock import Attention
 
 APART = -100.0  # added to the score of positions that are no neighbours before the roll; the published value
 

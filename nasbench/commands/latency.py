@@ -20,7 +20,7 @@ from nasbench.commands.common import (
 from nasbench.latency.names import THIS_MACHINE
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
     from nasbench.latency import Settings
 
 SHOWN_MEASURED = (
@@ -206,8 +206,9 @@ def _print_summary(name: str, options: argparse.Namespace) -> None:
 def _fit(options: argparse.Namespace) -> int:
     import numpy as np
 
+    from nasbench.arch.library import fixed_points
     from nasbench.latency import calibration_set, fit_profile
-    from nasbench.library import fixed_points, load_space
+    from nasbench.space.shipped import load_space
 
     fixed, rng = fixed_points().values(), np.random.default_rng(options.seed)
     networks = calibration_set(load_space(options.space), options.count, rng, fixed, num_classes=options.classes)
@@ -221,8 +222,8 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
+    from nasbench.arch.library import load
     from nasbench.latency import known_devices, load_device, measurement_table
-    from nasbench.library import load
 
     # With a profile the milliseconds are comparable with its predictions; without one they stand alone.
     settings = _settings(options)
@@ -235,8 +236,8 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from nasbench.arch.library import load
     from nasbench.latency import load_device, prediction_table
-    from nasbench.library import load
 
     rows = prediction_table(
         [load(name) for name in options.architectures], load_device(options.device), options.classes
@@ -253,9 +254,9 @@ def _held(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> list[str]:
 def _compare(options: argparse.Namespace) -> int:
     from scipy.stats import spearmanr
 
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
+    from nasbench.arch.library import load
     from nasbench.latency import comparison, load_device
-    from nasbench.library import load
 
     first, second = load_device(options.first), load_device(options.second)
     chosen: list[Architecture] = [load(name) for name in options.architectures]
@@ -291,8 +292,9 @@ def _pack(options: argparse.Namespace) -> int:
 def _covering_networks(options: argparse.Namespace) -> tuple[list[Architecture], Settings, int]:
     import numpy as np
 
+    from nasbench.arch.library import fixed_points
     from nasbench.latency import covering_set
-    from nasbench.library import fixed_points, load_space
+    from nasbench.space.shipped import load_space
 
     fixed, rng = fixed_points().values(), np.random.default_rng(options.seed)
     networks = covering_set(load_space(options.space), options.count, rng, fixed, options.classes)
@@ -300,9 +302,9 @@ def _covering_networks(options: argparse.Namespace) -> tuple[list[Architecture],
 
 
 def _study_networks(options: argparse.Namespace) -> tuple[list[Architecture], Settings, int]:
-    from nasbench.elsewhere import designs_to_measure
+    from nasbench.engine.elsewhere import designs_to_measure
     from nasbench.latency import load_device
-    from nasbench.result import StudyResult
+    from nasbench.report.results import StudyResult
 
     result, profile = StudyResult.read(options.study), load_device(options.name)
     designs = designs_to_measure(result, profile, options.count, options.seed)

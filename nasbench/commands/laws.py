@@ -191,7 +191,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _place(text: str, top: float) -> float:
     """`4x` of the largest trained size, or a size such as 4GFLOP, in multiply-adds."""
-    from nasbench.budget import Budget
+    from nasbench.costs.budget import Budget
 
     if text.lower().endswith("x"):
         try:
@@ -210,7 +210,7 @@ def _place(text: str, top: float) -> float:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from nasbench.budget import Budget
+    from nasbench.costs.budget import Budget
     from nasbench.scaling.fits import fit_families
     from nasbench.scaling.heldout import TWO
     from nasbench.scaling.plan import make_plan, measured_rate

@@ -11,7 +11,7 @@ from nasbench.commands.common import add_verb, cell, console, positive, print_fa
 from nasbench.errors import UserError
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
     from nasbench.blocks.op import Op
 
 EXPORT_TOLERANCE = 1e-3  # of the largest logit in float32; what is right differs by about 1e-6
@@ -67,8 +67,8 @@ def _add_train(verbs: Any) -> None:
 
 
 def _profile(options: argparse.Namespace) -> int:
-    from nasbench.cost import cost, operators
-    from nasbench.library import load
+    from nasbench.arch.library import load
+    from nasbench.costs.analytic import cost, operators
 
     arch = load(options.architecture)
     deploy = not options.train_form
@@ -87,7 +87,7 @@ def _profile(options: argparse.Namespace) -> int:
 
 def _by_stage(operators: list[Op]) -> list[dict[str, Any]]:
     """One record a stage, in order; counts are analytic, at batch 1 in float32."""
-    from nasbench.cost import total
+    from nasbench.costs.analytic import total
 
     names = dict.fromkeys(op.stage for op in operators)
     return [{"stage": name, **total([op for op in operators if op.stage == name]).to_dict()} for name in names]
@@ -116,8 +116,8 @@ def _print_profile(arch: Architecture, classes: int, stages: list[dict], totals:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from nasbench.library import load
-    from nasbench.reproduce import published, reproduce
+    from nasbench.arch.library import load
+    from nasbench.published.reproduce import published, reproduce
 
     if options.table:
         return _reproduce_table(options)
@@ -140,9 +140,9 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 
 def _reproduce_table(options: argparse.Namespace) -> int:
-    from nasbench.proxy.fidelity import Ladder
-    from nasbench.running.spec import load_runner, runner_ladder
-    from nasbench.swaps import Training, swap_table
+    from nasbench.published.swaps import Training, swap_table
+    from nasbench.study.fidelity import Ladder
+    from nasbench.study.runner import load_runner, runner_ladder
 
     if options.names:
         raise UserError(f"--table {options.table} has its own networks; leave {' '.join(options.names)} out")
@@ -173,8 +173,8 @@ def _swap_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from nasbench.cost import cost
-    from nasbench.library import fixed_points, swaps
+    from nasbench.arch.library import fixed_points, swaps
+    from nasbench.costs.analytic import cost
 
     shipped = {name: arch for name, arch in {**fixed_points(), **swaps()}.items() if options.text in name}
     if not shipped:
@@ -192,9 +192,9 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from nasbench.library import load
-    from nasbench.proxy.fidelity import Ladder
-    from nasbench.running.spec import load_runner, runner_ladder
+    from nasbench.arch.library import load
+    from nasbench.study.fidelity import Ladder
+    from nasbench.study.runner import load_runner, runner_ladder
 
     arch, runner = load(options.architecture), load_runner(options.runner)
     arch.require_classes()
@@ -229,10 +229,10 @@ def _train(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     import torch
 
+    from nasbench.arch.library import load
     from nasbench.files import write_atomic
     from nasbench.latency.export import export_onnx, onnx_difference
-    from nasbench.library import load
-    from nasbench.model import build, reparameterise
+    from nasbench.nn.model import build, reparameterise
 
     output = Path(options.output)
     if not output.parent.is_dir():
@@ -242,7 +242,7 @@ def _export(options: argparse.Namespace) -> int:
     torch.manual_seed(0)
     model = build(arch, num_classes=options.classes)
     if options.weights:
-        from nasbench.checkpoints import load_weights
+        from nasbench.weights.checkpoints import load_weights
 
         load_weights(model, options.weights, options.layout)
     deploy = reparameterise(model)

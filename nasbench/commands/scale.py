@@ -11,7 +11,7 @@ from nasbench.commands import laws
 from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
     from nasbench.scaling.rules import Rule
 
 RULES_HELP = "compound, fast, width, depth, resolution or searched"
@@ -69,7 +69,7 @@ def _add_train(group: Any) -> None:
 
 
 def _design(options: argparse.Namespace) -> int:
-    from nasbench.library import load
+    from nasbench.arch.library import load
     from nasbench.scaling.family import make_family, parse_targets, side_by_side
 
     arch = load(options.architecture)
@@ -129,11 +129,11 @@ def _write(designs: list[Architecture], folder: Path) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from nasbench.budget import parse_budgets
-    from nasbench.library import load
-    from nasbench.report.progress import progress_display
-    from nasbench.running.spec import load_runner
+    from nasbench.arch.library import load
+    from nasbench.costs.budget import parse_budgets
+    from nasbench.progress import progress_display
     from nasbench.scaling.study import new_study, train_family
+    from nasbench.study.runner import load_runner
 
     runner = load_runner(options.runner)
     study = new_study(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
 
 def add(verbs: Any) -> None:
@@ -41,7 +41,7 @@ def add(verbs: Any) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from nasbench.library import load_space
+    from nasbench.space.shipped import load_space
 
     space = load_space(options.space)
     content = space.to_dict()
@@ -69,7 +69,7 @@ def _count(number: int) -> str:
 
 
 def _size(options: argparse.Namespace) -> int:
-    from nasbench.library import load_space
+    from nasbench.space.shipped import load_space
 
     space = load_space(options.space)
     if options.json:
@@ -82,10 +82,10 @@ def _size(options: argparse.Namespace) -> int:
 def _sample(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from nasbench.budget import device_metrics, parse_budgets
-    from nasbench.cost import cost
-    from nasbench.library import load_space
+    from nasbench.costs.analytic import cost
+    from nasbench.costs.budget import device_metrics, parse_budgets
     from nasbench.space import RejectionCounter
+    from nasbench.space.shipped import load_space
 
     space, budgets, rejected = load_space(options.space), parse_budgets(options.budget), RejectionCounter()
     rng, asked = np.random.default_rng(options.seed), device_metrics(budgets)
@@ -133,7 +133,8 @@ def _summary(arch: Architecture, costs: dict[str, int]) -> dict[str, Any]:
 
 
 def _contains(options: argparse.Namespace) -> int:
-    from nasbench.library import load, load_space, shipped_spaces
+    from nasbench.arch.library import load
+    from nasbench.space.shipped import load_space, shipped_spaces
 
     if options.architectures:
         space = load_space(options.space)

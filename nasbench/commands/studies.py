@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nasbench.commands.common import add_verb, console, positive, print_json, seconds
 
 if TYPE_CHECKING:
-    from nasbench.result import StudyResult
+    from nasbench.report.results import StudyResult
 
 SEARCH_EXAMPLE = """nasbench search --budget 1GFLOP
 nasbench search --budget 500MFLOP --budget 10ms --data photos/ --trials 64 --out results/photos"""
@@ -65,8 +65,8 @@ def _add_search(verbs: Any) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from nasbench.report.progress import progress_display
-    from nasbench.search import search
+    from nasbench.engine.start import search
+    from nasbench.progress import progress_display
 
     with progress_display(quiet=options.json) as progress:
         result = search(
@@ -89,8 +89,8 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from nasbench.report.progress import progress_display
-    from nasbench.search import resume
+    from nasbench.engine.start import resume
+    from nasbench.progress import progress_display
 
     with progress_display(quiet=options.json) as progress:
         result = resume(options.folder, time_limit=options.time_limit, progress=progress)
@@ -98,13 +98,13 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _front(options: argparse.Namespace) -> int:
-    from nasbench.result import open_study
+    from nasbench.report.results import open_study
 
     return _show(open_study(options.folder), options.json)
 
 
 def _report(options: argparse.Namespace) -> int:
-    from nasbench.result import open_study
+    from nasbench.report.results import open_study
 
     result = open_study(options.folder)
     result.report()
@@ -113,7 +113,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _show(result: StudyResult, as_json: bool) -> int:
     """The closing table and what it means; or the same figures as JSON."""
-    from nasbench.elsewhere import advice
+    from nasbench.engine.elsewhere import advice
     from nasbench.report.tables import closing_text, front_table, records
     from nasbench.scaling.crossing import outlook
 

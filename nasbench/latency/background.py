@@ -21,7 +21,7 @@ from nasbench.latency.calibrate import fit_profile, measure_records
 from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, load_device
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
 
 SECONDS = 300.0  # four times a fit's time on a quiet machine: others use the cores too, and nobody waits
@@ -146,7 +146,7 @@ TASKS: dict[str, Callable[..., Path]] = {"fit": _fit, "extend": _extend}
 
 
 def _main() -> None:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -28,7 +28,7 @@ from nasbench.latency.profile import (
 from nasbench.latency.standalone import DEVIATION_LIMIT, MAX_PASSES, PASSES, Meter
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
     from nasbench.latency.measure import Session
 
 SHARE_OF_FIRST_PASSES = 0.6  # of the time: each first pass builds, exports and checks its network too
@@ -145,7 +145,7 @@ def _nominal_us(amounts: dict[str, float]) -> dict[str, float]:
 
 
 def _macs(architecture: Architecture, num_classes: int) -> float:
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     return cost(architecture, num_classes=num_classes).macs
 
@@ -157,7 +157,7 @@ def _inside(space: Space, fixed: Iterable[Architecture]) -> list[Architecture]:
 
 
 def _params(architecture: Architecture, num_classes: int) -> float:
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     return cost(architecture, num_classes=num_classes).params
 

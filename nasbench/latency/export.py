@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
 OPSET = 17  # the first opset with LayerNormalization as one operator
 INPUT, OUTPUT = "image", "logits"
@@ -93,7 +93,7 @@ def _export_dynamo(model: nn.Module, image: torch.Tensor) -> bytes:
 
 def deploy_form(architecture: Architecture, num_classes: int = 1000) -> nn.Module:
     """The deploy form with fresh weights; torch's random state is left as it was."""
-    from nasbench.model import build, reparameterise
+    from nasbench.nn.model import build, reparameterise
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,9 +1,9 @@
 """The kernels that a runtime launches for a network: what it fuses, and the copies between layouts that it inserts.
 
-`operators` of nasbench.cost lists what the network computes, in order. A runtime folds some of it into the convolution
-before it, and onnxruntime computes convolutions in blocks of channels: where another operator needs the plain layout,
-it reorders the tensor, and back again. The rules were read off onnxruntime's own profile of each block, and the tests
-compare the two kernel by kernel.
+`costs.analytic.operators` lists what the network computes, in order. A runtime folds some of it into the
+convolution before it, and onnxruntime computes convolutions in blocks of channels: where another operator needs the
+plain layout, it reorders the tensor, and back again. The rules were read off onnxruntime's own profile of each block,
+and the tests compare the two kernel by kernel.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from nasbench.latency.export import INPUT, checked_session, deploy_form, export_
 from nasbench.latency.standalone import Meter, Pass, Run
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
 REFERENCE_NAME = "inverted-residuals-128-v1"  # change the name whenever the network below changes
 REFERENCE_SIZE = 128

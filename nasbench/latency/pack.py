@@ -35,7 +35,7 @@ from nasbench.latency.profile import (
 )
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
 SCRIPT = "standalone.py"
 HOW_TO = """This folder measures {count} networks on the device {device!r} with {runtime} ({settings}).
@@ -216,7 +216,7 @@ def _scaled(record: Record, profile: DeviceProfile, protocol: Protocol) -> Recor
 
 def _records(content: dict[str, Any], clock: str) -> list[Record]:
     """Every measured network with all its passes; each architecture must be the one that was packed."""
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
     packed = {n["id"]: n["architecture"] for n in content["manifest"]["networks"]}
     measured = [(n, [standalone.Pass(**_tuples(p)) for p in n["passes"]]) for n in content["networks"]]

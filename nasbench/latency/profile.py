@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 
 from nasbench import files
-from nasbench.budget import RESOURCES
+from nasbench.costs.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency import features, priors, resources, standalone
 from nasbench.latency.device import Device, KernelTime, Settings, this_device
@@ -26,7 +26,7 @@ from nasbench.latency.records import Frozen, Protocol, Record, Reference
 from nasbench.latency.standalone import DEVIATION_LIMIT
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
     from nasbench.latency.resources import Estimate
 
 VERSION = 2  # of the file's layout; migrate.py reads older ones
@@ -136,7 +136,7 @@ def architecture_features(
     architecture: Architecture, num_classes: int, runtime: str = "onnxruntime"
 ) -> dict[str, float]:
     """The roofline features of an architecture's deploy form."""
-    from nasbench.cost import operators
+    from nasbench.costs.analytic import operators
 
     return features.features(operators(architecture, num_classes=num_classes, deploy=True), runtime)
 
@@ -149,7 +149,7 @@ def network_of(
     reported: tuple[KernelTime, ...] = (),
 ) -> Network:
     """What `runtime` launches for the deploy form, and where a prior is at hand, what its runtime does."""
-    from nasbench.cost import operators
+    from nasbench.costs.analytic import operators
 
     listed = operators(architecture, num_classes=num_classes, deploy=True)
     own = tuple(launches(listed, runtime))
@@ -209,7 +209,7 @@ def fit_records(
 
     prior: kernel times of another device, which make up for measurements where these are few.
     """
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
     quiet = [r for r in records if not r.measurement.noisy]
     used = quiet if len(quiet) >= max(0.75 * len(records), MIN_NETWORKS) else list(records)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasbench.budget import RESOURCES
+from nasbench.costs.budget import RESOURCES
 from nasbench.latency import standalone
 from nasbench.latency.device import KernelTime, Measurement
 from nasbench.latency.standalone import Pass

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nasbench.budget import RESOURCES
+from nasbench.costs.budget import RESOURCES
 from nasbench.latency.features import BYTES, launch_features
 from nasbench.latency.launches import CONVOLUTIONS, launches
 from nasbench.latency.predictor import MIN_NETWORKS, Features, Predictor, fit
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
 MEGA = 1e6
 
@@ -57,7 +57,7 @@ class Estimate:
 
 def memory_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:
     """What the memory of a network's deploy form is a non-negative sum of, in MB but for the constant."""
-    from nasbench.cost import operators, total
+    from nasbench.costs.analytic import operators, total
 
     listed = operators(architecture, num_classes=num_classes, deploy=True)
     kernels = launches(listed, runtime)
@@ -74,7 +74,7 @@ def memory_features(architecture: Architecture, num_classes: int, runtime: str =
 
 def energy_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:
     """The roofline's features: work, traffic and launches by kind of kernel."""
-    from nasbench.cost import operators
+    from nasbench.costs.analytic import operators
 
     kernels = launches(operators(architecture, num_classes=num_classes, deploy=True), runtime)
     return launch_features(kernels, runtime)
@@ -95,7 +95,7 @@ REMEDIES = {  # {fit} is the command that measures the device
 
 def fit_resources(records: Sequence[Measured], num_classes: int, runtime: str = "onnxruntime") -> dict[str, Predictor]:
     """A predictor for each metric that enough of `records` hold a figure of."""
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
     fitted = {}
     for metric, (_, unit, scale) in RESOURCES.items():

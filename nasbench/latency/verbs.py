@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasbench.budget import RESOURCES
+from nasbench.costs.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency.device import Settings
 from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
 from nasbench.latency.standalone import find_meter
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
     from nasbench.latency.resources import Estimate
 
 Row = dict[str, Any]

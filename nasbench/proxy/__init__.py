@@ -1,4 +1,4 @@
-"""Proxy training: image data, the fidelity ladder, the training loop, and one trial's evaluation.
+"""Proxy training: image data, the reduction of a design, the training loop, and one trial's evaluation.
 
-Import the submodules; this file stays empty of imports, so that `nasbench.proxy.fidelity` costs no torch.
+Import the submodules; this file stays empty of imports.
 """

@@ -13,16 +13,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from nasbench.architecture import Architecture
-from nasbench.cost import cost, count_fvcore
-from nasbench.model import Model, build, reparameterise
-from nasbench.objective import OBJECTIVES
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import cost
+from nasbench.costs.counted import count_fvcore
+from nasbench.nn.model import Model, build, reparameterise
 from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
 from nasbench.proxy.data.pool import Pool, PoolSpec, open_pool
-from nasbench.proxy.fidelity import Fidelity, reduced
 from nasbench.proxy.masked import RATES, MaskedLoss, masked_form, score_masked
+from nasbench.proxy.reduction import reduced
 from nasbench.proxy.train import PRECISIONS, Trained, score, train, tune_allocator
+from nasbench.study.fidelity import Fidelity
+from nasbench.study.objective import OBJECTIVES
 
 ACCELERATORS = ("cpu", "cuda")
 SPLITS = ("validation", "test")

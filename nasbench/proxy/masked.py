@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 
+from nasbench.arch.metablock import Attention, Conv, DecoderSpec, Embedding, HeadSpec, MetaBlock, Norm
+from nasbench.arch.presets.transformers import transformer_layer
 from nasbench.blocks.decoder import DecoderModule
 from nasbench.errors import UserError
-from nasbench.metablock import Attention, Conv, DecoderSpec, Embedding, HeadSpec, MetaBlock, Norm
-from nasbench.model import Model
-from nasbench.presets.transformers import transformer_layer
+from nasbench.nn.model import Model
 from nasbench.proxy.data.augment import Normalisation, ordered_positions
 from nasbench.proxy.data.pool import Pool
-from nasbench.proxy.fidelity import Fidelity
 from nasbench.proxy.train import SCORING_BATCH, autocast
+from nasbench.study.fidelity import Fidelity
 
 CELL = 32  # pixels a side of a hidden cell at the deployed resolution, as in SimMIM
 HIDDEN = 0.6  # share of hidden cells, as in SimMIM

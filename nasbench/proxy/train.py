@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, ordered_positions, shuffled_positions
 from nasbench.proxy.data.pool import Pool
-from nasbench.proxy.fidelity import Fidelity
+from nasbench.proxy.initial import quieten_branches, raise_layer_scale, widen_linear
 from nasbench.proxy.muon import Muon, is_matrix
-from nasbench.proxy.start import quieten_branches, raise_layer_scale, widen_linear
+from nasbench.study.fidelity import Fidelity
 
 TAIL = 0.1  # share of the steps whose mean loss is reported
 CHECK_EVERY = 20  # steps between looks at the loss on an accelerator, where each look waits for the device

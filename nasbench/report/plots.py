@@ -17,9 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from nasbench.files import write_atomic
-from nasbench.objective import SUPERVISED
 from nasbench.report.labels import place_labels
 from nasbench.report.rows import FIXED_POINT, ReportRow
+from nasbench.study.objective import SUPERVISED
 
 # Okabe and Ito's colour-blind-safe blue and vermilion, which also differ in grey; shapes say the same again.
 SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from nasbench.objective import SUPERVISED, Objective
+from nasbench.study.objective import SUPERVISED, Objective
 
 if TYPE_CHECKING:
-    from nasbench.architecture import Architecture
+    from nasbench.arch.architecture import Architecture
 
 FIXED_POINT: Final = "fixed point"
 SEARCHED: Final = "searched"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.budget import RESOURCES
+from nasbench.costs.budget import RESOURCES
 from nasbench.files import write_atomic
 from nasbench.report.designs import design_files
 from nasbench.report.noise import verdict

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from nasbench.running.spec import RunnerSpec, load_runner
-from nasbench.trials import Outcome
+from nasbench.study.runner import RunnerSpec, load_runner
+from nasbench.study.trials import Outcome
 
 __all__ = ["RUNNERS", "Job", "JobSource", "Outcome", "RunnerSpec", "load_runner", "run"]
 

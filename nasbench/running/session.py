@@ -20,7 +20,7 @@ from typing import Any
 
 from nasbench import hardware
 from nasbench.errors import UserError
-from nasbench.running.spec import RunnerSpec
+from nasbench.study.runner import RunnerSpec
 
 CONNECT_S = 5.0  # to open a connection
 ANSWER_S = 12.0  # to join a cluster, which takes two or three

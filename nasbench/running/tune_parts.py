@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from nasbench.running import Job, function
 from nasbench.running.worker import reason, run_job, watchdog
-from nasbench.trials import Outcome
+from nasbench.study.trials import Outcome
 
 if TYPE_CHECKING:
     from nasbench.running.ray_tune import Bridge

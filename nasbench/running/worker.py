@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.running import Job
-from nasbench.trials import Outcome, complete_or_failed, failed, spool_write
+from nasbench.study.trials import Outcome, complete_or_failed, failed, spool_write
 
 GRACE_S = (
     5.0  # a hang that holds the interpreter's lock stops the watchdog thread too; faulthandler ends it this much later

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nasbench.scaling.objective import Predicted, Reach, curve, lines, predict_all
-from nasbench.trials import Trial
+from nasbench.study.trials import Trial
 
 SHOWN = 5
 NAME = "crossing"

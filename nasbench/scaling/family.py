@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
-from nasbench.cost import Cost, cost
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import Cost, cost
+from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import Rule
@@ -72,7 +72,7 @@ def make_family(
     check: bool = True,
 ) -> list[Member]:
     """`arch` at each target along `rule`; with `check` each is built and makes one training step."""
-    from nasbench.library import load_space
+    from nasbench.space.shipped import load_space
 
     found, members = load_space(space) if space else None, []
     for target in targets:
@@ -88,7 +88,7 @@ def training_step(arch: Architecture, seed: int = 0) -> float:
     import torch
     from torch.nn.functional import cross_entropy
 
-    from nasbench.model import build
+    from nasbench.nn.model import build
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -112,7 +112,7 @@ def sibling_target(sibling: Architecture, classes: int = 1000) -> Budget:
 
 def parse_targets(texts: Sequence[str], classes: int = 1000) -> tuple[list[Budget], list[Architecture | None]]:
     """Budgets as written, or the FLOPs of designs given by name; beside each the design, if it was one."""
-    from nasbench.library import load
+    from nasbench.arch.library import load
 
     budgets: list[Budget] = []
     siblings: list[Architecture | None] = []
@@ -147,7 +147,7 @@ def side_by_side(scaled: Architecture, published: Architecture, classes: int = 1
 
 
 def _compared(a: Architecture, b: Architecture) -> list[str]:
-    from nasbench.parts import effective_fields
+    from nasbench.arch.parts import effective_fields
 
     names = {name for arch in (a, b) for stage in arch.stages for name in effective_fields(stage)}
     order = list(type(a.stages[0]).model_fields)
@@ -155,7 +155,7 @@ def _compared(a: Architecture, b: Architecture) -> list[str]:
 
 
 def _values(arch: Architecture, name: str) -> list[Any]:
-    from nasbench.parts import effective_fields
+    from nasbench.arch.parts import effective_fields
 
     return [getattr(s, name) if name in effective_fields(s) else "." for s in arch.stages if s.depth]
 

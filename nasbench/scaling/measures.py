@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nasbench.architecture import Architecture
-from nasbench.budget import RESOURCES, Budget
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.budget import RESOURCES, Budget
 
 
 def measure(target: Budget, classes: int = 1000, device: str = "this-machine") -> Callable[[Architecture], float]:
@@ -21,6 +21,6 @@ def measure(target: Budget, classes: int = 1000, device: str = "this-machine") -
         profile = load_device(device)
         profile.require_metrics([target.metric])
         return lambda arch: float(profile.predict_resource(target.metric, [arch], classes).value[0])
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     return lambda arch: float(getattr(cost(arch, classes), target.metric))

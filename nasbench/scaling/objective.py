@@ -16,14 +16,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.report.rows import SEARCHED
 from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import RULES
 from nasbench.scaling.target import scale_to
-from nasbench.trials import Trial
+from nasbench.study.trials import Trial
 
 PREFIX = "predicted@"
 PROBE_SHARES = (0.5, 0.25)  # of the design's own FLOPs
@@ -76,7 +76,7 @@ def split_objective(text: str) -> tuple[str, tuple[str, ...]]:
 
 def probes(arch: Architecture, classes: int = 1000) -> list[Architecture]:
     """`arch` at a half and a quarter of its FLOPs; those that it cannot be scaled to are left out."""
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     flops, found = cost(arch, classes).flops, []
     for share in PROBE_SHARES:
@@ -158,7 +158,7 @@ def next_probe(
 
     `known` are the keys of trials that there are already.
     """
-    from nasbench.cost import cost
+    from nasbench.costs.analytic import cost
 
     keys = set(known)
     for trial in trials:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nasbench.errors import UserError
 from nasbench.scaling.laws import Data
-from nasbench.trials import FILE, Trial, TrialStore
+from nasbench.study.trials import FILE, Trial, TrialStore
 
 FORWARD_AND_BACKWARD = 3  # a training step costs about three forward passes: arXiv:2001.08361, section 2.1
 VARIABLES = {

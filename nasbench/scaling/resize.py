@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from nasbench.architecture import Architecture
-from nasbench.part_rules import stage_problem
-from nasbench.parts import Stage, effective_fields
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.part_rules import stage_problem
+from nasbench.arch.parts import Stage, effective_fields
 from nasbench.scaling.rules import Factors
 
 CHANNEL_STEP = 8  # as MobileNet rounds; a design with a finer step keeps its own

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
-from nasbench.cost import cost
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import cost
+from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.proxy.fidelity import Fidelity
 from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import RULES, SEARCHED, Rule
 from nasbench.scaling.target import scale_to
+from nasbench.study.fidelity import Fidelity
 
 GROWTH = 2.0  # times the design's FLOPs at which the shares are compared
 SHARES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5), (1 / 3, 1 / 3, 1 / 3))

@@ -12,17 +12,18 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nasbench import __version__, environment
-from nasbench.architecture import Architecture, describe_validation_error
-from nasbench.budget import Budget, parse_budgets
+from nasbench import __version__
+from nasbench.arch.architecture import Architecture, describe_validation_error
+from nasbench.costs.budget import Budget, parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
-from nasbench.proxy.fidelity import Fidelity
-from nasbench.report.progress import Progress, ProgressState, Silent
+from nasbench.progress import Progress, ProgressState, Silent
 from nasbench.running import Job, Outcome, RunnerSpec, run
 from nasbench.scaling.rules import rule_named
 from nasbench.scaling.target import scale_to, scaled_name
-from nasbench.trials import SPOOL, Trial, TrialStore
+from nasbench.study import environment
+from nasbench.study.fidelity import Fidelity
+from nasbench.study.trials import SPOOL, Trial, TrialStore
 
 FILE = "scaling.toml"
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
@@ -124,7 +125,7 @@ class ScalingStudy(BaseModel):
 
     def trials(self) -> Iterator[Trial]:
         """All that the study trains: sample counts in the order given, then seeds, designs and sizes."""
-        from nasbench.cost import cost
+        from nasbench.costs.analytic import cost
 
         family = [(member, cost(member.arch, self.classes).to_dict()) for member in self.family()]
         for samples in self.samples:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.scaling.resize import STEM, channel_step, deeper, fresh, resize, width_knobs, with_channels
 from nasbench.scaling.rules import Rule

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from nasbench.parts import Stage
+from nasbench.arch.parts import Stage
 from nasbench.space.keys import Shape, groups_of, inverted_width
 
 TOKENISED = "encoder"  # the block that may have learned tokens

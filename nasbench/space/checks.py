@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nasbench.arch.parts import Stem
 from nasbench.errors import UserError
-from nasbench.parts import Stem
 from nasbench.space.boxes import TOKENISED
 from nasbench.space.file import Choices, SpaceFile
 from nasbench.space.keys import CLAMPED

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from nasbench.architecture import Architecture
-from nasbench.part_rules import ends_problem
-from nasbench.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.part_rules import ends_problem
+from nasbench.arch.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
 from nasbench.space.compose import Genotype
 from nasbench.space.file import Choices
 from nasbench.space.keys import head_key, stem_key

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from nasbench.architecture import describe_validation_error
+from nasbench.arch.architecture import describe_validation_error
+from nasbench.arch.parts import Head, Stage, Stem
 from nasbench.errors import UserError
-from nasbench.parts import Head, Stage, Stem
 
 Choices = dict[str, tuple[Any, ...]]  # field -> its choices; one for a fixed value
 SPELLED_OUT = ("slots", "entry")  # a list of meta-blocks is one value, no choice

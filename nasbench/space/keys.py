@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from nasbench.parts import BLOCK_FIELDS, Head, Stem
-from nasbench.presets import HEADS, STEMS, End, make_divisible, squeeze_excite
-from nasbench.presets import branches_of as _branches_of
+from nasbench.arch.parts import BLOCK_FIELDS, Head, Stem
+from nasbench.arch.presets import HEADS, STEMS, End, make_divisible, squeeze_excite
+from nasbench.arch.presets import branches_of as _branches_of
 
 branches_of = cache(_branches_of)
 Values = Mapping[str, Any]

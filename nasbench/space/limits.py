@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.architecture import Architecture
-from nasbench.budget import UNITS, Budget, device_metrics, total_violation
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.budget import UNITS, Budget, device_metrics, total_violation
 from nasbench.errors import UserError
 
 Predict = Callable[[Architecture], Mapping[str, float]]  # upper ends of the device's metrics: ms, bytes, joules
@@ -33,7 +33,7 @@ class Limits:
 
     def metrics(self, arch: Architecture) -> dict[str, float]:
         """The analytic cost of the deploy form, and what a device needs where a budget asks for it."""
-        from nasbench.cost import cost  # the formulas sit beside the modules, which need torch
+        from nasbench.costs.analytic import cost  # the formulas sit beside the modules, which need torch
 
         values: dict[str, float] = dict(cost(arch, self.num_classes).to_dict())
         if asked := device_metrics(self.budgets):

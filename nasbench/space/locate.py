@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nasbench.architecture import Architecture
-from nasbench.extent import blocks_extent, square
-from nasbench.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
-from nasbench.presets import stage_units
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.extent import blocks_extent, square
+from nasbench.arch.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
+from nasbench.arch.presets import stage_units
 from nasbench.space.boxes import Step
 from nasbench.space.compose import Genotype
 from nasbench.space.file import Choices

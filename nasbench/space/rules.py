@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nasbench.arch.parts import Stage
 from nasbench.errors import UserError
-from nasbench.parts import Stage
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.parts import Stem
+from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.files import read_toml
-from nasbench.parts import Stem
 from nasbench.space.checks import check_stages
 from nasbench.space.compose import Composer, Genotype, Pick, first_of, random_pick
 from nasbench.space.encoding import Column, columns_of

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from nasbench.block_rules import entry_problem
-from nasbench.part_rules import stage_problem
-from nasbench.parts import ATTENDING_BLOCKS, INNER_BLOCKS, STRIDING_BLOCKS, Stage, effective_fields
-from nasbench.presets import lower_stage
+from nasbench.arch.block_rules import entry_problem
+from nasbench.arch.part_rules import stage_problem
+from nasbench.arch.parts import ATTENDING_BLOCKS, INNER_BLOCKS, STRIDING_BLOCKS, Stage, effective_fields
+from nasbench.arch.presets import lower_stage
 from nasbench.space.boxes import TOKENISED, Box, Group, Step, values_in
 from nasbench.space.file import Choices
 from nasbench.space.keys import CLAMPED, CONVOLUTION, Groups, Shape, groups_of, inverted_width

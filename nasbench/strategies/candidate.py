@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget, on_cost
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.budget import Budget, on_cost
 from nasbench.errors import UserError
 from nasbench.space.limits import Limits, Predict, RejectionCounter
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nasbench.architecture import Architecture
-from nasbench.budget import Budget
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.budget import Budget
 from nasbench.pareto import best_first
 from nasbench.space.limits import Limits, Predict, RejectionCounter
 from nasbench.strategies.candidate import Candidate, Desk, Space

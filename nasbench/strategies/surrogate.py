@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nasbench.architecture import Architecture
+from nasbench.arch.architecture import Architecture
 from nasbench.pareto import hypervolume
 from nasbench.strategies.candidate import Candidate
 
@@ -19,7 +19,7 @@ MARGIN = 1.05  # the reference point lies this far beyond the worst losses
 
 def descriptors(arch: Architecture) -> np.ndarray:
     """(12,) what short schedules were seen to depend on: sizes, depth, blocks without a skip, mix of operators."""
-    from nasbench.cost import operators, total
+    from nasbench.costs.analytic import operators, total
 
     ops = operators(arch, deploy=True)
     cost = total(ops)

@@ -1,0 +1,161 @@
+"""One network as a frozen value: resolution, stem, stages, head. Reads and writes TOML; torch is not needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from nasbench.arch.metablock import Network, canonical, spelled
+from nasbench.arch.part_rules import ends_problem, stage_problem
+from nasbench.arch.parts import (
+    Frozen,
+    Head,
+    Stage,
+    Stem,
+    effective_fields,
+    effective_head_fields,
+    effective_stem_fields,
+    total_stride,
+)
+from nasbench.arch.presets import lower
+from nasbench.errors import UserError
+from nasbench.files import parse_toml, read_toml
+
+
+class Architecture(Frozen):
+    """A network. Two that build the same network have the same `id`, whatever their files or names."""
+
+    name: str = ""
+    resolution: int = Field(ge=8, le=4096)
+    stem: Stem = Stem()
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    head: Head = Head()
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any], source: str = "architecture") -> Architecture:
+        """Validate `content`; an error is a UserError naming `source`, key and value."""
+        try:
+            arch = cls.model_validate(content)
+        except ValidationError as error:
+            raise UserError(f"{source}: {describe_validation_error(error)}") from None
+        problem = arch.problem()
+        if problem:
+            raise UserError(f"{source}: {problem}")
+        return arch
+
+    @classmethod
+    def from_toml(cls, text: str, source: str = "architecture") -> Architecture:
+        return cls.from_dict(parse_toml(text, source), source)
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> Architecture:
+        """Read a .toml or .json file; a file without a name gets the file's stem."""
+        path = Path(path)
+        content = _read_json(path) if path.suffix == ".json" else read_toml(path)
+        return cls.from_dict({"name": path.stem, **content}, str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; only the stages and fields that take effect."""
+        content = {
+            "resolution": self.resolution,
+            "stem": _plain(self.stem, effective_stem_fields(self.stem)),
+            "stages": [_plain(stage, effective_fields(stage)) for stage in self.stages if stage.depth],
+            "head": _plain(self.head, effective_head_fields(self.head)),
+        }
+        return {"name": self.name, **content} if self.name else content
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.to_dict())
+
+    @cached_property
+    def network(self) -> Network:
+        """The network in meta-blocks."""
+        return lower(self.resolution, self.stem, self.stages, self.head)
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits from the content of the network that this builds."""
+        content = {"resolution": self.resolution, "network": canonical(self.network)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        return self.name or self.id[:8]
+
+    @property
+    def total_stride(self) -> int:
+        return total_stride(self.stem, self.stages)
+
+    def problem(self) -> str | None:
+        """Why no network can be built from this, or None."""
+        if not any(stage.depth for stage in self.stages):
+            return "every stage has depth 0; give at least one stage a depth of 1 or more"
+        c_in = self.stem.channels
+        for index, stage in enumerate(self.stages):
+            problem = stage_problem(stage, c_in)
+            if problem:
+                return f"stages[{index}]: {problem}"
+            c_in = stage.channels if stage.depth else c_in
+        problem = ends_problem(self.stem, [stage for stage in self.stages if stage.depth], self.head)
+        if problem:
+            return problem
+        stride = self.total_stride
+        if self.resolution % stride:
+            near = max(1, round(self.resolution / stride)) * stride
+            return f"resolution {self.resolution} is not a multiple of the total stride {stride}; use {near}"
+        return None
+
+    def require_classes(self) -> None:
+        """A UserError where there is no classifier to train, export or measure."""
+        if self.head.kind == "decoder":
+            raise UserError(
+                f"{self.label} is a masked autoencoder, which gives pixels, no classes; "
+                "use the same encoder with another head, as mae_vit_base has"
+            )
+
+    def with_resolution(self, resolution: int) -> Architecture:
+        return self.replace(resolution=resolution)
+
+    def replace(self, **changes: Any) -> Architecture:
+        """A validated copy with these top-level fields changed."""
+        return self.from_dict({**_shallow(self), **changes}, self.label)
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """The first problem of a pydantic error in one line: key, value, rule."""
+    first = error.errors(include_url=False)[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"unknown key {place!r}; remove it or correct its spelling (docs/design.md lists the keys)"
+    if first["type"] == "missing":
+        return f"key {place!r} is missing; add it"
+    rule = first["msg"][0].lower() + first["msg"][1:]
+    return f"{place} = {first['input']!r}: {rule}"
+
+
+def _shallow(arch: Architecture) -> dict[str, Any]:
+    return {name: getattr(arch, name) for name in Architecture.model_fields}
+
+
+def _plain(part: Stem | Stage | Head, fields: tuple[str, ...]) -> dict[str, Any]:
+    """These fields of a part as plain JSON types; None and empty are left out."""
+    values = {name: getattr(part, name) for name in fields}
+    return {name: spelled(value) for name, value in values.items() if value not in (None, ())}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give the path of a TOML or JSON file") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON: {error}; compare with a file in search_spaces/") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not an object with keys; see search_spaces/")
+    return content

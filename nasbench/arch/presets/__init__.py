@@ -1,0 +1,108 @@
+"""The named blocks, transitions, stems and heads, each a short recipe over the meta-block.
+
+`lower` turns the parts of an architecture into its `Network` of meta-blocks. To add a block, write one function from
+(stage, place) to meta-blocks, put it in `BLOCKS`, and name its fields in `parts.BLOCK_FIELDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from nasbench.arch.extent import blocks_extent, square
+from nasbench.arch.metablock import MetaBlock, Network
+from nasbench.arch.parts import INNER_BLOCKS, Head, Stage, Stem, total_stride
+from nasbench.arch.presets.common import Place, branches_of, make_divisible, squeeze_excite
+from nasbench.arch.presets.convolution import basic, irmb, mbconv, mobileone, repmixer, repvgg
+from nasbench.arch.presets.ends import HEADS, MAX_HEAD_CHANNELS, STEMS, End
+from nasbench.arch.presets.transformers import encoder, mobilevit, separable, swin, transformer
+from nasbench.arch.presets.transitions import TRANSITIONS, embedding, position_encoding
+
+__all__ = [
+    "BLOCKS", "HEADS", "MAX_HEAD_CHANNELS", "STEMS", "TRANSITIONS", "End", "Place", "branches_of", "lower",
+    "lower_stage", "make_divisible", "squeeze_excite", "stage_units",
+]  # fmt: skip
+
+
+def slots(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
+    return stage.slots
+
+
+BLOCKS: dict[str, Callable[[Stage, Place], tuple[MetaBlock, ...]]] = {
+    "mbconv": mbconv,
+    "repmixer": repmixer,
+    "irmb": irmb,
+    "mobilevit": mobilevit,
+    "separable": separable,
+    "transformer": transformer,
+    "encoder": encoder,
+    "swin": swin,
+    "repvgg": repvgg,
+    "mobileone": mobileone,
+    "basic": basic,
+    "slots": slots,
+}
+
+
+class StageUnits(NamedTuple):
+    """A stage's meta-blocks: its transition, what stands before the first block, and each block's own."""
+
+    transition: tuple[MetaBlock, ...]
+    position: tuple[MetaBlock, ...]
+    blocks: tuple[tuple[MetaBlock, ...], ...]
+
+    @property
+    def all(self) -> tuple[MetaBlock, ...]:
+        return (*self.transition, *self.position, *chain.from_iterable(self.blocks))
+
+
+def stage_units(stage: Stage, c_in: int, side: int) -> StageUnits:
+    """The meta-blocks of one stage on a map of this side; equal blocks are one object."""
+    if stage.depth == 0:
+        return StageUnits((), (), ())
+    make = BLOCKS[stage.block]
+    transition: tuple[MetaBlock, ...] = ()
+    blocks: list[tuple[MetaBlock, ...]] = []
+    if stage.downsample == "block":
+        blocks.append(make(stage, Place(c_in, stage.stride, True, side)))
+        side = blocks_extent(blocks[0], square(side)).width
+    elif stage.downsample != "none":
+        transition = TRANSITIONS[stage.downsample](stage, c_in)
+        side = blocks_extent(transition, square(side)).width
+    count = 1 if stage.block in INNER_BLOCKS else stage.plain_blocks
+    if count:
+        # A block may differ from the one before it, but repeats every two.
+        pair = [make(stage, Place(stage.channels, 1, False, side, index)) for index in range(min(count, 2))]
+        pair = pair[:1] * 2 if pair[0] == pair[-1] else pair
+        blocks += [pair[index % 2] for index in range(count)]
+    return StageUnits(transition, _before_blocks(stage, side), tuple(blocks))
+
+
+def _before_blocks(stage: Stage, side: int) -> tuple[MetaBlock, ...]:
+    if stage.block == "transformer" and stage.cpe:
+        return (position_encoding(stage.channels),)
+    if stage.block == "encoder" and (stage.tokens or stage.position != "none"):
+        return (embedding(stage, side),)
+    return ()
+
+
+def lower_stage(stage: Stage, c_in: int, side: int = 8) -> tuple[MetaBlock, ...]:
+    """The meta-blocks of one stage on a map of this side, transition first."""
+    return stage_units(stage, c_in, side).all
+
+
+def lower(resolution: int, stem: Stem, stages: Sequence[Stage], head: Head) -> Network:
+    """An architecture's parts as meta-blocks, channel numbers and map sizes filled in."""
+    channels, stem_blocks = stem.channels, STEMS[stem.kind](stem)
+    extent = blocks_extent(stem_blocks, square(resolution))
+    lowered, present = [], [stage for stage in stages if stage.depth]
+    for stage in present:
+        units = stage_units(stage, channels, extent.width)
+        side = blocks_extent(units.transition, extent).width
+        extent = blocks_extent(units.all, extent)
+        lowered.append(units.all)
+        channels = stage.channels
+    tokens = present[-1].tokens if present[-1].block == "encoder" else 0
+    end = End(channels, tokens, side, total_stride(stem, stages))
+    return Network(stem_blocks, tuple(lowered), HEADS[head.kind](head, end))

@@ -1,0 +1,167 @@
+"""Stems and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nasbench.arch.metablock import (
+    Act,
+    Attention,
+    Branch,
+    Conv,
+    DecoderSpec,
+    Embedding,
+    HeadSpec,
+    MetaBlock,
+    Norm,
+    Pool,
+    SqueezeExcite,
+)
+from nasbench.arch.parts import Head, Stem
+from nasbench.arch.presets.common import BN, EMO_BN, LN, branches_of
+from nasbench.arch.presets.transformers import transformer_layer
+
+MAX_HEAD_CHANNELS = 960  # MobileViT's last convolution, arXiv:2110.02178
+DECODER_EXPANSION = 4  # MAE, arXiv:2111.06377
+
+
+def conv_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    conv = Conv(3, stem.channels, 3, stem.total_stride, norm=BN, act=stem.act or "silu")
+    return (MetaBlock(3, stem.channels, mix=(conv,)),)
+
+
+def conv_bias_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    """EMO's: a biased convolution and batch norm, no activation."""
+    conv = Conv(3, stem.channels, 3, stem.total_stride, bias=True, norm=EMO_BN)
+    return (MetaBlock(3, stem.channels, mix=(conv,)),)
+
+
+def mobileone_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    """FastViT's: dense 3x3, depthwise 3x3, 1x1, each re-parameterised and followed by GELU."""
+    channels = stem.channels
+    first, second = {1: (1, 1), 2: (2, 1), 4: (2, 2)}[stem.total_stride]
+    units = ((3, 3, first, 1), (channels, 3, second, channels), (channels, 1, 1, 1))
+    return tuple(
+        MetaBlock(
+            c_in,
+            channels,
+            mix=(
+                Conv(
+                    c_in,
+                    channels,
+                    kernel,
+                    stride,
+                    groups,
+                    norm=BN,
+                    act="gelu",
+                    branches=branches_of("repvgg", kernel, c_in == channels and stride == 1),
+                ),
+            ),
+        )
+        for c_in, kernel, stride, groups in units
+    )
+
+
+def patch_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    """ViT's: a convolution over disjoint patches; PVT and Swin norm its channels."""
+    side = stem.total_stride
+    conv = Conv(3, stem.channels, side, side, bias=True, norm=LN if stem.norm else None, padding="valid")
+    return (MetaBlock(3, stem.channels, mix=(conv,)),)
+
+
+def repvgg_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    """RepVGG's and MobileOne's first block."""
+    branches = branches_of("repvgg", 3, False)
+    conv = Conv(3, stem.channels, 3, stem.total_stride, norm=BN, branches=branches)
+    return (MetaBlock(3, stem.channels, mix=(conv,), post=(Act(stem.act or "relu"),)),)
+
+
+def resnet_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    """7x7 convolution and pooling; the convolution takes up its norm when it is re-parameterised."""
+    first, second = {1: (1, 1), 2: (2, 1), 4: (2, 2)}[stem.total_stride]
+    conv = Conv(3, stem.channels, 7, first, norm=BN, act=stem.act or "relu", branches=(Branch("kxk"),))
+    return (MetaBlock(3, stem.channels, mix=(conv, Pool(stem.channels, 3, second))),)
+
+
+def slots_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    return stem.slots
+
+
+STEMS: dict[str, Callable[[Stem], tuple[MetaBlock, ...]]] = {
+    "conv": conv_stem,
+    "conv_bias": conv_bias_stem,
+    "mobileone": mobileone_stem,
+    "patch": patch_stem,
+    "repvgg": repvgg_stem,
+    "resnet": resnet_stem,
+    "slots": slots_stem,
+}
+
+
+class End(NamedTuple):
+    """What arrives at the head: channels, learned tokens, the side of the map, and the network's total stride."""
+
+    channels: int
+    tokens: int = 0
+    side: int = 1
+    stride: int = 1
+
+
+def linear_head(head: Head, end: End) -> HeadSpec:
+    return HeadSpec(end.channels, pool=head.pool, tokens=end.tokens)
+
+
+def norm_head(head: Head, end: End) -> HeadSpec:
+    return HeadSpec(end.channels, norm=Norm("ln", head.eps), tokens=end.tokens)
+
+
+def pooled_norm_head(head: Head, end: End) -> HeadSpec:
+    return HeadSpec(end.channels, norm=Norm("ln", head.eps), tokens=end.tokens, norm_last=True)
+
+
+def token_head(head: Head, end: End) -> HeadSpec:
+    norm = Norm("ln", head.eps)
+    return HeadSpec(end.channels, norm=norm, pool="token" if end.tokens else "mean", tokens=end.tokens)
+
+
+def conv_head(head: Head, end: End) -> HeadSpec:
+    features = head.width or min(int(end.channels * head.expansion), MAX_HEAD_CHANNELS)
+    conv = Conv(end.channels, features, norm=BN, act=head.act or "silu")
+    return HeadSpec(features, (MetaBlock(end.channels, features, mix=(conv,)),), pool=head.pool, tokens=end.tokens)
+
+
+def mobileone_head(head: Head, end: End) -> HeadSpec:
+    c_in = end.channels
+    features = c_in * max(1, round(head.expansion))  # groups = c_in need a whole multiple
+    conv = Conv(c_in, features, 3, groups=c_in, norm=BN, branches=branches_of("repvgg", 3, features == c_in))
+    gate = SqueezeExcite(features, max(1, features // 16), "relu")
+    block = MetaBlock(c_in, features, mix=(conv,), post=(gate, Act("gelu")))
+    return HeadSpec(features, (block,), pool="adaptive", tokens=end.tokens)
+
+
+def decoder_head(head: Head, end: End) -> DecoderSpec:
+    """MAE's: `depth` transformer layers over all positions, then a linear layer to the pixels of each patch."""
+    width, norm = head.decoder_width, Norm("ln", head.eps)
+    layer = transformer_layer(Attention(width, head.heads, linear=True), norm, DECODER_EXPANSION, "gelu")
+    return DecoderSpec(
+        norm,
+        embed=Conv(end.channels, width, bias=True, linear=True),
+        embedding=Embedding(width, end.side, end.tokens, "sine"),
+        blocks=layer * head.depth,
+        last_norm=norm,
+        predict=Conv(width, 3 * end.stride**2, bias=True, linear=True),
+        patch=end.stride,
+        tokens=end.tokens,
+    )
+
+
+HEADS: dict[str, Callable[[Head, End], HeadSpec | DecoderSpec]] = {
+    "linear": linear_head,
+    "norm": norm_head,
+    "pooled_norm": pooled_norm_head,
+    "token": token_head,
+    "conv": conv_head,
+    "mobileone": mobileone_head,
+    "decoder": decoder_head,
+}

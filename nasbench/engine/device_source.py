@@ -1,0 +1,137 @@
+"""The device profile of a study: read, or fitted while trainings run, and refined by what the study measures.
+
+Measuring goes on in processes of its own. What comes of it lies in the study's folder as a profile of its own, so that
+a resumed study predicts as it did before; the profile in the user's cache is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.costs.budget import RESOURCES
+from nasbench.errors import UserError
+from nasbench.latency import (
+    THIS_MACHINE,
+    BackgroundFit,
+    DeviceProfile,
+    extend_in_background,
+    fit_in_background,
+    load_device,
+)
+from nasbench.latency.calibrate import calibration_set
+from nasbench.latency.profile import study_profile_path
+from nasbench.progress import Progress
+from nasbench.space import SearchSpace
+from nasbench.study.study import Study
+
+FIRST_NETWORKS = 32  # measured before there is any profile; designs of the study itself follow
+
+
+class DeviceSource:
+    """Called, it gives the profile as soon as there is one; `measure` extends it by designs of the study."""
+
+    def __init__(self, study: Study, space: SearchSpace, folder: Path, progress: Progress) -> None:
+        self.study, self.progress = study, progress
+        self.profile: DeviceProfile | None = None
+        self._path = study_profile_path(folder)
+        self._own = False  # whether `profile` is the study's, not that of the cache
+        self._fit: BackgroundFit | None = None
+        self._extension: BackgroundFit | None = None
+        try:
+            self.profile = self._study_profile() or load_device(study.device)
+        except UserError as error:
+            if study.device != THIS_MACHINE:
+                raise
+            self._begin(space, "unknown device" in str(error), str(error))
+        else:
+            self.profile.require_metrics(study.device_metrics)
+
+    def _study_profile(self) -> DeviceProfile | None:
+        """What the study has refined before; None where it has not, or on another machine than this."""
+        if not self._path.is_file():
+            return None
+        try:
+            profile = load_device(str(self._path))
+            profile.require_this_device()
+        except UserError as error:
+            self.progress.note(f"{error}; going on without what the study had measured for it")
+            return None
+        self._own = True
+        return profile
+
+    def _begin(self, space: SearchSpace, first: bool, problem: str) -> None:
+        study, rng = self.study, np.random.default_rng(self.study.seed)
+        designs = calibration_set(space, FIRST_NETWORKS, rng, fixed_points().values(), num_classes=study.classes)
+        memory, energy = "memory_bytes" in study.device_metrics, "energy_j" in study.device_metrics
+        self._fit = fit_in_background(designs, num_classes=study.classes, memory=memory, energy=energy)
+        reason = "no latency profile of this machine yet" if first else problem
+        self.progress.note(f"{reason}: measuring {len(designs)} networks meanwhile, once")
+
+    def __call__(self) -> DeviceProfile | None:
+        if self._fit is not None and self._fit.done():
+            self._take(self._fit)
+        return self.profile
+
+    def wait(self) -> DeviceProfile | None:
+        """The profile, once it is there."""
+        if self._fit is not None:
+            self._take(self._fit)
+        return self.profile
+
+    @property
+    def can_measure(self) -> bool:
+        """Whether designs can be measured now: the device is this machine, and nothing else is being measured."""
+        return self.study.device == THIS_MACHINE and self() is not None and self._extension is None
+
+    def measure(self, designs: Sequence[Architecture]) -> None:
+        """Start measuring `designs`, and fitting the profile again with them; see `extended`."""
+        base = str(self._path) if self._own else THIS_MACHINE
+        memory = "memory_bytes" in self.study.device_metrics
+        self._extension = extend_in_background(base, designs, self._path, self.study.classes, memory)
+
+    def extended(self, wait: bool = False) -> DeviceProfile | None:
+        """The extended profile, once after it is there; from then on it is the source's own."""
+        if self._extension is None or not (wait or self._extension.done()):
+            return None
+        extension, self._extension = self._extension, None
+        try:
+            self.profile = extension.result()
+        except (RuntimeError, UserError) as error:
+            self.progress.note(f"designs could not be measured meanwhile: {error}")
+            return None
+        self._own = True
+        return self.profile
+
+    def keep(self, profile: DeviceProfile) -> None:
+        """Make `profile` the study's own."""
+        profile.save(self._path)
+        self.profile, self._own = profile, True
+
+    def stop(self) -> None:
+        for job in (self._fit, self._extension):
+            if job is not None:
+                job.stop()
+
+    def _take(self, fit: BackgroundFit) -> None:
+        self._fit = None
+        try:
+            self.profile = fit.result()
+        except (RuntimeError, UserError) as error:
+            self.progress.note(f"no latency profile: {error}; designs are ranked by multiply-adds, finalists measured")
+            return
+        self.profile.require_metrics(self.study.device_metrics)
+        held_out = self.profile.predictor.held_out
+        self.progress.note(
+            f"latency profile of this machine: {len(self.profile.records)} networks measured; held out, predictions "
+            f"rank them with Spearman {held_out.spearman:.3f} and are off by {held_out.mape:.0%} on average"
+            + "".join(
+                f"; in {RESOURCES[metric][0]} by {predictor.held_out.mape:.0%}"
+                for metric, predictor in self.profile.resources.items()
+                if metric in self.study.device_metrics
+            )
+        )

@@ -1,0 +1,1 @@
+"""A network as a torch module: built, initialised, re-parameterised."""

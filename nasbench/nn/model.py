@@ -1,0 +1,153 @@
+"""An architecture as a torch module, and that module re-parameterised for deployment."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.metablock import DecoderSpec, HeadSpec, MetaBlock
+from nasbench.blocks.decoder import DecoderModule, kept_positions, masked_error, random_masking
+from nasbench.blocks.embedding import EmbeddingModule
+from nasbench.blocks.head import HeadModule
+from nasbench.blocks.metablock import DropPath, MetaBlockModule
+from nasbench.errors import UserError
+
+
+class Model(nn.Module):
+    """A network of meta-blocks: images (B, 3, R, R) -> logits (B, classes). `deployed`: its branches are merged."""
+
+    def __init__(self, arch: Architecture, num_classes: int) -> None:
+        super().__init__()
+        network = arch.network
+        self.arch, self.num_classes, self.deployed = arch, num_classes, False
+        self.stem = _sequence(network.stem)
+        self.stages = nn.ModuleList(_sequence(stage) for stage in network.stages)
+        self.head = self._make_head(network.head)
+
+    def _make_head(self, spec: HeadSpec | DecoderSpec) -> nn.Module:
+        assert isinstance(spec, HeadSpec)
+        return HeadModule(spec, self.num_classes)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The stages' outputs, largest map first."""
+        x, maps = self.stem(x), []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x)[-1])
+
+
+class MaskedAutoencoder(Model):
+    """An encoder that sees a share of the positions, and a decoder that paints the others (arXiv:2111.06377)."""
+
+    head: DecoderModule
+
+    def _make_head(self, spec: HeadSpec | DecoderSpec) -> nn.Module:
+        assert isinstance(spec, DecoderSpec)
+        return DecoderModule(spec)
+
+    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """(B, 3, R, R) -> the visible positions behind their tokens (B, C, 1, tokens + kept), all places (B, N)."""
+        x = self.stem(x)
+        embedding = self.stages[0][0].mix[0]
+        assert isinstance(embedding, EmbeddingModule)
+        rows = embedding.positioned(x)
+        rows, places = random_masking(rows, kept_positions(rows.shape[1], self.head.spec.mask_ratio), generator)
+        x = embedding.with_tokens(rows).transpose(1, 2).unsqueeze(2)
+        return self.stages[0][1:](x), places
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """(B, 3, R, R) -> loss, predicted pixels (B, N, patch²·3), mask (B, N) with 1 for a hidden position."""
+        encoded, places = self.encode(x, generator)
+        predicted = self.head(encoded, places)
+        kept = encoded.shape[-1] - self.head.spec.tokens
+        mask = (places >= kept).to(x.dtype)
+        return masked_error(predicted, x, mask, self.head.spec.patch), predicted, mask
+
+
+MODELS: dict[type, type[Model]] = {HeadSpec: Model, DecoderSpec: MaskedAutoencoder}
+
+
+def build(arch: Architecture, num_classes: int = 1000, drop_path: float = 0.0) -> Model:
+    """The train form of `arch`, freshly initialised from torch's random state.
+
+    A head of kind "decoder" makes it a `MaskedAutoencoder`, which has no classes. `drop_path`: rate of the last block's
+    stochastic depth, growing linearly from 0 over the blocks.
+    """
+    if num_classes < 1:
+        raise UserError(f"num_classes {num_classes}: a classifier needs at least 1; give the number of classes")
+    if not 0 <= drop_path < 1:
+        raise UserError(f"drop_path {drop_path}: a rate lies in [0, 1); use for example 0.05")
+    model = MODELS[type(arch.network.head)](arch, num_classes)
+    _initialise(model)
+    paths = [module for module in model.modules() if isinstance(module, DropPath)]
+    for index, module in enumerate(paths):
+        module.rate = drop_path * index / max(1, len(paths) - 1)
+    return model
+
+
+def reparameterise(model: nn.Module) -> Model:
+    """The deploy form: a new module in eval mode with the same function; `model` stays as it was.
+
+    Branches are merged, and RepMixers and position encodings become one convolution. A plain convolution keeps its
+    batch norm, as in the published deploy forms: inference runtimes fold it.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"reparameterise takes what nasbench.build returns, not a {type(model).__name__}")
+    shell = copy.copy(model)  # shares arch; its children are replaced below
+    shell._modules = dict(model._modules)
+    shell.stem = _merged_sequence(model.stem)
+    shell.stages = nn.ModuleList(_merged_sequence(stage) for stage in model.stages)
+    head = copy.deepcopy(model.head)
+    head.blocks = _merged_sequence(model.head.blocks)
+    shell.head = head
+    shell.deployed = True
+    return shell.eval()
+
+
+def _sequence(blocks: Iterable[MetaBlock]) -> nn.Sequential:
+    return nn.Sequential(*(MetaBlockModule(block) for block in blocks))
+
+
+def _merged_sequence(blocks: Iterable[nn.Module]) -> nn.Sequential:
+    merged = []
+    for block in blocks:
+        assert isinstance(block, MetaBlockModule)
+        merged.append(block.merged())
+    return nn.Sequential(*merged)
+
+
+def _initialise(model: nn.Module) -> None:
+    """He initialisation by fan-out for convolutions (arXiv:1502.01852), N(0, 0.02²) cut at 2 for linear layers."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def randomise_norms(model: nn.Module, generator: torch.Generator) -> None:
+    """Random statistics and affine for every batch norm: at their initial values a wrong fusion can pass for right."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low, high in (
+                (module.weight, 0.5, 1.5),
+                (module.bias, -0.5, 0.5),
+                (module.running_mean, -0.5, 0.5),
+                (module.running_var, 0.5, 1.5),
+            ):
+                assert tensor is not None
+                tensor.data.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)

@@ -1,0 +1,131 @@
+"""The network that is trained in place of a design at a fidelity: fewer channels, smaller images, fewer strides.
+
+The reduction, stated once: images shrink to `resolution_scale` of the design's resolution, and as many strides of two
+are taken out, from the front (stem first, then the earliest strided stages), as leave the later feature maps at
+`map_scale` of their deployed size. With the default 1/8 and 1/2 a 256 px design of total stride 32 trains on 32 px
+with total stride 8, and its last map is 4 x 4 instead of 8 x 8: attention still has something to attend to. Channels
+are multiplied by `width`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.parts import Head, Stage, Stem
+from nasbench.errors import UserError
+from nasbench.study.fidelity import Fidelity
+
+CHANNEL_MULTIPLE = 4  # coarser rounding would make neighbouring choices the same network
+MIN_CHANNELS = 8
+MIN_HEAD_DIM = 4
+MIN_MAP = 2  # pixels a side of the last feature map; attention over 1 x 1 says nothing
+
+
+def reduced(arch: Architecture, fidelity: Fidelity) -> Architecture:
+    """The network that is trained in place of `arch` at this fidelity.
+
+    Channels become multiples of 4 (at least 8); heads and head dimension shrink by sqrt(width) each, so that a design
+    keeps both several heads and a usable dimension; attention windows shrink with the maps; keys and values that see a
+    reduced map keep at least 2 x 2 of it. A network that spells parts out as slots keeps its widths and their strides,
+    and sees the larger images that these need. A `UserError` where too little map is left.
+    """
+    width = 1.0 if _is_spelled_out(arch) else fidelity.width
+    size = fidelity.image_size(arch.resolution)
+    stem, stages, left = _without_strides(arch, fidelity.strides_out, size)
+    size <<= left
+    small = arch.model_copy(
+        update={
+            "resolution": size,
+            "stem": stem.model_copy(update={"channels": scaled_channels(stem.channels, width)}),
+            "stages": tuple(_reduced_stages(stages, width, fidelity.map_scale, size // stem.total_stride)),
+            "head": _reduced_head(arch.head, width),
+        }
+    )
+    small = Architecture.model_validate(small.model_dump())  # a fresh value: cached ids must not travel along
+    if size < MIN_MAP * small.total_stride:
+        raise UserError(
+            f"{arch.label}: {arch.resolution} px becomes {size} px with total stride {small.total_stride} at this "
+            f"fidelity, less than {MIN_MAP} x {MIN_MAP} at the end; use a larger resolution_scale"
+        )
+    return small
+
+
+def _is_spelled_out(arch: Architecture) -> bool:
+    present = [stage for stage in arch.stages if stage.depth]
+    return arch.stem.kind == "slots" or any("slots" in (stage.block, stage.downsample) for stage in present)
+
+
+def scaled_channels(channels: int, width: float) -> int:
+    if width == 1:
+        return channels
+    return max(min(MIN_CHANNELS, channels), CHANNEL_MULTIPLE * round(channels * width / CHANNEL_MULTIPLE))
+
+
+def _without_strides(arch: Architecture, count: int, size: int) -> tuple[Stem, list[Stage], int]:
+    """Take `count` strides of two out, from the front; the last one always stays. Also how many could not be."""
+    stem, count = _without_stem_strides(arch.stem, count, size)
+    stages = []
+    strided = sum(stage.depth > 0 and stage.stride == 2 for stage in arch.stages)
+    for stage in arch.stages:
+        if stage.depth and stage.stride == 2 and stage.downsample != "slots" and count and strided > 1:
+            stage = stage.model_copy(update={"stride": 1})
+            count, strided = count - 1, strided - 1
+        stages.append(stage)
+    return stem, stages, count if _is_spelled_out(arch) else 0
+
+
+def _without_stem_strides(stem: Stem, count: int, size: int) -> tuple[Stem, int]:
+    stride, taken = float(stem.total_stride), 0
+    if stem.kind == "slots":
+        return stem, count
+    while stride > 1 and taken < count:
+        stride, taken = stride / 2, taken + 1
+    divisors = [side for side in range(2, size // MIN_MAP + 1) if size % side == 0]
+    if stem.kind == "patch" and stride > 1 and divisors:  # patches of 14 or 32 shrink to some that fill the image
+        stride = _nearest(divisors, stride)
+    return stem.model_copy(update={"stride": int(stride)}), count - taken
+
+
+def _reduced_stages(stages: Sequence[Stage], width: float, map_scale: float, side: int) -> Iterator[Stage]:
+    """The stages on a map of `side` behind the stem."""
+    for stage in stages:
+        side = side // stage.stride if stage.depth else side
+        yield _reduced_stage(stage, width, map_scale, side)
+
+
+def _reduced_stage(stage: Stage, width: float, map_scale: float, side: int) -> Stage:
+    channels = scaled_channels(stage.channels, width)
+    changes: dict[str, Any] = {"channels": channels, "window": math.ceil(stage.window * map_scale)}
+    changes["reduction"] = max(1, min(stage.reduction, side // MIN_MAP))
+    if width != 1:
+        changes["head_dim"] = _divisor_near(channels, stage.head_dim * math.sqrt(width))
+        changes["heads"], changes["width"] = _reduced_heads(stage.heads, stage.inner_width, width, 1)
+    return stage.model_copy(update=changes)
+
+
+def _reduced_head(head: Head, width: float) -> Head:
+    if width == 1:
+        return head
+    if head.kind == "decoder":
+        heads, inner = _reduced_heads(head.heads, head.decoder_width, width, MIN_HEAD_DIM)
+        return head.model_copy(update={"heads": heads, "width": inner})
+    return head.model_copy(update={"width": scaled_channels(head.width, width)}) if head.width else head
+
+
+def _reduced_heads(heads: int, channels: int, width: float, multiple: int) -> tuple[int, int]:
+    """Heads, and the channels of all of them together; each has a multiple of `multiple`."""
+    heads = max(1, round(heads * math.sqrt(width)))
+    each = multiple * round(channels * width / heads / multiple)
+    return heads, heads * max(MIN_HEAD_DIM, each)
+
+
+def _divisor_near(channels: int, target: float) -> int:
+    """The divisor of `channels`, at least 4, nearest to `target` by ratio."""
+    return _nearest([d for d in range(min(MIN_HEAD_DIM, channels), channels + 1) if channels % d == 0], target)
+
+
+def _nearest(options: Sequence[int], target: float) -> int:
+    return min(options, key=lambda option: abs(math.log(option / target)))

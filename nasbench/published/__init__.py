@@ -1,0 +1,1 @@
+"""Published networks and figures, and how this project's compare with them."""
