@@ -155,11 +155,12 @@ def slot(**content: Any) -> dict[str, Any]:
 
 
 WRONG = {
-    "unknown key 'foo'; remove it or correct its spelling (docs/design.md lists the keys)": {"foo": 1},
-    "unknown key 'stages[0].chanels'; remove it or correct its spelling (docs/design.md lists the keys)":
-        {"stages": [{**S, "chanels": 3}]},
-    "unknown key 'stages[0].slots[0].foo'; remove it or correct its spelling (docs/design.md lists the keys)":
-        slot(foo=2),
+    "unknown key 'foo'; known keys: head, name, resolution, stages, stem": {"foo": 1},
+    "unknown key 'stages[0].chanels'; known keys: act, attention, block, branches, channels, cpe, depth, downsample, "
+    "downsample_expansion, entry, expansion, head_dim, heads, kernel, patch, position, reduction, se, slots, stride, "
+    "tokens, width, window": {"stages": [{**S, "chanels": 3}]},
+    "unknown key 'stages[0].slots[0].foo'; known keys: before, c_in, c_out, expand, layer_scale, mix, post, pre_norm, "
+    "project, skip": slot(foo=2),
     "key 'stages[0].channels' is missing; add it": {"stages": [{"depth": 1}]},
     "stages[0].channels = 'wide': input should be a valid integer, unable to parse string as an integer":
         {"stages": [{**S, "channels": "wide"}]},

@@ -65,7 +65,12 @@ def imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-DISTRIBUTION = {"PIL": "pillow", "sklearn": "scikit-learn", "tomli_w": "tomli-w"}
+DISTRIBUTION = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "tomli_w": "tomli-w",
+    "typing_extensions": "typing-extensions",
+}
 
 
 def test_every_library_used_is_declared_and_pinned() -> None:

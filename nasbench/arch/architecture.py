@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import Field
+from typing_extensions import Self
 
 from nasbench.arch.metablock import Network, canonical, spelled
 from nasbench.arch.part_rules import ends_problem, stage_problem
 from nasbench.arch.parts import (
-    Frozen,
     Head,
     Stage,
     Stem,
@@ -26,9 +25,10 @@ from nasbench.arch.parts import (
 from nasbench.arch.presets import lower
 from nasbench.errors import UserError
 from nasbench.files import parse_toml, read_toml
+from nasbench.values import Value, content_hash
 
 
-class Architecture(Frozen):
+class Architecture(Value):
     """A network. Two that build the same network have the same `id`, whatever their files or names."""
 
     name: str = ""
@@ -38,12 +38,9 @@ class Architecture(Frozen):
     head: Head = Head()
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any], source: str = "architecture") -> Architecture:
+    def from_dict(cls, content: Mapping[str, Any], source: str = "architecture") -> Self:
         """Validate `content`; an error is a UserError naming `source`, key and value."""
-        try:
-            arch = cls.model_validate(content)
-        except ValidationError as error:
-            raise UserError(f"{source}: {describe_validation_error(error)}") from None
+        arch = super().from_dict(content, source)
         problem = arch.problem()
         if problem:
             raise UserError(f"{source}: {problem}")
@@ -70,9 +67,6 @@ class Architecture(Frozen):
         }
         return {"name": self.name, **content} if self.name else content
 
-    def to_toml(self) -> str:
-        return tomli_w.dumps(self.to_dict())
-
     @cached_property
     def network(self) -> Network:
         """The network in meta-blocks."""
@@ -82,7 +76,7 @@ class Architecture(Frozen):
     def id(self) -> str:
         """16 hexadecimal digits from the content of the network that this builds."""
         content = {"resolution": self.resolution, "network": canonical(self.network)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return content_hash(content)
 
     @property
     def label(self) -> str:
@@ -122,25 +116,10 @@ class Architecture(Frozen):
     def with_resolution(self, resolution: int) -> Architecture:
         return self.replace(resolution=resolution)
 
-    def replace(self, **changes: Any) -> Architecture:
+    def replace(self, **changes: Any) -> Self:
         """A validated copy with these top-level fields changed."""
-        return self.from_dict({**_shallow(self), **changes}, self.label)
-
-
-def describe_validation_error(error: ValidationError) -> str:
-    """The first problem of a pydantic error in one line: key, value, rule."""
-    first = error.errors(include_url=False)[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"unknown key {place!r}; remove it or correct its spelling (docs/design.md lists the keys)"
-    if first["type"] == "missing":
-        return f"key {place!r} is missing; add it"
-    rule = first["msg"][0].lower() + first["msg"][1:]
-    return f"{place} = {first['input']!r}: {rule}"
-
-
-def _shallow(arch: Architecture) -> dict[str, Any]:
-    return {name: getattr(arch, name) for name in Architecture.model_fields}
+        own = {name: getattr(self, name) for name in Architecture.model_fields}
+        return self.from_dict({**own, **changes}, self.label)
 
 
 def _plain(part: Stem | Stage | Head, fields: tuple[str, ...]) -> dict[str, Any]:

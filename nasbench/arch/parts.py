@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nasbench.arch.extent import stride_of
 from nasbench.arch.metablock import ActName, MetaBlock
+from nasbench.values import Value
 
 Downsample = Literal["none", "block", "conv", "mbconv", "patch_embed", "patch", "merge", "slots"]
 Block = Literal[
@@ -58,11 +59,7 @@ STEM_STRIDES: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Stem(Frozen):
+class Stem(Value):
     """What makes a map of the image.
 
     conv: 3x3 BN SiLU; conv_bias: biased 3x3 BN, no activation (EMO); mobileone: three re-parameterised convolutions
@@ -85,7 +82,7 @@ class Stem(Frozen):
         return self.stride or STEM_STRIDE[self.kind]
 
 
-class Stage(Frozen):
+class Stage(Value):
     """A change of channels and stride (`downsample`), then `depth` blocks at constant shape.
 
     With `downsample = "block"` the first of the `depth` blocks makes the change; an irmb has no skip there. The depth
@@ -138,7 +135,7 @@ class Stage(Frozen):
         return self.block in ATTENDING_BLOCKS
 
 
-class Head(Frozen):
+class Head(Value):
     """linear: mean and classifier; norm: layer norm before it (EMO, Swin); pooled_norm: between both (MAE, ConvNeXt);
     token: layer norm, then a classifier on each token, averaged (ViT, DeiT), or on the mean where there are none;
     conv: 1x1 convolution to `width` channels, or to `expansion` x channels but at most 960 (MobileNetV2, MobileViT);

@@ -44,7 +44,6 @@ def reduced(arch: Architecture, fidelity: Fidelity) -> Architecture:
             "head": _reduced_head(arch.head, width),
         }
     )
-    small = Architecture.model_validate(small.model_dump())  # a fresh value: cached ids must not travel along
     if size < MIN_MAP * small.total_stride:
         raise UserError(
             f"{arch.label}: {arch.resolution} px becomes {size} px with total stride {small.total_stride} at this "

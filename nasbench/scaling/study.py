@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nasbench import __version__
-from nasbench.arch.architecture import Architecture, describe_validation_error
+from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import Budget, parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
@@ -24,6 +24,7 @@ from nasbench.scaling.target import scale_to, scaled_name
 from nasbench.study import environment
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.trials import SPOOL, Trial, TrialStore
+from nasbench.values import first_problem
 
 FILE = "scaling.toml"
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
@@ -69,7 +70,7 @@ class ScalingStudy(BaseModel):
         try:
             study = cls.model_validate(dict(content))
         except ValidationError as error:
-            raise UserError(f"{source}: {describe_validation_error(error)}") from None
+            raise UserError(f"{source}: {first_problem(error, cls)}") from None
         rule_named(study.rule)
         parse_budgets(study.targets)
         study.fidelity_at(study.samples[0])

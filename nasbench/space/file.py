@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from nasbench.arch.architecture import describe_validation_error
 from nasbench.arch.parts import Head, Stage, Stem
 from nasbench.errors import UserError
+from nasbench.values import first_problem
 
 Choices = dict[str, tuple[Any, ...]]  # field -> its choices; one for a fixed value
 SPELLED_OUT = ("slots", "entry")  # a list of meta-blocks is one value, no choice
@@ -114,7 +114,7 @@ def _checked(kind: type[BaseModel], name: str, value: Any, place: str, source: s
     try:
         part = kind.model_validate({**REQUIRED[kind], name: value}, strict=name not in SPELLED_OUT)
     except ValidationError as error:
-        raise UserError(f"{source}: {place}.{describe_validation_error(error)}") from None
+        raise UserError(f"{source}: {place}.{first_problem(error, kind)}") from None
     return getattr(part, name)
 
 

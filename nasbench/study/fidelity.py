@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nasbench.arch.architecture import describe_validation_error
 from nasbench.errors import UserError
+from nasbench.values import first_problem
 
 MIN_SIZE = 16  # pixels a side of a proxy image
 
@@ -143,4 +143,4 @@ def _validated(cls: Any, content: Mapping[str, Any], source: str) -> Any:
     try:
         return cls.model_validate(dict(content))
     except ValidationError as error:
-        raise UserError(f"{source}: {describe_validation_error(error)}") from None
+        raise UserError(f"{source}: {first_problem(error, cls)}") from None
