@@ -1,86 +1,66 @@
-"""How a design is reduced and trained for the proxy, as a value stored with each trial; a ladder is a row of them.
+"""How a design is trained for the proxy, as values stored with each trial.
 
-The reduction, stated once: images shrink to `resolution_scale` of the design's resolution, and as many strides of two
-are taken out, from the front (stem first, then the earliest strided stages), as leave the later feature maps at
-`map_scale` of their deployed size. With the default 1/8 and 1/2 a 256 px design of total stride 32 trains on 32 px
-with total stride 8, and its last map is 4 x 4 instead of 8 x 8: attention still has something to attend to. Channels
-are multiplied by `width`.
+A **recipe** says all but how long; it is one file, `runners/recipes/NAME.toml`, with its evidence. A **fidelity** is a
+recipe at a number of samples. A **ladder** is a row of fidelities, each called a rung.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from nasbench.errors import UserError
-from nasbench.values import first_problem
+from nasbench.files import data_dir, named_file, read_toml
+from nasbench.values import Value, content_hash
 
 MIN_SIZE = 16  # pixels a side of a proxy image
+STANDARD = "proxy"  # the recipe that a training has unless it names another
+FORMER = "proxy-sgd"  # that of studies stored before recipes had names
+
+# Fields that are younger than some stored fidelities, at what those were trained with. Neither may ever change: a
+# trial's key is a hash of its fidelity without them.
+ABSENT_MEANS: dict[str, object] = {"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0}
 
 
-# Fields that stored fidelities may lack, at the values they stand for then; neither may ever change.
-LATER: dict[str, Any] = {"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0}
+class Recipe(Value):
+    """How a network is reduced, trained and scored, all but for how long. Nothing else changes a result.
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Fidelity(_Frozen):
-    """One way to train for a score. Rates, sizes and the reduction are all here; nothing else changes a result.
-
-    Every fidelity is a one-cycle schedule of its own: accuracy read in the middle of a longer one misranks.
+    No field has a default: whoever trains names a recipe.
     """
 
-    samples: int = Field(ge=1)  # images seen, repeats counted
-    pool: int = Field(9_600, ge=2)  # distinct training images; more did not rank better
-    evaluate: int = Field(10_000, ge=2)  # at most that many images of the split that is scored
-    resolution_scale: float = Field(0.125, gt=0, le=1)
-    map_scale: float = Field(0.5, gt=0, le=1)
-    width: float = Field(0.25, gt=0, le=1)
-    layer_scale: float = Field(0.5, ge=0)  # start of every γ, 0 for the design's own: 1e-5 keeps branches shut for long
-    batch_size: int = Field(32, ge=2)
-    lr: float = Field(0.15, gt=0)  # peak
-    warmup: float = Field(0.25, ge=0, lt=1)  # share of the schedule in which the rate rises
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)  # not on norms, biases, γ
-    clip_norm: float = Field(1.0, ge=0)  # of the gradient, 0 for none; it halved the spread of EMO-1M over 3 seeds
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    shift: float = Field(0.125, ge=0, le=0.5)  # of the side
-    flip: bool = True
-    optimiser: Literal["sgd", "muon"] = "sgd"  # muon wants lr 0.03
-    branch_gain: float = Field(1.0, ge=0)  # start of residual branches without a γ, times their usual scale
-    linear_gain: float = Field(0.0, ge=0)  # start of linear layers, times Xavier's deviation; 0 for N(0, 0.02²)
+    pool: int = Field(ge=2)  # distinct training images
+    evaluate: int = Field(ge=2)  # at most that many images of the split that is scored
+    resolution_scale: float = Field(gt=0, le=1)  # of the image's side, see proxy/reduction.py
+    map_scale: float = Field(gt=0, le=1)  # of the side of the later feature maps
+    width: float = Field(gt=0, le=1)  # of all channels
+    layer_scale: float = Field(ge=0)  # start of every γ, 0 for the design's own
+    batch_size: int = Field(ge=2)
+    lr: float = Field(gt=0)  # peak
+    warmup: float = Field(ge=0, lt=1)  # share of the schedule in which the rate rises
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)  # not on norms, biases, γ
+    clip_norm: float = Field(ge=0)  # of the gradient, 0 for none
+    label_smoothing: float = Field(ge=0, lt=1)
+    shift: float = Field(ge=0, le=0.5)  # of the side
+    flip: bool
+    optimiser: Literal["sgd", "muon"]
+    branch_gain: float = Field(ge=0)  # start of residual branches without a γ, times their usual scale
+    linear_gain: float = Field(ge=0)  # start of linear layers, times Xavier's deviation; 0 for N(0, 0.02²)
 
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any], source: str = "fidelity") -> Fidelity:
-        fidelity = _validated(cls, content, source)
-        fidelity.strides_out  # noqa: B018  an impossible pair of scales is reported with the file
-        return fidelity
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every field, defaults included: a stored trial must not change its meaning with the next version.
-
-        A field that came later is left out at the value that says what trials stored before it did: their keys, hashes
-        of this, must stay what they are, or a resumed study would train everything again.
-        """
-        content = self.model_dump(mode="json")
-        return {key: value for key, value in content.items() if key not in LATER or value != LATER[key]}
-
-    @property
-    def id(self) -> str:
-        """12 hexadecimal digits from all fields."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+    @model_validator(mode="after")
+    def _strides_are_whole(self) -> Self:
+        _ = self.strides_out
+        return self
 
     @property
     def strides_out(self) -> int:
-        """How many strides of two are taken out."""
+        """How many strides of two the reduction takes out of a network."""
         ratio = self.map_scale / self.resolution_scale
         count = round(math.log2(ratio)) if ratio > 0 else -1
         if count < 0 or not math.isclose(2.0**count, ratio):
@@ -90,12 +70,70 @@ class Fidelity(_Frozen):
             )
         return count
 
+    def at(self, samples: int, **changes: object) -> Fidelity:
+        """This recipe for so many samples, with single figures changed."""
+        return Fidelity.from_dict({**_fields_of(self), "samples": samples, **changes}, "fidelity")
+
+
+class Fidelity(Recipe):
+    """One way to train for a score: a recipe, and how many images are seen, repeats counted.
+
+    Every fidelity is a one-cycle schedule of its own: accuracy read in the middle of a longer one misranks.
+    """
+
+    samples: int = Field(ge=1)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, object], source: str = "fidelity") -> Self:
+        """From its stored form, in which fields may be absent that are younger than the trial."""
+        return super().from_dict({**ABSENT_MEANS, **content}, source)
+
+    def to_dict(self) -> dict[str, object]:
+        """The stored form; a younger field is left out at the value that trials without it had."""
+        content = self.model_dump(mode="json")
+        return {key: value for key, value in content.items() if key not in ABSENT_MEANS or value != ABSENT_MEANS[key]}
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits from all fields."""
+        return content_hash(self.to_dict(), digits=12)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What two trainings of different length have in common."""
+        return Recipe(**{name: getattr(self, name) for name in Recipe.model_fields})
+
     def image_size(self, resolution: int) -> int:
         """Side in pixels of the proxy's images for a design of this resolution; never below 16."""
         return max(MIN_SIZE, round(resolution * self.resolution_scale))
 
 
-class Rung(_Frozen):
+def recipe_files() -> dict[str, Path]:
+    """Name -> file of the recipes that come with nasbench."""
+    return {path.stem: path for path in sorted((data_dir("runners") / "recipes").glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str | Path = STANDARD) -> Recipe:
+    """The recipe shipped under this name, or read from a file."""
+    path = named_file(name_or_path, recipe_files(), "recipe")
+    return Recipe.from_dict(read_toml(path), str(path))
+
+
+def recipe_name(fidelity: Fidelity) -> str:
+    """What to call a fidelity's recipe: the shipped one, with the fields in which it differs."""
+    own = _fields_of(fidelity.recipe)
+    shipped = {name: _fields_of(load_recipe(name)) for name in recipe_files()}
+    differing = {name: [key for key in own if own[key] != fields[key]] for name, fields in shipped.items()}
+    nearest = min(differing, key=lambda name: len(differing[name]))
+    changes = ", ".join(f"{key} = {own[key]}" for key in differing[nearest])
+    return f"{nearest} with {changes}" if changes else nearest
+
+
+def _fields_of(value: Value) -> dict[str, object]:
+    return {name: getattr(value, name) for name in type(value).model_fields}
+
+
+class Rung(Value):
     """One step of a ladder: how many designs enter it, and how they are trained."""
 
     name: str = ""
@@ -103,30 +141,29 @@ class Rung(_Frozen):
     fidelity: Fidelity
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], source: str = "ladder") -> Rung:
+    def from_table(cls, table: Mapping[str, object], source: str = "ladder") -> Self:
         """From the flat form of a [[ladder]] table: the rung's own keys beside those of its fidelity."""
-        own = {key: value for key, value in content.items() if key in cls.model_fields and key != "fidelity"}
-        fidelity = Fidelity.from_dict({key: value for key, value in content.items() if key not in own}, source)
-        return _validated(cls, own | {"fidelity": fidelity}, source)
+        own = {key: value for key, value in table.items() if key in cls.model_fields and key != "fidelity"}
+        fidelity = Fidelity.from_dict({key: value for key, value in table.items() if key not in own}, source)
+        return cls.from_dict({**own, "fidelity": fidelity}, source)
 
-    def to_dict(self) -> dict[str, Any]:
-        own = self.model_dump(mode="json", exclude={"fidelity"})
-        return own | self.fidelity.to_dict()
+    def to_table(self) -> dict[str, object]:
+        return {**self.model_dump(mode="json", exclude={"fidelity"}), **self.fidelity.to_dict()}
 
 
-class Ladder(_Frozen):
+class Ladder(Value):
     """Rungs in ascending order of samples; the values of the last one enter the front."""
 
     rungs: tuple[Rung, ...] = Field(min_length=1)
 
     @classmethod
-    def from_list(cls, tables: Sequence[Mapping[str, Any]], source: str = "ladder") -> Ladder:
-        """The [[ladder]] tables of a runner or study file."""
+    def from_tables(cls, tables: Sequence[Mapping[str, object]], source: str = "ladder") -> Self:
+        """From the stored form of a ladder: every table holds its whole fidelity."""
         if not tables:
             raise UserError(
                 f"{source}: no [[ladder]] table; at least one rung is needed: add [[ladder]] with trials and samples"
             )
-        rungs = tuple(Rung.from_dict(table, f"{source}: ladder[{index}]") for index, table in enumerate(tables))
+        rungs = tuple(Rung.from_table(table, f"{source}: ladder[{index}]") for index, table in enumerate(tables))
         for index, (low, high) in enumerate(pairwise(rungs)):
             if high.fidelity.samples < low.fidelity.samples:
                 raise UserError(
@@ -135,12 +172,26 @@ class Ladder(_Frozen):
                 )
         return cls(rungs=rungs)
 
-    def to_list(self) -> list[dict[str, Any]]:
-        return [rung.to_dict() for rung in self.rungs]
+    @classmethod
+    def from_recipes(cls, tables: Sequence[Mapping[str, object]], source: str = "ladder") -> Self:
+        """From a runner's [[ladder]] tables: each names its `recipe` and gives what it changes in it."""
+        whole = [
+            {**_fields_of(load_recipe(_recipe_named(table, f"{source}: ladder[{index}]"))), **table}
+            for index, table in enumerate(tables)
+        ]
+        return cls.from_tables([{k: v for k, v in table.items() if k != "recipe"} for table in whole], source)
+
+    def to_tables(self) -> list[dict[str, object]]:
+        return [rung.to_table() for rung in self.rungs]
+
+    @property
+    def top(self) -> int:
+        """The index of the highest rung."""
+        return len(self.rungs) - 1
 
 
-def _validated(cls: Any, content: Mapping[str, Any], source: str) -> Any:
-    try:
-        return cls.model_validate(dict(content))
-    except ValidationError as error:
-        raise UserError(f"{source}: {first_problem(error, cls)}") from None
+def _recipe_named(table: Mapping[str, object], source: str) -> str:
+    name = table.get("recipe", STANDARD)
+    if not isinstance(name, str):
+        raise UserError(f"{source}: recipe = {name!r}: give a name such as {STANDARD!r}, or the path of a file")
+    return name

@@ -9,9 +9,10 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nasbench.errors import UserError
+
+Record = dict[str, object]
 
 LOCK_WAIT_S = 2.0  # children of a killed writer hold its lock until they notice; they get this long
 
@@ -39,7 +40,7 @@ class Journal:
             self.close()
             raise
 
-    def append(self, record: Mapping[str, Any]) -> None:
+    def append(self, record: Mapping[str, object]) -> None:
         """Write `record` as one line and wait until the disk has it; on a full disk nothing of it stays."""
         if self._handle < 0:
             raise ValueError(f"{self.path} is open for reading only, or closed")
@@ -101,7 +102,7 @@ def _write_all(handle: int, data: bytes, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], int, bool]:
+def _read(path: Path) -> tuple[list[Record], int, bool]:
     """Records, the offset behind the last good one, and whether that one lacks its newline."""
     data = path.read_bytes() if path.exists() else b""
     whole, _, tail = data.rpartition(b"\n")
@@ -113,7 +114,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int, bool]:
     return records, len(data), True
 
 
-def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def _parse(line: bytes, path: Path, number: int) -> Record:
     try:
         record = json.loads(line)
     except ValueError:  # not JSON, or not UTF-8

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nasbench.costs.budget import Budget
+from nasbench.errors import UserError
+
+PREDICTED = "predicted@"  # before a size: designs are compared by the error that they should have when scaled there
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -78,3 +83,19 @@ MASKED = Objective(
 )
 OBJECTIVES = {objective.name: objective for objective in (SUPERVISED, MASKED)}
 BY_LOSS = {objective.loss: objective for objective in OBJECTIVES.values()}
+
+
+def extrapolation_target(text: str) -> Budget:
+    """The size in `predicted@4GFLOP`, in multiply-adds."""
+    target = Budget.parse(text.removeprefix(PREDICTED))
+    if target.metric != "flops":
+        raise UserError(f"objective {text!r}: designs are extrapolated over FLOPs; write for example {PREDICTED}4GFLOP")
+    return target
+
+
+def split_objective(text: str) -> tuple[str, tuple[str, ...]]:
+    """`--objective` as what is trained and what is extrapolated: `predicted@4GFLOP` is supervised, ranked there."""
+    if not text.startswith(PREDICTED):
+        return text, ()
+    extrapolation_target(text)
+    return "supervised", (text,)

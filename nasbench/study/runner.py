@@ -1,22 +1,34 @@
-"""Runner files: where trials run and what each may use."""
+"""Runner files: where trials run, what each may use, and the ladder of fidelities that fits such a machine's time."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from nasbench.errors import UserError
 from nasbench.files import data_dir, read_toml
+from nasbench.study.fidelity import Ladder
+from nasbench.values import Value
 
 LADDER = "ladder"  # the key of the proxy's rungs, which lie in the same file
+LAPTOP = "laptop"
+Accelerator = Literal["cpu", "cuda"]
+Precision = Literal["float32", "bf16"]
 
 
-class RunnerSpec(BaseModel):
+class Numerics(NamedTuple):
+    """The kind of device and the precision of a training: the same trial under others gives another result."""
+
+    accelerator: Accelerator = "cpu"
+    precision: Precision = "float32"
+
+
+class RunnerSpec(Value):
     """One runner file. `device`, `precision` and `channels_last` are for the training loop, the rest for the runner."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["ray", "serial"] = "ray"
     address: str | None = None  # of a cluster, "host:port" or "auto"; None starts one on this machine
     workers: int | None = Field(None, ge=1)  # trials at a time; None for as many as fit
@@ -25,28 +37,19 @@ class RunnerSpec(BaseModel):
     threads: int = Field(1, ge=1)  # of each trial's arithmetic
     memory_gib_per_trial: float = Field(1.5, ge=0)  # only counts how many trials fit on this machine
     wait_for_nodes_s: float = Field(0.0, ge=0)  # how long a cluster may take to have room for one trial
-    device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["float32", "bf16"] = "float32"
+    device: Accelerator = "cpu"
+    precision: Precision = "float32"
     channels_last: bool = True
 
-    @classmethod
-    def from_dict(cls, content: dict[str, Any], source: str = "runner") -> RunnerSpec:
-        try:
-            spec = cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key, rule = ".".join(map(str, first["loc"])), first["msg"]
-            if first["type"] == "extra_forbidden":
-                rule = f"unknown key; known keys: {', '.join(sorted(cls.model_fields))}"
-            raise UserError(f"{source}: {key} = {first['input']}: {rule}") from None
-        if spec.gpus_per_trial > 1 and spec.gpus_per_trial != int(spec.gpus_per_trial):
-            raise UserError(
-                f"{source}: gpus_per_trial = {spec.gpus_per_trial}: take a fraction below 1 or whole devices"
-            )
-        return spec
+    @model_validator(mode="after")
+    def _whole_devices(self) -> Self:
+        if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
+            raise UserError(f"gpus_per_trial = {self.gpus_per_trial}: take a fraction below 1 or whole devices")
+        return self
 
-    def to_dict(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude_none=True)
+    @property
+    def numerics(self) -> Numerics:
+        return Numerics(self.device, self.precision)
 
 
 def shipped_runners() -> dict[str, Path]:
@@ -60,13 +63,18 @@ def load_runner(name_or_path: str | Path) -> RunnerSpec:
     return RunnerSpec.from_dict({key: value for key, value in content.items() if key != LADDER}, source)
 
 
-def runner_ladder(name_or_path: str | Path) -> list[dict[str, Any]]:
-    """The [[ladder]] tables of a runner, which fit its machine's time; a file without any has the laptop's."""
-    content, _ = _read(name_or_path)
-    return content[LADDER] if content.get(LADDER) else runner_ladder("laptop")
+def runner_ladder(name_or_path: str | Path) -> Ladder:
+    """The ladder of a runner's file; one without any [[ladder]] table has the laptop's."""
+    content, source = _read(name_or_path)
+    if not content.get(LADDER):
+        return runner_ladder(LAPTOP)
+    tables = content[LADDER]
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise UserError(f"{source}: {LADDER} must be a list of tables; write [[ladder]] above each rung")
+    return Ladder.from_recipes(tables, source)
 
 
-def _read(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
+def _read(name_or_path: str | Path) -> tuple[dict[str, object], str]:
     shipped = shipped_runners()
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():

@@ -4,48 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+from typing_extensions import Annotated, Self
 
 from nasbench import __version__
 from nasbench.costs.budget import Budget, device_metrics, parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
 from nasbench.latency.names import THIS_MACHINE
-from nasbench.study.objective import BY_LOSS, Objective
-from nasbench.study.trials import content_hash
+from nasbench.strategies import StrategyChoice
+from nasbench.study.fidelity import Ladder
+from nasbench.study.objective import BY_LOSS, PREDICTED, Objective, extrapolation_target
+from nasbench.study.runner import RunnerSpec
+from nasbench.values import Value, content_hash, shown
 
 FILE = "study.toml"
 WHO_RAN_IT = {"version", "commit"}  # tells how a result came about, and does not make it another study
-HOW_LONG = {"trials", "time_limit_s", "runner"}  # may change from run to run: no finished trial depends on them
+
+# Values that are read from plain TOML once, and written back to it as they were.
+StoredBudget = Annotated[
+    Budget, BeforeValidator(lambda text: Budget.parse(text) if isinstance(text, str) else text), PlainSerializer(str)
+]
+StoredLadder = Annotated[
+    Ladder,
+    BeforeValidator(lambda tables: Ladder.from_tables(tables) if isinstance(tables, (list, tuple)) else tables),
+    PlainSerializer(Ladder.to_tables),
+]
+StoredStrategy = Annotated[
+    StrategyChoice,
+    BeforeValidator(lambda table: StrategyChoice.from_dict(table) if isinstance(table, dict) else table),
+    PlainSerializer(StrategyChoice.to_dict),
+]
 
 
-class SpaceRecord(BaseModel):
+class SpaceRecord(Value):
     """The search space of a study, with its whole content: a file that changes later changes nothing here."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     content: dict[str, Any]
 
     @property
     def id(self) -> str:
-        return content_hash(self.content)
+        return content_hash(self.content, compact=True)
 
 
-class Study(BaseModel):
+class Study(Value):
     """What a search looks for, on what, and how it goes about it. Times are in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     space: SpaceRecord
     objectives: tuple[str, ...] = Field(("error", "latency_ms"), min_length=1)  # "masked_error": without labels
-    budgets: tuple[str, ...] = ()
+    budgets: tuple[StoredBudget, ...] = ()
     classes: int = Field(1000, ge=2)  # that budgets are counted with
     data: str = "fashion-on-earth"  # name or path
     data_id: str | None = None  # its content, once it is loaded
     data_seed: int = 0  # of the cut between training and validation images
-    ladder: tuple[dict[str, Any], ...] = Field(min_length=1)  # one fidelity a rung, lowest first
-    strategy: dict[str, Any]  # its name and its settings
+    ladder: StoredLadder
+    strategy: StoredStrategy
     trials: int = Field(ge=1)
     seed: int = 0
     device: str = THIS_MACHINE
@@ -53,47 +69,23 @@ class Study(BaseModel):
     final_seeds: tuple[int, ...] = (0, 1, 2)
     trial_limit_s: float | None = Field(None, gt=0)  # a trial that takes longer has failed
     time_limit_s: float | None = Field(None, gt=0)  # no trial starts later than this
-    runner: dict[str, Any]
+    runner: RunnerSpec
+    numerics_in_keys: bool = False  # whether precision and kind of device tell trials apart; not so in older studies
     version: str = __version__
     commit: str | None = None
-
-    @field_validator("budgets")
-    @classmethod
-    def _budgets_parse(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        parse_budgets(texts)
-        return texts
 
     @field_validator("objectives")
     @classmethod
     def _objective_is_known(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
         if objectives[0] not in BY_LOSS:
             raise ValueError(f"the first must be one of {', '.join(BY_LOSS)}")
-        if not BY_LOSS[objectives[0]].labelled and any(text.startswith("predicted@") for text in objectives):
+        if not BY_LOSS[objectives[0]].labelled and any(text.startswith(PREDICTED) for text in objectives):
             raise ValueError("predicted@SIZE extrapolates the error of labels; use it with error first")
         return objectives
 
-    @field_validator("strategy")
     @classmethod
-    def _strategy_is_named(cls, strategy: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(strategy.get("name"), str):
-            raise ValueError('needs the name of a strategy, such as name = "random"')
-        return strategy
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any], source: str = FILE) -> Study:
-        """`content` checked; an error names `source`, key, value and rule in one line."""
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            raise UserError(_one_line(error, source)) from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values only, without those that are None (TOML has no word for it)."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-    def replace(self, **changes: Any) -> Study:
-        """A study with `changes`, checked like a new one."""
-        return Study.from_dict({**self.model_dump(), **changes}, source="study")
+    def from_dict(cls, content: Mapping[str, object], source: str = FILE) -> Self:
+        return super().from_dict(content, source)
 
     @property
     def objective(self) -> Objective:
@@ -101,13 +93,20 @@ class Study(BaseModel):
         return BY_LOSS[self.objectives[0]]
 
     @property
-    def parsed_budgets(self) -> tuple[Budget, ...]:
-        return parse_budgets(self.budgets)
+    def extrapolated_to(self) -> Budget | None:
+        """The size in multiply-adds at which designs are compared, where they are not as they are."""
+        targets = (extrapolation_target(text) for text in self.objectives if text.startswith(PREDICTED))
+        return next(targets, None)
+
+    @property
+    def data_name(self) -> str:
+        """What its trials say of the images: their content where it is known."""
+        return self.data_id or self.data
 
     @property
     def device_metrics(self) -> tuple[str, ...]:
         """What budgets ask of the device's profile: its time, memory, energy."""
-        return device_metrics(self.parsed_budgets)
+        return device_metrics(self.budgets)
 
     @classmethod
     def open(cls, folder: Path | str) -> Study:
@@ -145,40 +144,33 @@ class Study(BaseModel):
             )
         differing = differences(other, self)
         if differing:
-            shown = "; ".join(f"{key} {_short(was)} there, {_short(now)} here" for key, was, now in differing[:3])
+            first = "; ".join(f"{d.key} {_short(d.first)} there, {_short(d.second)} here" for d in differing[:3])
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             remedy = f"give another folder with --out, or go on with that one: `nasbench resume {folder}`"
-            raise UserError(f"{folder}: holds another study ({shown}{more}); {remedy}")
+            raise UserError(f"{folder}: holds another study ({first}{more}); {remedy}")
 
 
-def differences(a: Study, b: Study) -> list[tuple[str, Any, Any]]:
-    """Key, value in `a`, value in `b`, wherever they differ in more than who ran it."""
+class Difference(NamedTuple):
+    """A key of study.toml (`space.content.resolution`) and its value in each of two studies."""
+
+    key: str
+    first: object
+    second: object
+
+
+def differences(a: Study, b: Study) -> list[Difference]:
+    """Where two studies differ in more than who ran it."""
     left, right = _flat(a.to_dict()), _flat(b.to_dict())
     keys = sorted(key for key in left.keys() | right.keys() if key.split(".")[0] not in WHO_RAN_IT)
-    return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
+    return [Difference(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(content: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in content.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
-def _short(value: Any) -> str:
-    text = "not given" if value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _one_line(error: ValidationError, source: str) -> str:
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    rule = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        rule = f"unknown key; known keys: {', '.join(sorted(_fields_at(first['loc'])))}"
-    value = "" if first["type"] == "missing" else f" = {_short(first['input'])}"
-    return f"{source}: {key}{value}: {rule}".replace("\n", " ")
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    return list((SpaceRecord if location[0] == "space" and len(location) > 1 else Study).model_fields)
+def _short(value: object) -> str:
+    return "not given" if value is None else value if isinstance(value, str) and len(value) <= 40 else shown(value)

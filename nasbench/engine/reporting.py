@@ -1,0 +1,59 @@
+"""What the user sees while a search runs: the progress display, failures, and fronts written on the way."""
+
+from __future__ import annotations
+
+import time
+
+from nasbench.engine.predictions import ProfileSource
+from nasbench.engine.schedule import Schedule
+from nasbench.engine.time_left import Pace, progress_state
+from nasbench.progress import Progress
+from nasbench.report.results import StudyResult
+from nasbench.study.store import TrialStore
+from nasbench.study.trials import Level, State, Trial
+
+FIRST_FRONT = 8  # complete trials at which a first front is worth a look
+
+
+class Reporting:
+    """Tells `progress` how the search stands, and writes its report when there is something new to see."""
+
+    def __init__(self, schedule: Schedule, store: TrialStore, profile: ProfileSource, progress: Progress) -> None:
+        self.schedule, self.store, self.profile, self.progress = schedule, store, profile, progress
+        self._reported: set[Level] = set()
+        self._first_is_written = False
+        self._started = time.monotonic()
+
+    def seconds_spent(self) -> float:
+        return time.monotonic() - self._started
+
+    def show(self, running: int, at_a_time: int) -> None:
+        pace = Pace(running, at_a_time, self.seconds_spent())
+        rejected = self.schedule.rejections.rejected
+        self.progress.update(progress_state(self.schedule, self.store.trials, pace, rejected))
+
+    def after(self, trial: Trial) -> None:
+        """A trial has ended: say why it failed, and write the front after the first few and with each complete level."""
+        if trial.state == State.FAILED:
+            self.progress.note(f"trial {trial.key[:8]} of {trial.label} failed: {trial.reason}")
+        if self.profile() is not None and self._due():
+            result = self.result()
+            members = sum(row.on_front for row in result.report())
+            self.progress.note(
+                f"front of {members} designs written to {result.folder} after {self.seconds_spent():.0f} s"
+            )
+
+    def result(self) -> StudyResult:
+        """The study as it stands, latencies predicted where none is known."""
+        profile = self.profile()
+        stored = StudyResult.from_store(self.schedule.study, self.store)
+        return stored.with_measurements(profile).with_predictions(profile)
+
+    def _due(self) -> bool:
+        trials = self.store.trials
+        first = sum(trial.complete for trial in trials) >= min(FIRST_FRONT, self.schedule.study.trials)
+        complete = {level for level in self.schedule.levels if self.schedule.is_complete(level, trials)}
+        due = bool(complete - self._reported) or (first and not self._first_is_written)
+        self._reported |= complete
+        self._first_is_written = self._first_is_written or first
+        return due

@@ -1,0 +1,191 @@
+"""What a search trains next, read off its trials alone, so that to resume is to read them again.
+
+First `study.trials` designs at the lowest rung: the fixed points that fit, then what the strategy proposes. Then each
+higher rung takes the most promising of the one below. At last the finalists are trained at the highest rung with fresh
+seeds and scored on the test split, which nothing before saw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from nasbench.arch.architecture import Architecture
+from nasbench.engine.predictions import Predictions
+from nasbench.engine.promotion import Contender, Promotions, better_than_the_worst_fixed_point, most_promising
+from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, errors_at, next_probe
+from nasbench.space import RejectionCounter, SearchSpace
+from nasbench.strategies import STRATEGIES, Candidate
+from nasbench.study.study import Study
+from nasbench.study.trials import Kind, Level, Origin, Split, Trial
+
+FIXED_POINTS_AT_MOST = 0.5  # of the lowest rung's trials
+
+
+class Schedule:
+    """`next_trial` of a study, given the trials so far. Nothing here starts, waits for or stores a trial.
+
+    `fixed`: architecture id -> fixed point that meets the budgets, in the order in which they are trained.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        space: SearchSpace,
+        fixed: Mapping[str, Architecture],
+        predictions: Predictions,
+        promotions: Promotions,
+    ) -> None:
+        self.study, self.space, self.fixed = study, space, fixed
+        self.predictions, self.promotions = predictions, promotions
+        self.rejections = RejectionCounter()
+        self._exhausted = False  # whether the strategy had nothing left to propose
+
+    @property
+    def levels(self) -> list[Level]:
+        """Those that every search goes through, lowest first; probes have one of their own before them."""
+        top = self.study.ladder.top
+        return [*(Level(rung) for rung in range(top + 1)), Level(top, final=True)]
+
+    def next_trial(self, trials: Sequence[Trial]) -> Trial | None:
+        """The next trial that is not among `trials`; None while it hangs on what still runs, and at the end."""
+        known = {trial.key for trial in trials}
+        probe = self._next_probe(trials, known)
+        if probe is not None:
+            return probe
+        if self._wants_proposals(trials):
+            proposed = self._proposal(trials)
+            if proposed is not None:
+                return proposed
+        for below, level in pairwise(self.levels):
+            if not all(trial.finished for trial in at_level(trials, below)):
+                return None
+            for trial in self._members(level, trials):
+                if trial.key not in known:
+                    return trial
+        return None
+
+    def is_complete(self, level: Level, trials: Sequence[Trial]) -> bool:
+        """Whether all that the level will ever train has ended."""
+        if level == self.levels[0]:
+            return not self._wants_proposals(trials) and all(t.finished for t in at_level(trials, level))
+        below = self.levels[self.levels.index(level) - 1]
+        if not at_level(trials, level) or not self.is_complete(below, trials):
+            return False
+        finished = {trial.key for trial in trials if trial.finished}
+        return all(trial.key in finished for trial in self._members(level, trials))
+
+    def planned(self) -> list[tuple[Level, int]]:
+        """How many trials each level takes, as far as can be told before its turn."""
+        places = self.study.trials
+        plan = [(Level(0), places)]
+        if self.study.extrapolated_to is not None:
+            plan.insert(0, (Level(PROBE_RUNG), len(PROBE_SHARES) * places))
+        for rung in range(1, self.study.ladder.top + 1):
+            places = self._places(rung, places)
+            plan.append((Level(rung), places))
+        finals = min(places, self.study.finalists) * len(self.study.final_seeds)
+        return [*plan, (Level(self.study.ladder.top, final=True), finals)]
+
+    # --- the lowest rung
+
+    def _wants_proposals(self, trials: Sequence[Trial]) -> bool:
+        return not self._exhausted and len(at_level(trials, Level(0))) < self.study.trials
+
+    def _proposal(self, trials: Sequence[Trial]) -> Trial | None:
+        """The next new design: first the fixed points that fit, at most half of all trials, then the strategy's."""
+        lowest = at_level(trials, Level(0))
+        known = {trial.architecture_id for trial in lowest}
+        for arch in list(self.fixed.values())[: max(1, int(self.study.trials * FIXED_POINTS_AT_MOST))]:
+            if arch.id not in known:
+                return self._new(arch, Kind.FIXED_POINT.value)
+        choice = self.study.strategy
+        proposals = STRATEGIES[choice.name](
+            self.space,
+            self._candidates(trials),
+            np.random.default_rng((self.study.seed, len(known))),
+            1,
+            budgets=self.study.budgets,
+            num_classes=self.study.classes,
+            predict=self.predictions.bounds if self.predictions.ready else None,
+            counter=self.rejections,
+            speed=self.predictions.slowness,
+            **choice.settings,
+        )
+        self._exhausted = not proposals
+        return self._new(proposals[0], choice.name) if proposals else None
+
+    def _candidates(self, trials: Sequence[Trial]) -> list[Candidate]:
+        """The lowest rung's trials as the strategy sees them; failed and running ones have no losses."""
+        contenders = self.contenders(complete_at(trials, Level(0)), trials)
+        losses = {each.trial.key: each.losses for each in contenders}
+        parents = {each.trial.key for each in better_than_the_worst_fixed_point(contenders)}
+        lowest = at_level(trials, Level(0))
+        return [Candidate(trial.design, losses.get(trial.key), trial.key in parents) for trial in lowest]
+
+    def _next_probe(self, trials: Sequence[Trial], known: Iterable[str]) -> Trial | None:
+        """A smaller version of a trained design, where designs are compared by extrapolation."""
+        if self.study.extrapolated_to is None:
+            return None
+        fidelity = self.study.ladder.rungs[0].fidelity
+        return next_probe(at_level(trials, Level(0)), known, fidelity, self.study.seed, self.study.classes)
+
+    # --- the higher levels
+
+    def _members(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
+        """All that a level trains once the one below is complete."""
+        if not level.final:
+            below = complete_at(trials, Level(level.rung - 1))
+            chosen = self._promoted(f"rung {level.rung}", below, self._places(level.rung, len(below)), trials)
+            return [self._again(each, level.rung, self.study.seed, "promoted") for each in chosen]
+        below = complete_at(trials, Level(level.rung))
+        finalists = self._promoted("final", below, self.study.finalists, trials)
+        return [
+            self._again(each, level.rung, seed, "final", "test")
+            for seed in self.study.final_seeds
+            for each in finalists
+        ]
+
+    def _places(self, rung: int, below: int) -> int:
+        return min(self.study.ladder.rungs[rung].trials, max(2, math.ceil(below / 2)))
+
+    def _promoted(self, name: str, below: Sequence[Trial], places: int, trials: Sequence[Trial]) -> list[Trial]:
+        return self.promotions.decide(
+            name, below, lambda: most_promising(self.contenders(below, trials), places)
+        )
+
+    def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:
+        """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""
+        metric, target = self.study.objective.metric, self.study.extrapolated_to
+        errors = {t.key: 1 - t.metric(metric) for t in chosen} if target is None else errors_at(trials, chosen, target)
+        return [
+            Contender(trial, errors[trial.key], self.predictions.slowness(trial.design), trial.metric(metric))
+            for trial in chosen
+        ]
+
+    def _new(self, arch: Architecture, how: str) -> Trial:
+        """A design's first trial. One that equals a fixed point takes its name."""
+        kind = Kind.FIXED_POINT if arch.id in self.fixed else Kind.SEARCHED
+        origin = Origin(kind, 0, how, self.predictions.cost(arch))
+        return self._trial(self.fixed.get(arch.id, arch), self.study.seed, "validation", origin)
+
+    def _again(self, trial: Trial, rung: int, seed: int, how: str, split: Split = "validation") -> Trial:
+        """The design of `trial` at a higher level."""
+        return self._trial(trial.design, seed, split, Origin(trial.origin.kind, rung, how, trial.cost))
+
+    def _trial(self, arch: Architecture, seed: int, split: Split, origin: Origin) -> Trial:
+        study = self.study
+        numerics = study.runner.numerics if study.numerics_in_keys else None
+        fidelity = study.ladder.rungs[origin.rung].fidelity
+        return Trial.new(arch, fidelity, seed, study.data_name, split, origin, numerics)
+
+
+def at_level(trials: Iterable[Trial], level: Level) -> list[Trial]:
+    return [trial for trial in trials if trial.level == level]
+
+
+def complete_at(trials: Iterable[Trial], level: Level) -> list[Trial]:
+    return [trial for trial in trials if trial.level == level and trial.complete]

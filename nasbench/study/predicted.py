@@ -1,0 +1,70 @@
+"""What a device's profile says of designs, as far as a study asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.budget import RESOURCES
+
+if TYPE_CHECKING:
+    from nasbench.latency.profile import DeviceProfile
+
+
+class Interval(NamedTuple):
+    """A prediction with the ends of its 90 % interval, in the metric's own unit."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Predicted(NamedTuple):
+    """What a profile says of one design: latency in ms, and the other metrics that the study's budgets ask for."""
+
+    latency: Interval
+    extrapolating: bool  # unlike the networks that the predictor was fitted to
+    resources: Mapping[str, Interval] = MappingProxyType({})
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, float]) -> Predicted:
+        """From the flat form in which it is stored: latency_ms, low_ms, high_ms, memory_bytes, memory_bytes_low ..."""
+        latency = Interval(float(content["latency_ms"]), float(content["low_ms"]), float(content["high_ms"]))
+        resources = {
+            metric: Interval(*(float(content[metric + end]) for end in ("", "_low", "_high")))
+            for metric in RESOURCES
+            if metric in content
+        }
+        return cls(latency, bool(content["extrapolating"]), resources)
+
+    def to_dict(self) -> dict[str, float]:
+        figures = {"latency_ms": self.latency.value, "low_ms": self.latency.low, "high_ms": self.latency.high}
+        figures["extrapolating"] = self.extrapolating
+        for metric, found in self.resources.items():
+            figures |= {metric: found.value, f"{metric}_low": found.low, f"{metric}_high": found.high}
+        return figures
+
+    @property
+    def upper(self) -> dict[str, float]:
+        """What budgets on a device bind on: the upper ends of the intervals."""
+        return {"latency_ms": self.latency.high, **{metric: found.high for metric, found in self.resources.items()}}
+
+
+def predict(
+    profile: DeviceProfile, designs: Sequence[Architecture], classes: int, metrics: Sequence[str] = ()
+) -> dict[str, Predicted]:
+    """Architecture id -> prediction; `metrics` are those of the device that budgets ask for."""
+    if not designs:
+        return {}
+    found = profile.predict(designs, classes)
+    resources = {metric: profile.predict_resource(metric, designs, classes) for metric in metrics if metric in RESOURCES}
+    return {
+        design.id: Predicted(
+            Interval(float(found.latency_ms[i]), float(found.low_ms[i]), float(found.high_ms[i])),
+            bool(found.extrapolating[i]),
+            {m: Interval(float(e.value[i]), float(e.low[i]), float(e.high[i])) for m, e in resources.items()},
+        )
+        for i, design in enumerate(designs)
+    }

@@ -1,0 +1,45 @@
+"""What a worker is asked to do: one training, as a value without torch. Every training of the project is made here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nasbench.arch.architecture import Architecture
+from nasbench.study.fidelity import Fidelity
+from nasbench.study.objective import OBJECTIVES, SUPERVISED
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.trials import SPLITS, Split
+
+DATA = "fashion-on-earth"
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is trained and scored on: a data set by name or path, and the seed of its cut into training and
+    validation images."""
+
+    data: str = DATA
+    data_seed: int = 0
+    split: Split = "validation"
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"unknown split {self.split!r}; known: {', '.join(SPLITS)}")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Train `architecture` at `fidelity` from `seed` and score it. `runner` says on what kind of device, in which
+    precision and memory layout; a task that takes longer than `limit_s` has failed."""
+
+    architecture: Architecture
+    fidelity: Fidelity
+    seed: int
+    images: Images
+    runner: RunnerSpec
+    objective: str = SUPERVISED.name
+    limit_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"unknown objective {self.objective!r}; known: {', '.join(OBJECTIVES)}")
