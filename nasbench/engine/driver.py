@@ -24,7 +24,8 @@ from nasbench.report.rows import FIXED_POINT, SEARCHED
 from nasbench.running import Job, Outcome
 from nasbench.scaling.objective import Reach, errors_at, next_probe
 from nasbench.space import RejectionCounter, SearchSpace
-from nasbench.strategies import STRATEGIES, Candidate
+from nasbench.space.limits import Limits
+from nasbench.strategies import Candidate, Context, StrategyChoice
 from nasbench.study.fidelity import Ladder
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.study import Study
@@ -53,6 +54,7 @@ class Driver:
         self.profile, self.progress, self.deadline = profile, progress, deadline
         self.ladder = Ladder.from_list(study.ladder)
         self.runner = RunnerSpec.from_dict(study.runner)
+        self.strategy = StrategyChoice.from_dict(study.strategy, "strategy")
         self.reach = Reach.of(study.objectives)  # where errors are extrapolated to, if they are
         self.rejections = RejectionCounter()
         self.unfinished = list(store.outstanding())  # of a driver that was killed
@@ -172,20 +174,15 @@ class Driver:
             if arch.id not in known:
                 return self._trial(arch, 0, self.study.seed, "fixed point")
         rng = np.random.default_rng((self.study.seed, len(known)))
-        name = self.study.strategy["name"]
-        proposals = STRATEGIES[name](self.space, self._candidates(), rng, 1, **self._settings())
+        proposals = self.strategy.propose(self._context(rng), 1)
         self.space_is_empty = not proposals
-        return self._trial(proposals[0], 0, self.study.seed, name) if proposals else None
+        return self._trial(proposals[0], 0, self.study.seed, self.strategy.name) if proposals else None
 
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "budgets": self.study.parsed_budgets,
-            "num_classes": self.study.classes,
-            "predict": self._bounds if self.profile() is not None else None,
-            "counter": self.rejections,
-            "speed": self._speed,
-            **{key: value for key, value in self.study.strategy.items() if key != "name"},
-        }
+    def _context(self, rng: np.random.Generator) -> Context:
+        """What the strategy is told."""
+        predict = self._bounds if self.profile() is not None else None
+        limits = Limits(self.study.parsed_budgets, self.study.classes, predict)
+        return Context(self.space, tuple(self._candidates()), rng, limits, self._speed, self.rejections)
 
     def _candidates(self) -> list[Candidate]:
         """The lowest rung's trials as the strategy sees them; failed and running ones have no losses."""

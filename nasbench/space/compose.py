@@ -173,7 +173,10 @@ class Composer:
 
     def _row(self, group: GroupOptions, forced: Mapping[str, FieldValue], wish: Mapping[str, FieldValue]) -> Row:
         """Values for a group's fields: the forced ones, and of those left the ones that meet most wishes."""
-        rows = [row for row in group.rows.values() if _agreements(group, row, forced) == _named(group, forced)]
+        rows = list(group.rows.values())
+        if forced:
+            named = sum(name in forced for name in group.fields)
+            rows = [row for row in rows if _agreements(group, row, forced) == named]
         if wish:
             met = [_agreements(group, row, wish) for row in rows]
             rows = [row for row, number in zip(rows, met) if number == max(met)]
@@ -183,10 +186,6 @@ class Composer:
 def _distance(option: object, wanted: float) -> float:
     assert is_number(option)
     return abs(option - wanted)
-
-
-def _named(group: GroupOptions, values: Mapping[str, FieldValue]) -> int:
-    return sum(name in values for name in group.fields)
 
 
 def _agreements(group: GroupOptions, row: Row, values: Mapping[str, FieldValue]) -> int:
