@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from nasbench.pareto import hypervolume
-from nasbench.strategies import STRATEGIES, Candidate
+from nasbench.strategies import STRATEGIES, Candidate, Context, StrategyChoice
 
 CHECKPOINTS = (20, 50, 100, 200, 500)
 LAYERS, KINDS = 8, 3
@@ -64,10 +64,10 @@ class Table:
 
 def run(table: Table, name: str, losses: dict[str, tuple], evaluations: int, seed: int, settings: dict) -> list[str]:
     """The keys in the order in which the strategy asks for them."""
-    trials: list[Candidate] = []
+    strategy, trials = StrategyChoice.from_dict({"name": name, **settings}), []
     while len(trials) < evaluations:
         rng = np.random.default_rng((seed, len(trials)))
-        row = STRATEGIES[name](table, trials, rng, 1, **settings)[0]
+        row = strategy.propose(Context(table, tuple(trials), rng), 1)[0]
         trials.append(Candidate(row, losses[row.id]))
     return [trial.architecture.id for trial in trials]
 

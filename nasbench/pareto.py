@@ -1,4 +1,7 @@
-"""Dominance, ranks, crowding and hypervolume over losses: a row a design, a column an objective, lower is better."""
+"""Pareto fronts: dominance, ranks, crowding and hypervolume over losses.
+
+Losses have a row for each design and a column for each objective; lower is better.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+Losses = Sequence[Sequence[float]] | np.ndarray
 
 
 def _dominates(losses: np.ndarray) -> np.ndarray:
@@ -18,7 +23,7 @@ def _dominates(losses: np.ndarray) -> np.ndarray:
     return no_worse & better
 
 
-def _checked(losses: Sequence | np.ndarray) -> np.ndarray:
+def _checked(losses: Losses) -> np.ndarray:
     losses = np.asarray(losses, float)
     if losses.ndim != 2:
         raise ValueError(f"losses must have shape (designs, objectives), not {losses.shape}")
@@ -27,7 +32,7 @@ def _checked(losses: Sequence | np.ndarray) -> np.ndarray:
     return losses
 
 
-def is_dominated(losses: Sequence | np.ndarray) -> np.ndarray:
+def is_dominated(losses: Losses) -> np.ndarray:
     """Which rows of `losses` (n, k) some other row beats -> (n,) booleans.
 
     Row j beats row i when it is nowhere worse and somewhere better; equal rows don't beat one another.
@@ -35,7 +40,7 @@ def is_dominated(losses: Sequence | np.ndarray) -> np.ndarray:
     return np.asarray(_dominates(_checked(losses)).any(0))
 
 
-def pareto_ranks(losses: Sequence | np.ndarray) -> np.ndarray:
+def pareto_ranks(losses: Losses) -> np.ndarray:
     """Non-dominated sorting -> (n,) integers: 0 for the front, 1 for the front of the rest, and so on."""
     dominates = _dominates(_checked(losses))
     beaten_by = dominates.sum(0)
@@ -49,7 +54,7 @@ def pareto_ranks(losses: Sequence | np.ndarray) -> np.ndarray:
     return ranks
 
 
-def crowding_distance(losses: Sequence | np.ndarray) -> np.ndarray:
+def crowding_distance(losses: Losses) -> np.ndarray:
     """NSGA-II's crowding distance (Deb 2002, section III-B) of one front's rows -> (n,), inf at the extremes.
 
     Of equal rows the first stands for all and the others get 0, so that a duplicate is never preferred.
@@ -70,7 +75,7 @@ def crowding_distance(losses: Sequence | np.ndarray) -> np.ndarray:
     return distance
 
 
-def best_first(losses: Sequence | np.ndarray) -> np.ndarray:
+def best_first(losses: Losses) -> np.ndarray:
     """Indices of the rows of `losses` (n, k), best first: by Pareto rank, within a rank the least crowded."""
     losses = _checked(losses)
     ranks = pareto_ranks(losses)
@@ -80,7 +85,7 @@ def best_first(losses: Sequence | np.ndarray) -> np.ndarray:
     return np.lexsort((-crowding, ranks))
 
 
-def hypervolume(losses: Sequence | np.ndarray, reference: Sequence | np.ndarray) -> float:
+def hypervolume(losses: Losses, reference: Sequence[float] | np.ndarray) -> float:
     """Volume that the rows of `losses` (n, k) dominate below `reference` (k,), exactly.
 
     Rows that don't beat the reference in every objective add nothing. Two objectives cost n log n; each further
@@ -122,7 +127,7 @@ class Front:
     reference: tuple[float, ...]
 
     @classmethod
-    def of(cls, losses: Sequence | np.ndarray, reference: Sequence[float] | None = None) -> Front:
+    def of(cls, losses: Losses, reference: Sequence[float] | None = None) -> Front:
         """The front of `losses` (n, k); without a reference, each objective's worst value plus a tenth of its span.
 
         Give a reference wherever two fronts are compared: volumes against different points say nothing.

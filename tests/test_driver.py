@@ -15,7 +15,6 @@ from nasbench.report.results import StudyResult, level
 from nasbench.report.rows import FIXED_POINT
 from nasbench.running import run
 from nasbench.running.serial import run_serial
-from nasbench.space.limits import Limits
 from nasbench.space.shipped import load_space
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.study import SpaceRecord, Study
@@ -206,8 +205,6 @@ def test_budgets_in_ms_bind_on_the_upper_end_of_the_interval(study, tmp_path):
     for limit, met in (("10.5ms", False), ("11.5ms", True)):
         with TrialStore(tmp_path / limit) as store:
             tight = study.replace(budgets=(limit,))
-            asked = Driver(tight, store, SPACE, {}, Profile, Silent())._settings()
-        assert (
-            Limits(asked["budgets"], 1000, asked["predict"]).violation(SPACE.sample(np.random.default_rng(0))) == 0
-        ) is met
-        assert asked["speed"](fixed_points()["emo_1m"]) == 10.0
+            told = Driver(tight, store, SPACE, {}, Profile, Silent())._context(np.random.default_rng(0))
+        assert (told.limits.violation(SPACE.sample(0)) == 0) is met
+        assert told.speed(fixed_points()["emo_1m"]) == 10.0

@@ -32,9 +32,9 @@ from nasbench.arch.parts import (
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.space import RejectionCounter, SearchSpace
-from nasbench.space.ends import express
-from nasbench.space.limits import readable
+from nasbench.space.genotype import express
 from nasbench.space.shipped import load_space, shipped_spaces
+from nasbench.space.steering import readable
 
 FIXED = fixed_points()
 DEFAULT = load_space("metablock")

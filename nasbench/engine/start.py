@@ -26,12 +26,12 @@ from nasbench.running.session import check_address
 from nasbench.scaling.objective import split_objective
 from nasbench.space import SearchSpace
 from nasbench.space.shipped import load_space
-from nasbench.strategies import STRATEGIES
+from nasbench.strategies import StrategyChoice
 from nasbench.study import environment
 from nasbench.study.fidelity import Ladder
 from nasbench.study.objective import OBJECTIVES
 from nasbench.study.runner import RunnerSpec, load_runner, runner_ladder
-from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.study import FILE, SpaceRecord, Study
 from nasbench.study.trials import SPOOL, TrialStore
 
 TRIAL_LIMIT_S = 900.0
@@ -99,6 +99,7 @@ def search(
 def resume(folder: str | Path, time_limit: float | None = None, progress: Progress | None = None) -> StudyResult:
     """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again."""
     study = Study.open(folder)
+    StrategyChoice.from_dict(study.strategy, f"{Path(folder) / FILE}: strategy")  # before anything is begun
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
     data_id = _prepare_data(study)
@@ -134,8 +135,7 @@ def _check(runner: RunnerSpec, strategy: str, objective: str) -> None:
     """Raise UserError for what would fail only after the study's folder is made."""
     if objective not in OBJECTIVES:
         raise UserError(f"unknown objective {objective!r}; known objectives: {', '.join(OBJECTIVES)}, predicted@4GFLOP")
-    if strategy not in STRATEGIES:
-        raise UserError(f"unknown strategy {strategy!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
+    StrategyChoice.from_dict({"name": strategy})
     if runner.address not in (None, "auto"):
         check_address(runner.address)
 

@@ -1,12 +1,15 @@
-"""What a space cannot offer together, told when it is read."""
+"""What a space cannot offer together, told when it is read; and why a space holds nothing."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nasbench.arch.parts import Stem
 from nasbench.errors import UserError
-from nasbench.space.boxes import TOKENISED
-from nasbench.space.file import Choices, SpaceFile
-from nasbench.space.keys import CLAMPED
+from nasbench.space.equivalence import CLAMPED
+from nasbench.space.file import Choices, SpaceFile, ints, texts
+from nasbench.space.stage_sets import TOKENISED
+from nasbench.space.structure import Structure
 
 
 def check_stages(file: SpaceFile, source: str) -> None:
@@ -33,7 +36,7 @@ def _check_tokens(file: SpaceFile, source: str) -> None:
 
 def _check_maps(file: SpaceFile, source: str) -> None:
     """Sizes that a map cuts down are told apart by its side, so that must be the resolution over the stride."""
-    stems = [Stem(kind=kind, stride=stride) for kind in file.stem["kind"] for stride in file.stem["stride"]]
+    stems = [Stem(kind=kind, stride=stride) for kind in texts(file.stem, "kind") for stride in file.stem["stride"]]
     strides = {stem.total_stride for stem in stems if stem.kind != "slots"}
     uneven = "stem.kind 'slots'" if "slots" in file.stem["kind"] else ""
     for index, stage in enumerate(file.stages):
@@ -45,7 +48,7 @@ def _check_maps(file: SpaceFile, source: str) -> None:
                 f"{source}: stages[{index}].{field} = {list(stage[field])}: which of these differ hangs on the side of "
                 f"the map, which {uneven} may change by more than a stride; offer one value"
             )
-        strides = {before * stride for before in strides for stride in stage["stride"]} | (
+        strides = {before * stride for before in strides for stride in ints(stage, "stride")} | (
             strides if 0 in stage["depth"] else set()
         )
         uneven = uneven or _unevenness(stage, index, strides, file.resolution)
@@ -57,6 +60,19 @@ def _unevenness(stage: Choices, index: int, strides: set[int], resolutions: tupl
         if "slots" in stage[field]:
             return f"stages[{index}].{field} 'slots'"
     sides = [side // stride for side in resolutions for stride in strides if side % stride == 0]
-    if "separable" in stage["block"] and any(side % patch for side in sides for patch in stage["patch"]):
+    if "separable" in stage["block"] and any(side % patch for side in sides for patch in ints(stage, "patch")):
         return f"stages[{index}].block 'separable'"
     return ""
+
+
+def why_empty(file: SpaceFile, source: str) -> str:
+    """Names the constraint without which the space of `file`, which holds nothing, would hold something."""
+    for name, value in file.constraints.items():
+        others = {key: other for key, other in file.constraints.items() if key != name}
+        if not Structure(replace(file, constraints=others), source).is_empty:
+            written = f"constraints.{name} = {value!r}"
+            return f"{source}: {written}: no architecture of the space meets it; change it or the choices"
+    return (
+        f"{source}: no architecture can be built from these choices; check that resolutions are multiples of "
+        "the total stride, and which blocks and channels each downsample can lead to"
+    )

@@ -1,29 +1,34 @@
-"""Choosing every value of an architecture so that it lies in its space: nothing is drawn and then thrown away.
-
-A genotype is a tuple of plain dicts: the resolution, the stem, one for each slot of the space (`{"depth": 0}` for an
-absent stage), the head; only with the fields that the space sees for its block.
-"""
+"""Choosing every value of a genotype so that it lies in its space: nothing is drawn and then thrown away."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from nasbench.space.boxes import Box, Group, Step
-from nasbench.space.paths import State
+from nasbench.space.file import FieldValue, PartValues, is_number
+from nasbench.space.genotype import ABSENT, Genotype
+from nasbench.space.stage_graph import State
+from nasbench.space.stage_sets import GroupOptions, Row, StageSet, Step
+from nasbench.space.stage_table import StageTable
+from nasbench.space.structure import Structure
 
-Genotype = tuple[dict[str, Any], ...]
-Pick = Callable[[Sequence[Any], "Sequence[float] | None"], Any]
+T = TypeVar("T")
+
+
+class Pick(Protocol):
+    """Takes one of several options; the weights, where there are any, say how likely each is."""
+
+    def __call__(self, options: Sequence[T], weights: Sequence[float] | None = None) -> T: ...
 
 
 class DeadEnd(Exception):
     """The forced value does not fit what was chosen before it."""
 
 
-def first_of(options: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
+def first_of(options: Sequence[T], weights: Sequence[float] | None = None) -> T:
     """Picks the first option, as the file lists them."""
     return options[0]
 
@@ -31,7 +36,7 @@ def first_of(options: Sequence[Any], weights: Sequence[float] | None = None) -> 
 def random_pick(rng: np.random.Generator) -> Pick:
     """Picks uniformly, or in proportion to the weights."""
 
-    def pick(options: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
+    def pick(options: Sequence[T], weights: Sequence[float] | None = None) -> T:
         if len(options) == 1:
             return options[0]
         if weights is None:
@@ -49,38 +54,37 @@ class Composer:
     `forced` holds values for one part, `part`. Wishes that cannot be met give way to the nearest number, or to `pick`.
     """
 
-    space: Any  # the SearchSpace
+    structure: Structure
     pick: Pick
     wishes: Genotype = ()
     part: int = -1
-    forced: Mapping[str, Any] = field(default_factory=dict)
+    forced: Mapping[str, FieldValue] = field(default_factory=dict)
 
     def compose(self) -> Genotype | None:
+        """A genotype; None where the forced value leads nowhere."""
         try:
             return self._compose()
         except DeadEnd:
             return None
 
     def _compose(self) -> Genotype:
-        stem = self._from_table(1, [stem for stem in self.space.stems if self._leads_on(stem)])
-        state, stages = self.space.start(stem), []
-        for index in range(len(self.space.slots)):
+        space = self.structure
+        stem = self._from_rows(1, [stem for stem in space.stems if space.leads_on(stem)])
+        state, stages = space.start(stem), []
+        for index in range(len(space.tables)):
             values, state = self._stage(index, state)
             stages.append(values)
-        head = self._from_table(len(stages) + 2, self.space.heads(state.channels, state.tokens))
-        resolutions = [{"resolution": value} for value in self.space.resolutions_for(state.stride)]
-        return (self._from_table(0, resolutions), stem, *stages, head)
+        head = self._from_rows(len(stages) + 2, space.heads(state.channels, state.tokens))
+        resolutions: list[PartValues] = [{"resolution": value} for value in space.resolutions_for(state.stride)]
+        return (self._from_rows(0, resolutions), stem, *stages, head)
 
-    def _leads_on(self, stem: Mapping[str, Any]) -> bool:
-        return self.space.paths.weight(0, self.space.start(stem)) > 0
-
-    def _forced_at(self, part: int) -> Mapping[str, Any]:
+    def _forced_at(self, part: int) -> Mapping[str, FieldValue]:
         return self.forced if part == self.part else {}
 
-    def _wish_at(self, part: int) -> Mapping[str, Any]:
+    def _wish_at(self, part: int) -> Mapping[str, FieldValue]:
         return self.wishes[part] if self.wishes else {}
 
-    def _from_table(self, part: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def _from_rows(self, part: int, rows: list[PartValues]) -> PartValues:
         """One of `rows`, chosen key by key."""
         forced, wish = self._forced_at(part), self._wish_at(part)
         rows = [row for row in rows if all(row.get(name) == value for name, value in forced.items())]
@@ -93,46 +97,52 @@ class Composer:
         return rows[0]
 
     def _choose(
-        self, name: str, options: Sequence[Any], wish: Mapping[str, Any], weights: Sequence[float] | None = None
-    ) -> Any:
+        self, name: str, options: Sequence[T], wish: Mapping[str, FieldValue], weights: Sequence[float] | None = None
+    ) -> T:
         """The wished value, else the nearest number, else a pick."""
         if name not in wish:
             return self.pick(options, weights)
         wanted = wish[name]
-        if wanted in options:
-            return wanted
-        if _is_number(wanted) and all(map(_is_number, options)):
-            return min(options, key=lambda value: abs(value - wanted))
+        for option in options:
+            if option == wanted:
+                return option
+        if is_number(wanted) and all(map(is_number, options)):
+            return min(options, key=lambda option: _distance(option, wanted))
         return self.pick(options, weights)
 
-    def _stage(self, index: int, state: State) -> tuple[dict[str, Any], State]:
-        slot, part = self.space.slots[index], index + 2
+    def _stage(self, index: int, state: State) -> tuple[PartValues, State]:
+        table, part = self.structure.tables[index], index + 2
         forced, wish = self._forced_at(part), self._wish_at(part)
         steps = self._open_steps(index, state, forced)
-        may_skip = slot.optional and self.space.paths.weight(index + 1, state) > 0 and forced.get("depth", 0) == 0
-        if may_skip and set(forced) <= {"depth"} and (forced or not steps or self._skips(slot, wish)):
-            return {"depth": 0}, state
+        leads_on = self.structure.graph.weight(index + 1, state) > 0
+        may_skip = table.optional and leads_on and forced.get("depth", 0) == 0 and set(forced) <= {"depth"}
+        if may_skip and (forced or not steps or self._skips(table, wish)):
+            return ABSENT, state
         if not steps:
             raise DeadEnd
         step = self._step(steps, wish)
-        boxes = [box for box in slot.boxes(state.channels, state.first, step) if not forced or box.offers(forced)]
-        return self._stage_values(boxes, forced, wish), state.after(step)
+        offered = table.stage_sets(state.channels, state.first, step)
+        sets = [stages for stages in offered if not forced or stages.offers(forced)]
+        return self._stage_values(sets, forced, wish), state.after(step)
 
-    def _skips(self, slot: Any, wish: Mapping[str, Any]) -> bool:
+    def _skips(self, table: StageTable, wish: Mapping[str, FieldValue]) -> bool:
         if "depth" in wish:
             return wish["depth"] == 0
-        return self.pick((True, False), (1, len(slot.depths)))
+        return self.pick((True, False), (1, len(table.depths)))
 
-    def _open_steps(self, index: int, state: State, forced: Mapping[str, Any]) -> dict[Step, float]:
-        steps = self.space.paths.steps(index, state)
+    def _open_steps(self, index: int, state: State, forced: Mapping[str, FieldValue]) -> dict[Step, float]:
+        """The steps that lead on -> their weights; those alone that a stage with the forced values can take."""
+        steps, table = self.structure.graph.steps(index, state), self.structure.tables[index]
         if not forced:
             return steps
-        slot = self.space.slots[index]
-        open_to = lambda step: slot.boxes(state.channels, state.first, step)  # noqa: E731
-        return {step: weight for step, weight in steps.items() if any(box.offers(forced) for box in open_to(step))}
+        return {
+            step: weight
+            for step, weight in steps.items()
+            if any(stages.offers(forced) for stages in table.stage_sets(state.channels, state.first, step))
+        }
 
-    def _step(self, steps: Mapping[Step, float], wish: Mapping[str, Any]) -> Step:
-        """Channels in proportion to their weights (`Paths.steps`); then the rest."""
+    def _step(self, steps: Mapping[Step, float], wish: Mapping[str, FieldValue]) -> Step:
+        """Channels in proportion to their weights (`StageGraph.steps`); then the rest."""
         totals: dict[int, float] = {}
         for step, weight in steps.items():
             totals[step.channels] = totals.get(step.channels, 0.0) + weight
@@ -143,34 +153,41 @@ class Composer:
         wanted = {"tokens": wish.get("tokens", 0)} if wish else wish  # a wish for a block without any is one for none
         return Step(channels, stride, self._choose("tokens", tokens, wanted))
 
-    def _stage_values(self, boxes: list[Box], forced: Mapping[str, Any], wish: Mapping[str, Any]) -> dict[str, Any]:
+    def _stage_values(
+        self, sets: list[StageSet], forced: Mapping[str, FieldValue], wish: Mapping[str, FieldValue]
+    ) -> PartValues:
         for name in ("block", "downsample"):
-            value = self._choose(name, list(dict.fromkeys(box.shared[name] for box in boxes)), wish)
-            boxes = [box for box in boxes if box.shared[name] == value]
-        depths = dict.fromkeys(depth for box in boxes for depth in box.depths)
+            value = self._choose(name, list(dict.fromkeys(stages.shared[name] for stages in sets)), wish)
+            sets = [stages for stages in sets if stages.shared[name] == value]
+        depths: dict[FieldValue, None] = dict.fromkeys(depth for stages in sets for depth in stages.depths)
         depth = forced["depth"] if "depth" in forced else self._choose("depth", list(depths), wish)
-        boxes = [box for box in boxes if depth in box.depths]
-        if not boxes:
+        sets = [stages for stages in sets if depth in stages.depths]
+        if not sets:
             raise DeadEnd
-        attention = self._choose("attention", [box.shared.get("attention") for box in boxes], wish)
-        box = next(box for box in boxes if box.shared.get("attention") == attention)
-        values = {**box.shared, "depth": depth}
-        for group in box.groups:
-            values.update(zip(group.fields, self._group_values(group, forced, wish)))
+        attention = self._choose("attention", [stages.shared.get("attention") for stages in sets], wish)
+        chosen = next(stages for stages in sets if stages.shared.get("attention") == attention)
+        values: PartValues = {**chosen.shared, "depth": depth}
+        for group in chosen.groups:
+            values.update(zip(group.fields, self._row(group, forced, wish)))
         return values
 
-    def _group_values(self, group: Group, forced: Mapping[str, Any], wish: Mapping[str, Any]) -> tuple[Any, ...]:
-        names = group.fields
-        options = [
-            values
-            for values in group.options.values()
-            if all(values[names.index(name)] == value for name, value in forced.items() if name in names)
-        ]
+    def _row(self, group: GroupOptions, forced: Mapping[str, FieldValue], wish: Mapping[str, FieldValue]) -> Row:
+        """Values for a group's fields: the forced ones, and of those left the ones that meet most wishes."""
+        rows = list(group.rows.values())
+        if forced:
+            named = sum(name in forced for name in group.fields)
+            rows = [row for row in rows if _agreements(group, row, forced) == named]
         if wish:
-            met = [sum(name in wish and wish[name] == value for name, value in zip(names, row)) for row in options]
-            options = [row for row, number in zip(options, met) if number == max(met)]
-        return self.pick(options, None)
+            met = [_agreements(group, row, wish) for row in rows]
+            rows = [row for row, number in zip(rows, met) if number == max(met)]
+        return self.pick(rows)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _distance(option: object, wanted: float) -> float:
+    assert is_number(option)
+    return abs(option - wanted)
+
+
+def _agreements(group: GroupOptions, row: Row, values: Mapping[str, FieldValue]) -> int:
+    """How many of the group's fields that `values` names have that value in `row`."""
+    return sum(name in values and values[name] == value for name, value in zip(group.fields, row))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from nasbench.space.compose import Genotype
-from nasbench.space.file import Choices
+from nasbench.space.file import Choices, FieldValue, is_number
+from nasbench.space.genotype import Genotype
 
 
 class Column(NamedTuple):
@@ -15,15 +15,16 @@ class Column(NamedTuple):
     part: int
     field: str
     scale: float | None
-    value: Any = None
+    value: FieldValue = None
 
     def read(self, genotype: Genotype) -> float:
         values = genotype[self.part]
         if self.field not in values:
             return 0.0
-        if self.scale is not None:
-            return values[self.field] / self.scale
-        return float(values[self.field] == self.value)
+        value = values[self.field]
+        if self.scale is not None and is_number(value):
+            return value / self.scale
+        return float(value == self.value)
 
 
 def columns_of(parts: tuple[Choices, ...]) -> tuple[Column, ...]:
@@ -38,7 +39,8 @@ def columns_of(parts: tuple[Choices, ...]) -> tuple[Column, ...]:
     )
 
 
-def _columns(name: str, part: int, field: str, values: tuple[Any, ...]) -> list[Column]:
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        return [Column(name, part, field, float(max(values)))]
+def _columns(name: str, part: int, field: str, values: tuple[FieldValue, ...]) -> list[Column]:
+    numbers = [value for value in values if is_number(value)]
+    if len(numbers) == len(values):
+        return [Column(name, part, field, float(max(numbers)))]
     return [Column(f"{name}={value}", part, field, None, value) for value in values]

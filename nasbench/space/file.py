@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard, cast
 
 from pydantic import BaseModel, ValidationError
 
+from nasbench.arch.metablock import MetaBlock
 from nasbench.arch.parts import Head, Stage, Stem
 from nasbench.errors import UserError
-from nasbench.values import first_problem
+from nasbench.values import content_hash, first_problem
 
-Choices = dict[str, tuple[Any, ...]]  # field -> its choices; one for a fixed value
+FieldValue = bool | int | float | str | tuple[MetaBlock, ...] | None  # what a field of an architecture may be
+PartValues = dict[str, FieldValue]  # field -> value of a stem, stage or head, only of the fields that take effect
+Choices = Mapping[str, tuple[FieldValue, ...]]  # field -> its choices; one for a fixed value
 SPELLED_OUT = ("slots", "entry")  # a list of meta-blocks is one value, no choice
 TABLES = ("name", "resolution", "stem", "stages", "head", "constraints")
-REQUIRED: dict[type[BaseModel], dict[str, Any]] = {Stage: {"channels": 8, "depth": 1}, Stem: {}, Head: {}}
+REQUIRED: dict[type[BaseModel], dict[str, int]] = {Stage: {"channels": 8, "depth": 1}, Stem: {}, Head: {}}
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,16 @@ class SpaceFile:
     stem: Choices
     stages: tuple[Choices, ...]
     head: Choices
-    constraints: dict[str, Any]
+    constraints: Mapping[str, object]
 
     @property
     def id(self) -> str:
         """16 hexadecimal digits of the content; neither the name nor the order of choices counts."""
         parts = [{"resolution": self.resolution}, self.stem, *self.stages, self.head]
         content = [{name: sorted(map(repr, values)) for name, values in part.items()} for part in parts]
-        return hashlib.sha256(json.dumps([content, self.constraints], sort_keys=True).encode()).hexdigest()[:16]
+        return content_hash([content, self.constraints])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain TOML types: scalars where the value is fixed, no key that says its default."""
         content = {
             "name": self.name,
@@ -51,7 +52,27 @@ class SpaceFile:
         return {key: value for key, value in content.items() if value or key == "name"}
 
 
-def read_space(content: Mapping[str, Any], source: str) -> SpaceFile:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether `value` is one of those that lie on a scale; true and false do not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def ints(choices: Choices, field: str) -> tuple[int, ...]:
+    """The choices of a field of whole numbers; `read_space` has checked that they are."""
+    return cast("tuple[int, ...]", choices[field])
+
+
+def texts(choices: Choices, field: str) -> tuple[str, ...]:
+    """The choices of a field of words, likewise."""
+    return cast("tuple[str, ...]", choices[field])
+
+
+def meta_blocks(choices: Choices, field: str) -> tuple[MetaBlock, ...]:
+    """The one spelled-out list of meta-blocks, likewise."""
+    return cast("tuple[MetaBlock, ...]", choices[field][0])
+
+
+def read_space(content: Mapping[str, object], source: str) -> SpaceFile:
     """`content` checked; the first thing wrong is a UserError naming `source`, key and value."""
     for key in content:
         if key not in TABLES:
@@ -76,13 +97,13 @@ def read_space(content: Mapping[str, Any], source: str) -> SpaceFile:
     )
 
 
-def _choices(table: Any, kind: type[BaseModel], place: str, source: str) -> Choices:
+def _choices(table: object, kind: type[BaseModel], place: str, source: str) -> Choices:
     if not isinstance(table, Mapping):
         raise UserError(f"{source}: {place} = {table!r}: write a table of keys")
     for key in table:
         if key not in kind.model_fields:
             raise UserError(f"{source}: unknown key '{place}.{key}'; known keys: {', '.join(kind.model_fields)}")
-    choices: Choices = {}
+    choices: dict[str, tuple[FieldValue, ...]] = {}
     for name, field in kind.model_fields.items():
         if name in table:
             values = _listed(table[name], name in SPELLED_OUT, f"{place}.{name}", source)
@@ -95,7 +116,7 @@ def _choices(table: Any, kind: type[BaseModel], place: str, source: str) -> Choi
     return choices
 
 
-def _listed(value: Any, list_is_value: bool, key: str, source: str) -> list[Any]:
+def _listed(value: object, list_is_value: bool, key: str, source: str) -> list[object]:
     """The choices: a list as it is, anything else as the only one."""
     if not isinstance(value, (list, tuple)) or list_is_value:
         return [value]
@@ -104,13 +125,13 @@ def _listed(value: Any, list_is_value: bool, key: str, source: str) -> list[Any]
     return list(value)
 
 
-def _distinct(values: tuple[Any, ...], key: str, source: str) -> None:
+def _distinct(values: Sequence[object], key: str, source: str) -> None:
     for index, value in enumerate(values):
         if value in values[:index]:
             raise UserError(f"{source}: {key}: {value!r} is listed twice; keep one")
 
 
-def _checked(kind: type[BaseModel], name: str, value: Any, place: str, source: str) -> Any:
+def _checked(kind: type[BaseModel], name: str, value: object, place: str, source: str) -> FieldValue:
     try:
         part = kind.model_validate({**REQUIRED[kind], name: value}, strict=name not in SPELLED_OUT)
     except ValidationError as error:
@@ -118,28 +139,29 @@ def _checked(kind: type[BaseModel], name: str, value: Any, place: str, source: s
     return getattr(part, name)
 
 
-def _resolutions(value: Any, source: str) -> tuple[int, ...]:
-    values = _listed(value, False, "resolution", source)
-    for item in values:
+def _resolutions(value: object, source: str) -> tuple[int, ...]:
+    resolutions: list[int] = []
+    for item in _listed(value, False, "resolution", source):
         if not isinstance(item, int) or isinstance(item, bool) or not 8 <= item <= 4096:
             raise UserError(f"{source}: resolution = {item!r}: a resolution is a whole number from 8 to 4096")
-    _distinct(tuple(values), "resolution", source)
-    return tuple(values)
+        resolutions.append(item)
+    _distinct(resolutions, "resolution", source)
+    return tuple(resolutions)
 
 
-def _plain_table(choices: Choices, kind: type[BaseModel]) -> dict[str, Any]:
+def _plain_table(choices: Choices, kind: type[BaseModel]) -> dict[str, object]:
     fields = kind.model_fields
     return {name: _plain(values) for name, values in choices.items() if values != (fields[name].default,)}
 
 
-def _plain(values: tuple[Any, ...]) -> Any:
+def _plain(values: tuple[FieldValue, ...]) -> object:
     if len(values) > 1:
         return list(values)
     value = values[0]
     return [_plain_slot(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _plain_slot(block: Any) -> dict[str, Any]:
+def _plain_slot(block: MetaBlock) -> object:
     """A spelled-out meta-block as Stage writes it."""
     stage = Stage(block="slots", channels=1, depth=1, slots=(block,))
     return stage.model_dump(include={"slots"}, exclude_none=True, mode="json")["slots"][0]

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
-from nasbench.arch.parts import Stem
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.files import read_toml
-from nasbench.space.checks import check_stages
-from nasbench.space.compose import Composer, Genotype, Pick, first_of, random_pick
+from nasbench.space.checks import check_stages, why_empty
 from nasbench.space.encoding import Column, columns_of
-from nasbench.space.ends import distinct_heads, distinct_stems, express
-from nasbench.space.file import Choices, SpaceFile, read_space
-from nasbench.space.limits import Limits, Predict, RejectionCounter, draw_within
-from nasbench.space.locate import locate
-from nasbench.space.members import genotypes
-from nasbench.space.paths import Paths, State
-from nasbench.space.rules import parse_rules
-from nasbench.space.slots import Slot
+from nasbench.space.enumeration import count, members
+from nasbench.space.file import SpaceFile, read_space
+from nasbench.space.genotype import Genotype, express
+from nasbench.space.limits import Limits, Predict, RejectionCounter
+from nasbench.space.membership import locate
+from nasbench.space.moves import crossed, drawn, one_field_changes
+from nasbench.space.steering import draw_within
+from nasbench.space.structure import Structure
 
-__all__ = ["RejectionCounter", "SearchSpace"]
 Seed = np.random.Generator | int
-FUNCTIONLESS = ("pool",)  # fields that change only what fvcore counts: as moves they would train one network twice
 
 
 class SearchSpace:
@@ -41,14 +35,9 @@ class SearchSpace:
 
     def __init__(self, file: SpaceFile, source: str = "search space") -> None:
         self.file, self.source = file, source
-        self.rules = parse_rules(file.constraints, source)
-        count = len(file.stages)
-        self.slots = tuple(Slot(i, count, choices, self.rules) for i, choices in enumerate(file.stages))
-        self.stems = distinct_stems(file.stem)
-        self.paths = Paths(self.slots, self._endings)
-        self._heads: dict[tuple[int, int], list[dict[str, Any]]] = {}
-        if not any(self.paths.weight(0, self.start(stem)) for stem in self.stems):
-            raise UserError(self._why_empty())
+        self.structure = Structure(file, source)
+        if self.structure.is_empty:
+            raise UserError(why_empty(file, source))
 
     @classmethod
     def from_file(cls, path: Path | str) -> SearchSpace:
@@ -56,13 +45,13 @@ class SearchSpace:
         return cls.from_dict({"name": Path(path).stem, **read_toml(path)}, str(path))
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], source: str = "search space") -> SearchSpace:
+    def from_dict(cls, content: Mapping[str, object], source: str = "search space") -> SearchSpace:
         """Validate `content`; an error is a UserError naming `source`, key and value."""
         file = read_space(content, source)
         check_stages(file, source)
         return cls(file, source)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return self.file.to_dict()
 
     @property
@@ -78,51 +67,17 @@ class SearchSpace:
     def label(self) -> str:
         return self.name or self.id[:8]
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[SearchSpace], tuple[SpaceFile, str]]:
         return SearchSpace, (self.file, self.source)  # a copy in another process starts without what is kept here
 
     def __repr__(self) -> str:
-        return f"SearchSpace({self.label!r}, {len(self.slots)} stages)"
-
-    # What the stages need to know of the rest.
-
-    def start(self, stem: Mapping[str, Any]) -> State:
-        return State(stem["channels"], Stem(**stem).total_stride, True)
-
-    def heads(self, channels: int, tokens: int) -> list[dict[str, Any]]:
-        """The different heads after this many channels and learned tokens, only with the fields that take effect."""
-        key = (channels, tokens)
-        if key not in self._heads:
-            self._heads[key] = distinct_heads(self.file.head, *key)
-        return self._heads[key]
-
-    def resolutions_for(self, stride: int) -> tuple[int, ...]:
-        if not all(rule.total_stride(stride) for rule in self.rules):
-            return ()
-        return tuple(resolution for resolution in self.file.resolution if resolution % stride == 0)
-
-    def _endings(self, state: State) -> int:
-        return len(self.resolutions_for(state.stride)) * len(self.heads(state.channels, state.tokens))
+        return f"SearchSpace({self.label!r}, {len(self.file.stages)} stages)"
 
     # Members.
 
     @cached_property
-    def _views(self) -> tuple[Paths, ...]:
-        """Walks that tell every network apart: one for each resolution where its maps decide which settings differ."""
-        if not any(slot.merges for slot in self.slots):
-            return (self.paths,)
-        return tuple(Paths(self.slots, self._endings_at(side), side) for side in self.file.resolution)
-
-    def _endings_at(self, resolution: int) -> Callable[[State], int]:
-        def endings(state: State) -> int:
-            fits = resolution in self.resolutions_for(state.stride)
-            return len(self.heads(state.channels, state.tokens)) if fits else 0
-
-        return endings
-
-    @cached_property
     def _size(self) -> int:
-        return sum(paths.count(self.start(stem)) for paths in self._views for stem in self.stems)
+        return count(self.structure)
 
     def size(self) -> int:
         """The number of different networks, exactly: as many as there are different `Architecture.id`s."""
@@ -130,15 +85,7 @@ class SearchSpace:
 
     def __iter__(self) -> Iterator[Architecture]:
         """Every architecture once; meant for small spaces."""
-        several_alignments = sum(slot.optional for slot in self.slots) > 1
-        seen: set[str] = set()
-        for genotype in itertools.chain.from_iterable(genotypes(self, paths) for paths in self._views):
-            arch = express(genotype)
-            if several_alignments and arch.id in seen:
-                continue
-            if several_alignments:
-                seen.add(arch.id)
-            yield arch
+        return members(self.structure)
 
     def contains(self, arch: Architecture) -> bool:
         """Whether some setting of this space builds the same network."""
@@ -151,7 +98,7 @@ class SearchSpace:
 
     def locate(self, arch: Architecture) -> Genotype | str:
         """This space's own settings that build `arch`, or what lies outside."""
-        return locate(self, arch)
+        return locate(self.structure, arch)
 
     def _located(self, arch: Architecture) -> Genotype:
         found = self.locate(arch)
@@ -184,9 +131,7 @@ class SearchSpace:
 
     def draw(self, rng: Seed) -> Architecture:
         """A random architecture, whatever it costs."""
-        genotype = Composer(self, random_pick(np.random.default_rng(rng))).compose()
-        assert genotype is not None, "an unforced walk that looks ahead has no dead end"
-        return express(genotype)
+        return express(drawn(self.structure, np.random.default_rng(rng)))
 
     def mutate(self, arch: Architecture, rng: Seed, changes: int = 1) -> Architecture:
         """`arch` with this many fields changed one after the other, and whatever they make impossible repaired.
@@ -195,7 +140,7 @@ class SearchSpace:
         """
         rng = np.random.default_rng(rng)
         for _ in range(changes):
-            moves = self._moves(arch, random_pick(rng), rng)
+            moves = map(express, one_field_changes(self.structure, self._located(arch), rng))
             arch = next((other for other in moves if other.id != arch.id), arch)
         return arch
 
@@ -206,51 +151,20 @@ class SearchSpace:
         nearest choice; a change that later stages would have to follow is left out.
         """
         seen = {arch.id}
-        for other in self._moves(arch, first_of, None):
+        for other in map(express, one_field_changes(self.structure, self._located(arch))):
             if other.id not in seen:
                 seen.add(other.id)
                 yield other
 
-    def _moves(self, arch: Architecture, pick: Pick, rng: np.random.Generator | None) -> Iterator[Architecture]:
-        """The valid one-field changes: in the file's order, or by random field and value."""
-        genotype = self._located(arch)
-        genes = self._genes(genotype)
-        for part, name, choices in genes if rng is None else _shuffled(genes, rng):
-            for value in choices if rng is None else _shuffled(choices, rng):
-                if value == genotype[part].get(name):
-                    continue
-                other = Composer(self, pick, genotype, part, {name: value}).compose()
-                if other is not None and other != genotype:
-                    yield express(other)
-
-    def _genes(self, genotype: Genotype) -> list[tuple[int, str, tuple[Any, ...]]]:
-        """The fields of a genotype that have a choice which changes the function: part, field, choices."""
-        return [
-            (part, name, choices[name])
-            for part, (choices, values) in enumerate(zip(self._choices, genotype))
-            for name in values
-            if len(choices[name]) > 1 and name not in FUNCTIONLESS
-        ]
-
-    @cached_property
-    def _choices(self) -> tuple[Choices, ...]:
-        """The choices part by part, as in a genotype."""
-        return ({"resolution": self.file.resolution}, self.file.stem, *self.file.stages, self.file.head)
-
     def crossover(self, a: Architecture, b: Architecture, rng: Seed) -> Architecture:
         """Each stage, the stem, the head and the resolution from either parent; what doesn't fit is repaired."""
-        rng = np.random.default_rng(rng)
-        parents = self._located(a), self._located(b)
-        wishes = tuple(parents[int(rng.integers(2))][part] for part in range(len(parents[0])))
-        genotype = Composer(self, random_pick(rng), wishes).compose()
-        assert genotype is not None, "wishes are never forced"
-        return express(genotype)
+        return express(crossed(self.structure, self._located(a), self._located(b), np.random.default_rng(rng)))
 
     # Numbers for surrogates.
 
     @cached_property
     def _columns(self) -> tuple[Column, ...]:
-        return columns_of(self._choices)
+        return columns_of(self.structure.choices)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -264,23 +178,3 @@ class SearchSpace:
         """
         genotype = self._located(arch)
         return np.array([column.read(genotype) for column in self._columns])
-
-    def _why_empty(self) -> str:
-        """Names the constraint without which the space holds something."""
-        for name in self.file.constraints:
-            others = {key: value for key, value in self.file.constraints.items() if key != name}
-            relaxed = SpaceFile(**{**self.file.__dict__, "constraints": others})
-            try:
-                SearchSpace(relaxed, self.source)
-            except UserError:
-                continue
-            written = f"constraints.{name} = {self.file.constraints[name]!r}"
-            return f"{self.source}: {written}: no architecture of the space meets it; change it or the choices"
-        return (
-            f"{self.source}: no architecture can be built from these choices; check that resolutions are multiples of "
-            "the total stride, and which blocks and channels each downsample can lead to"
-        )
-
-
-def _shuffled(items: Sequence[Any], rng: np.random.Generator) -> Iterator[Any]:
-    return (items[i] for i in rng.permutation(len(items)))

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field
 
 from nasbench.arch.architecture import Architecture
-from nasbench.costs.budget import Budget
 from nasbench.pareto import best_first
-from nasbench.space.limits import Limits, Predict, RejectionCounter
-from nasbench.strategies.candidate import Candidate, Desk, Space
+from nasbench.strategies.context import Candidate, Context, Proposals, Searchable, Speed
 from nasbench.strategies.surrogate import MIN_TRIALS, guessed_errors, most_promising
+from nasbench.values import Value
 
 CHILDREN_TRIED = 60  # per proposal, before a random draw takes its place
 
 
-def propose(
-    space: Space,
-    trials: Sequence[Candidate],
-    rng: np.random.Generator | int,
-    n: int,
-    *,
-    budgets: Sequence[Budget] = (),
-    num_classes: int = 1000,
-    predict: Predict | None = None,
-    counter: RejectionCounter | None = None,
-    initial: int = 6,
-    population: int = 20,
-    tournament: int = 3,
-    crossover: float = 0.8,
-    explore: float = 0.1,
-    speed: Callable[[Architecture], float] | None = None,
-    children: int = 24,
-    climb: float = 0.5,
-) -> list[Architecture]:
+class EvolutionSettings(Value, strict=True):
+    """How many trials are random, whom the others descend from, and how a child is made."""
+
+    initial: int = Field(6, ge=0)  # random trials before the first child
+    population: int = Field(20, ge=2)  # the best trials, of which parents are drawn
+    tournament: int = Field(3, ge=1)  # trials drawn for a parent, of which the best becomes it
+    crossover: float = Field(0.8, ge=0, le=1)  # share of the children that have two parents
+    explore: float = Field(0.1, ge=0, le=1)  # share of the later trials that are random
+    children: int = Field(24, ge=1)  # made for one proposal, where a surrogate chooses among them
+    climb: float = Field(0.5, ge=0, le=1)  # share of those proposals that are steps of hill climbing
+
+
+def propose(context: Context, n: int, settings: EvolutionSettings) -> list[Architecture]:
     """Up to `n` new architectures within the budgets; fewer when the space has no more.
 
     The first `initial` trials and a share `explore` of the later ones are random. The others are children of two (with
@@ -43,34 +38,16 @@ def propose(
     which a surrogate of the first expects to add most to the front; or, for a share `climb`, small changes of the most
     accurate parent that are no slower than it, of which the most accurate by the surrogate is proposed.
     """
-    desk = Desk.of(space, trials, rng, Limits(tuple(budgets), num_classes, predict), counter)
-    done = [trial for trial in trials if trial.losses is not None]
-    parents = _best(space, [trial for trial in done if trial.parent], population)
-    found: list[Architecture] = []
-    while len(found) < n:
-        enough = len(trials) + len(found) >= initial and len(parents) >= 2
-        arch = None
-        if enough and desk.rng.random() >= explore:
-            if speed is None or len(done) < MIN_TRIALS:
-                arch = _child(desk, parents, tournament, crossover)
-            elif desk.rng.random() < climb:
-                arch = _climber(desk, _most_accurate(done, parents), done, speed, children)
-            else:
-                litter = _litter(desk, parents, tournament, crossover, children)
-                arch = most_promising(litter, done, speed) if litter else None
-        if arch is None:
-            arch = desk.draw_new()
-        if arch is None:
-            break
-        found.append(desk.take(arch))
-    return found
+    parents = _best(context.space, [one for one in context.finished if one.parent], settings.population)
+    breeding = _Breeding(context, settings, tuple(parents), Proposals(context))
+    return breeding.proposals.fill(n, breeding.next)
 
 
-def _best(space: Space, done: Sequence[Candidate], count: int) -> list[Architecture]:
-    """The best `count` finished trials inside the space, best first: by Pareto rank, then the most lonely."""
-    if not done:
+def _best(space: Searchable, finished: Sequence[Candidate], count: int) -> list[Architecture]:
+    """The best `count` finished trials inside the space, best first: by Pareto rank, then the least crowded."""
+    if not finished:
         return []
-    ordered = (done[i].architecture for i in best_first([trial.losses for trial in done]))
+    ordered = (finished[i].architecture for i in best_first([one.losses for one in finished if one.losses is not None]))
     best: list[Architecture] = []
     for arch in ordered:
         if len(best) < count and space.contains(arch):
@@ -78,45 +55,64 @@ def _best(space: Space, done: Sequence[Candidate], count: int) -> list[Architect
     return best
 
 
-def _child(desk: Desk, parents: list[Architecture], tournament: int, crossover: float) -> Architecture | None:
-    """A new child within the budgets; None where every one that was tried is known or too expensive."""
-    rng = desk.rng
-    for _ in range(CHILDREN_TRIED):
-        child = _winner(rng, parents, tournament)
-        changes = int(rng.geometric(0.5))  # mostly one field, at times several: a local step that can also leap
-        if rng.random() < crossover:
-            child = desk.space.crossover(child, _winner(rng, parents, tournament), rng)
-        child = desk.space.mutate(child, rng, changes)
-        if desk.accepts(child):
-            return child
-    return None
+@dataclass(frozen=True)
+class _Breeding:
+    """One call's way from parents, best first, to new architectures."""
+
+    context: Context
+    settings: EvolutionSettings
+    parents: tuple[Architecture, ...]
+    proposals: Proposals
+
+    def next(self) -> Architecture | None:
+        """A child of the parents; None where a random draw shall take its place."""
+        rng, speed = self.context.rng, self.context.speed
+        tried = len(self.context.candidates) + len(self.proposals.found)
+        if tried < self.settings.initial or len(self.parents) < 2 or rng.random() < self.settings.explore:
+            return None
+        if speed is None or len(self.context.finished) < MIN_TRIALS:
+            return self._child()
+        if rng.random() < self.settings.climb:
+            return self._hill_climbing_step(speed)
+        made = [self._child() for _ in range(self.settings.children)]
+        offspring = [child for child in made if child is not None]
+        return most_promising(offspring, self.context.finished, speed) if offspring else None
+
+    def _child(self) -> Architecture | None:
+        """A new child within the budgets; None where every one that was tried is known or too expensive."""
+        rng, space = self.context.rng, self.context.space
+        for _ in range(CHILDREN_TRIED):
+            child = self._tournament_winner()
+            changes = _changes(rng)
+            if rng.random() < self.settings.crossover:
+                child = space.crossover(child, self._tournament_winner(), rng)
+            child = space.mutate(child, rng, changes)
+            if self.proposals.accepts(child):
+                return child
+        return None
+
+    def _tournament_winner(self) -> Architecture:
+        """The parents are in order: the winner is the first of those drawn."""
+        drawn = self.context.rng.integers(len(self.parents), size=self.settings.tournament)
+        return self.parents[int(drawn.min())]
+
+    def _hill_climbing_step(self, speed: Speed) -> Architecture | None:
+        """A small change of the best that is no slower and looks most accurate; None where none was found."""
+        rng, best, finished = self.context.rng, self._most_accurate(), self.context.finished
+        steps: dict[str, Architecture] = {}
+        for _ in range(CHILDREN_TRIED):
+            child = self.context.space.mutate(best, rng, _changes(rng))
+            if len(steps) < self.settings.children and self.proposals.accepts(child) and speed(child) <= speed(best):
+                steps[child.id] = child
+        designs = list(steps.values())
+        return designs[int(np.argmin(guessed_errors(designs, finished)))] if designs else None
+
+    def _most_accurate(self) -> Architecture:
+        ids = {arch.id for arch in self.parents}
+        among = [one for one in self.context.finished if one.architecture.id in ids]
+        return min(among, key=lambda one: one.losses or ()).architecture
 
 
-def _litter(
-    desk: Desk, parents: list[Architecture], tournament: int, crossover: float, count: int
-) -> list[Architecture]:
-    litter = (_child(desk, parents, tournament, crossover) for _ in range(count))
-    return [child for child in litter if child is not None]
-
-
-def _most_accurate(done: Sequence[Candidate], parents: Sequence[Architecture]) -> Candidate:
-    ids = {arch.id for arch in parents}
-    return min((trial for trial in done if trial.architecture.id in ids), key=lambda trial: trial.losses or ())
-
-
-def _climber(
-    desk: Desk, best: Candidate, done: Sequence[Candidate], speed: Callable[[Architecture], float], count: int
-) -> Architecture | None:
-    """A small change of `best` that is no slower and looks most accurate; None where none was found."""
-    found: dict[str, Architecture] = {}
-    for _ in range(CHILDREN_TRIED):
-        child = desk.space.mutate(best.architecture, desk.rng, int(desk.rng.geometric(0.5)))
-        if len(found) < count and desk.accepts(child) and speed(child) <= speed(best.architecture):
-            found[child.id] = child
-    designs = list(found.values())
-    return designs[int(np.argmin(guessed_errors(designs, done)))] if designs else None
-
-
-def _winner(rng: np.random.Generator, parents: list[Architecture], tournament: int) -> Architecture:
-    """`parents` are in order: the winner is the first of those drawn."""
-    return parents[int(rng.integers(len(parents), size=tournament).min())]
+def _changes(rng: np.random.Generator) -> int:
+    """How many fields a mutation changes: mostly one, at times several; a local step that can also leap."""
+    return int(rng.geometric(0.5))

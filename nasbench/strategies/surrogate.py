@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import operators, total
 from nasbench.pareto import hypervolume
-from nasbench.strategies.candidate import Candidate
+from nasbench.strategies.context import Candidate, Speed
 
 MIN_TRIALS = 8  # finished; fewer say nothing about the rest of the space
 MAX_TRIALS = 300  # the latest ones, so that a guess stays quick in a long search
@@ -19,8 +20,6 @@ MARGIN = 1.05  # the reference point lies this far beyond the worst losses
 
 def descriptors(arch: Architecture) -> np.ndarray:
     """(12,) what short schedules were seen to depend on: sizes, depth, blocks without a skip, mix of operators."""
-    from nasbench.costs.analytic import operators, total
-
     ops = operators(arch, deploy=True)
     cost = total(ops)
     blocks = [block for stage in arch.network.stages for block in stage]
@@ -43,11 +42,7 @@ def guessed_errors(designs: Sequence[Architecture], trials: Sequence[Candidate])
     return guesses.mean(0) - OPTIMISM * guesses.std(0)
 
 
-def most_promising(
-    designs: Sequence[Architecture],
-    trials: Sequence[Candidate],
-    speed: Callable[[Architecture], float],
-) -> Architecture:
+def most_promising(designs: Sequence[Architecture], trials: Sequence[Candidate], speed: Speed) -> Architecture:
     """The one of `designs` that should add most to the front of (error, speed), by a forest fitted to `trials`.
 
     `trials` have losses (error, speed); the reference point of the front's hypervolume lies just beyond the parents

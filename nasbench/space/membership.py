@@ -3,81 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.extent import blocks_extent, square
 from nasbench.arch.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
 from nasbench.arch.presets import stage_units
-from nasbench.space.boxes import Step
-from nasbench.space.compose import Genotype
-from nasbench.space.file import Choices
-from nasbench.space.keys import CLAMPED, head_key, stem_key
-from nasbench.space.paths import State
-
-if TYPE_CHECKING:
-    from nasbench.space.search_space import SearchSpace
+from nasbench.space.equivalence import CLAMPED, head_key, stem_key
+from nasbench.space.file import Choices, FieldValue, PartValues
+from nasbench.space.genotype import ABSENT, Genotype
+from nasbench.space.stage_graph import State
+from nasbench.space.stage_match import match
+from nasbench.space.stage_sets import Step
+from nasbench.space.structure import Structure
 
 Failure = tuple[int, str]  # how many stages fitted before, and what did not
 
 
-def locate(space: SearchSpace, arch: Architecture) -> Genotype | str:
-    """The settings of `space` that build `arch`, or what lies outside, as `key = value: rule`."""
+def locate(structure: Structure, arch: Architecture) -> Genotype | str:
+    """The settings of the space that build `arch`, or what lies outside, as `key = value: rule`."""
     problem = arch.problem()
     if problem:
         return problem
-    if arch.resolution not in space.file.resolution:
-        return f"resolution = {arch.resolution}: the space offers {_listed(space.file.resolution)}"
-    stem = next((row for row in space.stems if stem_key(Stem(**row)) == stem_key(arch.stem)), None)
+    if arch.resolution not in structure.file.resolution:
+        return f"resolution = {arch.resolution}: the space offers {_listed(structure.file.resolution)}"
+    stem = next((row for row in structure.stems if stem_key(Stem(**row)) == stem_key(arch.stem)), None)
     if stem is None:
-        return _end_outside("stem", arch.stem, effective_stem_fields(arch.stem), space.file.stem)
-    fit = _Fit(space, arch)
-    fitted = fit.from_slot(0, 0, space.start(stem))
+        return _end_outside("stem", arch.stem, effective_stem_fields(arch.stem), structure.file.stem)
+    fit = _Fit(structure, arch)
+    fitted = fit.from_table(0, 0, structure.start(stem))
     if fitted is None:
         return max(fit.failures, key=lambda failure: failure[0])[1]
-    for rule in space.rules:
-        if not rule.total_stride(arch.total_stride):
-            return f"total stride = {arch.total_stride}: the space's constraint {rule.text} does not allow it"
+    for constraint in structure.constraints:
+        if not constraint.total_stride(arch.total_stride):
+            return f"total stride = {arch.total_stride}: the space's constraint {constraint.text} does not allow it"
     end = Step.of(fit.stages[-1])
-    wanted, rows = head_key(arch.head, end.channels, end.tokens), space.heads(end.channels, end.tokens)
+    wanted, rows = head_key(arch.head, end.channels, end.tokens), structure.heads(end.channels, end.tokens)
     head = next((row for row in rows if head_key(Head(**row), end.channels, end.tokens) == wanted), None)
     if head is None:
-        return _end_outside("head", arch.head, effective_head_fields(arch.head), space.file.head)
+        return _end_outside("head", arch.head, effective_head_fields(arch.head), structure.file.head)
     return ({"resolution": arch.resolution}, stem, *fitted, head)
 
 
 class _Fit:
-    """Lays an architecture's stages into a space's slots, of which some may stay empty."""
+    """Lays an architecture's stages into a space's tables, of which some may stay empty."""
 
-    def __init__(self, space: SearchSpace, arch: Architecture) -> None:
-        self.space = space
+    def __init__(self, structure: Structure, arch: Architecture) -> None:
+        self.structure = structure
         self.stages = tuple(stage for stage in arch.stages if stage.depth)
         self.sides = _map_sides(arch, self.stages)
         self.failures: list[Failure] = []
 
-    def from_slot(self, index: int, done: int, state: State) -> tuple[dict[str, Any], ...] | None:
-        """Values for the slots from `index` on that build `stages[done:]`, or None with the reasons in `failures`."""
-        left, slots = len(self.stages) - done, self.space.slots[index:]
-        if not sum(not slot.optional for slot in slots) <= left <= len(slots):
+    def from_table(self, index: int, done: int, state: State) -> tuple[PartValues, ...] | None:
+        """Values for the tables from `index` on that build `stages[done:]`, or None with the reasons in `failures`."""
+        left, tables = len(self.stages) - done, self.structure.tables[index:]
+        if not sum(not table.optional for table in tables) <= left <= len(tables):
             self.failures.append((done, f"{len(self.stages)} stages: the space has {self._stage_counts()}"))
             return None
-        if not slots:
+        if not tables:
             return ()
         if left:
-            values = slots[0].match(self.stages[done], state.channels, state.first, self.sides[done])
+            values = match(tables[0], self.stages[done], state.channels, state.first, self.sides[done])
             if isinstance(values, str):
                 self.failures.append((done + 1, f"stages[{done}].{values}"))
             else:
-                rest = self.from_slot(index + 1, done + 1, state.after(Step.of(self.stages[done])))
+                rest = self.from_table(index + 1, done + 1, state.after(Step.of(self.stages[done])))
                 if rest is not None:
                     return (values, *rest)
-        if not slots[0].optional:
+        if not tables[0].optional:
             return None
-        rest = self.from_slot(index + 1, done, state)
-        return None if rest is None else ({"depth": 0}, *rest)
+        rest = self.from_table(index + 1, done, state)
+        return None if rest is None else (ABSENT, *rest)
 
     def _stage_counts(self) -> str:
-        least, most = sum(not slot.optional for slot in self.space.slots), len(self.space.slots)
+        least, most = sum(not table.optional for table in self.structure.tables), len(self.structure.tables)
         return str(most) if least == most else f"{max(1, least)} to {most}"
 
 
@@ -92,7 +90,7 @@ def _map_sides(arch: Architecture, stages: tuple[Stage, ...]) -> tuple[int | Non
     return tuple(sides)
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _listed(values: Sequence[FieldValue]) -> str:
     return "only the default" if tuple(values) == (None,) else ", ".join(map(str, values))
 
 

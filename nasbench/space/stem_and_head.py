@@ -1,28 +1,19 @@
-"""The ends of an architecture of a space, and all of it put together."""
+"""The stems and heads that a space offers: of those that build the same network, one."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Hashable
 
-from nasbench.arch.architecture import Architecture
 from nasbench.arch.part_rules import ends_problem
 from nasbench.arch.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
-from nasbench.space.compose import Genotype
-from nasbench.space.file import Choices
-from nasbench.space.keys import head_key, stem_key
+from nasbench.space.equivalence import head_key, stem_key
+from nasbench.space.file import Choices, PartValues
 
 ANY_STAGE = Stage(channels=8, depth=1)
 
 
-def express(genotype: Genotype) -> Architecture:
-    """The architecture that a genotype describes; absent stages are left out."""
-    top, stem, *stages, head = genotype
-    present = tuple(Stage(**values) for values in stages if values["depth"])
-    return Architecture(resolution=top["resolution"], stem=Stem(**stem), stages=present, head=Head(**head))
-
-
-def distinct_stems(choices: Choices) -> list[dict[str, Any]]:
+def distinct_stems(choices: Choices) -> list[PartValues]:
     """The stems that can be built, one of each that the network tells apart; only with the fields that take effect."""
     stems = [Stem(**dict(zip(choices, values))) for values in itertools.product(*choices.values())]
     fitting = [stem for stem in stems if not ends_problem(stem, [ANY_STAGE], Head())]
@@ -30,9 +21,9 @@ def distinct_stems(choices: Choices) -> list[dict[str, Any]]:
     return list(rows.values())[::-1]
 
 
-def distinct_heads(choices: Choices, channels: int, tokens: int) -> list[dict[str, Any]]:
+def distinct_heads(choices: Choices, channels: int, tokens: int) -> list[PartValues]:
     """The heads after this many channels, likewise."""
-    rows: dict[Any, dict[str, Any]] = {}
+    rows: dict[Hashable, PartValues] = {}
     for values in itertools.product(*choices.values()):
         head = Head(**dict(zip(choices, values)))
         last = ANY_STAGE.model_copy(update={"block": "encoder", "channels": channels, "tokens": tokens})
@@ -42,5 +33,5 @@ def distinct_heads(choices: Choices, channels: int, tokens: int) -> list[dict[st
     return list(rows.values())
 
 
-def _row(part: Stem | Head, fields: tuple[str, ...]) -> dict[str, Any]:
+def _row(part: Stem | Head, fields: tuple[str, ...]) -> PartValues:
     return {name: getattr(part, name) for name in fields}

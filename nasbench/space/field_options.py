@@ -1,0 +1,78 @@
+"""What the fields of one block may be at a given place: the file's choices, without those that cannot be built."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nasbench.arch.part_rules import stage_problem
+from nasbench.arch.parts import Stage
+from nasbench.space.constraints import Constraint
+from nasbench.space.equivalence import CONVOLUTION, TRANSITION, FieldGroup, Shape, groups_of
+from nasbench.space.file import Choices
+from nasbench.space.stage_sets import GroupOptions, Row
+
+# The fields whose validity hangs on the stage's channels.
+CHANNELS_MATTER = {"head_dim", "heads", "width", "position", "slots"}
+NEUTRAL = {"head_dim": 1, "heads": 1, "kernel": 3}  # valid with any channels, for judging the other fields
+
+
+@dataclass
+class FieldOptions:
+    """The choices of a [[stages]] table, group by group. Answers depend on nothing but the arguments, and are kept."""
+
+    choices: Choices
+    constraints: tuple[Constraint, ...]
+    _groups: dict[Hashable, GroupOptions] = field(default_factory=dict)
+    _valid: dict[Hashable, tuple[tuple[Row, Stage], ...]] = field(default_factory=dict)
+
+    def groups_at(self, block: str, downsample: str, attention: bool | None, shape: Shape) -> tuple[GroupOptions, ...]:
+        """The groups of a stage of this block and transition, each with its options."""
+        plain = shape if shape.entry else shape._replace(c_in=shape.channels, stride=1)  # only a transition knows them
+        found = tuple(self._options(block, attention, plain, group) for group in groups_of(block, attention))
+        if downsample != "mbconv":
+            return found
+        return (self._options(block, attention, shape, TRANSITION), *found)
+
+    def fits(self, block: str, attention: bool | None, channels: int, tokens: int) -> bool:
+        """Whether every group of fields has a setting that is valid at this width."""
+        groups = groups_of(block, attention)
+        return all(self._valid_rows(block, attention, channels, tokens, group.fields) for group in groups)
+
+    def _options(self, block: str, attention: bool | None, shape: Shape, group: FieldGroup) -> GroupOptions:
+        if (
+            group.fields == CONVOLUTION
+        ):  # its branches hang on whether the shape stays, so there are fewer cases to keep
+            shape = shape._replace(c_in=1 + (shape.c_in != shape.channels), channels=1)
+        kept = (block, attention, shape, group.fields)
+        if kept not in self._groups:
+            rows: dict[Hashable, Row] = {}
+            for row, stage in self._valid_rows(block, attention, shape.channels, shape.tokens, group.fields):
+                rows.setdefault(group.key(stage, shape), row)
+            self._groups[kept] = GroupOptions(group.fields, rows, lambda stage: group.key(stage, shape))
+        return self._groups[kept]
+
+    def _valid_rows(
+        self, block: str, attention: bool | None, channels: int, tokens: int, fields: tuple[str, ...]
+    ) -> tuple[tuple[Row, Stage], ...]:
+        """The choices of these fields that a stage of this block, width and number of tokens can have; with a stage."""
+        key = (block, bool(attention), channels if CHANNELS_MATTER.intersection(fields) else None, tokens, fields)
+        if key not in self._valid:
+            base: dict[str, Any] = {**NEUTRAL, "block": block, "channels": channels, "depth": 2, "tokens": tokens}
+            base["attention"] = bool(attention)
+            made = (
+                (row, Stage.model_construct(**{**base, **dict(zip(fields, row))}))
+                for row in itertools.product(*(self.choices[name] for name in fields))
+            )
+            self._valid[key] = tuple((row, stage) for row, stage in made if self._is_valid(stage, fields))
+        return self._valid[key]
+
+    def _is_valid(self, stage: Stage, fields: tuple[str, ...]) -> bool:
+        """Whether a stage could have these fields' values, by the building rules and the space's own."""
+        return not (
+            stage_problem(stage, stage.channels)
+            or (stage.tokens and stage.reduction > 1)  # part_rules.ends_problem: a row has no map to reduce
+            or ("width" in fields and any(not constraint.width(stage) for constraint in self.constraints))
+        )

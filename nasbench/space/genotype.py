@@ -1,0 +1,21 @@
+"""A genotype: an architecture by the choices of its space, part by part.
+
+It holds the resolution, the stem, one part for each [[stages]] table (`{"depth": 0}` for an absent stage) and the head;
+each with the fields alone that the space sees for its block.
+"""
+
+from __future__ import annotations
+
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.parts import Head, Stage, Stem
+from nasbench.space.file import PartValues
+
+Genotype = tuple[PartValues, ...]
+ABSENT: PartValues = {"depth": 0}  # the part of a stage that is left out
+
+
+def express(genotype: Genotype) -> Architecture:
+    """The architecture that a genotype describes; absent stages are left out."""
+    top, stem, *stages, head = genotype
+    parts = {"stem": Stem(**stem), "stages": tuple(Stage(**values) for values in stages if values["depth"])}
+    return Architecture(resolution=top["resolution"], head=Head(**head), **parts)

@@ -1,0 +1,74 @@
+"""A space's file worked out: its stems, tables of stages and heads, and how they go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+from nasbench.arch.parts import Stem
+from nasbench.space.constraints import parse_constraints
+from nasbench.space.file import Choices, FieldValue, PartValues, SpaceFile
+from nasbench.space.stage_graph import StageGraph, State
+from nasbench.space.stage_table import StageTable
+from nasbench.space.stem_and_head import distinct_heads, distinct_stems
+
+
+class Structure:
+    """What may follow what in a space. Its answers depend on nothing but the file, and are kept."""
+
+    def __init__(self, file: SpaceFile, source: str) -> None:
+        self.file = file
+        self.constraints = parse_constraints(file.constraints, source)
+        count = len(file.stages)
+        self.tables = tuple(StageTable(i, count, choices, self.constraints) for i, choices in enumerate(file.stages))
+        self.stems = distinct_stems(file.stem)
+        self.graph = StageGraph(self.tables, self._endings)
+        self._heads: dict[tuple[int, int], list[PartValues]] = {}
+
+    def start(self, stem: Mapping[str, FieldValue]) -> State:
+        """Where the stages begin after this stem."""
+        made = Stem(**stem)
+        return State(made.channels, made.total_stride, True)
+
+    def leads_on(self, stem: Mapping[str, FieldValue]) -> bool:
+        """Whether some whole network begins with this stem."""
+        return self.graph.weight(0, self.start(stem)) > 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(map(self.leads_on, self.stems))
+
+    def heads(self, channels: int, tokens: int) -> list[PartValues]:
+        """The different heads after this many channels and learned tokens, only with the fields that take effect."""
+        key = (channels, tokens)
+        if key not in self._heads:
+            self._heads[key] = distinct_heads(self.file.head, *key)
+        return self._heads[key]
+
+    def resolutions_for(self, stride: int) -> tuple[int, ...]:
+        """The resolutions that a network of this total stride may have."""
+        if not all(constraint.total_stride(stride) for constraint in self.constraints):
+            return ()
+        return tuple(resolution for resolution in self.file.resolution if resolution % stride == 0)
+
+    @cached_property
+    def choices(self) -> tuple[Choices, ...]:
+        """The choices part by part, as in a genotype."""
+        return ({"resolution": self.file.resolution}, self.file.stem, *self.file.stages, self.file.head)
+
+    @cached_property
+    def distinguishing_graphs(self) -> tuple[StageGraph, ...]:
+        """Graphs that tell all networks apart: one a resolution where its maps decide which settings differ."""
+        if not any(table.merges for table in self.tables):
+            return (self.graph,)
+        return tuple(StageGraph(self.tables, self._endings_at(side), side) for side in self.file.resolution)
+
+    def _endings(self, state: State) -> int:
+        return len(self.resolutions_for(state.stride)) * len(self.heads(state.channels, state.tokens))
+
+    def _endings_at(self, resolution: int) -> Callable[[State], int]:
+        def endings(state: State) -> int:
+            fits = resolution in self.resolutions_for(state.stride)
+            return len(self.heads(state.channels, state.tokens)) if fits else 0
+
+        return endings

@@ -1,0 +1,63 @@
+"""Which strategy a study asks for: its name and its settings, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from nasbench.arch.architecture import Architecture
+from nasbench.errors import UserError
+from nasbench.strategies import evolution, random
+from nasbench.strategies.context import Context
+from nasbench.strategies.evolution import EvolutionSettings
+from nasbench.strategies.random import RandomSettings
+from nasbench.values import Value
+
+S = TypeVar("S", bound=Value)
+
+
+@dataclass(frozen=True)
+class Strategy(Generic[S]):
+    """A strategy: `propose(context, n, settings)`, and what its settings are.
+
+    It keeps nothing between calls, so that going on after a stop is reading the trials again. It proposes at most `n`
+    architectures that meet the budgets and are in no trial yet; fewer when the space has no more.
+    """
+
+    propose: Callable[[Context, int, S], list[Architecture]]
+    settings: type[S]
+
+
+STRATEGIES: dict[str, Strategy[Any]] = {  # each has settings of its own type
+    "random": Strategy(random.propose, RandomSettings),
+    "evolution": Strategy(evolution.propose, EvolutionSettings),
+}
+
+
+@dataclass(frozen=True)
+class StrategyChoice:
+    """A strategy by name with its settings. `given` are those that were written down; the others have defaults."""
+
+    name: str
+    settings: Value
+    given: Mapping[str, object]
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, object], source: str = "") -> StrategyChoice:
+        """Of `{"name": ..., **settings}`; what is wrong is a UserError naming `source`, key, value and rule."""
+        at = f"{source}: " if source else ""
+        if "name" not in content:
+            raise UserError(f"{at}key 'name' is missing; add the name of a strategy, such as name = \"random\"")
+        name, given = content["name"], {key: value for key, value in content.items() if key != "name"}
+        if not isinstance(name, str) or name not in STRATEGIES:
+            raise UserError(f"{at}unknown strategy {name!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
+        return cls(name, STRATEGIES[name].settings.from_dict(given, source), given)
+
+    def to_dict(self) -> dict[str, object]:
+        """As it was given to `from_dict`: no setting more."""
+        return {"name": self.name, **self.given}
+
+    def propose(self, context: Context, n: int) -> list[Architecture]:
+        """Up to `n` new architectures within the limits; fewer when the space has no more."""
+        return STRATEGIES[self.name].propose(context, n, self.settings)
