@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.running import Job, RunnerSpec, run
-from nasbench.study.trials import Outcome, Trial, TrialStore
+from nasbench.study.store import TrialStore
+from nasbench.study.trials import Outcome, Trial
 
 
 def evaluate(task: dict[str, Any]) -> dict[str, Any]:

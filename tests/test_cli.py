@@ -201,8 +201,9 @@ def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stored study of two networks with three seeds each, as a search leaves it."""
     from nasbench.arch.library import load
     from nasbench.space.shipped import load_space
+    from nasbench.study.store import TrialStore
     from nasbench.study.study import SpaceRecord, Study
-    from nasbench.study.trials import Outcome, Trial, TrialStore
+    from nasbench.study.trials import Outcome, Trial
 
     monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
     folder, space = tmp_path / "study", load_space("metablock")

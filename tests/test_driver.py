@@ -17,8 +17,8 @@ from nasbench.running import run
 from nasbench.running.serial import run_serial
 from nasbench.space.shipped import load_space
 from nasbench.study.runner import RunnerSpec
+from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.trials import TrialStore
 
 EVALUATE = "search_toys:evaluate"
 SPACE = load_space("metablock")

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nasbench.engine.elsewhere import advice, designs_to_measure
 
 from nasbench.arch.architecture import Architecture
 from nasbench.cli import main
 from nasbench.costs.analytic import cost
-from nasbench.engine.elsewhere import advice, designs_to_measure
 from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.device import Measurement, Settings, this_device
 from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, new_profile
 from nasbench.report.results import StudyResult, open_study
 from nasbench.space.shipped import load_space
+from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.trials import Outcome, Trial, TrialStore
+from nasbench.study.trials import Outcome, Trial
 
 SPACE = load_space("metablock")
 DEVICE = "shed-pi"

@@ -30,8 +30,8 @@ from nasbench.space.shipped import load_space
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import MASKED, MASKED_AGREEMENT, OBJECTIVES
 from nasbench.study.runner import RunnerSpec
+from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.trials import TrialStore
 
 ROOT = Path(nasbench.__file__).parents[1]
 FIDELITY = Fidelity(samples=256, pool=200, evaluate=80)

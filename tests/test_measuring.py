@@ -18,8 +18,8 @@ from nasbench.report.results import StudyResult, level
 from nasbench.running import run
 from nasbench.space.shipped import load_space
 from nasbench.study.runner import RunnerSpec
+from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.trials import TrialStore
 
 SPACE = load_space("metablock")
 EVALUATE = "search_toys:evaluate"

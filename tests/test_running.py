@@ -17,7 +17,9 @@ from nasbench.running import Job, Outcome, RunnerSpec, load_runner, run
 from nasbench.running import session as ray_session
 from nasbench.running.ray_tune import Bridge
 from nasbench.study.runner import shipped_runners
-from nasbench.study.trials import TrialStore, failed, spool_write
+from nasbench.study.spool import spool_write
+from nasbench.study.store import TrialStore
+from nasbench.study.trials import failed
 
 EVALUATE = "running_toys:evaluate"
 TESTS = Path(__file__).parent

@@ -29,8 +29,9 @@ from nasbench.scaling.objective import (
 )
 from nasbench.space.shipped import load_space
 from nasbench.study.runner import RunnerSpec
+from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.trials import Outcome, Trial, TrialStore
+from nasbench.study.trials import Outcome, Trial
 
 REACH = Reach.parse("predicted@4GFLOP")
 

@@ -23,8 +23,8 @@ from nasbench.report.tables import closing_text, front_table
 from nasbench.running import run
 from nasbench.space.shipped import load_space
 from nasbench.study.runner import RunnerSpec
+from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.trials import TrialStore
 
 SPACE = load_space("metablock")
 BUDGET = "60MBmem"

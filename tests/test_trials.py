@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from nasbench.errors import UserError
-from nasbench.study.trials import Outcome, Trial, TrialStore, complete_or_failed, failed, spool_read, spool_write
+from nasbench.study.spool import spool_read, spool_write
+from nasbench.study.store import TrialStore
+from nasbench.study.trials import Outcome, Trial, complete_or_failed, failed
 
 FIDELITY = {"samples": 6000, "resolution": 32}
 

@@ -141,15 +141,13 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 def _reproduce_table(options: argparse.Namespace) -> int:
     from nasbench.published.swaps import Training, swap_table
-    from nasbench.study.fidelity import Ladder
-    from nasbench.study.runner import load_runner, runner_ladder
+    from nasbench.study.runner import LAPTOP, load_runner, runner_ladder
 
     if options.names:
         raise UserError(f"--table {options.table} has its own networks; leave {' '.join(options.names)} out")
     training = None
     if options.train:
-        runner, rung = load_runner("laptop"), Ladder.from_list(runner_ladder("laptop")).rungs[0]
-        training = Training(rung.fidelity.to_dict(), accelerator=runner.device, precision=runner.precision)
+        training = Training(runner_ladder(LAPTOP).rungs[0].fidelity, load_runner(LAPTOP))
     rows = swap_table(options.table, training, lambda text: print(text, file=sys.stderr, flush=True))
     if options.json:
         print_json(rows)
@@ -193,15 +191,17 @@ def _list(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
-    from nasbench.study.fidelity import Ladder
     from nasbench.study.runner import load_runner, runner_ladder
+    from nasbench.study.task import Images, Task
 
     arch, runner = load(options.architecture), load_runner(options.runner)
     arch.require_classes()
-    rungs = Ladder.from_list(runner_ladder(options.runner)).rungs
+    rungs = runner_ladder(options.runner).rungs
     if not 0 <= options.rung < len(rungs):
         known = f"the ladder of runner {options.runner!r} has rungs 0 to {len(rungs) - 1}"
         raise UserError(f"--rung {options.rung}: {known}; choose one of them")
+    images = Images(options.data, split=options.split)
+    task = Task(arch, rungs[options.rung].fidelity, options.seed, images, runner)
 
     import torch
 
@@ -210,17 +210,7 @@ def _train(options: argparse.Namespace) -> int:
 
     torch.set_num_threads(runner.threads)
     tune_allocator()
-    metrics = evaluate(
-        {
-            "architecture": arch.to_dict(),
-            "fidelity": rungs[options.rung].fidelity.to_dict(),
-            "seed": options.seed,
-            "data": options.data,
-            "split": options.split,
-            "accelerator": runner.device,
-            "precision": runner.precision,
-        }
-    )
+    metrics = evaluate(task)
     about = {"name": arch.name, "id": arch.id, "rung": options.rung, "seed": options.seed, "split": options.split}
     print_json(about | metrics) if options.json else print_facts(about | metrics)
     return 0

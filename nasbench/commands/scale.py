@@ -62,6 +62,7 @@ def _add_train(group: Any) -> None:
     add("--rule", default="width", help="how the designs grow: compound, fast, width, depth or resolution")
     add("--samples", nargs="+", type=positive, default=[3200], metavar="N", help="images seen (default: 3200)")
     add("--seeds", type=positive, default=3, metavar="N", help="trainings of each (default: 3)")
+    add("--recipe", default="proxy", help="how they are trained: proxy (default), proxy-sgd or a TOML file")
     add("--evaluate", type=positive, default=2500, metavar="N", help="images scored at most (default: 2500)")
     add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
     add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")
@@ -132,13 +133,15 @@ def _train(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
     from nasbench.costs.budget import parse_budgets
     from nasbench.progress import progress_display
-    from nasbench.scaling.study import new_study, train_family
+    from nasbench.scaling.study import new_study
+    from nasbench.scaling.training import train_family
     from nasbench.study.runner import load_runner
 
     runner = load_runner(options.runner)
     study = new_study(
         [load(name) for name in options.architectures], parse_budgets(options.to), options.samples, options.seeds,
-        rule=options.rule, fidelity={"evaluate": options.evaluate}, data=options.data, runner=runner.to_dict(),
+        rule=options.rule, recipe=options.recipe, fidelity={"evaluate": options.evaluate}, data=options.data,
+        runner=runner,
     )  # fmt: skip
     if runner.kind == "serial":  # the trials run in this process
         import torch

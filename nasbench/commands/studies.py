@@ -113,9 +113,9 @@ def _report(options: argparse.Namespace) -> int:
 
 def _show(result: StudyResult, as_json: bool) -> int:
     """The closing table and what it means; or the same figures as JSON."""
-    from nasbench.engine.elsewhere import advice
+    from nasbench.engine.worth_measuring import advice
     from nasbench.report.tables import closing_text, front_table, records
-    from nasbench.scaling.crossing import outlook
+    from nasbench.scaling.crossing import standing_at_target
 
     rows = result.rows()
     conclusion = closing_text(rows) + advice(result)
@@ -126,7 +126,7 @@ def _show(result: StudyResult, as_json: bool) -> int:
     out.print(front_table(rows))
     for line in conclusion:
         out.print(line, markup=False)
-    for line in outlook(result.study.objectives, result.trials):
+    for line in standing_at_target(result.study.extrapolated_to, result.trials):
         out.print(line, markup=False)
     out.print(f"\nAll of it: {result.folder} (front.csv, front.png, front.svg, designs/)", markup=False)
     return 0

@@ -1,110 +1,117 @@
 """Measurements that a search asks for: the designs near its front, and near a budget, while trainings go on.
 
 Predictions are made to be checked where decisions are taken. When half of the lowest rung is trained, and whenever a
-rung is complete, the most promising designs that were never measured are, together with some that a budget turned away
-for the width of their interval alone. The profile is fitted again with them. What was promoted before stays promoted:
-decisions are kept in the store.
+rung is complete, the most interesting designs that were never measured are (worth_measuring.py says which). The profile
+is fitted again with them. What was promoted before stays promoted: decisions are kept in the store.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from nasbench.costs.budget import RESOURCES
 from nasbench.engine.device_source import DeviceSource
-from nasbench.engine.driver import FIRST_FRONT, Driver
+from nasbench.engine.reporting import FIRST_FRONT, Reporting
+from nasbench.engine.schedule import Schedule, complete_at
+from nasbench.engine.worth_measuring import in_order_of_interest
 from nasbench.latency.calibrate import measure_records
-from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, Record
+from nasbench.latency.names import THIS_MACHINE
+from nasbench.latency.profile import DeviceProfile
+from nasbench.latency.records import Record
 from nasbench.progress import Progress, ProgressState
-from nasbench.report.results import LATENCY_NOTE, StudyResult, predictions
-from nasbench.running import Job, Outcome
+from nasbench.study.notes import LatencyNote
+from nasbench.study.predicted import Predicted, predict
+from nasbench.study.store import TrialStore
+from nasbench.study.trials import Level, Trial
 
-NEAR_FRONT, NEAR_BUDGET = 6, 2  # designs measured at a time: about 3 s of one core each
+AT_A_TIME = 8  # designs measured together: about 3 s of one core each
+DEPTH = 2 * AT_A_TIME  # of the designs in order of interest, how many are worth measuring at all
 
 
 class Measuring:
-    """A `running.JobSource`: the driver's jobs, and measurements beside them."""
+    """Measures designs of a study on this machine, and tells the schedule's predictions."""
 
-    def __init__(self, driver: Driver, source: DeviceSource, progress: Progress) -> None:
-        self.driver, self.source, self.progress = driver, source, progress
-        self._asked: set[Any] = set()
-        self._predicted: dict[str, dict[str, Any]] = {}  # of what is being measured, by a profile that had not seen it
+    def __init__(
+        self, schedule: Schedule, store: TrialStore, source: DeviceSource, reporting: Reporting, progress: Progress
+    ) -> None:
+        self.schedule, self.store, self.source = schedule, store, source
+        self.reporting, self.progress = reporting, progress
+        self._measured_at: set[Level] = set()
+        self._measured_at_half = False
+        self._predicted: dict[str, Predicted] = {}  # of what is being measured, by a profile that had not seen it
 
-    def ask(self) -> Job | None:
-        return self.driver.ask()
-
-    def tell(self, job: Job, outcome: Outcome) -> None:
-        self.driver.tell(job, outcome)
-        profile = self.source.extended()
-        if profile is not None:
-            self._learn(profile)
-        self._measure_when_due()
+    def after(self, trial: Trial) -> None:
+        """A trial has ended: take in what was measured meanwhile, and measure more where it is time."""
+        self._learn(self.source.extended())
+        if self.source.can_measure and self._due():
+            self._measure_near_front()
 
     def finish(self) -> None:
         """Measure, on this machine, what the closing table shows and nothing has measured yet; predict the rest."""
-        profile = self.source.extended(wait=True)
-        if profile is not None:
-            self._learn(profile)
-        if self.driver.study.device == THIS_MACHINE:
+        self._learn(self.source.extended(wait=True))
+        study = self.schedule.study
+        if study.device == THIS_MACHINE:
             self._measure_rest()
-        stored = StudyResult.from_store(self.driver.study, self.driver.store)
-        unpredicted = stored.with_measurements(self.source.profile).unpredicted
+        unpredicted = self.reporting.stored().unpredicted
         if self.source.profile is not None and unpredicted:
-            self._note([], predictions(self.source.profile, unpredicted, self.driver.study))
+            self._note([], predict(self.source.profile, unpredicted, study.classes, study.device_metrics))
 
-    def _measure_when_due(self) -> None:
-        if not self.source.can_measure:
+    def _due(self) -> bool:
+        trials, levels = self.store.trials, self.schedule.levels
+        half = len(complete_at(trials, levels[0])) >= max(FIRST_FRONT, self.schedule.study.trials // 2)
+        complete = {level for level in levels if not level.final and self.schedule.is_complete(level, trials)}
+        due = bool(complete - self._measured_at) or (half and not self._measured_at_half)
+        self._measured_at |= complete
+        self._measured_at_half = self._measured_at_half or half
+        return due
+
+    def _measure_near_front(self) -> None:
+        profile, study = self.source(), self.schedule.study
+        if profile is None:
             return
-        due = self._due() - self._asked
-        if not due:
-            return
-        self._asked |= due
-        designs = self.driver.contenders(NEAR_FRONT) + self.driver.turned_away(NEAR_BUDGET)
-        designs = [design for design in designs if design.id not in self.driver.measured_ms]
-        profile = self.source()
-        if designs and profile is not None:
-            self._predicted = predictions(profile, designs, self.driver.study)
+        measured = self.schedule.predictions.measured_ms
+        ordered = in_order_of_interest(self.reporting.stored(), profile, AT_A_TIME, study.seed)
+        designs = [design for design in ordered[:DEPTH] if design.id not in measured][:AT_A_TIME]
+        if designs:
+            self._predicted = predict(profile, designs, study.classes, study.device_metrics)
             self.source.measure(designs)
             self.progress.note(f"measuring the latency of {len(designs)} designs near the front meanwhile")
 
-    def _due(self) -> set[Any]:
-        half = max(FIRST_FRONT, self.driver.study.trials // 2)
-        due: set[Any] = {"half"} if self.driver.complete_at_lowest() >= half else set()
-        return due | set(self.driver.complete_levels())
-
-    def _learn(self, profile: DeviceProfile) -> None:
-        """Take what a background measurement brought into the store."""
+    def _learn(self, profile: DeviceProfile | None) -> None:
+        """Take what a background measurement brought into the store; None where it has brought nothing yet."""
+        if profile is None:
+            return
         records = [record for record in profile.records if record.id in self._predicted]
         self._note(records, self._predicted)
-        errors = [abs(self._predicted[r.id]["latency_ms"] / r.measurement.latency_ms - 1) for r in records]
+        errors = [abs(self._predicted[r.id].latency.value / r.measurement.latency_ms - 1) for r in records]
         self._predicted = {}
         if errors:
             off = f"{statistics.median(errors):.0%} (median), worst {max(errors):.0%}"
             self.progress.note(f"{len(errors)} designs measured: predictions were off by {off}; fitted again with them")
 
     def _measure_rest(self) -> None:
-        designs = [row.arch for row in self.driver.result().rows() if row.id not in self.driver.measured_ms]
+        measured = self.schedule.predictions.measured_ms
+        designs = [row.arch for row in self.reporting.result().rows() if row.id not in measured]
         if not designs:
             return
-        spent = self.driver.seconds_spent()
-        self.progress.update(ProgressState(f"measuring the latency of {len(designs)} networks", seconds_spent=spent))
-        profile, study = self.source.profile, self.driver.study
+        phase = f"measuring the latency of {len(designs)} networks"
+        self.progress.update(ProgressState(phase, seconds_spent=self.reporting.seconds_spent()))
+        profile, study = self.source.profile, self.schedule.study
         records = measure_records(designs, profile, study.classes, memory="memory_bytes" in study.device_metrics)
-        self._note(records, {} if profile is None else predictions(profile, designs, study))
+        known = {} if profile is None else predict(profile, designs, study.classes, study.device_metrics)
+        self._note(records, known)
         if profile is not None:
             self.source.keep(profile.with_records(records))
 
-    def _note(self, records: Sequence[Record], predicted: dict[str, dict[str, Any]]) -> None:
+    def _note(self, records: Sequence[Record], predicted: Mapping[str, Predicted]) -> None:
         """What was measured, and what had been predicted for it."""
         measured_ms = {record.id: record.measurement.latency_ms for record in records}
-        taken = {record.id: found for record in records if (found := _taken(record))}
-        note = {"measured_ms": measured_ms, "predicted": predicted, "taken": taken}
-        self.driver.store.note(LATENCY_NOTE, note)
-        self.driver.measured_ms |= measured_ms
+        taken = {record.id: found for record in records if (found := _resources(record))}
+        self.store.note(LatencyNote(measured_ms=measured_ms, predicted=dict(predicted), taken=taken))
+        self.schedule.predictions.measured_ms |= measured_ms
 
 
-def _taken(record: Record) -> dict[str, float]:
+def _resources(record: Record) -> dict[str, float]:
     """Its memory and energy, where they were measured."""
     return {metric: figure for metric in RESOURCES if (figure := getattr(record, metric, None)) is not None}

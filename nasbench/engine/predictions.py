@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import Cost, cost
@@ -19,7 +19,7 @@ class Predictions:
     `measured_ms`: architecture id -> latency, which stands in for the prediction where there is one.
     """
 
-    def __init__(self, study: Study, profile: ProfileSource, measured_ms: dict[str, float] | None = None) -> None:
+    def __init__(self, study: Study, profile: ProfileSource, measured_ms: Mapping[str, float] | None = None) -> None:
         self.study, self.profile = study, profile
         self.measured_ms = dict(measured_ms or {})
         self._predicted: dict[str, Predicted] = {}

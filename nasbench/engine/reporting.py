@@ -33,7 +33,7 @@ class Reporting:
         self.progress.update(progress_state(self.schedule, self.store.trials, pace, rejected))
 
     def after(self, trial: Trial) -> None:
-        """A trial has ended: say why it failed, and write the front after the first few and with each complete level."""
+        """A trial has ended: say why it failed; write the front after the first few and with each complete level."""
         if trial.state == State.FAILED:
             self.progress.note(f"trial {trial.key[:8]} of {trial.label} failed: {trial.reason}")
         if self.profile() is not None and self._due():
@@ -43,11 +43,14 @@ class Reporting:
                 f"front of {members} designs written to {result.folder} after {self.seconds_spent():.0f} s"
             )
 
+    def stored(self) -> StudyResult:
+        """The study as it is stored so far."""
+        return StudyResult.from_store(self.schedule.study, self.store)
+
     def result(self) -> StudyResult:
         """The study as it stands, latencies predicted where none is known."""
         profile = self.profile()
-        stored = StudyResult.from_store(self.schedule.study, self.store)
-        return stored.with_measurements(profile).with_predictions(profile)
+        return self.stored().with_measurements(profile).with_predictions(profile)
 
     def _due(self) -> bool:
         trials = self.store.trials

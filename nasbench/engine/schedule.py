@@ -18,7 +18,8 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Contender, Promotions, better_than_the_worst_fixed_point, most_promising
 from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, errors_at, next_probe
 from nasbench.space import RejectionCounter, SearchSpace
-from nasbench.strategies import STRATEGIES, Candidate
+from nasbench.space.limits import Limits
+from nasbench.strategies import Candidate, Context
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind, Level, Origin, Split, Trial
 
@@ -102,21 +103,21 @@ class Schedule:
         for arch in list(self.fixed.values())[: max(1, int(self.study.trials * FIXED_POINTS_AT_MOST))]:
             if arch.id not in known:
                 return self._new(arch, Kind.FIXED_POINT.value)
-        choice = self.study.strategy
-        proposals = STRATEGIES[choice.name](
-            self.space,
-            self._candidates(trials),
-            np.random.default_rng((self.study.seed, len(known))),
-            1,
-            budgets=self.study.budgets,
-            num_classes=self.study.classes,
-            predict=self.predictions.bounds if self.predictions.ready else None,
-            counter=self.rejections,
-            speed=self.predictions.slowness,
-            **choice.settings,
-        )
+        proposals = self.study.strategy.propose(self._context(trials, len(known)), 1)
         self._exhausted = not proposals
-        return self._new(proposals[0], choice.name) if proposals else None
+        return self._new(proposals[0], self.study.strategy.name) if proposals else None
+
+    def _context(self, trials: Sequence[Trial], turn: int) -> Context:
+        """What the strategy is told; each turn has random numbers of its own."""
+        study, predictions = self.study, self.predictions
+        return Context(
+            self.space,
+            tuple(self._candidates(trials)),
+            np.random.default_rng((study.seed, turn)),
+            Limits(study.budgets, study.classes, predictions.bounds if predictions.ready else None),
+            predictions.slowness,
+            self.rejections,
+        )
 
     def _candidates(self, trials: Sequence[Trial]) -> list[Candidate]:
         """The lowest rung's trials as the strategy sees them; failed and running ones have no losses."""
@@ -153,9 +154,7 @@ class Schedule:
         return min(self.study.ladder.rungs[rung].trials, max(2, math.ceil(below / 2)))
 
     def _promoted(self, name: str, below: Sequence[Trial], places: int, trials: Sequence[Trial]) -> list[Trial]:
-        return self.promotions.decide(
-            name, below, lambda: most_promising(self.contenders(below, trials), places)
-        )
+        return self.promotions.decide(name, below, lambda: most_promising(self.contenders(below, trials), places))
 
     def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:
         """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""

@@ -1,10 +1,10 @@
-"""`search` and `resume`: set a study up, run it, measure the finalists, report."""
+"""`search` and `resume`: check all input, make the study's folder, wire the parts of a run, report."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,29 +12,39 @@ import numpy as np
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import fixed_points
+from nasbench.costs.analytic import cost
 from nasbench.costs.budget import device_metrics, on_cost, parse_budgets, total_violation
 from nasbench.engine.device_source import DeviceSource
 from nasbench.engine.driver import EVALUATE, Driver
 from nasbench.engine.measuring import Measuring
+from nasbench.engine.predictions import Predictions
+from nasbench.engine.promotion import Promotions
+from nasbench.engine.reporting import Reporting
+from nasbench.engine.schedule import Schedule
 from nasbench.errors import UserError
-from nasbench.latency import THIS_MACHINE, DeviceProfile, load_device, standalone
+from nasbench.latency import standalone
 from nasbench.latency.energy import required_meter
+from nasbench.latency.names import THIS_MACHINE
+from nasbench.latency.profile import load_device
 from nasbench.progress import Progress, ProgressState, Silent
-from nasbench.report.results import StudyResult, binding, check_scores, predictions
+from nasbench.report.results import StudyResult, check_scores
 from nasbench.running import run
 from nasbench.running.session import check_address
-from nasbench.scaling.objective import split_objective
 from nasbench.space import SearchSpace
 from nasbench.space.shipped import load_space
 from nasbench.strategies import StrategyChoice
 from nasbench.study import environment
-from nasbench.study.fidelity import Ladder
-from nasbench.study.objective import OBJECTIVES
+from nasbench.study.fidelity import recipe_name
+from nasbench.study.notes import PromotionNote
+from nasbench.study.objective import OBJECTIVES, split_objective
+from nasbench.study.predicted import predict
 from nasbench.study.runner import RunnerSpec, load_runner, runner_ladder
-from nasbench.study.study import FILE, SpaceRecord, Study
-from nasbench.study.trials import SPOOL, TrialStore
+from nasbench.study.spool import SPOOL
+from nasbench.study.store import TrialStore
+from nasbench.study.study import SpaceRecord, Study
 
 TRIAL_LIMIT_S = 900.0
+FINAL_SEEDS = 3
 
 
 def search(
@@ -60,36 +70,31 @@ def search(
     labels and ranks by how well hidden parts of images are painted, or "predicted@4GFLOP": by the error that designs
     should have there. Everything is checked before anything is written; a UserError says what to change.
     """
-    found, limits = load_space(space), parse_budgets(budgets)
-    spec = load_runner(runner)
-    if address is not None:
-        spec = spec.model_copy(update={"address": address})
-    objective, extrapolated = split_objective(objective)
-    _check(spec, strategy, objective)
+    found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
     _check_device(device, device_metrics(limits))
-    ladder = runner_ladder(runner)
     content = {
         "space": SpaceRecord(name=found.name, content=found.to_dict()),
-        "objectives": (OBJECTIVES[objective].loss, "latency_ms", *extrapolated),
-        "budgets": tuple(budgets),
+        "objectives": _objectives(objective),
+        "budgets": limits,
         "classes": classes,
         "data": str(data),
-        "ladder": tuple(ladder),
-        "strategy": {"name": strategy},
-        "trials": Ladder.from_list(ladder).rungs[0].trials if trials is None else trials,
+        "ladder": ladder,
+        "strategy": StrategyChoice.from_dict({"name": strategy}),
+        "trials": ladder.rungs[0].trials if trials is None else trials,
         "seed": seed,
         "device": device,
-        "final_seeds": tuple(range(seed + 1, seed + 4)),  # not the search's own, whose luck it has chosen by
+        "final_seeds": tuple(
+            range(seed + 1, seed + 1 + FINAL_SEEDS)
+        ),  # not the search's own, whose luck it has chosen by
         "trial_limit_s": TRIAL_LIMIT_S,
         "time_limit_s": time_limit,
-        "runner": spec.to_dict(),
+        "runner": _runner_at(runner, address),
+        "numerics_in_keys": True,
         "commit": environment.commit(),
     }
-    study = Study.from_dict({key: value for key, value in content.items() if value is not None}, "search")
-    rng = np.random.default_rng(seed)
-    found.sample(rng, budgets=on_cost(limits), num_classes=classes)  # or it says why not
-    folder = Path(out) if out is not None else default_folder(study)
-    progress = progress or Silent()
+    study = Study.from_dict(content, "search")
+    found.sample(np.random.default_rng(seed), budgets=on_cost(limits), num_classes=classes)  # or it says why not
+    folder, progress = Path(out) if out is not None else default_folder(study), progress or Silent()
     progress.update(ProgressState("preparing images"))
     study = study.replace(data_id=_prepare_data(study))
     study.create(folder)
@@ -99,7 +104,6 @@ def search(
 def resume(folder: str | Path, time_limit: float | None = None, progress: Progress | None = None) -> StudyResult:
     """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again."""
     study = Study.open(folder)
-    StrategyChoice.from_dict(study.strategy, f"{Path(folder) / FILE}: strategy")  # before anything is begun
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
     data_id = _prepare_data(study)
@@ -110,15 +114,13 @@ def resume(folder: str | Path, time_limit: float | None = None, progress: Progre
 
 def default_folder(study: Study) -> Path:
     """results/SPACE-BUDGETS-TIME below the current folder."""
-    words = [study.space.name, *study.budgets, datetime.now().strftime("%Y%m%d-%H%M%S")]
+    words = [study.space.name, *map(str, study.budgets), datetime.now().strftime("%Y%m%d-%H%M%S")]
     return Path("results") / "-".join(word.replace(" ", "").replace("/", "-") for word in words)
 
 
 def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architecture]:
     """Id -> shipped network of the space that meets the budgets on cost; largest first, families in turn."""
-    from nasbench.costs.analytic import cost
-
-    limits = on_cost(study.parsed_budgets)
+    limits = on_cost(study.budgets)
     families: dict[str, list[tuple[int, Architecture]]] = {}
     for name, arch in fixed_points().items():
         costs = cost(arch, study.classes)
@@ -131,13 +133,21 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
     return {arch.id: arch for arch in ordered}
 
 
-def _check(runner: RunnerSpec, strategy: str, objective: str) -> None:
-    """Raise UserError for what would fail only after the study's folder is made."""
-    if objective not in OBJECTIVES:
-        raise UserError(f"unknown objective {objective!r}; known objectives: {', '.join(OBJECTIVES)}, predicted@4GFLOP")
-    StrategyChoice.from_dict({"name": strategy})
-    if runner.address not in (None, "auto"):
-        check_address(runner.address)
+def _objectives(text: str) -> tuple[str, ...]:
+    """A study's objectives from `--objective`: what is trained, latency, and a size that errors are extrapolated to."""
+    name, extrapolated = split_objective(text)
+    if name not in OBJECTIVES:
+        raise UserError(f"unknown objective {name!r}; known objectives: {', '.join(OBJECTIVES)}, predicted@4GFLOP")
+    return OBJECTIVES[name].loss, "latency_ms", *extrapolated
+
+
+def _runner_at(name_or_path: str | Path, address: str | None) -> RunnerSpec:
+    """The runner, at the cluster's address where one is given; UserError where nothing answers there."""
+    spec = load_runner(name_or_path)
+    spec = spec if address is None else spec.replace(address=address)
+    if spec.address not in (None, "auto"):
+        check_address(str(spec.address))
+    return spec
 
 
 def _check_device(name: str, metrics: Sequence[str]) -> None:
@@ -162,8 +172,8 @@ def _prepare_data(study: Study) -> str:
     resolutions = study.space.content.get("resolution", 256)
     sizes = tuple(resolutions) if isinstance(resolutions, (list, tuple)) else (resolutions,)
     ids = {
-        prepare(study.data, rung.fidelity.to_dict(), sizes, study.data_seed, study.objective.name).id
-        for rung in Ladder.from_list(study.ladder).rungs
+        prepare(study.data, rung.fidelity, sizes, study.data_seed, study.objective.name).id
+        for rung in study.ladder.rungs
     }
     return ids.pop()
 
@@ -174,37 +184,53 @@ def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
     with TrialStore(folder) as store:
         check_scores(study, store)
         environment.record(folder)
-        recovered = store.drain_spool()
-        if store.trials:
-            finished = sum(trial.state != "submitted" for trial in store.trials)
-            progress.note(f"{finished} trials are finished, {len(recovered)} of them found in the spool; going on")
-        for line in study.objective.notes:
-            progress.note(line)
+        _greet(study, store, progress)
         source = DeviceSource(study, space, folder, progress)
         try:
             if study.device_metrics:
                 progress.update(ProgressState("measuring this machine"))
                 source.wait()
-            driver = Driver(study, store, space, _fixed_within(study, space, source), source, progress, deadline)
-            measuring = Measuring(driver, source, progress)
-            run(measuring, EVALUATE, RunnerSpec.from_dict(study.runner), folder / SPOOL)
-            source.wait()
-            measuring.finish()
+            result = _train_and_measure(study, store, space, source, progress, deadline)
         finally:
             source.stop()
-        result = driver.result()
     result.report()
     return result
 
 
-def _fixed_within(
-    study: Study, space: SearchSpace, source: Callable[[], DeviceProfile | None]
-) -> dict[str, Architecture]:
+def _greet(study: Study, store: TrialStore, progress: Progress) -> None:
+    """Take in what workers left behind a killed driver, and say what the search starts from."""
+    recovered = store.drain_spool()
+    if store.trials:
+        finished = sum(trial.finished for trial in store.trials)
+        progress.note(f"{finished} trials are finished, {len(recovered)} of them found in the spool; going on")
+    names = dict.fromkeys(recipe_name(rung.fidelity) for rung in study.ladder.rungs)
+    progress.note(f"trained by the recipe {' and '.join(names)}")
+    for line in study.objective.notes:
+        progress.note(line)
+
+
+def _train_and_measure(
+    study: Study, store: TrialStore, space: SearchSpace, source: DeviceSource, progress: Progress, deadline: float
+) -> StudyResult:
+    """Run the study to its end, its designs measured meanwhile -> the result."""
+    known = StudyResult.from_store(study, store).with_measurements(source())
+    predictions = Predictions(study, source, known.measured_ms)
+    promotions = Promotions(store.notes(PromotionNote), store.note)
+    schedule = Schedule(study, space, _fixed_within(study, space, source), predictions, promotions)
+    reporting = Reporting(schedule, store, source, progress)
+    measuring = Measuring(schedule, store, source, reporting, progress)
+    run(Driver(schedule, store, reporting, measuring, deadline), EVALUATE, study.runner, store.folder / SPOOL)
+    source.wait()
+    measuring.finish()
+    return reporting.result()
+
+
+def _fixed_within(study: Study, space: SearchSpace, source: DeviceSource) -> Mapping[str, Architecture]:
     """The fixed points that meet all budgets, those on the device's time, memory and energy included."""
     fitting = fitting_fixed_points(study, space)
-    limits = [budget for budget in study.parsed_budgets if budget.metric in study.device_metrics]
+    limits = [budget for budget in study.budgets if budget.metric in study.device_metrics]
     profile = source()
     if not limits or profile is None:
         return fitting
-    predicted = predictions(profile, list(fitting.values()), study)
-    return {key: arch for key, arch in fitting.items() if total_violation(limits, binding(predicted[key])) == 0}
+    predicted = predict(profile, list(fitting.values()), study.classes, study.device_metrics)
+    return {key: arch for key, arch in fitting.items() if total_violation(limits, predicted[key].upper) == 0}

@@ -38,9 +38,7 @@ def designs_for_pack(result: StudyResult, profile: DeviceProfile, count: int, se
     return sorted(ordered, key=lambda arch: arch.id in measured)[:count]
 
 
-def in_order_of_interest(
-    result: StudyResult, profile: DeviceProfile, count: int, seed: int = 0
-) -> list[Architecture]:
+def in_order_of_interest(result: StudyResult, profile: DeviceProfile, count: int, seed: int = 0) -> list[Architecture]:
     """All trained designs: the front, then by Pareto rank from the highest rung down; and among the first `count` some
     that a budget in milliseconds turns away for the width of their interval alone."""
     result = result.with_predictions(profile)

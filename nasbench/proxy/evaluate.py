@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,14 +19,13 @@ from nasbench.nn.model import Model, build, reparameterise
 from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
 from nasbench.proxy.data.pool import Pool, PoolSpec, open_pool
-from nasbench.proxy.masked import RATES, MaskedLoss, masked_form, score_masked
+from nasbench.proxy.masked import LR_FACTORS, MaskedLoss, masked_form, score_masked
 from nasbench.proxy.reduction import reduced
-from nasbench.proxy.train import PRECISIONS, Trained, score, train, tune_allocator
+from nasbench.proxy.train import Trained, score, train, tune_allocator
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import OBJECTIVES
+from nasbench.study.task import Task
 
-ACCELERATORS = ("cpu", "cuda")
-SPLITS = ("validation", "test")
 DEPLOY_TOLERANCE = 1e-9  # relative, in float64
 DEPLOY_IMAGES = 8
 RAY_WORKER_VARIABLE = "RAY_RAYLET_PID"  # set by Ray in the processes that it starts for trials
@@ -41,47 +39,23 @@ class DeployMismatch(AssertionError):
     """The deploy form of a trained network does not compute the same function."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a worker is asked for; plain values that cross process borders and are stored as they are."""
-
-    architecture: Mapping[str, Any]
-    fidelity: Mapping[str, Any]
-    seed: int
-    data: str = "fashion-on-earth"
-    data_seed: int = 0
-    split: str = "validation"
-    accelerator: str = "cpu"
-    precision: str = "float32"
-    channels_last: bool = True
-    objective: str = "supervised"
-
-    def __post_init__(self) -> None:
-        choices = {"split": SPLITS, "accelerator": ACCELERATORS, "precision": PRECISIONS, "objective": OBJECTIVES}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
-
-
-def evaluate(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics of one `Task`, given as a dict; the same task gives the same result on the same machine.
+def evaluate(task: Task) -> dict[str, Any]:
+    """Metrics of one task; the same task gives the same result on the same machine.
 
     Raises `Diverged`, `CostMismatch`, `DeployMismatch`, `UserError`, or what torch raises when memory runs out.
     The objective's own metrics are of the split asked for; proxy_* and fvcore_* count the reduced network
     in its train form at the proxy's resolution, seconds are of the training loop.
     """
-    wanted = Task(**task)
     if RAY_WORKER_VARIABLE in os.environ:  # a process of our own; in a user's, memory is the user's business
         tune_allocator()
-    fidelity = Fidelity.from_dict(wanted.fidelity)
-    small = reduced(Architecture.from_dict(dict(wanted.architecture)), fidelity)
-    data = dataset(wanted.data, wanted.objective)
+    small = reduced(task.architecture, task.fidelity)
+    data = dataset(task.images.data, task.objective)
     classes = max(1, len(data.classes))
-    model = seeded_model(small, classes, wanted.seed)
+    model = seeded_model(small, classes, task.seed)
     counts = checked_cost(small, model, classes)
-    images = pools(wanted, fidelity, small.resolution)
-    model = model.to(wanted.accelerator)
-    run, scores = SCORED[wanted.objective](wanted, fidelity, model, images)
+    images = pools(task, small.resolution)
+    model = model.to(task.runner.device)
+    run, scores = SCORED[task.objective](task, model, images)
     return {
         **scores,
         "train_loss_tail": run.train_loss_tail,
@@ -107,24 +81,24 @@ class TrialImages(NamedTuple):
 Scored = tuple[Trained, dict[str, Any]]
 
 
-def _supervised(task: Task, fidelity: Fidelity, model: Model, images: TrialImages) -> Scored:
+def _supervised(task: Task, model: Model, images: TrialImages) -> Scored:
     """accuracy and loss: top-1 and mean cross-entropy in nats."""
-    run = train(model, images.training, fidelity, images.norm, task.seed, task.precision, task.channels_last)
-    result = score(model, images.held_out, images.norm, task.precision)
+    run = train(model, images.training, task.fidelity, images.norm, task.seed, task.runner)
+    result = score(model, images.held_out, images.norm, task.runner.precision)
     return run, {"accuracy": result.accuracy, "loss": result.loss, "scored_images": result.images}
 
 
-def _masked(task: Task, fidelity: Fidelity, model: Model, images: TrialImages) -> Scored:
+def _masked(task: Task, model: Model, images: TrialImages) -> Scored:
     """masked_error, 1 for painting the mean; masked_r2 = 1 - masked_error. Masks are the same for every trial."""
-    whole, loss = masked_form(model, fidelity, task.seed).to(task.accelerator), MaskedLoss(task.seed)
-    faster = fidelity.model_copy(update={"lr": RATES[fidelity.optimiser] * fidelity.lr})
-    run = train(whole, images.training, faster, images.norm, task.seed, task.precision, task.channels_last, loss)
-    result = score_masked(whole, images.held_out, images.norm, task.data_seed, task.precision)
+    whole, loss = masked_form(model, task.fidelity, task.seed).to(task.runner.device), MaskedLoss(task.seed)
+    rated = task.fidelity.replace(lr=LR_FACTORS[task.fidelity.optimiser] * task.fidelity.lr)
+    run = train(whole, images.training, rated, images.norm, task.seed, task.runner, loss)
+    result = score_masked(whole, images.held_out, images.norm, task.images.data_seed, task.runner.precision)
     own = {"mask_grid": whole.grid, "drops_positions": whole.drops, "scored_images": result.images}
     return run, {"masked_r2": 1 - result.error, "masked_error": result.error, **own}
 
 
-SCORED: dict[str, Callable[[Task, Fidelity, Model, TrialImages], Scored]] = {
+SCORED: dict[str, Callable[[Task, Model, TrialImages], Scored]] = {
     "supervised": _supervised,
     "masked": _masked,
 }
@@ -141,24 +115,25 @@ def _pool(data: str, objective: str, spec: PoolSpec, device: str) -> Pool:
     return open_pool(dataset(data, objective), spec, device)
 
 
-def pools(task: Task, fidelity: Fidelity, size: int) -> TrialImages:
-    training = PoolSpec("train", size, fidelity.pool, task.data_seed)
-    scored = PoolSpec(task.split, size, fidelity.evaluate, task.data_seed)
-    pool = _pool(task.data, task.objective, training, task.accelerator)
-    return TrialImages(pool, _pool(task.data, task.objective, scored, task.accelerator), normalisation(pool))
+def pools(task: Task, size: int) -> TrialImages:
+    """The images of a task, `size` pixels a side."""
+    own, fidelity, device = task.images, task.fidelity, task.runner.device
+    training = _pool(own.data, task.objective, PoolSpec("train", size, fidelity.pool, own.data_seed), device)
+    held_out = _pool(own.data, task.objective, PoolSpec(own.split, size, fidelity.evaluate, own.data_seed), device)
+    return TrialImages(training, held_out, normalisation(training))
 
 
 def prepare(
     data: str,
-    fidelity: Mapping[str, Any],
+    fidelity: Fidelity,
     resolutions: tuple[int, ...],
     data_seed: int = 0,
     objective: str = "supervised",
 ) -> ImageData:
     """Decode what trials will read, so that workers find it in the cache and bad files are named to the user once."""
-    values, loaded = Fidelity.from_dict(fidelity), dataset(data, objective)
-    for size in sorted({values.image_size(resolution) for resolution in resolutions}):
-        for split, limit in (("train", values.pool), ("validation", values.evaluate), ("test", values.evaluate)):
+    loaded = dataset(data, objective)
+    for size in sorted({fidelity.image_size(resolution) for resolution in resolutions}):
+        for split, limit in (("train", fidelity.pool), ("validation", fidelity.evaluate), ("test", fidelity.evaluate)):
             open_pool(loaded, PoolSpec(split, size, limit, data_seed))
     return loaded
 

@@ -26,13 +26,14 @@ from nasbench.proxy.data.augment import Normalisation, ordered_positions
 from nasbench.proxy.data.pool import Pool
 from nasbench.proxy.train import SCORING_BATCH, autocast
 from nasbench.study.fidelity import Fidelity
+from nasbench.study.runner import Precision
 
 CELL = 32  # pixels a side of a hidden cell at the deployed resolution, as in SimMIM
 HIDDEN = 0.6  # share of hidden cells, as in SimMIM
 MIN_GRID = 2  # cells a side
 # x the fidelity's learning rate, which suits cross-entropy. By SGD four networks' R² rose by half, and fell at 25 x; by
 # Muon three were best or nearly so at 1 x, and at 6 x a token network painted no more than the mean.
-RATES = {"sgd": 6, "muon": 1}
+LR_FACTORS = {"sgd": 6, "muon": 1}
 DECODER_HEADS = (4, 2, 1)
 DECODER_EXPANSION = 4
 MASK_STREAM = 0x3A5C  # sets the masks' random numbers apart from those of batches and shifts
@@ -218,7 +219,7 @@ class MaskedLoss:
 
 @torch.no_grad()
 def score_masked(
-    model: MaskedImageModel, pool: Pool, norm: Normalisation, seed: int, precision: str = "float32"
+    model: MaskedImageModel, pool: Pool, norm: Normalisation, seed: int, precision: Precision = "float32"
 ) -> MaskedScore:
     """The masked error of `model` in eval mode; the masks depend on `seed` and the grid, and on nothing else."""
     device, rng = next(model.parameters()).device, np.random.default_rng([seed, MASK_STREAM])

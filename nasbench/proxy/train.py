@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import torch
@@ -20,11 +21,12 @@ from nasbench.proxy.data.pool import Pool
 from nasbench.proxy.initial import quieten_branches, raise_layer_scale, widen_linear
 from nasbench.proxy.muon import Muon, is_matrix
 from nasbench.study.fidelity import Fidelity
+from nasbench.study.runner import Precision, RunnerSpec
 
 TAIL = 0.1  # share of the steps whose mean loss is reported
 CHECK_EVERY = 20  # steps between looks at the loss on an accelerator, where each look waits for the device
 SCORING_BATCH = 256
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = get_args(Precision)
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]  # model, images, labels -> mean over the batch
 
 
@@ -65,43 +67,59 @@ def train(
     fidelity: Fidelity,
     norm: Normalisation,
     seed: int,
-    precision: str = "float32",
-    channels_last: bool = True,
+    runner: RunnerSpec,
     loss_of: Loss | None = None,
 ) -> Trained:
     """Train `model` in place on the device its parameters are on; the batches depend on `seed` alone.
 
-    `loss_of` is what is made small: without it cross-entropy of the labels, smoothed as the fidelity says.
-    Raises `Diverged` at the first loss that is not finite.
+    `runner` gives precision and memory layout. `loss_of` is what is made small: without it cross-entropy of the labels,
+    smoothed as the fidelity says. Raises `Diverged` at the first loss that is not finite.
     """
     device = next(model.parameters()).device
-    model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format).train()
-    raise_layer_scale(model, fidelity.layer_scale)
-    widen_linear(model, fidelity.linear_gain)
-    quieten_branches(model, fidelity.branch_gain)
+    model.to(memory_format=torch.channels_last if runner.channels_last else torch.contiguous_format).train()
+    set_initial_values(model, fidelity)
     optimiser, schedule, steps = make_optimiser(model, fidelity)
     loss_of = loss_of or partial(_smoothed_cross_entropy, fidelity.label_smoothing)
-    rng = np.random.default_rng([seed, 0xBA7C4])
     losses = torch.zeros(steps, device=device)
     begun, begun_cpu, seen = time.perf_counter(), time.process_time(), 0
-    positions = shuffled_positions(len(pool), fidelity.samples, fidelity.batch_size, rng)
-    for step, (pixels, labels) in enumerate(pool.batches(positions)):
+    for step, (images, labels) in enumerate(_batches(pool, fidelity, norm, seed)):
         if len(labels) < 2:  # batch norm needs two; only unreadable files make a batch this small
             continue
-        images = norm.apply(flip_and_shift(pixels, fidelity.shift, fidelity.flip, rng))
-        with autocast(device, precision):
+        with autocast(device, runner.precision):
             loss = loss_of(model, images, labels)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if fidelity.clip_norm:
-            nn.utils.clip_grad_norm_(model.parameters(), fidelity.clip_norm)
-        optimiser.step()
+        _descend(model, loss, optimiser, fidelity.clip_norm)
         schedule.step()
         losses[step] = loss.detach()
         seen += len(labels)
         _check_finite(losses, step, steps, device)
     tail = losses[-max(1, round(TAIL * steps)) :].mean().item()
     return Trained(tail, steps, seen, time.perf_counter() - begun, time.process_time() - begun_cpu)
+
+
+def set_initial_values(model: nn.Module, fidelity: Fidelity) -> None:
+    raise_layer_scale(model, fidelity.layer_scale)
+    widen_linear(model, fidelity.linear_gain)
+    quieten_branches(model, fidelity.branch_gain)
+
+
+def _batches(pool: Pool, fidelity: Fidelity, norm: Normalisation, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Augmented, normalised images and their labels, in an order that depends on `seed` alone."""
+    rng = np.random.default_rng([seed, 0xBA7C4])
+    positions = shuffled_positions(len(pool), fidelity.samples, fidelity.batch_size, rng)
+    for pixels, labels in pool.batches(positions):
+        if len(labels) < 2:
+            yield pixels, labels
+        else:
+            yield norm.apply(flip_and_shift(pixels, fidelity.shift, fidelity.flip, rng)), labels
+
+
+def _descend(model: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer, clip_norm: float) -> None:
+    """One step down the gradient, its norm clipped; 0 for no clipping."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimiser.step()
 
 
 def _smoothed_cross_entropy(smoothing: float, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -167,7 +185,7 @@ def one_cycle(step: int, steps: int, warmup: float) -> float:
 
 
 @torch.no_grad()
-def score(model: nn.Module, pool: Pool, norm: Normalisation, precision: str = "float32") -> Score:
+def score(model: nn.Module, pool: Pool, norm: Normalisation, precision: Precision = "float32") -> Score:
     """Top-1 accuracy in [0, 1] and mean cross-entropy (nats, no smoothing) of `model` in eval mode."""
     device = next(model.parameters()).device
     model.eval()
@@ -186,7 +204,7 @@ def score(model: nn.Module, pool: Pool, norm: Normalisation, precision: str = "f
 
 
 @contextlib.contextmanager
-def autocast(device: torch.device, precision: str) -> Iterator[None]:
+def autocast(device: torch.device, precision: Precision) -> Iterator[None]:
     """bf16 where it pays: on the CPU it was slower than float32."""
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
+from nasbench.study.fidelity import Fidelity
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.task import Images, Task
 
 # blocks: EMO's block in place of DeiT's and PVT's (arXiv:2301.01146); patches: MobileViT's 2, 2, 2 against 8, 4, 2
 # (arXiv:2110.02178).
@@ -24,13 +27,12 @@ TABLES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Training:
-    """How `--train` scores: the fidelity as stored with trials, and the seeds."""
+    """How `--train` scores: a fidelity, the runner's settings, and the seeds."""
 
-    fidelity: dict[str, Any]
+    fidelity: Fidelity
+    runner: RunnerSpec
     seeds: tuple[int, ...] = (0, 1, 2)
-    data: str = "fashion-on-earth"
-    accelerator: str = "cpu"
-    precision: str = "float32"
+    images: Images = field(default_factory=Images)
 
 
 def swap_table(
@@ -65,14 +67,7 @@ def _trained(arch: Architecture, training: Training, progress: Callable[[str], N
     accuracies = []
     for seed in training.seeds:
         progress(f"training {arch.name}, seed {seed}")
-        task = {
-            "architecture": arch.to_dict(),
-            "fidelity": training.fidelity,
-            "seed": seed,
-            "data": training.data,
-            "accelerator": training.accelerator,
-            "precision": training.precision,
-        }
+        task = Task(arch, training.fidelity, seed, training.images, training.runner)
         accuracies.append(100 * evaluate(task)["accuracy"])
     return {"accuracy": statistics.mean(accuracies), "deviation": deviation(accuracies), "seeds": len(accuracies)}
 

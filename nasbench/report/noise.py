@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nasbench.report.rows import FIXED_POINT, SEARCHED, ReportRow
+from nasbench.report.rows import ReportRow
+from nasbench.study.trials import Kind
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ def _comparable(rows: Sequence[ReportRow]) -> list[ReportRow]:
 def challengers(rows: Sequence[ReportRow]) -> tuple[ReportRow | None, list[ReportRow]]:
     """The most accurate fixed point, and the searched designs that are no slower than it, best first."""
     rows = _comparable(rows)
-    fixed = max((row for row in rows if row.kind == FIXED_POINT), key=lambda row: row.accuracy, default=None)
+    fixed = max((row for row in rows if row.kind == Kind.FIXED_POINT), key=lambda row: row.accuracy, default=None)
     if fixed is None:
         return None, []
-    pairs = [(row, _latencies(row, fixed)) for row in rows if row.kind == SEARCHED]
+    pairs = [(row, _latencies(row, fixed)) for row in rows if row.kind == Kind.SEARCHED]
     faster = [row for row, pair in pairs if pair is not None and pair[0] <= pair[1]]
     return fixed, sorted(faster, key=lambda row: -row.accuracy)
 

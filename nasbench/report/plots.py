@@ -18,8 +18,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from nasbench.files import write_atomic
 from nasbench.report.labels import place_labels
-from nasbench.report.rows import FIXED_POINT, ReportRow
+from nasbench.report.rows import ReportRow
 from nasbench.study.objective import SUPERVISED
+from nasbench.study.trials import Kind
 
 # Okabe and Ito's colour-blind-safe blue and vermilion, which also differ in grey; shapes say the same again.
 SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"
@@ -41,10 +42,10 @@ class _Groups:
     @classmethod
     def of(cls, rows: Sequence[ReportRow]) -> _Groups:
         rows = [row for row in rows if row.latency is not None]
-        leading = [row for row in rows if row.on_front] or [row for row in rows if row.kind == FIXED_POINT] or rows
+        leading = [row for row in rows if row.on_front] or [row for row in rows if row.kind == Kind.FIXED_POINT] or rows
         split = leading[0].split if leading else "no"
-        fixed = [row for row in rows if row.kind == FIXED_POINT]
-        searched = [row for row in rows if row.kind != FIXED_POINT]
+        fixed = [row for row in rows if row.kind == Kind.FIXED_POINT]
+        searched = [row for row in rows if row.kind != Kind.FIXED_POINT]
         return cls(
             split,
             [row for row in searched if row.on_front],

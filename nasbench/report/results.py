@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency.names import THIS_MACHINE
+from nasbench.latency.profile import DeviceProfile, load_study_device
 from nasbench.pareto import Front
-from nasbench.report.rows import FIXED_POINT, SEARCHED, Figure, ReportRow
+from nasbench.report.rows import Figure, ReportRow
+from nasbench.study.notes import LatencyNote
+from nasbench.study.objective import Objective
+from nasbench.study.predicted import Predicted, predict
+from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
-from nasbench.study.trials import Trial, TrialStore
+from nasbench.study.trials import Level, Split, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from nasbench.latency.profile import DeviceProfile
-
-LATENCY_NOTE = "latency"  # the store's notes of measured latencies, and of those predicted before they were measured
-Level = tuple[int, bool]  # rung, and whether on the test split with the final seeds
-
-
-def level(trial: Trial) -> Level:
-    return int(trial.origin["rung"]), trial.split == "test"
-
-
-def architecture_of(trial: Trial) -> Architecture:
-    return Architecture.from_dict(trial.architecture, source=f"trial {trial.key}")
 
 
 def check_scores(study: Study, store: TrialStore) -> None:
     """Raise UserError where study.toml was changed to another objective than its trials have."""
     objective = study.objective
-    odd = sum(trial.state == "complete" and objective.metric not in trial.metrics for trial in store.trials)
+    odd = sum(trial.complete and objective.metric not in trial.metrics for trial in store.trials)
     if odd:
         raise UserError(
             f"{store.folder}: {odd} of its trials have no {objective.metric}, the score of the objective "
@@ -47,14 +38,18 @@ def check_scores(study: Study, store: TrialStore) -> None:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study's folder holds. Reading it trains and measures nothing."""
+    """What a study's folder holds. Reading it trains and measures nothing.
+
+    The last three are by architecture id: measured latency in ms, what the device's profile predicted, and measured
+    memory and energy.
+    """
 
     folder: Path
     study: Study
     trials: tuple[Trial, ...]
-    measured_ms: dict[str, float]  # architecture id -> latency
-    predictions: dict[str, dict[str, Any]]  # architecture id -> see `predictions`
-    taken: dict[str, dict[str, float]] = field(default_factory=dict)  # architecture id -> measured memory and energy
+    measured_ms: Mapping[str, float]
+    predictions: Mapping[str, Predicted]
+    measured_resources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path | str) -> StudyResult:
@@ -66,10 +61,10 @@ class StudyResult:
 
     @classmethod
     def from_store(cls, study: Study, store: TrialStore) -> StudyResult:
-        notes = store.notes(LATENCY_NOTE)
-        measured = {key: value for note in notes for key, value in note.get("measured_ms", {}).items()}
-        predicted = {key: value for note in notes for key, value in note.get("predicted", {}).items()}
-        taken = {key: value for note in notes for key, value in note.get("taken", {}).items()}
+        notes = store.notes(LatencyNote)
+        measured = {key: value for note in notes for key, value in note.measured_ms.items()}
+        predicted = {key: value for note in notes for key, value in note.predicted.items()}
+        taken = {key: value for note in notes for key, value in note.taken.items()}
         return cls(store.folder, study, store.trials, measured, predicted, taken)
 
     @property
@@ -77,80 +72,77 @@ class StudyResult:
         """The designs that no latency is known for."""
         known = self.predictions.keys() | self.measured_ms.keys()
         missing = {t.architecture_id: t for t in self.trials if t.architecture_id not in known}
-        return [architecture_of(trial) for trial in missing.values()]
+        return [trial.design for trial in missing.values()]
+
+    def latency_ms(self, key: str) -> float:
+        """Of one architecture: measured where it was, else predicted."""
+        return self.measured_ms[key] if key in self.measured_ms else self.predictions[key].latency.value
 
     def with_measurements(self, profile: DeviceProfile | None) -> StudyResult:
         """With the latencies that `profile` has measured; on this machine a study measures its designs itself."""
         if profile is None or self.study.device == THIS_MACHINE or profile.num_classes != self.study.classes:
             return self
         measured_ms = {record.id: record.measurement.latency_ms for record in profile.records}
-        return replace(self, measured_ms=self.measured_ms | measured_ms)
+        return replace(self, measured_ms={**self.measured_ms, **measured_ms})
 
     def with_predictions(self, profile: DeviceProfile | None) -> StudyResult:
         """Latencies predicted by `profile` for what has none known yet."""
         designs = self.unpredicted
         if profile is None or not designs:
             return self
-        return replace(self, predictions=self.predictions | predictions(profile, designs, self.study))
+        found = predict(profile, designs, self.study.classes, self.study.device_metrics)
+        return replace(self, predictions={**self.predictions, **found})
 
     def rows(self) -> list[ReportRow]:
         """One row an architecture, from its best supported trials: the final ones, else those of the highest rung that
         any trial reached. The front is taken among the rows of the highest level alone, where all are comparable."""
-        complete = [trial for trial in self.trials if trial.state == "complete"]
+        complete = [trial for trial in self.trials if trial.complete]
         if not complete:
             return []
-        top = max(level(trial) for trial in complete)
-        shown = [trial for trial in complete if level(trial)[0] == top[0]]
+        top = max(trial.level for trial in complete)
         grouped: dict[str, list[Trial]] = {}
-        for trial in shown:
-            grouped.setdefault(trial.architecture_id, []).append(trial)
+        for trial in complete:
+            if trial.level.rung == top.rung:
+                grouped.setdefault(trial.architecture_id, []).append(trial)
         rows = [self._row(trials) for trials in grouped.values()]
-        return self._with_front(rows, "test" if top[1] else "validation")
+        return _with_front(rows, "test" if top.final else "validation")
 
     def _row(self, trials: Sequence[Trial]) -> ReportRow:
-        best = max(level(trial) for trial in trials)
-        chosen = [trial for trial in trials if level(trial) == best]
-        arch, first = architecture_of(chosen[0]), chosen[0]
-        predicted = self.predictions.get(arch.id, {})
+        best = max(trial.level for trial in trials)
+        chosen = [trial for trial in trials if trial.level == best]
+        first, predicted = chosen[0], self.predictions.get(chosen[0].architecture_id)
         return ReportRow(
-            id=arch.id,
-            name=arch.label,
-            kind=FIXED_POINT if first.origin.get("kind") == FIXED_POINT else SEARCHED,
-            arch=arch,
-            rung=best[0],
+            id=first.architecture_id,
+            name=first.label,
+            kind=first.origin.kind,
+            arch=first.design,
+            rung=best.rung,
             split=first.split,
-            accuracies={trial.seed: self._score(trial) for trial in chosen},
+            accuracies={trial.seed: trial.metric(self.study.objective.metric) for trial in chosen},
             objective=self.study.objective,
-            cost=first.origin["cost"],
-            latency_predicted=predicted.get("latency_ms"),
-            latency_low=predicted.get("low_ms"),
-            latency_high=predicted.get("high_ms"),
-            latency_measured=self.measured_ms.get(arch.id),
-            extrapolating=bool(predicted.get("extrapolating", False)),
-            resources=self._resources(arch.id),
+            cost=first.cost.to_dict(),
+            latency_predicted=predicted.latency.value if predicted else None,
+            latency_low=predicted.latency.low if predicted else None,
+            latency_high=predicted.latency.high if predicted else None,
+            latency_measured=self.measured_ms.get(first.architecture_id),
+            extrapolating=predicted.extrapolating if predicted else False,
+            resources=self.resources(first.architecture_id),
         )
 
-    def _resources(self, key: str) -> dict[str, Figure]:
-        """Memory and energy, where budgets ask for them."""
-        predicted, measured = self.predictions.get(key, {}), self.taken.get(key, {})
-        return {
-            metric: Figure(
-                predicted=predicted.get(metric),
-                low=predicted.get(f"{metric}_low"),
-                high=predicted.get(f"{metric}_high"),
-                measured=measured.get(metric),
-            )
-            for metric in self.study.device_metrics
-            if metric in RESOURCES
-        }
-
-    def _with_front(self, rows: list[ReportRow], split: str) -> list[ReportRow]:
-        chief = [row for row in rows if row.split == split and row.latency is not None]
-        if not chief:
-            return rows
-        front = Front.of([(1 - row.accuracy, row.latency) for row in chief])
-        members = {chief[index].id for index in front.indices}
-        return [replace(row, on_front=row.id in members) for row in rows]
+    def resources(self, key: str) -> dict[str, Figure]:
+        """Memory and energy of one architecture, where budgets ask for them."""
+        predicted, measured = self.predictions.get(key), self.measured_resources.get(key, {})
+        figures = {}
+        for metric in self.study.device_metrics:
+            if metric in RESOURCES:
+                found = predicted.resources.get(metric) if predicted else None
+                figures[metric] = Figure(
+                    predicted=found.value if found else None,
+                    low=found.low if found else None,
+                    high=found.high if found else None,
+                    measured=measured.get(metric),
+                )
+        return figures
 
     def front(self) -> list[ReportRow]:
         """The non-dominated networks in accuracy (or the objective's score) and latency, fastest first."""
@@ -163,24 +155,24 @@ class StudyResult:
 
         return pd.DataFrame([self._record(trial) for trial in self.trials])
 
-    def _record(self, trial: Trial) -> dict[str, Any]:
-        predicted = self.predictions.get(trial.architecture_id, {})
+    def _record(self, trial: Trial) -> dict[str, object]:
+        predicted = self.predictions.get(trial.architecture_id)
         return {
             "key": trial.key,
             "architecture": trial.architecture_id,
             "name": trial.architecture.get("name", ""),
-            "kind": trial.origin.get("kind"),
-            "rung": trial.origin.get("rung"),
+            "kind": trial.origin.kind.value,
+            "rung": trial.origin.rung,
             "seed": trial.seed,
             "split": trial.split,
-            "state": trial.state,
+            "state": trial.state.value,
             "reason": trial.reason,
             "seconds": trial.seconds,
-            "latency_ms_predicted": predicted.get("latency_ms"),
+            "latency_ms_predicted": predicted.latency.value if predicted else None,
             "latency_ms_measured": self.measured_ms.get(trial.architecture_id),
             **{
                 f"{metric}_{kind}": figure
-                for metric, found in self._resources(trial.architecture_id).items()
+                for metric, found in self.resources(trial.architecture_id).items()
                 for kind, figure in (("predicted", found.predicted), ("measured", found.measured))
             },
             **trial.metrics,
@@ -189,31 +181,40 @@ class StudyResult:
     def report(self) -> list[ReportRow]:
         """Write front.csv, front.png, front.svg and designs/; and crossing.png where designs are extrapolated."""
         from nasbench.report.folder import write_report
-        from nasbench.scaling.objective import Reach
+        from nasbench.scaling.crossing import write_crossing
 
-        rows = self.rows()
+        rows, target = self.rows(), self.study.extrapolated_to
         if rows:
             write_report(self.folder, rows, title=self.title(), device=self.study.device)
-        reach = Reach.of(self.study.objectives)
-        if reach is not None:
-            from nasbench.scaling.crossing import write_crossing
-
-            write_crossing(self.folder, self.trials, reach)
+        if target is not None:
+            write_crossing(self.folder, self.trials, target)
         return rows
 
     def title(self) -> str:
-        return f"{self.study.space.name}, {' and '.join(self.study.budgets) or 'no budget'}, {self.study.data}"
+        budgets = " and ".join(map(str, self.study.budgets)) or "no budget"
+        return f"{self.study.space.name}, {budgets}, {self.study.data}"
 
-    def _score(self, trial: Trial) -> float:
-        return float(trial.metrics[self.study.objective.metric])
 
-    def best_score(self) -> tuple[float, str] | None:
-        """The best validation score of the highest rung so far, and whose it is."""
-        scored = [t for t in self.trials if t.state == "complete" and t.split == "validation"]
-        if not scored:
-            return None
-        best = max(scored, key=lambda t: (level(t), self._score(t)))
-        return self._score(best), best.architecture.get("name") or best.architecture_id[:8]
+def _with_front(rows: list[ReportRow], split: Split) -> list[ReportRow]:
+    chief = [(row, row.latency) for row in rows if row.split == split and row.latency is not None]
+    if not chief:
+        return rows
+    front = Front.of([(1 - row.accuracy, latency) for row, latency in chief])
+    members = {chief[index][0].id for index in front.indices}
+    return [replace(row, on_front=row.id in members) for row in rows]
+
+
+def best_so_far(trials: Sequence[Trial], objective: Objective) -> tuple[float, str] | None:
+    """The best validation score of the highest rung so far, and whose it is."""
+    scored = [trial for trial in trials if trial.complete and not trial.level.final]
+    if not scored:
+        return None
+
+    def standing(trial: Trial) -> tuple[Level, float]:
+        return trial.level, trial.metric(objective.metric)
+
+    best = max(scored, key=standing)
+    return best.metric(objective.metric), best.label
 
 
 def open_study(folder: Path | str) -> StudyResult:
@@ -222,45 +223,8 @@ def open_study(folder: Path | str) -> StudyResult:
     result = StudyResult.read(folder)
     if result.study.device == THIS_MACHINE and not result.unpredicted:
         return result
-    from nasbench.latency.profile import load_study_device
-
     try:
         profile = load_study_device(folder, result.study.device)
     except UserError:  # the profile was made on another machine: the stored figures stand
         return result
     return result.with_measurements(profile).with_predictions(profile)
-
-
-def predictions(profile: DeviceProfile, designs: Sequence[Architecture], study: Study) -> dict[str, dict[str, Any]]:
-    """Architecture id -> latency_ms, low_ms, high_ms, extrapolating, and what the study's budgets ask for besides:
-    memory_bytes, memory_bytes_low, memory_bytes_high, likewise energy_j."""
-    if not designs:
-        return {}
-    predicted = profile.predict(designs, study.classes)
-    asked = [metric for metric in study.device_metrics if metric in RESOURCES]
-    found = {metric: profile.predict_resource(metric, designs, study.classes) for metric in asked}
-    return {
-        design.id: {
-            "latency_ms": float(predicted.latency_ms[index]),
-            "low_ms": float(predicted.low_ms[index]),
-            "high_ms": float(predicted.high_ms[index]),
-            "extrapolating": bool(predicted.extrapolating[index]),
-            **{
-                metric + end: float(figures[index])
-                for metric, estimate in found.items()
-                for end, figures in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
-            },
-        }
-        for index, design in enumerate(designs)
-    }
-
-
-def binding(prediction: Mapping[str, Any]) -> dict[str, float]:
-    """What budgets on a device are held against: the upper ends of the predicted intervals."""
-    ends = {metric: prediction[f"{metric}_high"] for metric in RESOURCES if f"{metric}_high" in prediction}
-    return {"latency_ms": float(prediction["high_ms"]), **ends}
-
-
-def mean_seconds(trials: Sequence[Trial]) -> float | None:
-    finished = [trial.seconds for trial in trials if trial.state == "complete"]
-    return statistics.fmean(finished) if finished else None

@@ -6,15 +6,13 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 from nasbench.study.objective import SUPERVISED, Objective
+from nasbench.study.trials import Kind
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
-
-FIXED_POINT: Final = "fixed point"
-SEARCHED: Final = "searched"
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class ReportRow:
 
     id: str
     name: str
-    kind: Literal["fixed point", "searched"]
+    kind: Kind
     arch: Architecture
     rung: int
     split: str
@@ -82,5 +80,5 @@ class ReportRow:
 
 def in_reading_order(rows: Sequence[ReportRow]) -> list[ReportRow]:
     """The front by latency, then the other fixed points by latency; nothing else."""
-    shown = [row for row in rows if row.on_front or row.kind == FIXED_POINT]
+    shown = [row for row in rows if row.on_front or row.kind == Kind.FIXED_POINT]
     return sorted(shown, key=lambda row: (not row.on_front, math.inf if row.latency is None else row.latency, row.id))

@@ -19,13 +19,13 @@ __all__ = ["RUNNERS", "Job", "JobSource", "Outcome", "RunnerSpec", "load_runner"
 
 @dataclass(frozen=True)
 class Job:
-    """One evaluation: `task` goes to the evaluate function as it is; `id` is the trial's key.
+    """One evaluation: `task`, of any type, goes to the evaluate function as it is; `id` is the trial's key.
 
     A job that takes longer than `limit_s` becomes a failed outcome.
     """
 
     id: str
-    task: dict[str, Any]
+    task: Any
     limit_s: float | None = None
 
 

@@ -21,7 +21,8 @@ from nasbench.errors import UserError
 from nasbench.running import Job, JobSource, RunnerSpec
 from nasbench.running.session import TEMPORARY, capacity, ray_session, require_capacity, temporary_base
 from nasbench.running.worker import exceeded
-from nasbench.study.trials import Outcome, failed, spool_get
+from nasbench.study.spool import spool_get
+from nasbench.study.trials import Outcome, failed
 
 RETRIES = 2  # of a job whose worker died; what its function raises is never retried
 CAPACITY_S = 5.0  # how often a cluster is asked for its size

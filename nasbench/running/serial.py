@@ -26,7 +26,7 @@ def run_serial(source: JobSource, evaluate: str, runner: RunnerSpec, spool: Path
         source.tell(job, run_job(job, partial(_limited, call, job.limit_s), spool))
 
 
-def _limited(call: Callable[..., dict[str, Any]], limit_s: float | None, task: dict[str, Any]) -> dict[str, Any]:
+def _limited(call: Callable[..., dict[str, Any]], limit_s: float | None, task: Any) -> dict[str, Any]:
     with _limit(limit_s):
         return call(task)
 

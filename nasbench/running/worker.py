@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.running import Job
-from nasbench.study.trials import Outcome, complete_or_failed, failed, spool_write
+from nasbench.study.spool import spool_write
+from nasbench.study.trials import Outcome, complete_or_failed, failed
 
 GRACE_S = (
     5.0  # a hang that holds the interpreter's lock stops the watchdog thread too; faulthandler ends it this much later
 )
 
 
-def run_job(job: Job, evaluate: Callable[[dict[str, Any]], dict[str, Any]], spool: Path | None) -> Outcome:
+def run_job(job: Job, evaluate: Callable[[Any], dict[str, Any]], spool: Path | None) -> Outcome:
     """Evaluate `job`; whatever the function raises is a failed outcome. The outcome is in `spool` on return."""
     start = time.monotonic()
     try:

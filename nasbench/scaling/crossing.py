@@ -7,53 +7,53 @@ from pathlib import Path
 
 import numpy as np
 
-from nasbench.scaling.objective import Predicted, Reach, curve, lines, predict_all
+from nasbench.costs.budget import Budget
+from nasbench.scaling.objective import PredictedError, curve, lines, predict_all
 from nasbench.study.trials import Trial
 
 SHOWN = 5
 NAME = "crossing"
 
 
-def ranking(trials: Sequence[Trial], reach: Reach) -> list[tuple[str, str, Predicted]]:
+def ranking(trials: Sequence[Trial], target: Budget) -> list[tuple[str, str, PredictedError]]:
     """(architecture id, name, prediction) of every design of the lowest rung, best at the target first."""
-    predicted = predict_all(lines(trials), reach)
-    names = {t.architecture_id: str(t.architecture.get("name") or t.architecture_id[:8]) for t in trials}
+    predicted = predict_all(lines(trials), target)
+    names = {trial.architecture_id: trial.label for trial in trials}
     return sorted(
         ((key, names[key], value) for key, value in predicted.items()), key=lambda item: (item[2].error, item[0])
     )
 
 
-def chosen(trials: Sequence[Trial], reach: Reach) -> list[tuple[str, str]]:
+def chosen(trials: Sequence[Trial], target: Budget) -> list[tuple[str, str]]:
     """Id and name of the designs worth drawing: the best at the target, and the best at their own size among them."""
-    ordered = [(key, name) for key, name, _ in ranking(trials, reach)]
+    ordered = [(key, name) for key, name, _ in ranking(trials, target)]
     points = lines(trials)
     own = min(ordered, key=lambda item: float(points[item[0]][1][int(points[item[0]][0].argmax())]), default=None)
     shown = ordered[:SHOWN]
     return shown if own is None or own in shown else [*shown[:-1], own]
 
 
-def outlook(objectives: Sequence[str], trials: Sequence[Trial]) -> list[str]:
+def standing_at_target(target: Budget | None, trials: Sequence[Trial]) -> list[str]:
     """The best designs at the target in words; nothing where none is extrapolated."""
-    reach = Reach.of(objectives)
-    if reach is None:
+    if target is None:
         return []
     best = [
         f"  {name}: error {value.error:.3f} [{value.low:.3f}, {value.high:.3f}]"
-        for _, name, value in ranking(trials, reach)[:SHOWN]
+        for _, name, value in ranking(trials, target)[:SHOWN]
     ]
-    return [f"Predicted at {reach.target} (90 % interval; {NAME}.png shows the curves):", *best] if best else []
+    return [f"Predicted at {target} (90 % interval; {NAME}.png shows the curves):", *best] if best else []
 
 
-def write_crossing(folder: Path, trials: Sequence[Trial], reach: Reach) -> list[Path]:
+def write_crossing(folder: Path, trials: Sequence[Trial], target: Budget) -> list[Path]:
     """crossing.png and crossing.svg: measured points, and each design's predicted curve to the target with its band."""
     from nasbench.scaling.plots import Band, draw_bands, save
 
     points, bands = lines(trials), []
-    for key, name in chosen(trials, reach):
+    for key, name in chosen(trials, target):
         x, y = points[key]
-        at = np.geomspace(float(np.exp(x.min())), reach.target.limit, 60)
+        at = np.geomspace(float(np.exp(x.min())), target.limit, 60)
         bands.append(Band(name, np.exp(x), np.exp(y), at, curve(x, y, at, points)))
     if not bands:
         return []
-    title = f"Error on the way to {reach.target}"
-    return save(draw_bands(bands, title, reach.target.limit), folder, NAME)
+    title = f"Error on the way to {target}"
+    return save(draw_bands(bands, title, target.limit), folder, NAME)

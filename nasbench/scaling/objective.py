@@ -17,15 +17,15 @@ from functools import lru_cache
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.report.rows import SEARCHED
 from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import RULES
 from nasbench.scaling.target import scale_to
-from nasbench.study.trials import Trial
+from nasbench.study.fidelity import Fidelity
+from nasbench.study.trials import Kind, Origin, Trial
 
-PREFIX = "predicted@"
 PROBE_SHARES = (0.5, 0.25)  # of the design's own FLOPs
 PROBE_RUNG = -1
 PROBE = "probe"  # how a probe came about; its origin names the design that it stands for
@@ -36,29 +36,7 @@ Z90 = 1.645
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Where designs are compared: a size in multiply-adds."""
-
-    target: Budget
-
-    @classmethod
-    def parse(cls, text: str) -> Reach:
-        """From `predicted@4GFLOP`."""
-        target = Budget.parse(text.removeprefix(PREFIX))
-        if target.metric != "flops":
-            raise UserError(
-                f"objective {text!r}: designs are extrapolated over FLOPs; write for example {PREFIX}4GFLOP"
-            )
-        return cls(target)
-
-    @classmethod
-    def of(cls, objectives: Sequence[str]) -> Reach | None:
-        """The study's, where one of its objectives is a prediction."""
-        return next((cls.parse(text) for text in objectives if text.startswith(PREFIX)), None)
-
-
-@dataclass(frozen=True)
-class Predicted:
+class PredictedError:
     """An error at the target: the estimate, and its 90 % interval."""
 
     error: float
@@ -66,18 +44,8 @@ class Predicted:
     high: float
 
 
-def split_objective(text: str) -> tuple[str, tuple[str, ...]]:
-    """`--objective` as what is trained and what is extrapolated: `predicted@4GFLOP` is supervised, ranked there."""
-    if not text.startswith(PREFIX):
-        return text, ()
-    Reach.parse(text)
-    return "supervised", (text,)
-
-
 def probes(arch: Architecture, classes: int = 1000) -> list[Architecture]:
     """`arch` at a half and a quarter of its FLOPs; those that it cannot be scaled to are left out."""
-    from nasbench.costs.analytic import cost
-
     flops, found = cost(arch, classes).flops, []
     for share in PROBE_SHARES:
         target = Budget("flops", share * flops, f"{share:g}x", "MFLOP")
@@ -92,19 +60,17 @@ def lines(trials: Iterable[Trial]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Architecture id -> ln(FLOPs), ln(error) of a design's own lowest-rung training and of its probes."""
     found: dict[str, list[tuple[float, float]]] = {}
     for trial in trials:
-        rung = int(trial.origin.get("rung", 0))
-        if trial.state != "complete" or rung > 0 or trial.split != "validation":
+        if not trial.complete or trial.level.rung > 0 or trial.level.final:
             continue
-        owner = trial.origin.get("of", trial.architecture_id)
-        error = max(1e-6, 1 - float(trial.metrics["accuracy"]))
-        found.setdefault(owner, []).append((math.log(trial.origin["cost"]["flops"]), math.log(error)))
+        owner = trial.origin.of or trial.architecture_id
+        found.setdefault(owner, []).append((math.log(trial.cost.flops), math.log(_error(trial))))
     return {key: (np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])) for key, pairs in found.items()}
 
 
-def predict_all(points: Mapping[str, tuple[np.ndarray, np.ndarray]], reach: Reach) -> dict[str, Predicted]:
+def predict_all(points: Mapping[str, tuple[np.ndarray, np.ndarray]], target: Budget) -> dict[str, PredictedError]:
     """Every design's error at the target."""
     slope, spread, noise = _population(points)
-    far = math.log(reach.target.limit)
+    far = math.log(target.limit)
     return {key: _predict(x, y, far, slope, spread, noise) for key, (x, y) in points.items()}
 
 
@@ -138,7 +104,7 @@ def _population(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[fl
     return float((weights * slopes).sum() / weights.sum()), spread, noise
 
 
-def _predict(x: np.ndarray, y: np.ndarray, far: float, slope: float, spread: float, noise: float) -> Predicted:
+def _predict(x: np.ndarray, y: np.ndarray, far: float, slope: float, spread: float, noise: float) -> PredictedError:
     own, square, _ = _own(x, y)
     error = noise**2 / square if square > 0 else math.inf
     share = spread**2 / (spread**2 + error) if math.isfinite(error) else 0.0
@@ -148,64 +114,55 @@ def _predict(x: np.ndarray, y: np.ndarray, far: float, slope: float, spread: flo
     centre = float(y.mean()) + best * distance
     deviation = math.sqrt(noise**2 / len(x) + variance * distance**2)
     ends = (math.exp(centre - Z90 * deviation), math.exp(centre + Z90 * deviation))
-    return Predicted(math.exp(centre), ends[0], min(1.0, ends[1]))
+    return PredictedError(math.exp(centre), ends[0], min(1.0, ends[1]))
 
 
 def next_probe(
-    trials: Sequence[Trial], known: Iterable[str], fidelity: Mapping[str, object], seed: int, classes: int = 1000
+    trials: Sequence[Trial], known: Iterable[str], fidelity: Fidelity, seed: int, classes: int = 1000
 ) -> Trial | None:
     """The next probe to train: of the oldest complete lowest-rung design that lacks one; None where all have theirs.
 
     `known` are the keys of trials that there are already.
     """
-    from nasbench.costs.analytic import cost
-
     keys = set(known)
     for trial in trials:
-        for arch in _probes_of(trial, classes):
-            made = Trial.new(
-                arch.to_dict(), arch.id, fidelity=fidelity, seed=seed, data=trial.data, split=trial.split,
-                origin={
-                    "rung": PROBE_RUNG, "how": PROBE, "kind": SEARCHED, "of": trial.architecture_id,
-                    "cost": cost(arch, classes).to_dict(),
-                },
-            )  # fmt: skip
+        if not trial.complete:
+            continue
+        for arch in _probes_of(json.dumps(trial.architecture, sort_keys=True), classes):
+            origin = Origin(Kind.SEARCHED, PROBE_RUNG, PROBE, cost(arch, classes), of=trial.architecture_id)
+            made = Trial.new(arch, fidelity, seed, trial.data, trial.split, origin)
             if made.key not in keys:
                 return made
     return None
 
 
 @lru_cache(maxsize=4096)
-def _probes_by_content(content: str, classes: int) -> tuple[Architecture, ...]:
+def _probes_of(content: str, classes: int) -> tuple[Architecture, ...]:
+    """The probes of an architecture given as JSON, made once."""
     return tuple(probes(Architecture.from_dict(json.loads(content)), classes))
 
 
-def _probes_of(trial: Trial, classes: int) -> tuple[Architecture, ...]:
-    return _probes_by_content(json.dumps(trial.architecture, sort_keys=True), classes) if _complete(trial) else ()
-
-
-def _complete(trial: Trial) -> bool:
-    return trial.state == "complete"
-
-
-def errors_at(trials: Sequence[Trial], wanted: Sequence[Trial], reach: Reach) -> dict[str, float]:
+def errors_at(trials: Sequence[Trial], wanted: Sequence[Trial], target: Budget) -> dict[str, float]:
     """Key -> predicted error at the target of each of `wanted`, from all of the study's `trials`.
 
     A higher rung's own error is carried over by what the lowest rung's line says of the way to the target.
     """
     points = lines(trials)
     slope, spread, noise = _population(points)
-    far, found = math.log(reach.target.limit), {}
+    far, found = math.log(target.limit), {}
     for trial in wanted:
         x, y = points.get(trial.architecture_id) or _alone(trial)
         error = _predict(x, y, far, slope, spread, noise).error
-        if int(trial.origin["rung"]) > 0:
-            here = math.log(trial.origin["cost"]["flops"])
-            error *= (1 - float(trial.metrics["accuracy"])) / _predict(x, y, here, slope, spread, noise).error
+        if trial.level.rung > 0:
+            here = math.log(trial.cost.flops)
+            error *= (1 - trial.metric("accuracy")) / _predict(x, y, here, slope, spread, noise).error
         found[trial.key] = min(1.0, error)
     return found
 
 
 def _alone(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
-    error = max(1e-6, 1 - float(trial.metrics["accuracy"]))
-    return np.array([math.log(trial.origin["cost"]["flops"])]), np.array([math.log(error)])
+    return np.array([math.log(trial.cost.flops)]), np.array([math.log(_error(trial))])
+
+
+def _error(trial: Trial) -> float:
+    return max(1e-6, 1 - trial.metric("accuracy"))

@@ -11,7 +11,9 @@ import numpy as np
 
 from nasbench.errors import UserError
 from nasbench.scaling.laws import Data
-from nasbench.study.trials import FILE, Trial, TrialStore
+from nasbench.study.fidelity import recipe_name
+from nasbench.study.store import FILE, TrialStore
+from nasbench.study.trials import Trial
 
 FORWARD_AND_BACKWARD = 3  # a training step costs about three forward passes: arXiv:2001.08361, section 2.1
 VARIABLES = {
@@ -43,37 +45,50 @@ class Point:
 
 
 def read_points(folders: Sequence[Path | str]) -> list[Point]:
-    """Every complete training in the studies' folders; what was scored on other images or data is not mixed."""
+    """Every complete training in the studies' folders; what was trained by another recipe, scored on other images or
+    trained on other data is not mixed."""
     trials: list[Trial] = []
     for folder in folders:
         if not (Path(folder) / FILE).is_file():
             raise UserError(f"{folder}: holds no {FILE}; give the folder of a study (`nasbench scale train` makes one)")
         with TrialStore(folder, read_only=True) as store:
-            trials += [trial for trial in store.trials if trial.state == "complete"]
+            trials += [trial for trial in store.trials if trial.complete]
     if not trials:
         raise UserError(f"{', '.join(map(str, folders))}: no complete training yet; let the study go on")
-    sets = {(trial.data, trial.split) for trial in trials}
-    if len({data for data, _ in sets}) > 1:
+    if len({trial.data for trial in trials}) > 1:
         raise UserError("the studies were trained on different data, whose errors cannot be compared; fit them apart")
-    split = "validation" if any(split == "validation" for _, split in sets) else sets.pop()[1]
-    return [point_of(trial) for trial in trials if trial.split == split]
+    split = "validation" if any(trial.split == "validation" for trial in trials) else "test"
+    chosen = [trial for trial in trials if trial.split == split]
+    _require_one_recipe(chosen)
+    return [point_of(trial) for trial in chosen]
+
+
+def _require_one_recipe(trials: Sequence[Trial]) -> None:
+    """Raise UserError where trainings differ in more than their length and how many images were scored."""
+    scored_alike = {"evaluate": 2}
+    names = {trial.fidelity.recipe.model_copy(update=scored_alike): recipe_name(trial.fidelity) for trial in trials}
+    if len(names) > 1:
+        raise UserError(
+            f"trainings by different recipes, whose errors cannot be compared: {'; '.join(sorted(names.values()))}; "
+            "fit the studies apart"
+        )
 
 
 def point_of(trial: Trial) -> Point:
-    metrics, gpu = trial.metrics, trial.worker.get("gpu")
-    name = trial.architecture.get("name") or trial.architecture_id[:8]
-    samples = float(metrics.get("samples", trial.fidelity["samples"]))
+    gpu = trial.worker.get("gpu")
+    samples = float(trial.metrics.get("samples", trial.fidelity.samples))
+    seconds = "train_seconds" if gpu else "cpu_seconds"
     return Point(
-        family=str(trial.origin.get("family") or name),
-        design=str(name),
-        flops=float(trial.origin.get("cost", {}).get("flops") or metrics["proxy_flops"]),
-        params=float(metrics["proxy_params"]),
-        samples=float(trial.fidelity["samples"]),
-        compute=FORWARD_AND_BACKWARD * float(metrics["proxy_macs"]) * samples,
-        error=max(1e-6, 1 - float(metrics["accuracy"])),
-        loss=float(metrics["loss"]),
+        family=trial.origin.family or trial.label,
+        design=trial.label,
+        flops=float(trial.origin.cost.flops) if trial.origin.cost else trial.metric("proxy_flops"),
+        params=trial.metric("proxy_params"),
+        samples=float(trial.fidelity.samples),
+        compute=FORWARD_AND_BACKWARD * trial.metric("proxy_macs") * samples,
+        error=max(1e-6, 1 - trial.metric("accuracy")),
+        loss=trial.metric("loss"),
         seed=trial.seed,
-        seconds=float(metrics.get("train_seconds" if gpu else "cpu_seconds", trial.seconds)),
+        seconds=trial.metric(seconds) if seconds in trial.metrics else trial.seconds,
         device=str(gpu or "CPU"),
     )
 

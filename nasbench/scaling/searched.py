@@ -21,7 +21,9 @@ from nasbench.errors import UserError
 from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import RULES, SEARCHED, Rule
 from nasbench.scaling.target import scale_to
-from nasbench.study.fidelity import Fidelity
+from nasbench.study.fidelity import Fidelity, load_recipe
+from nasbench.study.runner import LAPTOP, load_runner
+from nasbench.study.task import Images, Task
 
 GROWTH = 2.0  # times the design's FLOPs at which the shares are compared
 SHARES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5), (1 / 3, 1 / 3, 1 / 3))
@@ -29,6 +31,7 @@ RIDGE = 0.05  # of the interaction terms, in units of their squared coefficients
 BEST_OF_MANY = 2.0  # standard errors that the best of many shares gains by luck alone
 GRID = 20  # steps of a share
 SAMPLES = 1600
+SCORED = 2500  # validation images
 Evaluate = Callable[[Architecture, Fidelity, int], float]
 
 
@@ -57,7 +60,7 @@ def search_rule(
     """Train `arch` at each of the shares and fit the rule."""
     flops = cost(arch).flops
     target = Budget.parse(f"{GROWTH * flops / 1e6:.1f}MFLOP")
-    fidelity, run = Fidelity(samples=samples, evaluate=2500), evaluate or _train_on(data)
+    fidelity, run = load_recipe().at(samples, evaluate=SCORED), evaluate or _train_on(data)
     tried = []
     for shares in SHARES:
         try:
@@ -106,8 +109,7 @@ def _train_on(data: str) -> Evaluate:
     from nasbench.proxy.evaluate import evaluate
 
     def run(arch: Architecture, fidelity: Fidelity, seed: int) -> float:
-        task = {"architecture": arch.to_dict(), "fidelity": fidelity.to_dict(), "seed": seed, "data": data}
-        return 1 - evaluate(task)["accuracy"]
+        return 1 - evaluate(Task(arch, fidelity, seed, Images(data), load_runner(LAPTOP)))["accuracy"]
 
     return run
 

@@ -173,13 +173,20 @@ class Ladder(Value):
         return cls(rungs=rungs)
 
     @classmethod
-    def from_recipes(cls, tables: Sequence[Mapping[str, object]], source: str = "ladder") -> Self:
-        """From a runner's [[ladder]] tables: each names its `recipe` and gives what it changes in it."""
-        whole = [
-            {**_fields_of(load_recipe(_recipe_named(table, f"{source}: ladder[{index}]"))), **table}
-            for index, table in enumerate(tables)
-        ]
-        return cls.from_tables([{k: v for k, v in table.items() if k != "recipe"} for table in whole], source)
+    def from_recipes(
+        cls, tables: Sequence[Mapping[str, object]], source: str = "ladder", default: str = STANDARD
+    ) -> Self:
+        """From [[ladder]] tables that each name a `recipe` (or mean `default`) and give what they change in it."""
+        whole = []
+        for index, table in enumerate(tables):
+            recipe = load_recipe(_recipe_named(table, default, f"{source}: ladder[{index}]"))
+            whole.append({**_fields_of(recipe), **{key: value for key, value in table.items() if key != "recipe"}})
+        return cls.from_tables(whole, source)
+
+    @classmethod
+    def from_stored(cls, tables: Sequence[Mapping[str, object]], source: str = "ladder") -> Self:
+        """From a stored study. Older ones left out what stood in the recipe of then."""
+        return cls.from_recipes(tables, source, FORMER)
 
     def to_tables(self) -> list[dict[str, object]]:
         return [rung.to_table() for rung in self.rungs]
@@ -190,8 +197,8 @@ class Ladder(Value):
         return len(self.rungs) - 1
 
 
-def _recipe_named(table: Mapping[str, object], source: str) -> str:
-    name = table.get("recipe", STANDARD)
+def _recipe_named(table: Mapping[str, object], default: str, source: str) -> str:
+    name = table.get("recipe", default)
     if not isinstance(name, str):
         raise UserError(f"{source}: recipe = {name!r}: give a name such as {STANDARD!r}, or the path of a file")
     return name

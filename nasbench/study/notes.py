@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer
-from typing_extensions import Annotated
 
 from nasbench.study.predicted import Predicted
 from nasbench.values import Value

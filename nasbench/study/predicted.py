@@ -59,7 +59,9 @@ def predict(
     if not designs:
         return {}
     found = profile.predict(designs, classes)
-    resources = {metric: profile.predict_resource(metric, designs, classes) for metric in metrics if metric in RESOURCES}
+    resources = {
+        metric: profile.predict_resource(metric, designs, classes) for metric in metrics if metric in RESOURCES
+    }
     return {
         design.id: Predicted(
             Interval(float(found.latency_ms[i]), float(found.low_ms[i]), float(found.high_ms[i])),

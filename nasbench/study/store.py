@@ -89,7 +89,7 @@ class TrialStore:
         """The notes of this kind, oldest first."""
         records = (record for record in self._journal.records if record["kind"] == "note")
         found = (record["content"] for record in records if record["name"] == kind.name)
-        return tuple(kind.from_dict(content, str(self._journal.path)) for content in found)
+        return tuple(kind.from_dict(content, str(self._journal.path)) for content in found if isinstance(content, dict))
 
     def drain_spool(self) -> tuple[Trial, ...]:
         """Record the results that workers left and no driver took -> those trials, now finished."""
@@ -106,7 +106,9 @@ class TrialStore:
             self._take(record)
         except (ValueError, KeyError, TypeError) as error:
             what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"{self._journal.path}, record {number}: {what}; was it written by a newer nasbench?") from None
+            raise ValueError(
+                f"{self._journal.path}, record {number}: {what}; was it written by a newer nasbench?"
+            ) from None
 
     def _take(self, record: Mapping[str, object]) -> None:
         """Apply one stored record; a ValueError, KeyError or TypeError where it cannot be read."""

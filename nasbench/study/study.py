@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
-from typing_extensions import Annotated, Self
+from typing_extensions import Self
 
 from nasbench import __version__
-from nasbench.costs.budget import Budget, device_metrics, parse_budgets
+from nasbench.costs.budget import Budget, device_metrics
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
 from nasbench.latency.names import THIS_MACHINE
@@ -29,7 +29,7 @@ StoredBudget = Annotated[
 ]
 StoredLadder = Annotated[
     Ladder,
-    BeforeValidator(lambda tables: Ladder.from_tables(tables) if isinstance(tables, (list, tuple)) else tables),
+    BeforeValidator(lambda tables: Ladder.from_stored(tables) if isinstance(tables, (list, tuple)) else tables),
     PlainSerializer(Ladder.to_tables),
 ]
 StoredStrategy = Annotated[

@@ -1,0 +1,63 @@
+"""The trainings of a scaling study, run by a runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nasbench.progress import Progress, ProgressState, Silent
+from nasbench.running import Job, Outcome, run
+from nasbench.scaling.study import ScalingStudy
+from nasbench.study import environment
+from nasbench.study.spool import SPOOL
+from nasbench.study.store import TrialStore
+from nasbench.study.task import Images, Task
+
+EVALUATE = "nasbench.proxy.evaluate:evaluate"
+TRIAL_LIMIT_S = 3600.0  # families reach sizes beyond those of a search
+
+
+class _Trainings:
+    """The study's trials as a runner's source of jobs."""
+
+    def __init__(self, study: ScalingStudy, store: TrialStore, progress: Progress) -> None:
+        self.study, self.store, self.progress = study, store, progress
+        self.all = list(study.trials())
+        self.waiting = [trial for trial in self.all if not store.has_result(trial.key)]
+
+    def ask(self) -> Job | None:
+        if not self.waiting:
+            return None
+        trial = self.waiting.pop(0)
+        self.store.submit(trial)
+        self._show()
+        images = Images(self.study.data, split=trial.split)
+        task = Task(trial.design, trial.fidelity, trial.seed, images, self.study.runner, limit_s=TRIAL_LIMIT_S)
+        return Job(trial.key, task, task.limit_s)
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        trial = self.store.finish(job.id, outcome)
+        name = f"{trial.label}, {trial.fidelity.samples} samples, seed {trial.seed}"
+        result = f"accuracy {trial.metric('accuracy'):.3f}" if trial.complete else f"failed: {trial.reason}"
+        self.progress.note(f"{name}: {result}")
+
+    def _show(self) -> None:
+        done = sum(self.store.has_result(trial.key) for trial in self.all)
+        self.progress.update(ProgressState("scaling study", done=done, total=len(self.all), running=1))
+
+
+def train_family(study: ScalingStudy, folder: Path | str, progress: Progress | None = None) -> Path:
+    """Train what `study` has not trained yet into `folder`."""
+    from nasbench.proxy.evaluate import prepare
+
+    folder, progress = Path(folder), progress or Silent()
+    study = study.with_family(folder)  # a target that cannot be met is told before anything is written
+    progress.update(ProgressState("preparing images"))
+    sizes = tuple(member.arch.resolution for member in study.family())
+    data = prepare(study.data, study.fidelity_at(study.samples[0]), sizes)
+    study = study.model_copy(update={"data_id": data.id})
+    study.create(folder)
+    with TrialStore(folder) as store:
+        environment.record(folder)
+        store.drain_spool()
+        run(_Trainings(study, store, progress), EVALUATE, study.runner, folder / SPOOL)
+    return folder
