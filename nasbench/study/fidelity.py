@@ -120,10 +120,13 @@ def load_recipe(name_or_path: str | Path = STANDARD) -> Recipe:
 
 
 def recipe_name(fidelity: Fidelity) -> str:
-    """What to call a fidelity's recipe: the shipped one, with the fields in which it differs."""
+    """What to call a fidelity's recipe: the shipped one, with the fields in which it differs; how many images are
+    scored does not count."""
     own = _fields_of(fidelity.recipe)
     shipped = {name: _fields_of(load_recipe(name)) for name in recipe_files()}
-    differing = {name: [key for key in own if own[key] != fields[key]] for name, fields in shipped.items()}
+    differing = {
+        name: [key for key in own if own[key] != fields[key] and key != "evaluate"] for name, fields in shipped.items()
+    }
     nearest = min(differing, key=lambda name: len(differing[name]))
     changes = ", ".join(f"{key} = {own[key]}" for key in differing[nearest])
     return f"{nearest} with {changes}" if changes else nearest
