@@ -1,7 +1,7 @@
 """The one block, as a value: `Y = Post( S(X) + γ · P( M1( E( M0( N(X) ) ) ) ) )`.
 
-These frozen dataclasses say what a network is made of, channel numbers included. `nasbench.blocks` holds, for each,
-its module, cost formula and fusion rule. Nothing here knows torch.
+These frozen dataclasses say what a network is made of, channel numbers included. For each, `nasbench.blocks` holds its
+module with its fusion rule, and beside it the formula of what it costs. Nothing here knows torch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+NormKind = Literal["bn", "ln", "gn"]
 BranchKind = Literal["kxk", "kx1", "1xk", "1x1", "identity", "avg", "1x1_kxk"]
 ActName = Literal["silu", "gelu", "gelu_tanh", "relu", "relu6", "hardswish", "sigmoid"]
 STRICT = {"extra": "forbid", "allow_inf_nan": False}  # pydantic, when a file spells slots out
@@ -21,7 +22,7 @@ class Norm:
 
     __pydantic_config__ = STRICT
 
-    kind: Literal["bn", "ln", "gn"] = "bn"
+    kind: NormKind = "bn"
     eps: float = 1e-5
     groups: int = 1
 
@@ -204,6 +205,7 @@ class Nest:
 
 
 Mixer = Conv | Attention | SeparableAttention | SqueezeExcite | Pool | SpaceToDepth | Resize | Embedding | Nest
+Post = Norm | SqueezeExcite | Act  # what may stand behind the sum
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class MetaBlock:
     project: tuple[Conv, ...] = ()
     skip: Literal["identity", "concat"] | Conv | None = None
     layer_scale: float | None = None
-    post: tuple[Norm | SqueezeExcite | Act, ...] = ()
+    post: tuple[Post, ...] = ()
 
 
 @dataclass(frozen=True)

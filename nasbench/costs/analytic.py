@@ -8,9 +8,9 @@ from nasbench.arch.architecture import Architecture
 from nasbench.arch.deploy_form import deploy_network
 from nasbench.arch.extent import Extent, square
 from nasbench.arch.metablock import DecoderSpec, MetaBlock
-from nasbench.blocks.decoder import decoder_cost, kept_positions
-from nasbench.blocks.head import head_cost
-from nasbench.blocks.metablock import blocks_cost
+from nasbench.blocks.decoder_cost import decoder_cost, kept_positions
+from nasbench.blocks.head_cost import head_cost
+from nasbench.blocks.metablock_cost import blocks_cost
 from nasbench.blocks.op import Op, Tape
 
 BYTES_PER_ELEMENT = 4  # float32
