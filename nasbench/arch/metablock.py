@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 NormKind = Literal["bn", "ln", "gn"]
 BranchKind = Literal["kxk", "kx1", "1xk", "1x1", "identity", "avg", "1x1_kxk"]
 ActName = Literal["silu", "gelu", "gelu_tanh", "relu", "relu6", "hardswish", "sigmoid"]
+SpecT = TypeVar("SpecT")
 STRICT = {"extra": "forbid", "allow_inf_nan": False}  # pydantic, when a file spells slots out
 
 
@@ -279,6 +280,14 @@ class Network:
     stem: tuple[MetaBlock, ...]
     stages: tuple[tuple[MetaBlock, ...], ...]
     head: HeadSpec | DecoderSpec
+
+
+def changed(value: SpecT, **changes: Any) -> SpecT:
+    """`dataclasses.replace` in a tenth of its time: the fields of these values are plain, and none is checked."""
+    assert changes.keys() <= value.__dict__.keys()
+    copy = object.__new__(type(value))
+    copy.__dict__.update(value.__dict__, **changes)
+    return copy
 
 
 _DEFAULTS: dict[type, tuple[tuple[str, Any], ...]] = {}

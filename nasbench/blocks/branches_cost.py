@@ -9,6 +9,8 @@ from nasbench.arch.metablock import Branch, Conv, Norm
 from nasbench.blocks.norm_cost import norm_cost
 from nasbench.blocks.op import Tape
 
+BATCH_NORM = Norm("bn")
+
 
 def branch_shape(spec: Conv, branch: Branch) -> tuple[int, int]:
     """Height and width of the kernel of a branch that is one convolution."""
@@ -25,31 +27,31 @@ def conv_branch_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, aft
     """A convolution, and its norm or bias."""
     shape, bias = branch_shape(spec, branch), not branch.norm
     tape.add_conv(spec.c_in, spec.c_out, shape, before.area, after.area, spec.stride, spec.groups, bias)
-    norm_cost(tape, Norm() if branch.norm else None, spec.c_out, after.area)
+    norm_cost(tape, BATCH_NORM if branch.norm else None, spec.c_out, after.area)
 
 
 def identity_branch_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
     """The norm alone."""
-    norm_cost(tape, Norm() if branch.norm else None, spec.c_out, after.area)
+    norm_cost(tape, BATCH_NORM if branch.norm else None, spec.c_out, after.area)
 
 
 def pool_branch_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
     """A 1x1 convolution and its norm unless depthwise, average pooling, a norm."""
     if spec.groups != spec.c_out:
         tape.add_conv(spec.c_in, spec.c_out, (1, 1), before.area, before.area, groups=spec.groups)
-        norm_cost(tape, Norm(), spec.c_out, before.area)
+        norm_cost(tape, BATCH_NORM, spec.c_out, before.area)
     tape.add("pool", "pool", inputs=spec.c_out * before.area, outputs=spec.c_out * after.area)
-    norm_cost(tape, Norm(), spec.c_out, after.area)
+    norm_cost(tape, BATCH_NORM, spec.c_out, after.area)
 
 
 def chain_branch_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
     """A 1x1 convolution, a k x k one on the padded map, a norm behind each."""
     inner = chain_width(spec)
     tape.add_conv(spec.c_in, inner, (1, 1), before.area, before.area, groups=spec.groups)
-    norm_cost(tape, Norm(), inner, before.area)
+    norm_cost(tape, BATCH_NORM, inner, before.area)
     padded, shape = before.map(lambda size: size + 2 * (spec.kernel // 2)), (spec.kernel, spec.kernel)
     tape.add_conv(inner, spec.c_out, shape, padded.area, after.area, spec.stride, spec.groups)
-    norm_cost(tape, Norm(), spec.c_out, after.area)
+    norm_cost(tape, BATCH_NORM, spec.c_out, after.area)
 
 
 # kind of a branch -> what records its operators, from a map before to a map after

@@ -90,8 +90,7 @@ def _branch_beside_skip_cost(tape: Tape, spec: MetaBlock, extent: Extent) -> Ext
     with tape.holding(waiting):
         extent = _branch_cost(tape, spec, extent)
     if len(tape.ops) > first and not tape.ops[first].in_place:
-        op = tape.ops[first]
-        tape.ops[first] = op._replace(held=op.held - waiting * tape.batch)
+        tape.ops[first] = tape.ops[first].holding_less(waiting * tape.batch)
     return extent
 
 

@@ -42,6 +42,10 @@ class Op(NamedTuple):
         """Whether the output may overwrite the input."""
         return self.kind in IN_PLACE_KINDS
 
+    def holding_less(self, elements: int) -> Op:
+        """The same with fewer elements held."""
+        return self._replace(held=self.held - elements)
+
 
 class Tape:
     """Collects the operators of a network in order of execution.
@@ -66,13 +70,15 @@ class Tape:
         flops: int | None = None,
         params: int = 0,
         held: int = 0,
-        shape: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0),
+        shape: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0),
+        area: int = 0,
     ) -> None:
-        """`shape`: c_in, c_out, kernel, stride, groups, area."""
+        """`flops` where they are not `macs`; `shape`: c_in, c_out, kernel, stride, groups."""
         batch = self.batch
-        flops = macs if flops is None else flops
-        work = (macs * batch, flops * batch, params, inputs * batch, outputs * batch, held * batch + self.held)
-        fields = (name, kind, *work, self.stage, *shape[:5], shape[5] * batch)
+        fields = (
+            name, kind, macs * batch, (macs if flops is None else flops) * batch, params, inputs * batch,
+            outputs * batch, held * batch + self.held, self.stage, *shape, area * batch,
+        )  # fmt: skip
         self.ops.append(tuple.__new__(Op, fields))  # half the time of Op(...), for some hundred operators a network
 
     def add_conv(
@@ -98,7 +104,8 @@ class Tape:
             outputs=c_out * after,
             macs=weights * after,
             params=weights + c_out * bias,
-            shape=(c_in, c_out, kernel, stride, groups, after),
+            shape=(c_in, c_out, kernel, stride, groups),
+            area=after,
         )
 
     def holding(self, elements: int) -> _Meanwhile:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from nasbench.arch.metablock import Act, ActName, Attention, Branch, Conv, MetaBlock, Partition
+from nasbench.arch.metablock import Act, ActName, Attention, Branch, Conv, MetaBlock, Partition, changed
 from nasbench.arch.parts import Stage
 from nasbench.arch.presets.common import (
     BN,
@@ -65,7 +63,7 @@ def irmb(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
             pre_norm=norm if expands or attends else None,
             before=(attention,) if attends else (),
             expand=Conv(c_in, c_mid, bias=True, act=act) if expands else None,
-            mix=(dataclasses.replace(local, residual=skip is not None),),
+            mix=(changed(local, residual=skip is not None),),
             project=(Conv(c_mid, stage.channels),),
             skip=skip,
         ),
