@@ -37,6 +37,7 @@ def milliseconds(arch: Architecture, repeats: int) -> float:
 
 
 def report(name: str, architectures: Iterable[Architecture], repeats: int) -> None:
+    """Print one line on the times of these architectures."""
     times = [milliseconds(arch, repeats) for arch in architectures]
     print(f"{name:<40}{statistics.median(times):.3f} ms median, {max(times):.3f} ms slowest, of {len(times)}")
 

@@ -53,6 +53,7 @@ def _deployed(mixers: tuple[Mixer, ...]) -> tuple[Mixer, ...]:
 
 
 def deploy_mixer(mixer: Mixer) -> Mixer:
+    """A mixer after re-parameterisation; one that has nothing to merge is itself."""
     if isinstance(mixer, Conv):
         return deploy_conv(mixer)
     if isinstance(mixer, Nest):

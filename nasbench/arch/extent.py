@@ -23,10 +23,12 @@ class Extent(NamedTuple):
 
 
 def square(side: int) -> Extent:
+    """A map with equal sides."""
     return Extent(side, side)
 
 
 def round_up(size: int, multiple: int) -> int:
+    """The least multiple that is not below `size`."""
     return (size + multiple - 1) // multiple * multiple  # no negative division: exporters truncate it
 
 

@@ -30,6 +30,8 @@ class Norm:
 
 @dataclass(frozen=True)
 class Act:
+    """An activation by itself."""
+
     __pydantic_config__ = STRICT
     name: ActName
 

@@ -59,7 +59,7 @@ def _attend_cost(tape: Tape, spec: Attention, extent: Extent, group: Extent, cou
 def _projections_cost(tape: Tape, spec: Attention, extent: Extent) -> int | None:
     """Queries, keys and values; how many keys there are where they come from a reduced map, or None."""
     c, area, kind = spec.channels, extent.area, "linear" if spec.linear else ""
-    if spec.reduction == 1:
+    if spec.reduction <= 1:
         features = 3 * c if spec.values == "projected" else 2 * c
         tape.add_conv(c, features, (1, 1), area, area, bias=spec.bias, kind=kind)
         return None

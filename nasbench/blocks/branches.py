@@ -69,6 +69,8 @@ class ConvBranch(nn.Module):
 
 
 class IdentityBranch(nn.Module):
+    """The input itself and its norm."""
+
     def __init__(self, spec: Conv, branch: Branch) -> None:
         super().__init__()
         if spec.c_in != spec.c_out or spec.stride != 1:

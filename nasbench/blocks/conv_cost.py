@@ -13,20 +13,20 @@ from nasbench.blocks.squeeze_excite_cost import squeeze_excite_cost
 def conv_cost(tape: Tape, spec: Conv, extent: Extent) -> Extent:
     """Record the operators of `spec` on a map of this extent; the extent of its output."""
     if not spec.residual:
-        return _branch_cost(tape, spec, extent)
+        return _unit_cost(tape, spec, extent)
     with tape.holding(spec.c_in * extent.area):
-        after = _branch_cost(tape, spec, extent)
+        after = _unit_cost(tape, spec, extent)
     elements = spec.c_out * after.area
     tape.add("inner residual", "add", inputs=2 * elements, outputs=elements)
     return after
 
 
-def _branch_cost(tape: Tape, spec: Conv, extent: Extent) -> Extent:
+def _unit_cost(tape: Tape, spec: Conv, extent: Extent) -> Extent:
     """All but the inner residual."""
     after = mixer_extent(spec, extent)
     area = after.area
     if spec.branches:
-        _summands_cost(tape, spec, extent, after)
+        _branches_cost(tape, spec, extent, after)
     else:
         shape, kind = (spec.kernel, spec.kernel), "linear" if spec.linear else ""
         tape.add_conv(spec.c_in, spec.c_out, shape, extent.area, area, spec.stride, spec.groups, spec.bias, kind)
@@ -37,7 +37,7 @@ def _branch_cost(tape: Tape, spec: Conv, extent: Extent) -> Extent:
     return after
 
 
-def _summands_cost(tape: Tape, spec: Conv, before: Extent, after: Extent) -> None:
+def _branches_cost(tape: Tape, spec: Conv, before: Extent, after: Extent) -> None:
     """The branches and their sums."""
     elements, inputs = spec.c_out * after.area, spec.c_in * before.area
     for index, branch in enumerate(spec.branches):

@@ -53,10 +53,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def make_norm(norm: Norm | None, channels: int) -> nn.Module:
+    """The module of a norm; the identity where there is none."""
     return NORMS[norm.kind](norm, channels) if norm else nn.Identity()
 
 
 def make_act(name: str | None) -> nn.Module:
+    """The module of an activation; the identity where there is none."""
     return ACTIVATIONS[name]() if name else nn.Identity()
 
 

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, ordered_positions, shuffled_positions
 from nasbench.proxy.data.pool import Pool
-from nasbench.proxy.initial import quieten_branches, raise_layer_scale, widen_linear
+from nasbench.proxy.initial import scale_linear_layers, scale_residual_branches, set_layer_scale
 from nasbench.proxy.muon import Muon, is_matrix
 from nasbench.study.fidelity import Fidelity
 
@@ -76,9 +76,9 @@ def train(
     """
     device = next(model.parameters()).device
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format).train()
-    raise_layer_scale(model, fidelity.layer_scale)
-    widen_linear(model, fidelity.linear_gain)
-    quieten_branches(model, fidelity.branch_gain)
+    set_layer_scale(model, fidelity.layer_scale)
+    scale_linear_layers(model, fidelity.linear_gain)
+    scale_residual_branches(model, fidelity.branch_gain)
     optimiser, schedule, steps = make_optimiser(model, fidelity)
     loss_of = loss_of or partial(_smoothed_cross_entropy, fidelity.label_smoothing)
     rng = np.random.default_rng([seed, 0xBA7C4])

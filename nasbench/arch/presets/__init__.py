@@ -27,6 +27,7 @@ __all__ = [
 
 
 def slots(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
+    """The meta-blocks that the file spells out."""
     return stage.slots
 
 

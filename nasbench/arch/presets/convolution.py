@@ -35,6 +35,7 @@ def inverted_residual(c_in: int, c_out: int, stride: int, stage: Stage, expansio
 
 
 def mbconv(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
+    """MobileNetV2's inverted residual (arXiv:1801.04381)."""
     # With a skip wherever the shape stays, also in a stage's first block: MobileViT-XXS has one there.
     return (inverted_residual(place.c_in, stage.channels, place.stride, stage, stage.expansion, entry=False),)
 

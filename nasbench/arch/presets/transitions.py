@@ -54,6 +54,7 @@ def merge(stage: Stage, c_in: int) -> tuple[MetaBlock, ...]:
 
 
 def entry_slots(stage: Stage, c_in: int) -> tuple[MetaBlock, ...]:
+    """The meta-blocks that the file spells out."""
     return stage.entry
 
 
@@ -74,5 +75,6 @@ def position_encoding(channels: int) -> MetaBlock:
 
 
 def embedding(stage: Stage, side: int) -> MetaBlock:
+    """A position embedding and learned tokens before an encoder's first block."""
     channels = stage.channels
     return MetaBlock(channels, channels, mix=(Embedding(channels, side, stage.tokens, stage.position),))
