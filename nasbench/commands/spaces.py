@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Any) -> None:
+    """Describe these verbs to the command line."""
     group = add_group(verbs, "space", "look into a search space: show, size, sample, contains")
     show = add_verb(group, "show", "what a space offers, stage by stage", "nasbench space show metablock", _show, True)
     size = add_verb(group, "size", "how many architectures a space holds", "nasbench space size metablock", _size, True)
