@@ -1,0 +1,45 @@
+"""How the rooms of the code hang together: downwards only, as docs/design.md draws it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SPEC = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+rooms = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(rooms)
+
+
+def test_a_circle_is_found_where_there_is_one() -> None:
+    assert set(rooms.circle({"a": {"b"}, "b": {"c"}, "c": {"b"}})) == {"b", "c"}
+    assert rooms.circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_floors_and_arrows_of_a_small_house() -> None:
+    house = {"roof": {"hall", "cellar"}, "hall": {"cellar"}, "cellar": set()}
+    assert rooms.floors(house) == [["cellar"], ["hall"], ["roof"]]
+    assert set(rooms.needed(house)) == {("roof", "hall"), ("hall", "cellar")}
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    assert rooms.circle(rooms.module_imports()) == []
+
+
+def test_no_room_imports_itself_by_a_detour() -> None:
+    assert rooms.circle(rooms.room_imports()) == []
+
+
+def test_the_page_names_every_room_and_no_other() -> None:
+    """The table of rooms in docs/design.md, from the top floor to the ground, is what the code does."""
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    table = page.partition("## Rooms")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    graph = rooms.room_imports()
+    assert sorted(named) == sorted(graph)
+    for room, below in graph.items():
+        for other in below:
+            assert named.index(room) < named.index(other), f"{room} imports {other}, which stands above it in the table"
