@@ -16,7 +16,9 @@ from nasbench.costs.budget import RESOURCES
 from nasbench.engine.device_source import DeviceSource
 from nasbench.engine.driver import FIRST_FRONT, Driver
 from nasbench.latency.calibrate import measure_records
-from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, Record
+from nasbench.latency.names import THIS_MACHINE
+from nasbench.latency.profile import DeviceProfile
+from nasbench.latency.records import Record
 from nasbench.progress import Progress, ProgressState
 from nasbench.report.results import LATENCY_NOTE, StudyResult, predictions
 from nasbench.running import Job, Outcome

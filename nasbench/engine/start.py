@@ -17,8 +17,10 @@ from nasbench.engine.device_source import DeviceSource
 from nasbench.engine.driver import EVALUATE, Driver
 from nasbench.engine.measuring import Measuring
 from nasbench.errors import UserError
-from nasbench.latency import THIS_MACHINE, DeviceProfile, load_device, standalone
+from nasbench.latency import standalone
 from nasbench.latency.energy import required_meter
+from nasbench.latency.names import THIS_MACHINE
+from nasbench.latency.profile import DeviceProfile, load_device
 from nasbench.progress import Progress, ProgressState, Silent
 from nasbench.report.results import StudyResult, binding, check_scores, predictions
 from nasbench.running import run
