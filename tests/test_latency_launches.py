@@ -106,7 +106,5 @@ def test_features_by_hand() -> None:
             "act:silu.bytes": 4 * 14400,
         }
     )
-    assert (
-        features.network_features(launches([op("add", macs=0, inputs=2 * 2**20, outputs=2**20)]))["uncached"]
-        == 8 * 2**20
-    )
+    large = launches([op("add", macs=0, inputs=2 * 2**20, outputs=2**20)])
+    assert features.network_features(large)["uncached"] == 8 * 2**20
