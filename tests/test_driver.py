@@ -195,7 +195,7 @@ def test_budgets_in_ms_bind_on_the_upper_end_of_the_interval(study, tmp_path):
     """A design predicted at 9 to 11 ms breaks a budget of 10.5 ms, though its middle meets it."""
     import numpy as np
 
-    from nasbench.latency.predictor import Prediction
+    from nasbench.latency.prediction import Prediction
 
     class Profile:
         def predict(self, designs, classes):

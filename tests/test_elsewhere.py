@@ -14,7 +14,8 @@ from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.device import Measurement, Settings, this_device
-from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, new_profile
+from nasbench.latency.profile import DeviceProfile, new_profile
+from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.report.results import StudyResult, open_study
 from nasbench.space.shipped import load_space
 from nasbench.study.store import TrialStore

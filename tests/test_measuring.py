@@ -12,7 +12,7 @@ from nasbench.costs.analytic import cost
 from nasbench.engine.driver import Driver
 from nasbench.engine.measuring import NEAR_BUDGET, NEAR_FRONT, Measuring
 from nasbench.engine.start import fitting_fixed_points
-from nasbench.latency.predictor import Prediction
+from nasbench.latency.prediction import Prediction
 from nasbench.progress import Silent
 from nasbench.report.results import StudyResult, level
 from nasbench.running import run

@@ -15,7 +15,8 @@ from nasbench.engine.driver import Driver
 from nasbench.engine.start import _fixed_within, fitting_fixed_points
 from nasbench.errors import UserError
 from nasbench.latency.device import Measurement, this_device
-from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, new_profile
+from nasbench.latency.profile import DeviceProfile, new_profile
+from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.latency.resources import memory_features
 from nasbench.progress import Silent
 from nasbench.report.results import StudyResult

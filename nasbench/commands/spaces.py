@@ -107,7 +107,7 @@ def _sample(options: argparse.Namespace) -> int:
 
 def _predictor(options: argparse.Namespace, metrics: Sequence[str]) -> Callable[[Architecture], dict[str, float]]:
     """Upper ends of an architecture's predicted `metrics`, from a stored profile."""
-    from nasbench.latency import load_device
+    from nasbench.latency.profile import load_device
 
     profile = load_device(options.device)
     profile.require_metrics(metrics)
