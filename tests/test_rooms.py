@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -43,3 +44,24 @@ def test_the_page_names_every_room_and_no_other() -> None:
     for room, below in graph.items():
         for other in below:
             assert named.index(room) < named.index(other), f"{room} imports {other}, which stands above it in the table"
+
+
+TYPED = ("study", "engine", "strategies", "space")  # rooms between which values travel with their types
+
+
+def annotations(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
+    arguments = function.args
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
+    found = [argument.annotation for argument in every if argument is not None]
+    return [annotation for annotation in (*found, function.returns) if annotation is not None]
+
+
+def test_no_signature_of_a_typed_room_says_any() -> None:
+    for module, path in rooms.modules().items():
+        if rooms.room_of(module) in TYPED:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    names = {
+                        part.id for each in annotations(node) for part in ast.walk(each) if isinstance(part, ast.Name)
+                    }
+                    assert "Any" not in names, f"{module}.{node.name}"

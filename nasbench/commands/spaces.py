@@ -51,7 +51,9 @@ def _show(options: argparse.Namespace) -> int:
         return 0
     print(f"{content['name']}: {_count(space.size())} architectures")
     parts = {"resolution": content["resolution"], "stem": content.get("stem", {})}
-    parts |= {f"stage {index + 1}": stage for index, stage in enumerate(content["stages"])}
+    stages = content["stages"]
+    assert isinstance(stages, list)
+    parts |= {f"stage {index + 1}": stage for index, stage in enumerate(stages)}
     parts |= {name: content[name] for name in ("head", "constraints") if name in content}
     for name, part in parts.items():
         print(textwrap.fill(f"{name:<12}{_choices(part)}", width=100, subsequent_indent=" " * 12))

@@ -39,7 +39,7 @@ class Diverged(RuntimeError):
         )
         self.step, self.steps, self.loss = step, steps, loss
 
-    def __reduce__(self):  # so that it crosses process borders whole
+    def __reduce__(self) -> tuple[type[Diverged], tuple[int, int, float]]:  # so that it crosses process borders whole
         return type(self), (self.step, self.steps, self.loss)
 
 
