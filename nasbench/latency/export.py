@@ -1,4 +1,4 @@
-"""From a torch network to the ONNX file that a runtime gets, and a check that both compute the same.
+"""A torch network written as the ONNX file that a runtime gets, and a check that both compute the same.
 
 The TorchScript exporter is tried first: about 0.2 s a network against 3 s for the `dynamo` one (torch 2.13). torch has
 announced its removal, so the `dynamo` exporter stands behind it.

@@ -29,7 +29,7 @@ BLOCKED, PLAIN, CHANNELS_LAST = "blocked", "plain", "channels last"
 
 @dataclass(frozen=True)
 class LaunchRules:
-    """How a runtime changes what it is given.
+    """How a runtime turns operators into kernels.
 
     fused: {operator: the operators before it that swallow it}; "scale" is a multiplication by a constant: layer scale,
     or attention's 1/sqrt(d). channel_block: convolutions compute whole blocks of so many channels. layouts: whether

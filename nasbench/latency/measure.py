@@ -1,7 +1,8 @@
-"""How long networks take on this machine, so that the figures survive other load; the protocol is in standalone.py.
+"""A session of measurements on this machine: how long networks take, in figures that other load hardly moves.
 
-A session measures many networks against one reference network. Each is built, exported and checked once and waits as a
-file; its passes are opened one after another, so that between two passes of a network lies a pass of all others.
+Many networks are measured against one reference network; the protocol is in standalone.py. Each is built, exported and
+checked once and waits as a file; its passes are opened one after another, so that between two passes of a network lies
+a pass of all others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Profiles of older layouts: brought up to date from their measurements, or refused with the reason."""
+"""Profile files of older layouts: brought up to date from their measurements, or refused with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder to carry to a device, and what comes back from there.
+"""Packs: a folder of networks to carry to a device and measure there, and the results that come back.
 
 The folder holds networks as the runtime's own files, a manifest with their hashes, the stand-alone measuring script,
 and how to use it. The script writes results.json, which is all that `read_results` and `add_results` need: it names

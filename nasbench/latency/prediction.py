@@ -1,4 +1,4 @@
-"""What a prediction is, and how well predictions did on networks that were held out."""
+"""A predicted latency with its interval, and the accuracy of predictions on networks that were held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a profile keeps of a measurement: how it was taken, against what, and each network's raw figures."""
+"""The parts of a profile that hold measurements: how they were taken, against what, each network's raw figures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reference(Value):
     """The network that all others are measured against: `quiet_ms` is its own time on the quiet device."""
 
     name: str
-    sha256: str  # of its operators and weights, see measure.reference_hash; "" where an old profile did not keep it
+    sha256: str  # of its operators and weights, see reference.py; "" where an old profile did not keep it
     quiet_ms: float
 
 
