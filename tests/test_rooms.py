@@ -46,6 +46,20 @@ def test_the_page_names_every_room_and_no_other() -> None:
             assert named.index(room) < named.index(other), f"{room} imports {other}, which stands above it in the table"
 
 
+def test_each_walk_enters_no_room_twice_and_names_files_that_are_there() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    walks = page.partition("## Three walks")[2].partition("\n## ")[0].split("\n**")[1:]
+    assert len(walks) == 3
+    order = re.findall(r"^\| `(\w+)` \|", page.partition("## Rooms")[2].partition("\n## ")[0], re.MULTILINE)
+    for walk in walks:
+        steps = re.findall(r"^\| `(\w+)` \| (.*) \|$", walk, re.MULTILINE)
+        visited = [room for room, _ in steps]
+        assert visited == sorted(set(visited), key=order.index), walk.splitlines()[0]
+        for room, text in steps:
+            for name in re.findall(r"`(\w+\.py|\w+/)`", text):
+                assert (ROOT / "nasbench" / room / name).exists(), f"{room}/{name}"
+
+
 TYPED = ("study", "engine", "strategies", "space")  # rooms between which values travel with their types
 
 
