@@ -37,8 +37,9 @@ def test_draws_reach_all_blocks_and_every_member_of_a_tiny_space():
         for i, stage in enumerate(arch.stages)
     }
     assert {block for place, block in blocks if place == 1} == set(DEFAULT.file.stages[-1]["block"])
-    space = SearchSpace.from_dict(TINY["attention in late stages"])
-    assert {space.draw(rng).id for _ in range(1000)} == {arch.id for arch in space}
+    for name, draws in (("attention in late stages", 1000), ("feed-forward widths that round to one", 200)):
+        space = SearchSpace.from_dict(TINY[name])
+        assert {space.draw(rng).id for _ in range(draws)} == {arch.id for arch in space}
 
 
 def test_equal_seeds_give_equal_draws():
@@ -50,7 +51,13 @@ def test_equal_seeds_give_equal_draws():
     assert again.crossover(arch, FIXED["emo_5m"], 3).id == DEFAULT.crossover(arch, FIXED["emo_5m"], 3).id
 
 
-@given(spaces(most=3000), st.integers(0, 2**32), st.integers(1, 3))
+@given(spaces(most=6), st.integers(0, 2**32))
+def test_draws_from_any_small_space_reach_every_member(space, seed):
+    rng = np.random.default_rng(seed)
+    assert {space.draw(rng).id for _ in range(150)} == {arch.id for arch in space}
+
+
+@given(spaces(most=1000), st.integers(0, 2**32), st.integers(1, 3))
 def test_the_moves_of_any_space_stay_inside(space, seed, changes):
     rng = np.random.default_rng(seed)
     a, b = space.sample(rng), space.sample(rng)

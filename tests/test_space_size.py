@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from shared_spaces import FIXED, SMALL
 from tiny_spaces import TINY, brute_force, contents
 
@@ -25,6 +25,7 @@ def holds_exactly(space, ids):
     assert set(members) == ids
 
 
+@settings(max_examples=60)
 @given(contents())
 def test_any_space_holds_what_brute_force_finds(content):
     try:

@@ -227,17 +227,17 @@ def brute_force(content: Content) -> set[str]:
 
 # What random spaces choose from: values that often build the same layers, or that do not go together.
 POOLS: dict[str, list[Any]] = {
-    "downsample": ["block", "none", "conv", "mbconv", "patch_embed", "patch", "merge"],
+    "downsample": ["conv", "block", "none", "mbconv", "patch_embed", "patch", "merge"],
     "stride": [1, 2],
     "channels": [8, 16, 24],
     "depth": [0, 1, 2],
-    "expansion": [1, 2, 2.1],
+    "expansion": [2, 2.1],
     "kernel": [1, 3],
     "branches": ["none", "repvgg", "acb", "dbb", "mobileone"],
     "se": [0, 0.1, 0.12],
     "act": ["relu", "silu", "gelu"],
     "attention": [False, True],
-    "head_dim": [4, 8, 12],
+    "head_dim": [4, 8],
     "heads": [2, 4],
     "width": [12, 24],
     "patch": [1, 2],
@@ -247,6 +247,7 @@ POOLS: dict[str, list[Any]] = {
     "position": ["none", "sine"],
     "cpe": [False, True],
 }
+POOLED_BLOCKS = {block: fields for block, fields in BLOCK_FIELDS.items() if set(fields) <= set(POOLS)}
 STEMS = {"kind": ["conv", "conv_bias", "mobileone", "patch", "repvgg", "resnet"], "channels": [8, 16]}
 HEADS = {"kind": ["linear", "norm", "token", "conv", "mobileone"], "expansion": [2, 2.2, 4]}
 CONSTRAINTS = {
@@ -258,31 +259,36 @@ CONSTRAINTS = {
 
 
 @st.composite
-def contents(draw: st.DrawFn, most: int = 300) -> Content:
-    """The content of a space's file with at most `most` settings, some of which may not be possible."""
+def contents(draw: st.DrawFn, most: int = 60) -> Content:
+    """The content of a space's file with at most `most` settings, some of which may not be possible.
+
+    The fields that a block reads are given choices first, since there settings build the same network most often.
+    """
     left = most
 
-    def some(pool: list[Any]) -> list[Any]:
+    def some(pool: list[Any], fewest: int = 1) -> list[Any]:
         nonlocal left
-        values = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=max(1, min(left, 3)), unique=True))
+        most_now = max(1, min(left, 3))
+        values = draw(st.lists(st.sampled_from(pool), min_size=min(fewest, most_now), max_size=most_now, unique=True))
         left //= len(values)
         return values
 
     stages = []
     for _ in range(draw(st.integers(1, 2))):
-        blocks = some([block for block in BLOCK_FIELDS if block != "slots"])
-        read = {field for block in blocks for field in BLOCK_FIELDS[block]} | {"downsample", "stride"}
-        fields = draw(st.permutations([field for field in POOLS if field in read]))
-        table = {field: some(POOLS[field]) for field in ("channels", "depth", *fields)}
-        stages.append({"block": blocks, **table})
-    content = {"resolution": some([32, 48, 64]), "stages": stages}
+        blocks = draw(st.lists(st.sampled_from(list(POOLED_BLOCKS)), min_size=1, max_size=2, unique=True))
+        left = max(1, left // len(blocks))
+        own = draw(st.permutations(sorted({field for block in blocks for field in POOLED_BLOCKS[block]})))
+        table = {"block": blocks} | {field: some(POOLS[field], fewest=2) for field in own[:3]}
+        table["downsample"] = some(POOLS["downsample"], fewest=2)
+        stages.append(table | {field: some(POOLS[field]) for field in ("channels", "depth", "stride")})
+    content = {"resolution": some([32, 64]), "stages": stages}
     content["stem"], content["head"] = ({name: some(pool) for name, pool in ends.items()} for ends in (STEMS, HEADS))
     asked = draw(st.lists(st.sampled_from(list(CONSTRAINTS)), max_size=1))
     return content | {"constraints": {name: draw(st.sampled_from(CONSTRAINTS[name])) for name in asked}}
 
 
 @st.composite
-def spaces(draw: st.DrawFn, most: int = 300) -> SearchSpace:
+def spaces(draw: st.DrawFn, most: int = 60) -> SearchSpace:
     """A random space that holds something."""
     try:
         return SearchSpace.from_dict(draw(contents(most)))
