@@ -26,11 +26,13 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
-from nasbench.latency.calibrate import coordinates, spread_out
 from nasbench.latency.kernels import KernelModel, fit_kernels, scaled
 from nasbench.latency.linear import relative_nnls
-from nasbench.latency.predictor import Network, Prediction, accuracy, fit_networks
-from nasbench.latency.profile import Record, architecture_features, network_of
+from nasbench.latency.lowering import NetworkKernels, architecture_features, network_kernels
+from nasbench.latency.prediction import Prediction, accuracy
+from nasbench.latency.predictor import fit_networks
+from nasbench.latency.records import Record
+from nasbench.latency.selection import coordinates, spread_out
 
 CLASSES = 1000
 MIN_IN_BAND = 12  # networks, below which a band's rank correlation says little
@@ -44,7 +46,7 @@ class Data(NamedTuple):
     records: list[Record]
     groups: np.ndarray
     latency_ms: np.ndarray
-    networks: list[Network]
+    networks: list[NetworkKernels]
     runtime: str
 
     def has_attention(self) -> np.ndarray:
@@ -58,7 +60,8 @@ def read(path: Path, prior_runtime: str | None = None) -> Data:
     architectures = [Architecture.from_dict(r.architecture, source=r.id) for r in records]
     runtime = content["device"]["runtime"]
     networks = [
-        network_of(a, CLASSES, runtime, prior_runtime, r.kernels) for a, r in zip(architectures, records, strict=True)
+        network_kernels(a, CLASSES, runtime, prior_runtime, r.kernels)
+        for a, r in zip(architectures, records, strict=True)
     ]
     latency = np.array([r.measurement.latency_ms for r in records])
     return Data(architectures, records, groups, latency, networks, runtime)
@@ -177,7 +180,7 @@ def speed(data: Data) -> str:
     asked, times = data.architectures, []
     for _ in range(3):
         start = time.process_time()
-        model.predict_networks([network_of(a, CLASSES, data.runtime) for a in asked])
+        model.predict_networks([network_kernels(a, CLASSES, data.runtime) for a in asked])
         times.append(1e3 * (time.process_time() - start) / len(asked))
     return (
         f"predicting takes {min(times):.2f} ms of processor time a network ({times[0]:.2f} with nothing looked up yet)"

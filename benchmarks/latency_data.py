@@ -20,10 +20,12 @@ from nasbench import load_space
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import fixed_points
 from nasbench.costs.analytic import cost
-from nasbench.latency.calibrate import _record, calibration_set
+from nasbench.latency.calibrate import record_of
 from nasbench.latency.device import Settings, this_device
-from nasbench.latency.measure import REFERENCE_NAME, Session, reference_hash
-from nasbench.latency.profile import Protocol, Reference
+from nasbench.latency.measure import Session
+from nasbench.latency.records import Protocol, Reference
+from nasbench.latency.reference import REFERENCE_NAME, reference_hash
+from nasbench.latency.selection import calibration_set
 
 CHUNK = 48  # networks whose passes go round together; more files than that fill a disk
 MAX_MACS = 20e9  # of a fixed point: a second and more a run on one core, and no file above 2 GB
@@ -71,7 +73,7 @@ def main() -> None:
             session.finish()
             reference_ms, clock = session.reference_ms, session.clock
             for index, (group, architecture) in enumerate(taken):
-                rows.append({"group": group, **_record(session, index, architecture).model_dump(mode="json")})
+                rows.append({"group": group, **record_of(session, index, architecture).model_dump(mode="json")})
         print(f"{len(rows)} of {len(everything)} after {time.monotonic() - start:.0f} s", flush=True)
         reference = Reference(name=REFERENCE_NAME, sha256=reference_hash(), quiet_ms=reference_ms)
         content = {

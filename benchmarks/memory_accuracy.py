@@ -24,10 +24,10 @@ from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import fixed_points
 from nasbench.costs.analytic import cost
 from nasbench.latency import standalone
-from nasbench.latency.calibrate import MAX_MACS, calibration_set
 from nasbench.latency.prediction import accuracy
 from nasbench.latency.predictor import fit
 from nasbench.latency.resources import SHRINKAGE, memory_features
+from nasbench.latency.selection import MAX_MACS, calibration_set
 
 CLASSES = 1000
 FITTED, RANDOM, PUBLISHED = 48, 24, 16
@@ -54,7 +54,9 @@ def networks() -> Iterator[tuple[str, Architecture]]:
 
 def measure(path: Path) -> None:
     """Measure what `path` lacks; it is written after each network, so that a stop loses one."""
-    from nasbench.latency import Settings, deploy_form, runtimes
+    from nasbench.latency import runtimes
+    from nasbench.latency.device import Settings
+    from nasbench.latency.export import deploy_form
 
     held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for group, arch in networks():

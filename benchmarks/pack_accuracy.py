@@ -23,7 +23,7 @@ from nasbench.costs.analytic import cost
 from nasbench.latency.device import Measurement
 from nasbench.latency.linear import relative_nnls
 from nasbench.latency.pack import Results, read_results
-from nasbench.latency.predictor import accuracy
+from nasbench.latency.prediction import accuracy
 
 PRIOR = Path(__file__).parents[1] / "results/latency/onnxruntime.json"  # see latency_prior.py
 

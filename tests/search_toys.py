@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from shared_spaces import DEFAULT
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
@@ -20,12 +21,11 @@ from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
 from nasbench.engine.start import fitting_fixed_points
-from nasbench.latency.predictor import Prediction
+from nasbench.latency.prediction import Prediction
 from nasbench.progress import Progress, Silent
 from nasbench.report.results import StudyResult
 from nasbench.running import run
 from nasbench.space import SearchSpace
-from nasbench.space.shipped import load_space
 from nasbench.study.notes import PromotionNote
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.store import TrialStore
@@ -34,7 +34,7 @@ from nasbench.study.task import Task
 
 EVALUATE = "search_toys:evaluate"
 SERIAL = RunnerSpec(kind="serial")
-SPACE = load_space("metablock")
+SPACE = DEFAULT
 
 
 def evaluate(task: Task) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from nasbench.arch.deploy_form import deploy_network
 from nasbench.arch.library import fixed_points
 from nasbench.arch.metablock import MetaBlock, Network
 from nasbench.arch.parts import BLOCK_FIELDS, Stage, effective_fields
-from nasbench.arch.presets import stage_units
+from nasbench.arch.presets import ALTERNATING_BLOCKS, BLOCKS, Place, stage_units
 from nasbench.errors import UserError
 
 FIXED_POINTS = fixed_points()
@@ -257,3 +257,13 @@ def test_files_that_are_no_architecture(tmp_path):
         match=r"unknown architecture 'mobilevit'; give the path of a .toml file, or a name such as mobilevit_s, ",
     ):
         nasbench.load("mobilevit")
+
+
+@pytest.mark.parametrize("block", sorted(BLOCKS))
+def test_blocks_look_at_their_turn_only_where_they_are_said_to_alternate(block: str) -> None:
+    stages = [stage for arch in FIXED_POINTS.values() for stage in arch.stages if stage.block == block]
+    differ = False
+    for stage in stages:
+        first, second = (BLOCKS[block](stage, Place(stage.channels, side=56, turn=turn)) for turn in (0, 1))
+        differ |= first != second
+    assert differ == (block in ALTERNATING_BLOCKS)

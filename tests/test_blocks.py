@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import get_args
 
 import pytest
 import torch
@@ -13,21 +14,30 @@ from nasbench.arch.deploy_form import deploy_block, deploy_conv, folds_into_one_
 from nasbench.arch.extent import square
 from nasbench.arch.metablock import (
     Act,
+    ActName,
     Attention,
     Branch,
+    BranchKind,
     Conv,
     MetaBlock,
+    Mixer,
     Nest,
     Norm,
+    NormKind,
     Partition,
+    Post,
     SqueezeExcite,
 )
 from nasbench.arch.presets import branches_of
 from nasbench.blocks.attention import AttentionModule
 from nasbench.blocks.branches import BRANCHES
-from nasbench.blocks.conv import ConvModule, conv_unit_cost
-from nasbench.blocks.metablock import DropPath, MetaBlockModule, metablock_cost
+from nasbench.blocks.branches_cost import BRANCH_COSTS
+from nasbench.blocks.conv import ConvModule
+from nasbench.blocks.conv_cost import conv_cost
+from nasbench.blocks.metablock import MIXERS, POSTS, DropPath, MetaBlockModule
+from nasbench.blocks.metablock_cost import MIXER_COSTS, POST_COSTS, metablock_cost
 from nasbench.blocks.norm import ACTIVATIONS, NORMS, ChannelLayerNorm, make_norm
+from nasbench.blocks.norm_cost import NORM_COSTS
 from nasbench.blocks.op import Tape
 from nasbench.blocks.shapes import fold, unfold
 from nasbench.nn.model import randomise_norms
@@ -65,6 +75,23 @@ def fvcore_flops(module: nn.Module, channels: int, size: int) -> int:
     return int(counter.total())
 
 
+@pytest.mark.parametrize(
+    ("modules", "formulas", "kinds"),
+    [
+        pytest.param(BRANCHES, BRANCH_COSTS, get_args(BranchKind), id="branches"),
+        pytest.param(MIXERS, MIXER_COSTS, get_args(Mixer), id="mixers"),
+        pytest.param(POSTS, POST_COSTS, get_args(Post), id="posts"),
+        pytest.param(NORMS, NORM_COSTS, get_args(NormKind), id="norms"),
+    ],
+)
+def test_every_kind_has_a_module_and_a_formula(modules, formulas, kinds):
+    assert set(modules) == set(formulas) == set(kinds)
+
+
+def test_every_activation_has_a_module():
+    assert set(ACTIVATIONS) == set(get_args(ActName))
+
+
 def branch_cases():
     for kind in BRANCHES:
         for grouping, groups in GROUPINGS.items():
@@ -81,7 +108,7 @@ def test_each_branch_kind_merges_and_costs_what_fvcore_counts(kind, groups, stri
     module = randomised(ConvModule(spec))
     assert_same(module, module.merged(), noise(2, 8, 9, 9))
     tape = Tape()
-    assert conv_unit_cost(tape, spec, square(9)) == module(noise(1, 8, 9, 9)).shape[2:]
+    assert conv_cost(tape, spec, square(9)) == module(noise(1, 8, 9, 9)).shape[2:]
     assert sum(op.flops for op in tape.ops) == fvcore_flops(module.float(), 8, 9)
     assert sum(op.params for op in tape.ops) == sum(x.numel() for x in module.parameters())
 

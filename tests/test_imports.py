@@ -30,6 +30,21 @@ def test_values_import_neither_torch_nor_ray(module: str) -> None:
     assert not loaded_after(f"import nasbench.{module}") & HEAVY
 
 
+FORMULAS = sorted(path.stem for path in (ROOT / "nasbench" / "blocks").glob("*_cost.py"))
+
+
+@pytest.mark.parametrize("module", [*(f"blocks.{name}" for name in FORMULAS), "blocks.op", "costs.analytic"])
+def test_what_a_network_costs_is_worked_out_without_torch(module: str) -> None:
+    assert not loaded_after(f"import nasbench.{module}") & (HEAVY | {"numpy"})
+
+
+def test_every_formula_stands_beside_its_module() -> None:
+    blocks = ROOT / "nasbench" / "blocks"
+    assert FORMULAS
+    alone = [path.stem for path in blocks.glob("*.py") if not path.stem.endswith("_cost")]
+    assert set(alone) - {"__init__", "op"} == {name.removesuffix("_cost") for name in FORMULAS}
+
+
 def test_import_nasbench_is_bare() -> None:
     assert not loaded_after("import nasbench") & (HEAVY | {"numpy", "pydantic", "pandas", "rich"})
 

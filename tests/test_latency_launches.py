@@ -10,7 +10,7 @@ from nasbench.blocks.op import Op
 from nasbench.costs.analytic import operators
 from nasbench.latency import features, kernels, measure
 from nasbench.latency.export import deploy_form, export_onnx
-from nasbench.latency.launches import RUNTIMES, launches
+from nasbench.latency.launches import LAUNCH_RULES, launches
 
 BLOCKS: dict[str, dict[str, Any]] = {
     "mbconv": {"block": "mbconv"},
@@ -55,7 +55,7 @@ def op(kind: str, held: int = 0, **fields: Any) -> Op:
 CONV = op("pointwise", c_in=16, c_out=16, kernel=1, stride=1, groups=1, area=4, params=100)
 
 
-@pytest.mark.parametrize("swallowed", sorted(RUNTIMES["onnxruntime"].fused))
+@pytest.mark.parametrize("swallowed", sorted(LAUNCH_RULES["onnxruntime"].fused))
 def test_what_the_runtime_fuses_launches_no_kernel(swallowed: str) -> None:
     following = op("mul") if swallowed == "scale" else op(swallowed, inputs=100)
     assert [k.kind for k in launches([CONV, following])] == ["pointwise"]
@@ -91,7 +91,7 @@ def test_features_by_hand() -> None:
         wide._replace(**(shape | {"kernel": 1})),
         op("act:silu", macs=0, inputs=7200, outputs=7200),
     ]
-    assert features.features(ops) == pytest.approx(
+    assert features.network_features(launches(ops)) == pytest.approx(
         {
             "nets": 1.0,
             "weights": 4 * (24 * 28 + 72 * 25),
@@ -106,4 +106,5 @@ def test_features_by_hand() -> None:
             "act:silu.bytes": 4 * 14400,
         }
     )
-    assert features.features([op("add", macs=0, inputs=2 * 2**20, outputs=2**20)])["uncached"] == 8 * 2**20
+    large = launches([op("add", macs=0, inputs=2 * 2**20, outputs=2**20)])
+    assert features.network_features(large)["uncached"] == 8 * 2**20

@@ -3,6 +3,7 @@
 import functools
 import os
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,18 +11,12 @@ import torch
 from torch import nn
 
 from nasbench.errors import UserError
-from nasbench.latency import measure, standalone
+from nasbench.latency import reference, standalone
 from nasbench.latency.device import Measurement, Settings
-from nasbench.latency.export import _export_dynamo, export_onnx, onnx_difference
-from nasbench.latency.measure import (
-    ReferenceNet,
-    Session,
-    measure_modules,
-    open_session,
-    reference_hash,
-    reference_onnx,
-    runner,
-)
+from nasbench.latency.export import export_onnx, onnx_difference
+from nasbench.latency.measure import Session, flushed_denormals
+from nasbench.latency.onnx_session import open_session, runner
+from nasbench.latency.reference import ReferenceNet, reference_hash, reference_onnx
 from nasbench.latency.runtimes import open_module
 from nasbench.latency.standalone import PROCESS, THREAD, WALL, Pass
 
@@ -49,9 +44,19 @@ def test_export_computes_the_same_and_leaves_the_model_as_it_was() -> None:
     assert onnx_difference(model.eval(), content, 32) < 1e-5
 
 
-def test_the_fallback_exporter_computes_the_same() -> None:
+def test_without_the_torchscript_exporter_the_other_one_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = torch.onnx.export
+
+    def without_torchscript(*args: Any, dynamo: bool, **settings: Any) -> Any:
+        if not dynamo:
+            raise TypeError("dynamo=False is gone")
+        return whole(*args, dynamo=True, **settings)
+
+    monkeypatch.setattr(torch.onnx, "export", without_torchscript)
     model = Tiny().eval()
-    assert onnx_difference(model, _export_dynamo(model, torch.zeros(1, 3, 32, 32)), 32) < 1e-5
+    with pytest.warns(UserWarning, match=r"TorchScript exporter failed \(dynamo=False is gone\); using dynamo"):
+        content = export_onnx(model, 32)
+    assert onnx_difference(model, content, 32) < 1e-5
 
 
 def test_reference_is_the_same_everywhere_and_draws_no_random_numbers() -> None:
@@ -177,7 +182,7 @@ def test_reference_hash_tells_networks_apart_and_not_exporters(monkeypatch: pyte
     before = reference_hash()
     for model, equal in ((same, True), (other, False)):
         content = model.SerializeToString()
-        monkeypatch.setattr(measure, "reference_onnx", lambda content=content: content)
+        monkeypatch.setattr(reference, "reference_onnx", lambda content=content: content)
         reference_hash.cache_clear()
         assert (reference_hash() == before) is equal
     reference_hash.cache_clear()
@@ -220,7 +225,11 @@ def test_settings_that_cannot_be_measured(settings: dict[str, str], text: str) -
 def test_every_runtime_and_format_measures(settings: Settings) -> None:
     if settings.runtime in ("openvino", "ncnn"):
         pytest.importorskip(settings.runtime)
-    small, large = measure_modules([(ReferenceNet(), 64), (ReferenceNet(), 192)], settings)
+    with Session(settings) as session:
+        session.add_module(ReferenceNet(), 64)
+        session.add_module(ReferenceNet(), 192)
+        session.finish()
+        small, large = session.measurement(0), session.measurement(1)
     assert large.ratio > 2 * small.ratio > 0
 
 
@@ -240,7 +249,7 @@ def test_compiled_networks_stay_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_denormals_are_flushed_while_measuring_and_not_after() -> None:
     torch.set_flush_denormal(False)  # an onnxruntime session that flushes them leaves the thread so
     tiny = np.full(4, 1e-40, dtype=np.float32)
-    with measure.flushed_denormals():
+    with flushed_denormals():
         assert not (tiny * np.float32(1)).any()
     assert (tiny * np.float32(1)).all()
 

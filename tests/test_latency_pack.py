@@ -11,9 +11,12 @@ import pytest
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
-from nasbench.latency import Settings, add_results, read_results, standalone, write_pack
-from nasbench.latency.calibrate import covering_set
-from nasbench.latency.profile import DeviceProfile, architecture_features, load_device
+from nasbench.latency import standalone
+from nasbench.latency.device import Settings
+from nasbench.latency.lowering import architecture_features
+from nasbench.latency.pack import add_results, read_results, write_pack
+from nasbench.latency.profile import DeviceProfile, load_device
+from nasbench.latency.selection import covering_set
 
 
 def small(channels: int, depth: int, block: str) -> Architecture:

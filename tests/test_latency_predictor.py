@@ -6,7 +6,8 @@ import pytest
 from nasbench.latency.device import KernelTime
 from nasbench.latency.kernels import fit_kernels
 from nasbench.latency.launches import Kernel
-from nasbench.latency.predictor import EXTRAPOLATION_WIDENING, Network, fit, fit_networks
+from nasbench.latency.lowering import NetworkKernels
+from nasbench.latency.predictor import EXTRAPOLATION_WIDENING, fit, fit_networks
 
 TRUE = {"pointwise.macs": 2e-8, "depthwise.bytes": 3e-7, "act:silu.bytes": 1e-7, "ops": 2e-3, "nets": 0.05}
 
@@ -106,7 +107,7 @@ def microseconds(kernel: Kernel) -> float:
     return 5 + 1e-4 * kernel.c_in * sets * kernel.area * (1 + 30 / kernel.area**0.5)
 
 
-def timed_networks(n: int, seed: int, device: float = 1.0) -> tuple[list[Network], np.ndarray]:
+def timed_networks(n: int, seed: int, device: float = 1.0) -> tuple[list[NetworkKernels], np.ndarray]:
     """Networks of 10 to 40 pointwise kernels with their reported times, and their latencies on a device that is
     `device` times as slow as the one that reports."""
     rng = np.random.default_rng(seed)
@@ -114,7 +115,7 @@ def timed_networks(n: int, seed: int, device: float = 1.0) -> tuple[list[Network
     for _ in range(n):
         kernels = tuple(pointwise(rng) for _ in range(int(rng.integers(10, 40))))
         reported = tuple(KernelTime("Conv", k.outputs, microseconds(k)) for k in kernels)
-        found.append(Network(kernels, "onnxruntime", kernels, reported))
+        found.append(NetworkKernels(kernels, "onnxruntime", kernels, reported))
         latency.append(device * (sum(t.us for t in reported) / 1e3 + 0.05))
     return found, np.array(latency)
 
@@ -122,7 +123,7 @@ def timed_networks(n: int, seed: int, device: float = 1.0) -> tuple[list[Network
 def test_kernel_times_teach_what_a_weighted_sum_cannot() -> None:
     seen, latency = timed_networks(40, seed=1)
     new, truth = timed_networks(60, seed=2)
-    silent = [Network(n.kernels, n.runtime) for n in seen]
+    silent = [NetworkKernels(n.kernels, n.runtime) for n in seen]
     errors = [
         np.abs(fit_networks(networks, latency).predict_networks(new).latency_ms / truth - 1).mean()
         for networks in (seen, silent)
@@ -138,7 +139,7 @@ def test_ten_networks_are_enough_with_a_prior() -> None:
         [(k, t.us) for n in timed_networks(40, seed=1)[0] for k, t in zip(n.kernels, n.reported)], "onnxruntime"
     )
     seen, latency = timed_networks(10, seed=3, device=3.0)
-    silent = [Network(n.kernels, n.runtime, n.prior_kernels) for n in seen]
+    silent = [NetworkKernels(n.kernels, n.runtime, n.prior_kernels) for n in seen]
     new, truth = timed_networks(60, seed=4, device=3.0)
     with_prior, without = (fit_networks(silent, latency, p) for p in (prior, None))
     assert with_prior.from_prior
@@ -166,7 +167,7 @@ def test_a_kind_that_no_kernel_was_timed_of_extrapolates() -> None:
     """Its time is unknown, and taken for zero: that must be said."""
     seen, latency = timed_networks(40, seed=1)
     fitted = fit_networks(seen, latency)
-    strange = Network((*seen[0].kernels, Kernel("matmul", 10**6, 0, 100, 100)), "onnxruntime")
+    strange = NetworkKernels((*seen[0].kernels, Kernel("matmul", 10**6, 0, 100, 100)), "onnxruntime")
     predicted = fitted.predict_networks([seen[0], strange])
     assert predicted.extrapolating.tolist() == [False, True]
     assert predicted.reasons[1] == "operator kinds that the profile never measured: matmul"

@@ -14,11 +14,14 @@ from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.latency import pack, standalone
 from nasbench.latency.device import Measurement, this_device
-from nasbench.latency.measure import REFERENCE_NAME, reference_hash
-from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, load_device, new_profile, profile_path
-from nasbench.latency.resources import energy_features, memory_features
+from nasbench.latency.lowering import architecture_features
+from nasbench.latency.names import profile_path
+from nasbench.latency.profile import DeviceProfile, load_device, new_profile
+from nasbench.latency.records import Protocol, Record, Reference
+from nasbench.latency.reference import REFERENCE_NAME, reference_hash
+from nasbench.latency.resources import memory_features
 from nasbench.latency.standalone import Pass
-from nasbench.latency.verbs import prediction_table, profile_summary
+from nasbench.latency.tables import prediction_table, profile_summary
 
 NOISE = 0.03
 NETWORKS = 40
@@ -54,7 +57,7 @@ def memory_mb(architecture: Architecture) -> float:
 
 def energy_mj(architecture: Architecture) -> float:
     """5 mJ a 100 MMACs and 20 uJ a kernel."""
-    features = energy_features(architecture, 10)
+    features = architecture_features(architecture, 10)
     macs = sum(amount for name, amount in features.items() if name.endswith(".macs"))
     return 5e-8 * macs + 0.02 * sum(amount for name, amount in features.items() if name.endswith(".launches"))
 
@@ -188,7 +191,7 @@ def results(tmp_path: Path, energies: list[object], meter: str | None = None) ->
         {"id": r.id, "passes": [asdict(p) for p in r.passes], "energy_j": energy}
         for r, energy in zip(records, energies, strict=True)
     ]
-    content = {"manifest": manifest | {"pack": pack._pack_id(manifest)}, "device": device, "protocol": protocol}
+    content = {"manifest": manifest | {"pack": pack.pack_id(manifest)}, "device": device, "protocol": protocol}
     path = tmp_path / "results.json"
     path.write_text(json.dumps(content | {"networks": networks}))
     return path
@@ -212,5 +215,5 @@ def test_energy_measured_by_hand_is_taken_for_the_networks_that_have_it(tmp_path
 
 @pytest.mark.parametrize("wrong", [-0.01, 0, "0.01 J"])
 def test_an_energy_that_cannot_be_is_refused(tmp_path: Path, wrong: object) -> None:
-    with pytest.raises(UserError, match=r"not the results of a pack: energy_j: Input should be "):
+    with pytest.raises(UserError, match=r"not the results of a pack: energy_j = .*: input should be "):
         pack.read_results(results(tmp_path, [0.01] * 11 + [wrong]))

@@ -12,7 +12,7 @@ from search_toys import SERIAL, Notes, ToyDevice, run_search, search_parts, stud
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.engine.measuring import AT_A_TIME
-from nasbench.latency.predictor import Prediction
+from nasbench.latency.prediction import Prediction
 from nasbench.report.results import StudyResult
 from nasbench.running import run
 from nasbench.study.store import TrialStore

@@ -2,6 +2,9 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from nasbench.pareto import Front, best_first, crowding_distance, hypervolume, is_dominated, pareto_ranks
 
@@ -10,21 +13,36 @@ def beats(a: np.ndarray, b: np.ndarray) -> bool:
     return bool((a <= b).all() and (a < b).any())
 
 
-def grid_losses(seed: int, rows: int, objectives: int, top: int = 6) -> np.ndarray:
-    """Small integers, so that ties and duplicates are frequent and volumes can be counted."""
-    return np.random.default_rng(seed).integers(0, top, (rows, objectives)).astype(float)
+def grids(most_rows: int, most_objectives: int) -> st.SearchStrategy[np.ndarray]:
+    """(rows, objectives) of small whole numbers: ties and duplicates are frequent, and volumes can be counted."""
+    shape = st.tuples(st.integers(1, most_rows), st.integers(1, most_objectives))
+    return shape.flatmap(lambda shape: arrays(float, shape, elements=st.integers(0, 5).map(float)))
 
 
-@pytest.mark.parametrize(("seed", "objectives"), list(itertools.product(range(5), (1, 2, 3))))
-def test_dominance_and_ranks_equal_brute_force(seed: int, objectives: int) -> None:
-    losses = grid_losses(seed, 30, objectives)
+@given(grids(30, 3))
+def test_dominance_and_ranks_equal_brute_force(losses: np.ndarray) -> None:
     assert is_dominated(losses).tolist() == [any(beats(b, a) for b in losses) for a in losses]
-    left, rank, expected = set(range(30)), 0, np.zeros(30)
+    left, rank, expected = set(range(len(losses))), 0, np.zeros(len(losses))
     while left:
         front = {i for i in left if not any(beats(losses[j], losses[i]) for j in left)}
         expected[list(front)] = rank
         left, rank = left - front, rank + 1
     assert pareto_ranks(losses).tolist() == expected.tolist()
+
+
+@given(grids(30, 3))
+def test_best_first_is_an_order_of_all_rows_by_rank(losses: np.ndarray) -> None:
+    order = best_first(losses)
+    assert sorted(order) == list(range(len(losses)))
+    assert (np.diff(pareto_ranks(losses)[order]) >= 0).all()
+
+
+@given(grids(30, 4))
+def test_a_front_is_what_nothing_beats_and_covers_all_volume(losses: np.ndarray) -> None:
+    front = Front.of(losses, reference=np.full(losses.shape[1], 6.0).tolist())
+    assert set(front.indices) == set(np.flatnonzero(pareto_ranks(losses) == 0))
+    assert front.losses == tuple(sorted(tuple(row) for row in losses[list(front.indices)]))
+    assert front.hypervolume == hypervolume(losses, front.reference)
 
 
 def test_duplicates_share_the_front() -> None:
@@ -34,9 +52,9 @@ def test_duplicates_share_the_front() -> None:
     assert Front.of(losses).indices == (0, 1, 2)
 
 
-@pytest.mark.parametrize(("seed", "objectives"), list(itertools.product(range(6), (1, 2, 3, 4))))
-def test_hypervolume_equals_a_count_of_unit_cells(seed: int, objectives: int) -> None:
-    losses = grid_losses(seed, 12, objectives)
+@given(grids(12, 4))
+def test_hypervolume_equals_a_count_of_unit_cells(losses: np.ndarray) -> None:
+    objectives = losses.shape[1]
     reference = np.full(objectives, 5.0)  # some rows lie on or beyond it
     cells = itertools.product(range(5), repeat=objectives)
     count = sum((losses <= np.array(cell)).all(1).any() for cell in cells)

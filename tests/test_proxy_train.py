@@ -20,7 +20,7 @@ from nasbench.proxy import evaluate as evaluation
 from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
 from nasbench.proxy.evaluate import CostMismatch, DeployMismatch, evaluate, seeded_model
-from nasbench.proxy.initial import quieten_branches, raise_layer_scale, widen_linear
+from nasbench.proxy.initial import scale_linear_layers, scale_residual_branches, set_layer_scale
 from nasbench.proxy.masked import RATES
 from nasbench.proxy.muon import Muon, is_matrix, orthogonalised
 from nasbench.proxy.train import OPTIMISERS, Diverged, make_optimiser, one_cycle, score, train
@@ -161,10 +161,10 @@ def test_divergence_names_the_step_and_crosses_processes():
     assert (copy.step, str(copy)) == (error.value.step, str(error.value))
 
 
-def test_layer_scales_are_raised_and_nothing_else():
+def test_layer_scales_are_set_and_nothing_else():
     model = _Tiny()
     weight = model.layer.weight.clone()
-    raise_layer_scale(model, 0.5)
+    set_layer_scale(model, 0.5)
     assert torch.equal(model.layer_scale, torch.full((4,), 0.5))
     assert torch.equal(model.layer.weight, weight)
 
@@ -282,12 +282,12 @@ PLAIN_SUM = Conv(8, 8, 3, norm=BN, branches=(Branch("kxk"), Branch("1x1"), Branc
 
 
 @pytest.mark.parametrize("block", [PROJECTED, UNNORMED, MetaBlock(8, 8, mix=(PLAIN_SUM,))])
-def test_only_what_is_added_to_a_skip_is_quietened(block):
+def test_only_what_is_added_to_a_skip_is_scaled(block):
     torch.manual_seed(0)
     module, x = MetaBlockModule(block), torch.randn(4, 8, 6, 6)
     kept = module.mix[0].branches[2](x) if block.mix else x
     added = module(x) - kept
-    quieten_branches(module, 0.2)
+    scale_residual_branches(module, 0.2)
     assert torch.allclose(module(x) - kept, 0.2 * added, atol=1e-5)
 
 
@@ -296,14 +296,14 @@ def test_without_a_skip_or_with_a_layer_scale_a_block_stays(changes):
     torch.manual_seed(0)
     module, x = MetaBlockModule(dataclasses.replace(PROJECTED, **changes)), torch.randn(4, 8, 6, 6)
     before = module(x)
-    quieten_branches(module, 0.2)
+    scale_residual_branches(module, 0.2)
     assert torch.equal(module(x), before)
 
 
 def test_linear_layers_of_blocks_start_at_xaviers_deviation():
     model = seeded_model(load("deit_ti").with_resolution(32), 10, 0)
     classifier = model.head.classifier.weight.clone()
-    widen_linear(model, 1.0)
+    scale_linear_layers(model, 1.0)
     layers = [m for stage in model.stages for m in stage.modules() if isinstance(m, nn.Linear)]
     assert len(layers) >= 4 * 12
     for layer in layers:

@@ -15,7 +15,7 @@ from running_toys import Listed
 from nasbench.errors import UserError
 from nasbench.running import Job, Outcome, RunnerSpec, load_runner, run
 from nasbench.running import session as ray_session
-from nasbench.running.ray_tune import Bridge
+from nasbench.running.bridge import Bridge
 from nasbench.study.runner import shipped_runners
 from nasbench.study.spool import spool_write
 from nasbench.study.store import TrialStore

@@ -16,7 +16,8 @@ import pytest
 import nasbench
 from nasbench.errors import UserError
 from nasbench.latency.device import Measurement, this_device
-from nasbench.latency.profile import Protocol, Record, Reference, new_profile
+from nasbench.latency.profile import new_profile
+from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.report.rows import ReportRow
 from nasbench.space.shipped import load_space
 

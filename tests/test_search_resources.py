@@ -16,7 +16,8 @@ from nasbench.costs.budget import parse_budgets
 from nasbench.engine.start import fitting_fixed_points, fixed_points_within
 from nasbench.errors import UserError
 from nasbench.latency.device import Measurement, this_device
-from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, new_profile
+from nasbench.latency.profile import DeviceProfile, new_profile
+from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.latency.resources import memory_features
 from nasbench.report.results import StudyResult
 from nasbench.report.tables import closing_text, front_table

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shared_spaces import DEFAULT as SPACE
+from shared_spaces import FIXED, SMALL
 
-from nasbench.arch.library import fixed_points
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.space import RejectionCounter, SearchSpace
-from nasbench.space.shipped import load_space
-from nasbench.strategies import STRATEGIES, Candidate
+from nasbench.space.limits import Limits
+from nasbench.strategies import STRATEGIES, Candidate, Context, StrategyChoice
 from nasbench.strategies.surrogate import most_promising
 
-SPACE, SMALL = load_space("metablock"), load_space("small")
 TINY = SearchSpace.from_dict(
     {"name": "tiny", "resolution": 64, "stages": [{"channels": [16, 24], "depth": [1, 2], "kernel": [3, 5, 7]}]}
 )
@@ -26,10 +28,17 @@ def losses(arch):
     return 1e4 / size + 0.1 * abs(kernels - 15), size * (1 + 0.1 * kernels)
 
 
-def search(name, space, evaluations, seed, score=losses, **settings):
+def ask(name, space, trials, seed, n, budgets=(), predict=None, speed=None, counter=None, **settings):
+    """What the strategy proposes next."""
+    limits, rng = Limits(tuple(budgets), 1000, predict), np.random.default_rng(seed)
+    context = Context(space, tuple(trials), rng, limits, speed, RejectionCounter() if counter is None else counter)
+    return StrategyChoice.from_dict({"name": name, **settings}).propose(context, n)
+
+
+def search(name, space, evaluations, seed, score=losses):
     trials = []
     while len(trials) < evaluations:
-        proposed = STRATEGIES[name](space, trials, np.random.default_rng((seed, len(trials))), 1, **settings)
+        proposed = ask(name, space, trials, (seed, len(trials)), 1)
         trials += [Candidate(arch, score(arch)) for arch in proposed]
         if not proposed:
             break
@@ -41,9 +50,9 @@ def test_proposals_are_new_members_within_the_budgets(name):
     from nasbench.costs.analytic import cost
 
     limit, counter = Budget.parse("800MFLOP"), RejectionCounter()
-    trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values() if cost(arch).flops <= limit.limit]
+    trials = [Candidate(arch, losses(arch)) for arch in FIXED.values() if cost(arch).flops <= limit.limit]
     trials += [Candidate(SPACE.sample(seed, [limit]), None) for seed in range(3)]  # still running
-    proposed = STRATEGIES[name](SPACE, trials, 0, 12, budgets=[limit], counter=counter)
+    proposed = ask(name, SPACE, trials, 0, 12, budgets=[limit], counter=counter)
     ids = {arch.id for arch in proposed}
     assert len(ids) == 12
     assert not ids & {trial.architecture.id for trial in trials}
@@ -53,10 +62,10 @@ def test_proposals_are_new_members_within_the_budgets(name):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_equal_seeds_propose_the_same(name):
-    trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values()]
-    first, second = (STRATEGIES[name](SPACE, trials, 3, 4) for _ in range(2))
+    trials = [Candidate(arch, losses(arch)) for arch in FIXED.values()]
+    first, second = (ask(name, SPACE, trials, 3, 4) for _ in range(2))
     assert [arch.id for arch in first] == [arch.id for arch in second]
-    assert [arch.id for arch in first] != [arch.id for arch in STRATEGIES[name](SPACE, trials, 4, 4)]
+    assert [arch.id for arch in first] != [arch.id for arch in ask(name, SPACE, trials, 4, 4)]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -69,41 +78,109 @@ def test_a_small_space_is_used_up_and_no_more(name):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_budget_that_nobody_meets_is_told(name):
     with pytest.raises(UserError, match="budget 1KFLOP: no design of space 'tiny' met it"):
-        STRATEGIES[name](TINY, [], 0, 1, budgets=[Budget.parse("1KFLOP")])
+        ask(name, TINY, [], 0, 1, budgets=[Budget.parse("1KFLOP")])
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_latency_budgets_wait_for_a_predictor(name):
     limit = [Budget.parse("5ms")]
-    assert len(STRATEGIES[name](SMALL, [], 0, 2, budgets=limit)) == 2
-    quick = STRATEGIES[name](
-        SMALL, [], 0, 2, budgets=limit, predict=lambda arch: {"latency_ms": sum(s.depth for s in arch.stages) + 1.5}
+    assert len(ask(name, SMALL, [], 0, 2, budgets=limit)) == 2
+    quick = ask(
+        name,
+        SMALL,
+        [],
+        0,
+        2,
+        budgets=limit,
+        predict=lambda arch: {"latency_ms": sum(s.depth for s in arch.stages) + 1.5},
     )
     assert all(sum(stage.depth for stage in arch.stages) <= 3 for arch in quick)
 
 
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "initial": st.integers(0, 50),
+        "population": st.integers(2, 50),
+        "tournament": st.integers(1, 10),
+        "crossover": st.one_of(st.floats(0, 1), st.integers(0, 1)),
+        "explore": st.floats(0, 1),
+        "children": st.integers(1, 50),
+        "climb": st.one_of(st.floats(0, 1), st.integers(0, 1)),
+    },
+)
+
+
+@given(SETTINGS)
+def test_a_choice_is_written_back_as_it_was_given(settings):
+    choice = StrategyChoice.from_dict({"name": "evolution", **settings})
+    written = choice.to_dict()
+    assert written == {"name": "evolution", **settings}
+    assert [type(written[key]) for key in settings] == [type(value) for value in settings.values()]  # 1 stays no 1.0
+    assert all(getattr(choice.settings, key) == value for key, value in settings.items())
+
+
+@given(SETTINGS, st.integers(0, 2**32), st.integers(0, 12))
+def test_whatever_the_settings_proposals_are_new_members(settings, seed, known):
+    members = list(TINY)
+    trials = [Candidate(arch, losses(arch)) for arch in members[:known]]
+    proposed = ask("evolution", TINY, trials, seed, 3, **settings)
+    left = {arch.id for arch in members[known:]}
+    assert len({arch.id for arch in proposed}) == len(proposed) == min(3, len(left))
+    assert {arch.id for arch in proposed} <= left
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({}, "strategy: key 'name' is missing; add the name of a strategy, such as name = \"random\""),
+        ({"name": "luck"}, "strategy: unknown strategy 'luck'; known strategies: evolution, random"),
+        ({"name": ["luck"]}, "strategy: unknown strategy ['luck']; known strategies: evolution, random"),
+        ({"name": "random", "initial": 3}, "strategy: unknown key 'initial'; correct or remove it"),
+        (
+            {"name": "evolution", "popilation": 3},
+            "strategy: unknown key 'popilation'; known keys: children, climb, crossover, explore, initial, population, "
+            "tournament",
+        ),
+        (
+            {"name": "evolution", "explore": 1.5},
+            "strategy: explore = 1.5: input should be less than or equal to 1",
+        ),
+        ({"name": "evolution", "initial": "6"}, "strategy: initial = '6': input should be a valid integer"),
+        (
+            {"name": "evolution", "population": 1},
+            "strategy: population = 1: input should be greater than or equal to 2",
+        ),
+    ],
+)
+def test_wrong_settings_are_told_in_one_line(content, text):
+    with pytest.raises(UserError) as caught:
+        StrategyChoice.from_dict(content, "strategy")
+    assert str(caught.value) == text
+
+
 def test_failed_trials_are_no_parents():
     trials = [Candidate(SMALL.sample(seed), None) for seed in range(30)]
-    assert len(STRATEGIES["evolution"](SMALL, trials, 0, 5)) == 5
+    assert len(ask("evolution", SMALL, trials, 0, 5)) == 5
 
 
 def test_trials_outside_the_space_are_known_but_no_parents():
-    trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values()]
-    assert all(SMALL.contains(arch) for arch in STRATEGIES["evolution"](SMALL, trials, 0, 5))
+    trials = [Candidate(arch, losses(arch)) for arch in FIXED.values()]
+    assert all(SMALL.contains(arch) for arch in ask("evolution", SMALL, trials, 0, 5))
 
 
 def test_children_resemble_the_front():
     """With no exploration every proposal is a few fields away from a parent."""
-    parents = [fixed_points()["emo_1m"], fixed_points()["emo_2m"]]
+    parents = [FIXED["emo_1m"], FIXED["emo_2m"]]
     trials = [Candidate(parent, losses(parent)) for parent in parents]
-    children = STRATEGIES["evolution"](SPACE, trials, 0, 10, initial=0, explore=0.0)
+    children = ask("evolution", SPACE, trials, 0, 10, initial=0, explore=0.0)
     blocks = [stage.block for child in children for stage in child.stages]
     assert blocks.count("irmb") > 0.7 * len(blocks)
 
 
 def test_evolution_finds_more_than_random_search():
     """The further from MobileViT-S's design the worse: by chance a draw is rarely near."""
-    target = SPACE.encode(fixed_points()["mobilevit_s"])
+    target = SPACE.encode(FIXED["mobilevit_s"])
 
     def distance(arch):
         return (float(np.abs(SPACE.encode(arch) - target).sum()),)
@@ -138,12 +215,12 @@ def test_speed_is_asked_for_once_trials_are_enough():
         asked.append(arch.id)
         return losses(arch)[1]
 
-    trials = [Candidate(arch, losses(arch)) for arch in fixed_points().values()]
-    proposed = STRATEGIES["evolution"](SPACE, trials, 0, 2, explore=0.0, speed=speed, children=5)
+    trials = [Candidate(arch, losses(arch)) for arch in FIXED.values()]
+    proposed = ask("evolution", SPACE, trials, 0, 2, explore=0.0, speed=speed, children=5)
     assert len(proposed) == 2
     assert {arch.id for arch in proposed} <= set(asked)
     asked.clear()
-    STRATEGIES["evolution"](SPACE, trials[:7], 0, 1, explore=0.0, speed=speed)
+    ask("evolution", SPACE, trials[:7], 0, 1, explore=0.0, speed=speed)
     assert not asked
 
 
@@ -157,7 +234,7 @@ def test_climbing_proposes_changes_of_the_most_accurate_that_are_no_slower():
     trials = [Candidate(arch, score(arch)) for arch in (SPACE.sample(rng) for _ in range(12))]
     best = min(trials, key=lambda trial: trial.losses)
     settings = {"speed": lambda arch: score(arch)[1], "explore": 0.0, "initial": 0}
-    climbed = STRATEGIES["evolution"](SPACE, trials, 1, 8, climb=1.0, **settings)
+    climbed = ask("evolution", SPACE, trials, 1, 4, climb=1.0, **settings)
     assert all(score(arch)[1] <= best.losses[1] for arch in climbed)
-    spread = STRATEGIES["evolution"](SPACE, trials, 1, 8, climb=0.0, **settings)
+    spread = ask("evolution", SPACE, trials, 1, 4, climb=0.0, **settings)
     assert np.mean([score(arch)[0] for arch in climbed]) < np.mean([score(arch)[0] for arch in spread])

@@ -30,7 +30,8 @@ def test_patches_change_nothing_but_patches():
 
 def test_a_table_holds_cost_latency_and_accuracy(monkeypatch):
     monkeypatch.setitem(TABLES, "blocks", ("mobilevit_xxs",))
-    monkeypatch.setattr("nasbench.latency.measurement_table", lambda networks: [{"latency_ms": 1.5} for _ in networks])
+    measured = [{"latency_ms": 1.5} for _ in TABLES["blocks"]]
+    monkeypatch.setattr("nasbench.latency.tables.measurement_table", lambda networks: measured[: len(networks)])
     fidelity = Fidelity(samples=64, pool=64, evaluate=64).to_dict()
     (row,) = swap_table("blocks", Training(fidelity, seeds=(0, 1)))
     assert (row["network"], row["params"], row["latency_ms"], row["seeds"]) == ("mobilevit_xxs", 1272024, 1.5, 2)

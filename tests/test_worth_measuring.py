@@ -15,7 +15,8 @@ from nasbench.engine.worth_measuring import advice, designs_for_pack, turned_awa
 from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.device import Measurement, Settings, this_device
-from nasbench.latency.profile import DeviceProfile, Protocol, Record, Reference, new_profile
+from nasbench.latency.profile import DeviceProfile, new_profile
+from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.report.results import StudyResult, open_study
 from nasbench.study.store import TrialStore
 from nasbench.study.trials import Origin, Outcome, Trial

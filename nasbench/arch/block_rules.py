@@ -70,6 +70,7 @@ def block_problem(block: MetaBlock) -> Problem:
 
 
 def channels_after(mixer: Mixer, channels: int) -> int:
+    """How many channels a mixer leaves."""
     if isinstance(mixer, Conv):
         return mixer.c_out
     return channels * mixer.size**2 if isinstance(mixer, SpaceToDepth) else channels
@@ -147,6 +148,7 @@ def _embedding_problem(embedding: Embedding) -> Problem:
 
 
 def conv_problem(conv: Conv, channels: int) -> Problem:
+    """Why this convolution cannot follow `channels` channels."""
     for name in ("c_in", "c_out", "kernel", "groups", "stride"):
         problem = min_problem(name, getattr(conv, name))
         if problem:
@@ -181,6 +183,7 @@ def _form_problem(conv: Conv) -> Problem:
 
 
 def branches_problem(conv: Conv) -> Problem:
+    """Why this convolution's branches cannot be merged."""
     if conv.branches and (conv.bias or (conv.norm and conv.norm.kind != "bn")):
         what = "bias true" if conv.bias else f"norm {conv.norm.kind!r}" if conv.norm else ""
         return f"{what} beside branches, each of which has a batch norm of its own; leave it out"
@@ -201,6 +204,7 @@ def branches_problem(conv: Conv) -> Problem:
 
 
 def attention_problem(attention: Attention, channels: int) -> Problem:
+    """Why this attention cannot be made of `channels` channels."""
     if attention.heads < 1 or channels % attention.heads:
         return f"channels {channels} is not a multiple of heads {attention.heads}; change one of them"
     partition = attention.partition
@@ -214,12 +218,14 @@ def attention_problem(attention: Attention, channels: int) -> Problem:
 
 
 def gate_problem(gate: SqueezeExcite, channels: int) -> Problem:
+    """Why this gate cannot stand on `channels` channels."""
     if gate.channels != channels:
         return f"squeeze-excite of {gate.channels} channels where {channels} arrive; make them equal"
     return min_problem("hidden", gate.hidden)
 
 
 def norm_problem(norm: Norm | None, channels: int) -> Problem:
+    """Why this norm cannot stand on `channels` channels."""
     if norm and norm.eps <= 0:
         return f"eps {norm.eps} must be greater than 0; use for example 1e-5"
     if norm and norm.kind == "gn" and (norm.groups < 1 or channels % norm.groups):
@@ -228,6 +234,7 @@ def norm_problem(norm: Norm | None, channels: int) -> Problem:
 
 
 def nest_problem(nest: Nest, channels: int) -> Problem:
+    """Why these nested blocks cannot stand on `channels` channels."""
     if not nest.blocks:
         return "a nest without blocks; spell out at least one"
     for index, block in enumerate(nest.blocks):
@@ -242,4 +249,5 @@ def nest_problem(nest: Nest, channels: int) -> Problem:
 
 
 def min_problem(name: str, value: int) -> Problem:
+    """Why this value of a size or count is too small."""
     return f"{name} {value} must be at least 1; change it" if value < 1 else None

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from nasbench.arch.metablock import Conv, MetaBlock, Mixer, Nest, Network
+from nasbench.arch.metablock import Conv, MetaBlock, Mixer, Nest, Network, changed
 
 
 def deploy_conv(conv: Conv) -> Conv:
     """What a convolution becomes when its branches are merged and its filters are standardised for good."""
     if conv.standardise is not None:
-        conv = dataclasses.replace(conv, standardise=None)
+        conv = changed(conv, standardise=None)
     if not conv.branches:
         return conv
-    return dataclasses.replace(conv, branches=(), norm=None, bias=True)
+    return changed(conv, branches=(), norm=None, bias=True)
 
 
 def folds_into_one_conv(block: MetaBlock) -> bool:
@@ -39,24 +37,28 @@ def deploy_block(block: MetaBlock) -> MetaBlock:
     if folds_into_one_conv(block):
         conv = block.mix[0]
         assert isinstance(conv, Conv)
-        merged = dataclasses.replace(deploy_conv(conv), bias=True)
-        return dataclasses.replace(block, mix=(merged,), skip=None, layer_scale=None)
-    parts = {
-        "before": tuple(map(deploy_mixer, block.before)),
-        "mix": tuple(map(deploy_mixer, block.mix)),
-        "project": tuple(map(deploy_conv, block.project)),
-        "expand": block.expand and deploy_conv(block.expand),
-        "skip": deploy_conv(block.skip) if isinstance(block.skip, Conv) else block.skip,
-    }
-    changed = {name: part for name, part in parts.items() if part != getattr(block, name)}
-    return dataclasses.replace(block, **changed) if changed else block  # type: ignore[arg-type]
+        merged = changed(deploy_conv(conv), bias=True)
+        return changed(block, mix=(merged,), skip=None, layer_scale=None)
+    own = (block.before, block.expand, block.mix, block.project, block.skip)
+    before, mix, project = _deployed(block.before), _deployed(block.mix), tuple(map(deploy_conv, block.project))
+    expand = block.expand and deploy_conv(block.expand)
+    skip = deploy_conv(block.skip) if isinstance(block.skip, Conv) else block.skip
+    if (before, expand, mix, project, skip) == own:
+        return block
+    return changed(block, before=before, expand=expand, mix=mix, project=project, skip=skip)
+
+
+def _deployed(mixers: tuple[Mixer, ...]) -> tuple[Mixer, ...]:
+    return tuple(map(deploy_mixer, mixers))
 
 
 def deploy_mixer(mixer: Mixer) -> Mixer:
+    """A mixer after re-parameterisation; one that has nothing to merge is itself."""
     if isinstance(mixer, Conv):
         return deploy_conv(mixer)
     if isinstance(mixer, Nest):
-        return dataclasses.replace(mixer, blocks=deploy_blocks(mixer.blocks))
+        blocks = deploy_blocks(mixer.blocks)
+        return mixer if blocks == mixer.blocks else changed(mixer, blocks=blocks)
     return mixer
 
 
@@ -69,6 +71,6 @@ def deploy_blocks(blocks: tuple[MetaBlock, ...]) -> tuple[MetaBlock, ...]:
 
 def deploy_network(network: Network) -> Network:
     """The network after re-parameterisation, as a value."""
-    stages = tuple(deploy_blocks(stage) for stage in network.stages)
-    head = dataclasses.replace(network.head, blocks=deploy_blocks(network.head.blocks))  # type: ignore[type-var]
+    stages = tuple(map(deploy_blocks, network.stages))
+    head = changed(network.head, blocks=deploy_blocks(network.head.blocks))
     return Network(deploy_blocks(network.stem), stages, head)

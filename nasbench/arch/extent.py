@@ -23,10 +23,12 @@ class Extent(NamedTuple):
 
 
 def square(side: int) -> Extent:
+    """A map with equal sides."""
     return Extent(side, side)
 
 
 def round_up(size: int, multiple: int) -> int:
+    """The least multiple that is not below `size`."""
     return (size + multiple - 1) // multiple * multiple  # no negative division: exporters truncate it
 
 
@@ -40,7 +42,11 @@ def windowed(size: int, kernel: int, stride: int, padding: str) -> int:
 def mixer_extent(mixer: Mixer, extent: Extent) -> Extent:
     """The extent of a mixer's output."""
     if isinstance(mixer, (Conv, Pool)):
-        return extent.map(lambda size: windowed(size, mixer.kernel, mixer.stride, mixer.padding))
+        kernel, stride, padding = mixer.kernel, mixer.stride, mixer.padding
+        if stride == 1 and (kernel == 1 or (kernel % 2 and padding != "valid")):
+            return extent
+        height, width = extent
+        return Extent(windowed(height, kernel, stride, padding), windowed(width, kernel, stride, padding))
     if isinstance(mixer, SpaceToDepth):
         return extent.map(lambda size: -(-size // mixer.size))
     if isinstance(mixer, Resize):
@@ -57,9 +63,17 @@ def mixers_of(block: MetaBlock) -> tuple[Mixer, ...]:
 
 def blocks_extent(blocks: Iterable[MetaBlock], extent: Extent) -> Extent:
     """The extent of the last block's output."""
+    unchanged: set[int] = set()  # ids of blocks, which repeat, that leave this extent as it is
     for block in blocks:
+        if id(block) in unchanged:
+            continue
+        before = extent
         for mixer in mixers_of(block):
             extent = mixer_extent(mixer, extent)
+        if extent == before:
+            unchanged.add(id(block))
+        else:
+            unchanged.clear()
     return extent
 
 

@@ -28,7 +28,7 @@ def stage_problem(stage: Stage, c_in: int) -> str | None:
         problem = entry_problem(stage.entry, c_in, stage.channels, stage.stride)
         if problem:
             return problem
-    if "kernel" in effective_fields(stage) and stage.kernel % 2 == 0:
+    if stage.kernel % 2 == 0 and "kernel" in effective_fields(stage):
         return f"kernel {stage.kernel} is even: only odd kernels keep the map's size; use {stage.kernel + 1}"
     return _width_problem(stage)
 

@@ -1,4 +1,7 @@
-"""Softmax attention over the positions of a map, and the ways to part the map into groups that attend."""
+"""Softmax attention over the positions of a map, and the ways to part the map into groups that attend.
+
+What it costs: `attention_cost.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasbench.arch.extent import Extent, round_up
-from nasbench.arch.metablock import Attention, Norm
-from nasbench.blocks.branches import conv_cost
-from nasbench.blocks.norm import ChannelLayerNorm, norm_cost
-from nasbench.blocks.op import Tape
-from nasbench.blocks.shapes import copy_cost, fold, pad_cost, resize, resize_cost, unfold, zero_padded
-from nasbench.blocks.windows import RelativeBias, Windows, bias_cost
-
-REDUCTION_NORM = Norm("ln", 1e-5)  # PVT's, arXiv:2102.12122
+from nasbench.arch.extent import round_up
+from nasbench.arch.metablock import Attention
+from nasbench.blocks.attention_cost import REDUCTION_NORM
+from nasbench.blocks.norm import ChannelLayerNorm
+from nasbench.blocks.shapes import fold, resize, unfold, zero_padded
+from nasbench.blocks.windows import RelativeBias, Windows
 
 
 class AttentionModule(nn.Module):
@@ -112,57 +112,3 @@ def weighed(query: Tensor, key: Tensor, value: Tensor, summand: Tensor | None = 
         return F.scaled_dot_product_attention(query, key, value, summand)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     return (scores if summand is None else scores + summand).softmax(-1) @ value
-
-
-def attention_cost(tape: Tape, spec: Attention, extent: Extent) -> Extent:
-    """Q·Kᵀ and A·V are counted as multiply-adds, softmax and scaling as nothing, like the papers."""
-    partition, c = spec.partition, spec.channels
-    if partition.kind == "global":
-        _attend_cost(tape, spec, extent, extent, 1)
-        return extent
-    padded = extent.map(lambda size: round_up(size, partition.size))
-    (resize_cost if partition.kind == "groups" else pad_cost)(tape, c, extent, padded)
-    if partition.kind == "groups":
-        count, within = partition.size**2, padded.map(lambda size: size // partition.size)
-    else:
-        count, within = padded.area // partition.size**2, Extent(partition.size, partition.size)
-    if partition.shift:
-        copy_cost(tape, c * padded.area, "roll")
-    moves = count > 1
-    if moves:
-        copy_cost(tape, c * padded.area, "fold")
-    _attend_cost(tape, spec, padded, within, count)
-    if moves:
-        copy_cost(tape, c * padded.area, "unfold")
-    if partition.shift:
-        copy_cost(tape, c * padded.area, "roll back")
-    if partition.kind == "groups":
-        resize_cost(tape, c, padded, extent)
-    return extent
-
-
-def _attend_cost(tape: Tape, spec: Attention, extent: Extent, group: Extent, count: int) -> None:
-    """Attention within each of `count` groups of positions of the map."""
-    c, area, tokens = spec.channels, extent.area, group.area
-    keys, kind = tokens, "linear" if spec.linear else ""
-    if spec.reduction > 1:
-        conv_cost(tape, c, c, (1, 1), area, area, bias=spec.bias, kind=kind)
-        reduced = extent.map(lambda size: size // spec.reduction)
-        keys, side = reduced.area, (spec.reduction, spec.reduction)
-        with tape.holding(c * area):
-            conv_cost(tape, c, c, side, area, keys, spec.reduction, bias=True)
-            norm_cost(tape, REDUCTION_NORM, c, keys)
-            conv_cost(tape, c, 2 * c, (1, 1), keys, keys, bias=spec.bias, kind=kind)
-    else:
-        features = 3 * c if spec.values == "projected" else 2 * c
-        conv_cost(tape, c, features, (1, 1), area, area, bias=spec.bias, kind=kind)
-    scores, value, key = spec.heads * tokens * keys, c * tokens, c * keys
-    held = (2 if spec.values == "projected" else 1) * key
-    with tape.batched(count):
-        tape.add("scale", "mul", inputs=value, outputs=value, held=held)
-        tape.add("scores", "matmul", inputs=value + key, outputs=scores, macs=c * tokens * keys, held=key)
-    if spec.relative_bias:
-        bias_cost(tape, spec, scores * count)
-    with tape.batched(count):
-        tape.add("softmax", "softmax", inputs=scores, outputs=scores, held=key)
-        tape.add("weigh", "matmul", inputs=scores + key, outputs=value, macs=c * tokens * keys)

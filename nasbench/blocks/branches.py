@@ -1,6 +1,7 @@
-"""The summands of a re-parameterised convolution: module, cost and merged kernel of each kind.
+"""The summands of a re-parameterised convolution: module and merged kernel of each kind.
 
-A branch merges into a kernel (c_out, c_in / groups, k, k) and a bias (c_out,) that give the same output in eval mode.
+What they cost: `branches_cost.py`. A branch merges into a kernel (c_out, c_in / groups, k, k) and a bias (c_out,) that
+give the same output in eval mode.
 """
 
 from __future__ import annotations
@@ -11,44 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasbench.arch.extent import Extent
-from nasbench.arch.metablock import Branch, Conv, Norm
-from nasbench.blocks.norm import batch_norm_affine, norm_cost
-from nasbench.blocks.op import Tape
+from nasbench.arch.metablock import Branch, Conv
+from nasbench.blocks.branches_cost import branch_shape, chain_width
+from nasbench.blocks.norm import batch_norm_affine
 
 Merged = tuple[Tensor, Tensor]
-
-
-def conv_kind(c_in: int, c_out: int, kernel: int, groups: int) -> str:
-    if groups == 1:
-        return "pointwise" if kernel == 1 else "conv"
-    return "depthwise" if groups == c_in == c_out else "grouped"
-
-
-def conv_cost(
-    tape: Tape,
-    c_in: int,
-    c_out: int,
-    shape: tuple[int, int],
-    before: int,
-    after: int,
-    stride: int = 1,
-    groups: int = 1,
-    bias: bool = False,
-    kind: str = "",
-    name: str = "conv",
-) -> None:
-    """A convolution with a kernel of this shape from a map of `before` positions to one of `after`."""
-    weights = shape[0] * shape[1] * c_in * c_out // groups
-    tape.add(
-        name,
-        kind or conv_kind(c_in, c_out, max(shape), groups),
-        inputs=c_in * before,
-        outputs=c_out * after,
-        macs=weights * after,
-        params=weights + c_out * bias,
-        shape=(c_in, c_out, max(shape), stride, groups, after),
-    )
 
 
 def grouped_identity(channels: int, groups: int, kernel: int, like: Tensor) -> Tensor:
@@ -100,19 +68,9 @@ class ConvBranch(nn.Module):
         return scale_and_shift(centred(weight, self.side), bias, self.norm)
 
 
-def branch_shape(spec: Conv, branch: Branch) -> tuple[int, int]:
-    side = branch.kernel or spec.kernel
-    return {"kxk": (side, side), "kx1": (side, 1), "1xk": (1, side), "1x1": (1, 1)}[branch.kind]
-
-
-def conv_branch_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
-    shape = branch_shape(spec, branch)
-    bias = not branch.norm
-    conv_cost(tape, spec.c_in, spec.c_out, shape, before.area, after.area, spec.stride, spec.groups, bias)
-    norm_cost(tape, Norm() if branch.norm else None, spec.c_out, after.area)
-
-
 class IdentityBranch(nn.Module):
+    """The input itself and its norm."""
+
     def __init__(self, spec: Conv, branch: Branch) -> None:
         super().__init__()
         if spec.c_in != spec.c_out or spec.stride != 1:
@@ -130,10 +88,6 @@ class IdentityBranch(nn.Module):
         like = next((p.detach().double() for p in self.parameters()), torch.zeros(1, dtype=torch.float64))
         kernel = grouped_identity(*self.shape, like)
         return scale_and_shift(kernel, like.new_zeros(self.shape[0]), self.norm)
-
-
-def identity_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
-    norm_cost(tape, Norm() if branch.norm else None, spec.c_out, after.area)
 
 
 class PaddedBatchNorm(nn.BatchNorm2d):
@@ -179,14 +133,6 @@ class PoolBranch(nn.Module):
         return scale_and_shift(kernel, bias, self.norm)
 
 
-def pool_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
-    if spec.groups != spec.c_out:
-        conv_cost(tape, spec.c_in, spec.c_out, (1, 1), before.area, before.area, groups=spec.groups)
-        norm_cost(tape, Norm(), spec.c_out, before.area)
-    tape.add("pool", "pool", inputs=spec.c_out * before.area, outputs=spec.c_out * after.area)
-    norm_cost(tape, Norm(), spec.c_out, after.area)
-
-
 class ChainBranch(nn.Module):
     """1x1 convolution, norm, k x k convolution, norm (DBB's transform III).
 
@@ -219,19 +165,6 @@ class ChainBranch(nn.Module):
         return scale_and_shift(*chained(first, self.conv2.weight.detach().double(), self.spec.groups), self.norm)
 
 
-def chain_width(spec: Conv) -> int:
-    return 2 * spec.c_in if spec.groups == spec.c_out else spec.c_in
-
-
-def chain_cost(tape: Tape, spec: Conv, branch: Branch, before: Extent, after: Extent) -> None:
-    inner = chain_width(spec)
-    conv_cost(tape, spec.c_in, inner, (1, 1), before.area, before.area, groups=spec.groups)
-    norm_cost(tape, Norm(), inner, before.area)
-    padded, shape = before.map(lambda size: size + 2 * (spec.kernel // 2)), (spec.kernel, spec.kernel)
-    conv_cost(tape, inner, spec.c_out, shape, padded.area, after.area, spec.stride, spec.groups)
-    norm_cost(tape, Norm(), spec.c_out, after.area)
-
-
 def chained(first: Merged, kernel2: Tensor, groups: int) -> Merged:
     """One k x k convolution for a 1x1 one (c_mid, c_in / g, 1, 1) with bias, then a (c_out, c_mid / g, k, k) one."""
     kernel1, bias1 = first
@@ -242,14 +175,13 @@ def chained(first: Merged, kernel2: Tensor, groups: int) -> Merged:
     return kernel, bias
 
 
-BRANCHES: dict[
-    str, tuple[Callable[[Conv, Branch], nn.Module], Callable[[Tape, Conv, Branch, Extent, Extent], None]]
-] = {
-    "kxk": (ConvBranch, conv_branch_cost),
-    "kx1": (ConvBranch, conv_branch_cost),
-    "1xk": (ConvBranch, conv_branch_cost),
-    "1x1": (ConvBranch, conv_branch_cost),
-    "identity": (IdentityBranch, identity_cost),
-    "avg": (PoolBranch, pool_cost),
-    "1x1_kxk": (ChainBranch, chain_cost),
+# kind of a branch -> its module
+BRANCHES: dict[str, Callable[[Conv, Branch], nn.Module]] = {
+    "kxk": ConvBranch,
+    "kx1": ConvBranch,
+    "1xk": ConvBranch,
+    "1x1": ConvBranch,
+    "identity": IdentityBranch,
+    "avg": PoolBranch,
+    "1x1_kxk": ChainBranch,
 }

@@ -1,4 +1,7 @@
-"""The convolution unit: convolution or signed sum of branches, norm, activation, squeeze-excite, inner residual."""
+"""The convolution unit: convolution or signed sum of branches, norm, activation, squeeze-excite, inner residual.
+
+What it costs: `conv_cost.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasbench.arch.deploy_form import deploy_conv
-from nasbench.arch.extent import Extent, mixer_extent
 from nasbench.arch.metablock import Conv
-from nasbench.blocks.branches import BRANCHES, Merged, conv_cost
-from nasbench.blocks.norm import act_cost, make_act, make_norm, norm_cost
-from nasbench.blocks.op import Tape
-from nasbench.blocks.squeeze_excite import SqueezeExciteModule, squeeze_excite_cost
+from nasbench.blocks.branches import BRANCHES, Merged
+from nasbench.blocks.norm import make_act, make_norm
+from nasbench.blocks.shapes import same_padded
+from nasbench.blocks.squeeze_excite import SqueezeExciteModule
 
 
 class ConvModule(nn.Module):
@@ -24,7 +26,7 @@ class ConvModule(nn.Module):
         super().__init__()
         self.spec = spec
         if spec.branches:
-            self.branches = nn.ModuleList(BRANCHES[branch.kind][0](spec, branch) for branch in spec.branches)
+            self.branches = nn.ModuleList(BRANCHES[branch.kind](spec, branch) for branch in spec.branches)
         else:
             self.conv = make_conv(spec)
             self.norm = make_norm(spec.norm, spec.c_out)
@@ -118,45 +120,7 @@ class PreparedConv(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
 
 
-def same_padded(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
-    """TensorFlow's "SAME": as much as ceil(size / stride) outputs need, the odd pixel right and below."""
-    missing = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:]]
-    (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in missing)
-    return F.pad(x, (left, right, top, bottom), value=value)
-
-
 def standardised(kernel: Tensor, eps: float) -> Tensor:
     """Every filter of (c_out, c_in / groups, k, k) with mean 0 and population deviation 1 (arXiv:1903.10520)."""
     centred = kernel - kernel.mean((1, 2, 3), keepdim=True)
     return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + eps)
-
-
-def conv_unit_cost(tape: Tape, spec: Conv, extent: Extent) -> Extent:
-    """Record the operators of `spec` on a map of this extent; the extent of its output."""
-    after = mixer_extent(spec, extent)
-    elements = spec.c_out * after.area
-    with tape.holding(spec.c_in * extent.area if spec.residual else 0):
-        if spec.branches:
-            _branches_cost(tape, spec, extent, after)
-        else:
-            shape, kind = (spec.kernel, spec.kernel), "linear" if spec.linear else ""
-            areas = (extent.area, after.area)
-            conv_cost(tape, spec.c_in, spec.c_out, shape, *areas, spec.stride, spec.groups, spec.bias, kind)
-            norm_cost(tape, spec.norm, spec.c_out, after.area)
-        act_cost(tape, spec.act, elements)
-        if spec.se:
-            squeeze_excite_cost(tape, spec.se, after.area)
-    if spec.residual:
-        tape.add("inner residual", "add", inputs=2 * elements, outputs=elements)
-    return after
-
-
-def _branches_cost(tape: Tape, spec: Conv, before: Extent, after: Extent) -> None:
-    elements, inputs = spec.c_out * after.area, spec.c_in * before.area
-    for index, branch in enumerate(spec.branches):
-        # The input waits for the later branches, the running sum for this one.
-        later = index + 1 < len(spec.branches)
-        with tape.holding((elements if index else 0) + (inputs if later and branch.kind == "identity" else 0)):
-            BRANCHES[branch.kind][1](tape, spec, branch, before, after)
-        if index:
-            tape.add("sum", "add", inputs=2 * elements, outputs=elements)

@@ -1,21 +1,18 @@
-"""Masked autoencoding: hiding positions, and the decoder that paints their pixels (arXiv:2111.06377)."""
+"""Masked autoencoding: hiding positions, and the decoder that paints their pixels (arXiv:2111.06377).
+
+What the decoder costs: `decoder_cost.py`.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from nasbench.arch.extent import Extent
 from nasbench.arch.metablock import DecoderSpec
-from nasbench.blocks.conv import ConvModule, conv_unit_cost
+from nasbench.blocks.conv import ConvModule
 from nasbench.blocks.embedding import EmbeddingModule
-from nasbench.blocks.metablock import MetaBlockModule, blocks_cost
-from nasbench.blocks.norm import make_norm, norm_cost
-from nasbench.blocks.op import Tape
-
-
-def kept_positions(positions: int, mask_ratio: float) -> int:
-    return max(1, int(positions * (1 - mask_ratio)))
+from nasbench.blocks.metablock import MetaBlockModule
+from nasbench.blocks.norm import make_norm
 
 
 def random_masking(rows: Tensor, kept: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -72,17 +69,3 @@ def masked_error(predicted: Tensor, images: Tensor, mask: Tensor, patch: int, no
     if normalised:
         wanted = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.var(-1, keepdim=True) + 1e-6).sqrt()
     return ((predicted - wanted).square().mean(-1) * mask).sum() / mask.sum()
-
-
-def decoder_cost(tape: Tape, spec: DecoderSpec, extent: Extent) -> None:
-    """`extent`: the visible positions with their tokens, one row."""
-    norm_cost(tape, spec.norm, spec.embed.c_in, extent.area)
-    conv_unit_cost(tape, spec.embed, extent)
-    channels = spec.embed.c_out
-    full = Extent(1, spec.embedding.side**2 + spec.tokens)
-    elements = channels * full.area
-    tape.add("unshuffle", "copy", inputs=channels * extent.area, outputs=elements, params=channels)
-    tape.add("positions", "add", inputs=2 * elements, outputs=elements, params=elements)
-    blocks_cost(tape, spec.blocks, full)
-    norm_cost(tape, spec.last_norm, channels, full.area)
-    conv_unit_cost(tape, spec.predict, full)

@@ -1,4 +1,4 @@
-"""Position embeddings and learned tokens."""
+"""Position embeddings and learned tokens. What they cost: `embedding_cost.py`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasbench.arch.extent import Extent, mixer_extent, square
 from nasbench.arch.metablock import Embedding
-from nasbench.blocks.op import Tape
 
 SINE_BASE = 10_000.0
 
@@ -88,17 +86,3 @@ def sine_positions(spec: Embedding) -> Tensor:
     rows = axis[:, None].expand(-1, spec.side, -1)
     grid = torch.cat((columns, rows), 2).reshape(1, spec.side**2, spec.channels)
     return torch.cat((grid.new_zeros(1, spec.tokens, spec.channels), grid), 1).to(torch.get_default_dtype())
-
-
-def embedding_cost(tape: Tape, spec: Embedding, extent: Extent) -> Extent:
-    after, elements = mixer_extent(spec, extent), spec.channels * extent.area
-    if spec.position != "none":
-        if spec.position == "interpolated" or extent != square(spec.side):
-            outputs = spec.channels * extent.area
-            tape.add("resize", "resize", inputs=spec.channels * spec.side**2, outputs=outputs, flops=4 * outputs)
-        params = spec.channels * (spec.side**2 + spec.tokens)
-        tape.add("positions", "add", inputs=2 * elements, outputs=elements, params=params)
-    if spec.tokens:
-        tape.add("tokens", "concat", inputs=elements, outputs=spec.channels * after.area,
-                 params=spec.channels * spec.tokens)  # fmt: skip
-    return after

@@ -1,15 +1,12 @@
-"""A network's end: pooling and linear classifiers."""
+"""A network's end: pooling and linear classifiers. What it costs: `head_cost.py`."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nasbench.arch.extent import Extent
 from nasbench.arch.metablock import HeadSpec
-from nasbench.blocks.branches import conv_cost
-from nasbench.blocks.metablock import MetaBlockModule, blocks_cost
-from nasbench.blocks.norm import make_norm, norm_cost
-from nasbench.blocks.op import Tape
+from nasbench.blocks.metablock import MetaBlockModule
+from nasbench.blocks.norm import make_norm
 
 
 class HeadModule(nn.Module):
@@ -41,21 +38,3 @@ class HeadModule(nn.Module):
         if self.spec.pool == "adaptive":
             return self.adaptive(x)
         return x[:, :, :, self.spec.tokens :].mean((2, 3), keepdim=True)
-
-
-def head_cost(tape: Tape, spec: HeadSpec, extent: Extent, num_classes: int) -> None:
-    extent = blocks_cost(tape, spec.blocks, extent)
-    features = spec.features
-    if not spec.norm_last:
-        norm_cost(tape, spec.norm, features, extent.area)
-    if spec.pool != "token":
-        elements = features * extent.area
-        flops = elements if spec.pool == "adaptive" else 0
-        tape.add("pool", "pool", inputs=elements, outputs=features, flops=flops)
-    if spec.norm_last:
-        norm_cost(tape, spec.norm, features, 1)
-    heads = spec.tokens if spec.pool == "token" else 1
-    for _ in range(heads):
-        conv_cost(tape, features, num_classes, (1, 1), 1, 1, bias=True, kind="linear", name="classifier")
-    if heads > 1:
-        tape.add("average", "add", inputs=heads * num_classes, outputs=num_classes)

@@ -1,4 +1,4 @@
-"""The meta-block as a module, its cost and its fusion."""
+"""The meta-block as a module, and its fusion. What it costs: `metablock_cost.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.arch.deploy_form import deploy_block, deploy_mixer, folds_into_one_conv
-from nasbench.arch.extent import Extent, round_up
+from nasbench.arch.extent import round_up
 from nasbench.arch.metablock import (
     Act,
     Attention,
@@ -26,27 +26,14 @@ from nasbench.arch.metablock import (
     SpaceToDepth,
     SqueezeExcite,
 )
-from nasbench.blocks.attention import AttentionModule, attention_cost
+from nasbench.blocks.attention import AttentionModule
 from nasbench.blocks.branches import grouped_identity
-from nasbench.blocks.conv import ConvModule, conv_unit_cost
-from nasbench.blocks.embedding import EmbeddingModule, embedding_cost
-from nasbench.blocks.norm import act_cost, make_act, make_norm, norm_cost
-from nasbench.blocks.op import Op, Tape
-from nasbench.blocks.separable import SeparableAttentionModule, separable_attention_cost
-from nasbench.blocks.shapes import (
-    PoolModule,
-    ResizeModule,
-    SpaceToDepthModule,
-    aligned_resize_cost,
-    copy_cost,
-    fold,
-    pool_cost,
-    resize,
-    resize_cost,
-    space_to_depth_cost,
-    unfold,
-)
-from nasbench.blocks.squeeze_excite import SqueezeExciteModule, squeeze_excite_cost
+from nasbench.blocks.conv import ConvModule
+from nasbench.blocks.embedding import EmbeddingModule
+from nasbench.blocks.norm import make_act, make_norm
+from nasbench.blocks.separable import SeparableAttentionModule
+from nasbench.blocks.shapes import PoolModule, ResizeModule, SpaceToDepthModule, fold, resize, unfold
+from nasbench.blocks.squeeze_excite import SqueezeExciteModule
 
 
 class DropPath(nn.Module):
@@ -89,47 +76,29 @@ class NestModule(nn.Module):
         return out
 
 
-def nest_cost(tape: Tape, spec: Nest, extent: Extent) -> Extent:
-    channels, padded = spec.blocks[0].c_in, extent.map(lambda size: round_up(size, spec.patch))
-    within = padded.map(lambda size: size // spec.patch)
-    resize_cost(tape, channels, extent, padded)
-    if spec.patch > 1:
-        copy_cost(tape, channels * padded.area, "fold")
-    with tape.batched(spec.patch**2):
-        blocks_cost(tape, spec.blocks, within)
-        norm_cost(tape, spec.norm, channels, within.area)
-    if spec.patch > 1:
-        copy_cost(tape, channels * padded.area, "unfold")
-    resize_cost(tape, channels, padded, extent)
-    return extent
-
-
-def _gate_cost(tape: Tape, spec: SqueezeExcite, extent: Extent) -> Extent:
-    squeeze_excite_cost(tape, spec, extent.area)
-    return extent
-
-
-MIXERS: dict[type, tuple[Callable[[Any], nn.Module], Callable[[Tape, Any, Extent], Extent]]] = {
-    Conv: (ConvModule, conv_unit_cost),
-    Attention: (AttentionModule, attention_cost),
-    SeparableAttention: (SeparableAttentionModule, separable_attention_cost),
-    SqueezeExcite: (SqueezeExciteModule, _gate_cost),
-    Pool: (PoolModule, pool_cost),
-    SpaceToDepth: (SpaceToDepthModule, space_to_depth_cost),
-    Resize: (ResizeModule, aligned_resize_cost),
-    Embedding: (EmbeddingModule, embedding_cost),
-    Nest: (NestModule, nest_cost),
+# type of a mixer's value -> its module
+MIXERS: dict[type, Callable[[Any], nn.Module]] = {
+    Conv: ConvModule,
+    Attention: AttentionModule,
+    SeparableAttention: SeparableAttentionModule,
+    SqueezeExcite: SqueezeExciteModule,
+    Pool: PoolModule,
+    SpaceToDepth: SpaceToDepthModule,
+    Resize: ResizeModule,
+    Embedding: EmbeddingModule,
+    Nest: NestModule,
+}
+# type of what may stand behind the sum -> its module, for so many channels
+POSTS: dict[type, Callable[[Any, int], nn.Module]] = {
+    Norm: make_norm,
+    SqueezeExcite: lambda gate, channels: SqueezeExciteModule(gate),
+    Act: lambda act, channels: make_act(act.name),
 }
 
 
 def make_mixer(mixer: Mixer) -> nn.Module:
-    return MIXERS[type(mixer)][0](mixer)
-
-
-def make_post(item: Norm | SqueezeExcite | Act, channels: int) -> nn.Module:
-    if isinstance(item, Act):
-        return make_act(item.name)
-    return SqueezeExciteModule(item) if isinstance(item, SqueezeExcite) else make_norm(item, channels)
+    """The module of any mixer."""
+    return MIXERS[type(mixer)](mixer)
 
 
 class MetaBlockModule(nn.Module):
@@ -148,7 +117,7 @@ class MetaBlockModule(nn.Module):
             self.layer_scale = nn.Parameter(torch.full((spec.c_out, 1, 1), spec.layer_scale))
         self.drop_path = DropPath(0.0)
         self.ends_in_conv = bool(spec.project) or bool(spec.mix and isinstance(spec.mix[-1], Conv))
-        self.post = nn.ModuleList(make_post(item, spec.c_out) for item in spec.post)
+        self.post = nn.ModuleList(POSTS[type(item)](item, spec.c_out) for item in spec.post)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.pre_norm(x)
@@ -203,63 +172,3 @@ class MetaBlockModule(nn.Module):
 
 def _merged(module: nn.Module) -> nn.Module:
     return module.merged() if isinstance(module, (ConvModule, NestModule)) else copy.deepcopy(module)
-
-
-def metablock_cost(tape: Tape, spec: MetaBlock, extent: Extent) -> Extent:
-    """Record the block's operators on a map of this extent; the extent of its output."""
-    start, before = spec.c_in * extent.area, extent
-    first_op = len(tape.ops)
-    with tape.holding(start if spec.skip else 0):
-        norm_cost(tape, spec.pre_norm, spec.c_in, extent.area)
-        extent = _mixers_cost(tape, spec, extent)
-        if spec.layer_scale is not None:
-            elements = spec.c_out * extent.area
-            tape.add("layer scale", "mul", inputs=elements, outputs=elements, params=spec.c_out)
-    if spec.skip and len(tape.ops) > first_op:
-        # The first operator reads X itself, which is not there twice.
-        op = tape.ops[first_op]
-        if not op.in_place:
-            tape.ops[first_op] = op._replace(held=op.held - start * tape.batch)
-    elements = spec.c_out * extent.area
-    if isinstance(spec.skip, Conv):
-        with tape.holding(elements):
-            conv_unit_cost(tape, spec.skip, before)
-    if spec.skip and spec.skip != "concat":
-        tape.add("skip", "add", inputs=2 * elements, outputs=elements)
-    for item in spec.post:
-        _post_cost(tape, item, spec.c_out, extent.area)
-    return extent
-
-
-def blocks_cost(tape: Tape, blocks: tuple[MetaBlock, ...], extent: Extent) -> Extent:
-    """Record blocks in order; repeated ones are one object, and are walked once for a map size."""
-    known: dict[tuple[int, Extent], list[Op]] = {}
-    for block in blocks:
-        key = (id(block), extent)
-        if key in known:
-            tape.ops += known[key]
-        else:
-            start = len(tape.ops)
-            extent = metablock_cost(tape, block, extent)
-            known[key] = tape.ops[start:]
-    return extent
-
-
-def _mixers_cost(tape: Tape, spec: MetaBlock, extent: Extent) -> Extent:
-    for mixer in (*spec.before, *((spec.expand,) if spec.expand else ()), *spec.mix):
-        extent = MIXERS[type(mixer)][1](tape, mixer, extent)
-    for index, conv in enumerate(spec.project):
-        if spec.skip == "concat" and index + 1 == len(spec.project):
-            elements = conv.c_in * extent.area
-            tape.add("concat", "concat", inputs=elements, outputs=elements, held=-spec.c_in * extent.area)
-        extent = conv_unit_cost(tape, conv, extent)
-    return extent
-
-
-def _post_cost(tape: Tape, item: Norm | SqueezeExcite | Act, channels: int, area: int) -> None:
-    if isinstance(item, Act):
-        act_cost(tape, item.name, channels * area)
-    elif isinstance(item, SqueezeExcite):
-        squeeze_excite_cost(tape, item, area)
-    else:
-        norm_cost(tape, item, channels, area)

@@ -1,4 +1,4 @@
-"""Norms and activations."""
+"""Norms and activations as modules. What they cost: `norm_cost.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasbench.arch.metablock import Norm
-from nasbench.blocks.op import Tape
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -26,8 +25,6 @@ NORMS: dict[str, Callable[[Norm, int], nn.Module]] = {
     "ln": lambda norm, channels: ChannelLayerNorm(channels, eps=norm.eps),
     "gn": lambda norm, channels: nn.GroupNorm(norm.groups, channels, eps=norm.eps),
 }
-# name of the operator, what fvcore 0.1.5 counts for an element in eval mode
-NORM_COSTS = {"bn": ("batch_norm", 2), "ln": ("layer_norm", 5), "gn": ("group_norm", 5)}
 
 
 class InPlaceActivation(nn.Module):
@@ -56,24 +53,13 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def make_norm(norm: Norm | None, channels: int) -> nn.Module:
+    """The module of a norm; the identity where there is none."""
     return NORMS[norm.kind](norm, channels) if norm else nn.Identity()
 
 
 def make_act(name: str | None) -> nn.Module:
+    """The module of an activation; the identity where there is none."""
     return ACTIVATIONS[name]() if name else nn.Identity()
-
-
-def norm_cost(tape: Tape, norm: Norm | None, channels: int, area: int) -> None:
-    """Scale and shift a channel: 2 parameters each."""
-    if norm:
-        kind, per_element = NORM_COSTS[norm.kind]
-        elements = channels * area
-        tape.add("norm", kind, inputs=elements, outputs=elements, flops=per_element * elements, params=2 * channels)
-
-
-def act_cost(tape: Tape, name: str | None, elements: int) -> None:
-    if name:
-        tape.add("act", f"act:{name}", inputs=elements, outputs=elements)
 
 
 def batch_norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

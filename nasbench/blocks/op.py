@@ -1,12 +1,14 @@
-"""One operator of a network as it runs, and what it costs."""
+"""One operator of a network as it runs, and the tape on which the formulas of the parts write theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-IN_PLACE_KINDS = frozenset(("batch_norm", "layer_norm", "group_norm", "add", "mul", "softmax"))
+from nasbench.arch.metablock import ActName
+
+IN_PLACE_KINDS = frozenset(
+    ("batch_norm", "layer_norm", "group_norm", "add", "mul", "softmax", *(f"act:{name}" for name in get_args(ActName)))
+)
 
 
 class Op(NamedTuple):
@@ -38,7 +40,11 @@ class Op(NamedTuple):
     @property
     def in_place(self) -> bool:
         """Whether the output may overwrite the input."""
-        return self.kind in IN_PLACE_KINDS or self.kind[:4] == "act:"
+        return self.kind in IN_PLACE_KINDS
+
+    def holding_less(self, elements: int) -> Op:
+        """The same with fewer elements held."""
+        return self._replace(held=self.held - elements)
 
 
 class Tape:
@@ -64,24 +70,75 @@ class Tape:
         flops: int | None = None,
         params: int = 0,
         held: int = 0,
-        shape: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0),
+        shape: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0),
+        area: int = 0,
     ) -> None:
-        """`shape`: c_in, c_out, kernel, stride, groups, area."""
+        """`flops` where they are not `macs`; `shape`: c_in, c_out, kernel, stride, groups."""
         batch = self.batch
-        flops = macs if flops is None else flops
-        work = (macs * batch, flops * batch, params, inputs * batch, outputs * batch, held * batch + self.held)
-        fields = (name, kind, *work, self.stage, *shape[:5], shape[5] * batch)
+        fields = (
+            name, kind, macs * batch, (macs if flops is None else flops) * batch, params, inputs * batch,
+            outputs * batch, held * batch + self.held, self.stage, *shape, area * batch,
+        )  # fmt: skip
         self.ops.append(tuple.__new__(Op, fields))  # half the time of Op(...), for some hundred operators a network
 
-    @contextmanager
-    def holding(self, elements: int) -> Iterator[None]:
-        """Meanwhile a tensor of `elements` (per item of the current batch) stays in memory."""
-        self.held += elements * self.batch
-        yield
-        self.held -= elements * self.batch
+    def add_conv(
+        self,
+        c_in: int,
+        c_out: int,
+        shape: tuple[int, int],
+        before: int,
+        after: int,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        kind: str = "",
+        name: str = "conv",
+    ) -> None:
+        """A convolution with a kernel of this shape from a map of `before` positions to one of `after`."""
+        kernel = max(shape)
+        weights = shape[0] * shape[1] * c_in * c_out // groups
+        self.add(
+            name,
+            kind or conv_kind(c_in, c_out, kernel, groups),
+            inputs=c_in * before,
+            outputs=c_out * after,
+            macs=weights * after,
+            params=weights + c_out * bias,
+            shape=(c_in, c_out, kernel, stride, groups),
+            area=after,
+        )
 
-    @contextmanager
-    def batched(self, times: int) -> Iterator[None]:
-        self.batch *= times
-        yield
-        self.batch //= times
+    def holding(self, elements: int) -> _Meanwhile:
+        """In its `with` block a tensor of `elements` (per item of the current batch) stays in memory."""
+        return _Meanwhile(self, self.batch, self.held + elements * self.batch)
+
+    def batched(self, times: int) -> _Meanwhile:
+        """In its `with` block every operator runs on `times` as many items."""
+        return _Meanwhile(self, self.batch * times, self.held)
+
+
+class _Meanwhile:
+    """A `with` block in which a tape has another batch and other elements held."""
+
+    __slots__ = ("batch", "held", "tape")
+
+    def __init__(self, tape: Tape, batch: int, held: int) -> None:
+        self.tape, self.batch, self.held = tape, batch, held
+
+    def __enter__(self) -> None:
+        self._swap()
+
+    def __exit__(self, *error: object) -> None:
+        self._swap()
+
+    def _swap(self) -> None:
+        tape = self.tape
+        tape.batch, self.batch = self.batch, tape.batch
+        tape.held, self.held = self.held, tape.held
+
+
+def conv_kind(c_in: int, c_out: int, kernel: int, groups: int) -> str:
+    """Which of an operator's kinds a convolution is."""
+    if groups == 1:
+        return "pointwise" if kernel == 1 else "conv"
+    return "depthwise" if groups == c_in == c_out else "grouped"

@@ -1,14 +1,10 @@
-"""Separable self-attention (MobileViTv2, arXiv:2206.02680)."""
+"""Separable self-attention (MobileViTv2, arXiv:2206.02680). What it costs: `separable_cost.py`."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nasbench.arch.extent import Extent
 from nasbench.arch.metablock import SeparableAttention
-from nasbench.blocks.branches import conv_cost
-from nasbench.blocks.norm import act_cost
-from nasbench.blocks.op import Tape
 
 
 class SeparableAttentionModule(nn.Module):
@@ -30,16 +26,3 @@ class SeparableAttentionModule(nn.Module):
         scores = scores.reshape(b, patch, patch, h // patch, w // patch).permute(0, 3, 1, 4, 2).reshape(b, 1, h, w)
         context = (key * scores).reshape(b, c, *squares).sum((2, 4), keepdim=True)
         return (self.act(value).reshape(b, c, *squares) * context).reshape(b, c, h, w)
-
-
-def separable_attention_cost(tape: Tape, spec: SeparableAttention, extent: Extent) -> Extent:
-    """The weighted sum and the gate are elementwise: the papers count them as nothing."""
-    c, area = spec.channels, extent.area
-    elements = c * area
-    conv_cost(tape, c, 1 + 2 * c, (1, 1), area, area, bias=spec.bias)
-    tape.add("softmax", "softmax", inputs=area, outputs=area, held=2 * elements)
-    tape.add("weigh", "mul", inputs=elements + area, outputs=elements, held=elements)
-    tape.add("context", "pool", inputs=elements, outputs=c * spec.patch**2, held=elements)
-    act_cost(tape, "relu", elements)
-    tape.add("gate", "mul", inputs=elements + c * spec.patch**2, outputs=elements)
-    return extent

@@ -1,14 +1,15 @@
-"""Mixers that change a map's shape and learn nothing: pooling, space to depth, resizing, sub-grids."""
+"""Mixers that change a map's shape and learn nothing: pooling, space to depth, resizing, sub-grids; and padding.
+
+What they cost: `shapes_cost.py`.
+"""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasbench.arch.extent import Extent, mixer_extent, round_up
+from nasbench.arch.extent import round_up
 from nasbench.arch.metablock import Pool, Resize, SpaceToDepth
-from nasbench.blocks.conv import same_padded
-from nasbench.blocks.op import Tape
 
 
 class PoolModule(nn.Module):
@@ -23,12 +24,6 @@ class PoolModule(nn.Module):
         if spec.padding == "same":
             return F.max_pool2d(same_padded(x, spec.kernel, spec.stride, float("-inf")), spec.kernel, spec.stride)
         return F.max_pool2d(x, spec.kernel, spec.stride, spec.kernel // 2)
-
-
-def pool_cost(tape: Tape, spec: Pool, extent: Extent) -> Extent:
-    after = mixer_extent(spec, extent)
-    tape.add("max pool", "pool", inputs=spec.channels * extent.area, outputs=spec.channels * after.area)
-    return after
 
 
 class SpaceToDepthModule(nn.Module):
@@ -48,16 +43,9 @@ class SpaceToDepthModule(nn.Module):
         return x.permute(0, 1, 3, 4, 2, 5).flatten(3).permute(0, 3, 1, 2)
 
 
-def space_to_depth_cost(tape: Tape, spec: SpaceToDepth, extent: Extent) -> Extent:
-    after = mixer_extent(spec, extent)
-    padded = after.map(lambda size: size * spec.size)
-    pad_cost(tape, spec.channels, extent, padded)
-    elements = spec.channels * padded.area
-    tape.add("space to depth", "copy", inputs=elements, outputs=elements)
-    return after
-
-
 class ResizeModule(nn.Module):
+    """Bilinear with aligned corners to the next multiple: (B, C, H, W) -> (B, C, H', W')."""
+
     def __init__(self, spec: Resize) -> None:
         super().__init__()
         self.spec = spec
@@ -67,12 +55,6 @@ class ResizeModule(nn.Module):
         if size == tuple(x.shape[2:]):
             return x
         return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
-
-
-def aligned_resize_cost(tape: Tape, spec: Resize, extent: Extent) -> Extent:
-    after = mixer_extent(spec, extent)
-    resize_cost(tape, spec.channels, extent, after)
-    return after
 
 
 def fold(x: Tensor, groups: int) -> Tensor:
@@ -100,22 +82,14 @@ def resize(x: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
 
 
+def same_padded(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
+    """TensorFlow's "SAME": as much as ceil(size / stride) outputs need, the odd pixel right and below."""
+    missing = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:]]
+    (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in missing)
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
 def zero_padded(x: Tensor, height: int, width: int) -> Tensor:
     """Padded with zeros right and below; nothing where the size is right already."""
     missing = (height - x.shape[2], width - x.shape[3])
     return F.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
-
-
-def resize_cost(tape: Tape, channels: int, before: Extent, after: Extent) -> None:
-    if before != after:
-        outputs = channels * after.area
-        tape.add("resize", "resize", inputs=channels * before.area, outputs=outputs, flops=4 * outputs)
-
-
-def pad_cost(tape: Tape, channels: int, before: Extent, after: Extent) -> None:
-    if before != after:
-        tape.add("pad", "pad", inputs=channels * before.area, outputs=channels * after.area)
-
-
-def copy_cost(tape: Tape, elements: int, name: str) -> None:
-    tape.add(name, "copy", inputs=elements, outputs=elements)

@@ -1,13 +1,13 @@
-"""Shifted windows and relative position bias (Swin, arXiv:2103.14030)."""
+"""Shifted windows and relative position bias (Swin, arXiv:2103.14030).
+
+What the bias costs: `windows_cost.py`; the rest of windowed attention: `attention_cost.py`.
+"""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from nasbench.arch.metablock import Attention
-from nasbench.blocks.op import Tape
 
 APART = -100.0  # added to the score of positions that are no neighbours before the roll; the published value
 
@@ -89,8 +89,3 @@ def resized_bias(table: Tensor, size: int) -> Tensor:
     grid = table.T.reshape(1, -1, side, side)
     grown = F.interpolate(grid, size=(2 * size - 1, 2 * size - 1), mode="bicubic")
     return grown.flatten(2)[0].T
-
-
-def bias_cost(tape: Tape, spec: Attention, scores: int) -> None:
-    params = (2 * spec.partition.size - 1) ** 2 * spec.heads
-    tape.add("bias", "add", inputs=2 * scores, outputs=scores, params=params)

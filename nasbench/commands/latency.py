@@ -21,7 +21,7 @@ from nasbench.latency.names import THIS_MACHINE
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
-    from nasbench.latency import Settings
+    from nasbench.latency.device import Settings
 
 SHOWN_MEASURED = (
     "name",
@@ -48,20 +48,7 @@ def add(verbs: Any) -> None:
     show = add_verb(
         group, "show", "what a profile was fitted to, and how well it predicts", "nasbench latency show", _show, True
     )
-    fit = add_verb(
-        group, "fit", "measure about 40 networks on this machine and fit a predictor",
-        "nasbench latency fit\nnasbench latency fit --device openvino-here --runtime openvino --networks 12",
-        _fit, True,
-    )  # fmt: skip
-    _add_networks(fit, count=40)
-    fit.add_argument(
-        "--time-limit", type=seconds, default=65.0, metavar="TIME", help="stop after this long (default: 65s)"
-    )
-    fit.add_argument("--memory", action="store_true", help="measure each network's peak memory too")
-    fit.add_argument(
-        "--energy", action="store_true", help="measure each network's energy too, where this machine tells"
-    )
-    _add_accept_noise(fit)
+    fit = _add_fit(group)
     measure = add_verb(
         group, "measure", "measure networks on this machine",
         "nasbench latency measure emo_1m fastvit_t8", _measure, True,
@@ -81,6 +68,24 @@ def add(verbs: Any) -> None:
         parser.add_argument("--device", default=THIS_MACHINE, help=f"name of the profile (default: {THIS_MACHINE})")
     for parser in (fit, measure, pack):
         _add_settings(parser)
+
+
+def _add_fit(group: Any) -> Parser:
+    fit = add_verb(
+        group, "fit", "measure about 40 networks on this machine and fit a predictor",
+        "nasbench latency fit\nnasbench latency fit --device openvino-here --runtime openvino --networks 12",
+        _fit, True,
+    )  # fmt: skip
+    _add_networks(fit, count=40)
+    fit.add_argument(
+        "--time-limit", type=seconds, default=65.0, metavar="TIME", help="stop after this long (default: 65s)"
+    )
+    fit.add_argument("--memory", action="store_true", help="measure each network's peak memory too")
+    fit.add_argument(
+        "--energy", action="store_true", help="measure each network's energy too, where this machine tells"
+    )
+    _add_accept_noise(fit)
+    return fit
 
 
 def _add_compare(group: Any) -> None:
@@ -164,7 +169,7 @@ def option(text: str) -> tuple[str, Any]:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    from nasbench.latency import Settings
+    from nasbench.latency.device import Settings
 
     return Settings(
         options.runtime, options.threads, options.batch, options.dtype, options.accelerator, dict(options.option)
@@ -179,7 +184,7 @@ def _progress(verb: str, options: argparse.Namespace) -> Any:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    from nasbench.latency import devices_table
+    from nasbench.latency.tables import devices_table
 
     rows = devices_table()
     if options.json:
@@ -197,7 +202,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _print_summary(name: str, options: argparse.Namespace) -> None:
-    from nasbench.latency import profile_summary
+    from nasbench.latency.tables import profile_summary
 
     summary = profile_summary(name)
     print_json(summary) if options.json else print_facts(summary)
@@ -207,7 +212,8 @@ def _fit(options: argparse.Namespace) -> int:
     import numpy as np
 
     from nasbench.arch.library import fixed_points
-    from nasbench.latency import calibration_set, fit_profile
+    from nasbench.latency.calibrate import fit_profile
+    from nasbench.latency.selection import calibration_set
     from nasbench.space.shipped import load_space
 
     fixed, rng = fixed_points().values(), np.random.default_rng(options.seed)
@@ -223,7 +229,9 @@ def _fit(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
-    from nasbench.latency import known_devices, load_device, measurement_table
+    from nasbench.latency.names import known_devices
+    from nasbench.latency.profile import load_device
+    from nasbench.latency.tables import measurement_table
 
     # With a profile the milliseconds are comparable with its predictions; without one they stand alone.
     settings = _settings(options)
@@ -237,7 +245,8 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
-    from nasbench.latency import load_device, prediction_table
+    from nasbench.latency.profile import load_device
+    from nasbench.latency.tables import prediction_table
 
     rows = prediction_table(
         [load(name) for name in options.architectures], load_device(options.device), options.classes
@@ -256,7 +265,8 @@ def _compare(options: argparse.Namespace) -> int:
 
     from nasbench.arch.architecture import Architecture
     from nasbench.arch.library import load
-    from nasbench.latency import comparison, load_device
+    from nasbench.latency.profile import load_device
+    from nasbench.latency.tables import comparison
 
     first, second = load_device(options.first), load_device(options.second)
     chosen: list[Architecture] = [load(name) for name in options.architectures]
@@ -275,7 +285,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _pack(options: argparse.Namespace) -> int:
-    from nasbench.latency import write_pack
+    from nasbench.latency.pack import write_pack
 
     networks, settings, classes = _study_networks(options) if options.study else _covering_networks(options)
     study = f"-{Path(options.study).resolve().name}" if options.study else ""
@@ -293,7 +303,7 @@ def _covering_networks(options: argparse.Namespace) -> tuple[list[Architecture],
     import numpy as np
 
     from nasbench.arch.library import fixed_points
-    from nasbench.latency import covering_set
+    from nasbench.latency.selection import covering_set
     from nasbench.space.shipped import load_space
 
     fixed, rng = fixed_points().values(), np.random.default_rng(options.seed)
@@ -302,17 +312,17 @@ def _covering_networks(options: argparse.Namespace) -> tuple[list[Architecture],
 
 
 def _study_networks(options: argparse.Namespace) -> tuple[list[Architecture], Settings, int]:
-    from nasbench.engine.elsewhere import designs_to_measure
-    from nasbench.latency import load_device
+    from nasbench.engine.worth_measuring import designs_for_pack
+    from nasbench.latency.profile import load_device
     from nasbench.report.results import StudyResult
 
     result, profile = StudyResult.read(options.study), load_device(options.name)
-    designs = designs_to_measure(result, profile, options.count, options.seed)
+    designs = designs_for_pack(result, profile, options.count, options.seed)
     return designs, profile.settings, profile.num_classes
 
 
 def _import(options: argparse.Namespace) -> int:
-    from nasbench.latency import add_results, read_results
+    from nasbench.latency.pack import add_results, read_results
 
     take = add_results if options.add else read_results
     profile = take(options.file, options.device, options.accept_noise)

@@ -19,6 +19,7 @@ ARCH_HELP = "a shipped name such as mobilevit_s, or a TOML file"
 
 
 def add(verbs: Any) -> None:
+    """Describe these verbs to the command line."""
     profile = add_verb(
         verbs, "profile", "what a network costs, stage by stage", "nasbench profile mobilevit_s", _profile, True
     )
@@ -41,16 +42,7 @@ def add(verbs: Any) -> None:
     listing.add_argument("text", nargs="?", default="", metavar="TEXT", help="only names with this in them")
 
     _add_train(verbs)
-    export = add_verb(
-        verbs, "export", "the deploy form as an ONNX file",
-        "nasbench export fastvit_t8 -o fastvit_t8.onnx\n"
-        "nasbench export mobilevit_s --weights mobilevit_s.safetensors -o mobilevit_s.onnx", _export,
-    )  # fmt: skip
-    export.add_argument("architecture", help=ARCH_HELP)
-    export.add_argument("-o", "--output", required=True, metavar="FILE", help="where to write")
-    export.add_argument("--weights", metavar="FILE", help="a .safetensors or .pt state dict (default: fresh weights)")
-    export.add_argument("--layout", default="auto", help="its layout: auto, official, timm or nasbench (default: auto)")
-    export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    _add_export(verbs)
 
 
 def _add_train(verbs: Any) -> None:
@@ -64,6 +56,19 @@ def _add_train(verbs: Any) -> None:
     train.add_argument("--rung", type=int, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
     train.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: 0)")
     train.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
+
+
+def _add_export(verbs: Any) -> None:
+    export = add_verb(
+        verbs, "export", "the deploy form as an ONNX file",
+        "nasbench export fastvit_t8 -o fastvit_t8.onnx\n"
+        "nasbench export mobilevit_s --weights mobilevit_s.safetensors -o mobilevit_s.onnx", _export,
+    )  # fmt: skip
+    export.add_argument("architecture", help=ARCH_HELP)
+    export.add_argument("-o", "--output", required=True, metavar="FILE", help="where to write")
+    export.add_argument("--weights", metavar="FILE", help="a .safetensors or .pt state dict (default: fresh weights)")
+    export.add_argument("--layout", default="auto", help="its layout: auto, official, timm or nasbench (default: auto)")
+    export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
 
 
 def _profile(options: argparse.Namespace) -> int:

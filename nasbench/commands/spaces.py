@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Any) -> None:
+    """Describe these verbs to the command line."""
     group = add_group(verbs, "space", "look into a search space: show, size, sample, contains")
     show = add_verb(group, "show", "what a space offers, stage by stage", "nasbench space show metablock", _show, True)
     size = add_verb(group, "size", "how many architectures a space holds", "nasbench space size metablock", _size, True)
@@ -50,7 +51,9 @@ def _show(options: argparse.Namespace) -> int:
         return 0
     print(f"{content['name']}: {_count(space.size())} architectures")
     parts = {"resolution": content["resolution"], "stem": content.get("stem", {})}
-    parts |= {f"stage {index + 1}": stage for index, stage in enumerate(content["stages"])}
+    stages = content["stages"]
+    assert isinstance(stages, list)
+    parts |= {f"stage {index + 1}": stage for index, stage in enumerate(stages)}
     parts |= {name: content[name] for name in ("head", "constraints") if name in content}
     for name, part in parts.items():
         print(textwrap.fill(f"{name:<12}{_choices(part)}", width=100, subsequent_indent=" " * 12))
@@ -106,7 +109,7 @@ def _sample(options: argparse.Namespace) -> int:
 
 def _predictor(options: argparse.Namespace, metrics: Sequence[str]) -> Callable[[Architecture], dict[str, float]]:
     """Upper ends of an architecture's predicted `metrics`, from a stored profile."""
-    from nasbench.latency import load_device
+    from nasbench.latency.profile import load_device
 
     profile = load_device(options.device)
     profile.require_metrics(metrics)

@@ -8,10 +8,10 @@ from nasbench.arch.architecture import Architecture
 from nasbench.arch.deploy_form import deploy_network
 from nasbench.arch.extent import Extent, square
 from nasbench.arch.metablock import DecoderSpec, MetaBlock
-from nasbench.blocks.decoder import decoder_cost, kept_positions
-from nasbench.blocks.head import head_cost
-from nasbench.blocks.metablock import blocks_cost
-from nasbench.blocks.op import Op, Tape
+from nasbench.blocks.decoder_cost import decoder_cost, kept_positions
+from nasbench.blocks.head_cost import head_cost
+from nasbench.blocks.metablock_cost import blocks_cost
+from nasbench.blocks.op import IN_PLACE_KINDS, Op, Tape
 
 BYTES_PER_ELEMENT = 4  # float32
 
@@ -42,20 +42,22 @@ def cost(arch: Architecture, num_classes: int = 1000, deploy: bool = True) -> Co
 
 
 def total(ops: list[Op]) -> Cost:
-    params = macs = flops = activations = peak = 0
+    """The sums over operators, and the largest of their live elements."""
+    params = macs = flops = activations = 0
     for op in ops:
         params += op.params
         macs += op.macs
         flops += op.flops
         if op.macs:
             activations += op.outputs
-        peak = max(peak, live_elements(op))
+    distinct = {id(op): op for op in ops}  # those of repeated blocks are the same objects
+    peak = max(map(live_elements, distinct.values()), default=0)
     return Cost(params, macs, flops, activations, params * BYTES_PER_ELEMENT, peak * BYTES_PER_ELEMENT)
 
 
 def live_elements(op: Op) -> int:
     """Elements in memory while `op` runs."""
-    return op.inputs + op.held + (0 if op.in_place else op.outputs)
+    return op.inputs + op.held + (0 if op.kind in IN_PLACE_KINDS else op.outputs)
 
 
 def operators(arch: Architecture, num_classes: int = 1000, deploy: bool = True) -> list[Op]:

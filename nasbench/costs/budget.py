@@ -11,7 +11,7 @@ from nasbench.errors import UserError
 
 PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 BINARY_PREFIXES = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
-SHOWN = {"": "", "k": "K", "m": "M", "g": "G", "t": "T", "ki": "Ki", "mi": "Mi", "gi": "Gi"}
+SHOWN_PREFIXES = {"": "", "k": "K", "m": "M", "g": "G", "t": "T", "ki": "Ki", "mi": "Mi", "gi": "Gi"}
 
 # Metric, unit as it is shown, spellings in lower case. One FLOP is one multiply-add, as fvcore and the papers count.
 Counted = tuple[tuple[str, str, tuple[str, ...]], ...]
@@ -61,10 +61,10 @@ def _units() -> dict[str, tuple[str, float, str]]:
     units: dict[str, tuple[str, float, str]] = {}
     for metric, shown, spellings in COUNTS:
         for prefix, scale in PREFIXES.items():
-            units.update({prefix + name: (metric, scale, SHOWN[prefix] + shown) for name in spellings})
+            units.update({prefix + name: (metric, scale, SHOWN_PREFIXES[prefix] + shown) for name in spellings})
     for metric, shown, spellings in BYTES:
         for prefix, scale in (PREFIXES | BINARY_PREFIXES).items():
-            units.update({prefix + name: (metric, scale, SHOWN[prefix] + shown) for name in spellings})
+            units.update({prefix + name: (metric, scale, SHOWN_PREFIXES[prefix] + shown) for name in spellings})
     for milliseconds, shown, spellings in SECONDS:
         units.update(dict.fromkeys(spellings, ("latency_ms", milliseconds, shown)))
     for joules, shown, spellings in JOULES:
@@ -131,7 +131,7 @@ def total_violation(budgets: Iterable[Budget], metrics: Mapping[str, float]) -> 
 
 def _known_unit(text: str, number: str, unit: str) -> tuple[str, float, str]:
     if unit.lower() in PREFIXES:
-        prefix = SHOWN[unit.lower()]
+        prefix = SHOWN_PREFIXES[unit.lower()]
         raise UserError(
             f"budget {text!r}: ambiguous without a unit; "
             f"write {number}{prefix}FLOP, {number}{prefix}MAC, {number}{prefix}B or {number}{prefix}params"

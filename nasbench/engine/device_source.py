@@ -15,16 +15,10 @@ from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import fixed_points
 from nasbench.costs.budget import RESOURCES
 from nasbench.errors import UserError
-from nasbench.latency import (
-    THIS_MACHINE,
-    BackgroundFit,
-    DeviceProfile,
-    extend_in_background,
-    fit_in_background,
-    load_device,
-)
-from nasbench.latency.calibrate import calibration_set
-from nasbench.latency.profile import study_profile_path
+from nasbench.latency.background import BackgroundFit, extend_in_background, fit_in_background
+from nasbench.latency.names import THIS_MACHINE
+from nasbench.latency.profile import DeviceProfile, load_device, study_profile_path
+from nasbench.latency.selection import calibration_set
 from nasbench.progress import Progress
 from nasbench.space import SearchSpace
 from nasbench.study.study import Study

@@ -38,7 +38,7 @@ from nasbench.study.fidelity import recipe_name
 from nasbench.study.notes import PromotionNote
 from nasbench.study.objective import OBJECTIVES, split_objective
 from nasbench.study.predicted import predict
-from nasbench.study.runner import RunnerSpec, load_runner, runner_ladder
+from nasbench.study.runner import LAPTOP, RunnerSpec, load_runner, runner_ladder
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
@@ -48,21 +48,11 @@ FINAL_SEEDS = 3
 
 
 def search(
-    space: str | Path = "metablock",
-    budgets: Sequence[str] = ("1GFLOP",),
-    data: str | Path = "fashion-on-earth",
-    trials: int | None = None,
-    out: str | Path | None = None,
-    runner: str | Path = "laptop",
-    strategy: str = "evolution",
-    seed: int = 0,
-    classes: int = 1000,
-    device: str = THIS_MACHINE,
-    address: str | None = None,
-    time_limit: float | None = None,
-    progress: Progress | None = None,
-    objective: str = "supervised",
-) -> StudyResult:
+    space: str | Path = "metablock", budgets: Sequence[str] = ("1GFLOP",), data: str | Path = "fashion-on-earth",
+    trials: int | None = None, out: str | Path | None = None, runner: str | Path = LAPTOP, strategy: str = "evolution",
+    seed: int = 0, classes: int = 1000, device: str = THIS_MACHINE, address: str | None = None,
+    time_limit: float | None = None, progress: Progress | None = None, objective: str = "supervised",
+) -> StudyResult:  # fmt: skip
     """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
 
     `trials` designs are trained at the lowest rung, by default as many as the runner's ladder says. `time_limit`
@@ -83,22 +73,26 @@ def search(
         "trials": ladder.rungs[0].trials if trials is None else trials,
         "seed": seed,
         "device": device,
-        "final_seeds": tuple(
-            range(seed + 1, seed + 1 + FINAL_SEEDS)
-        ),  # not the search's own, whose luck it has chosen by
-        "trial_limit_s": TRIAL_LIMIT_S,
         "time_limit_s": time_limit,
         "runner": _runner_at(runner, address),
-        "numerics_in_keys": True,
-        "commit": environment.commit(),
     }
-    study = Study.from_dict(content, "search")
+    study = Study.from_dict({**content, **_settled(seed)}, "search")
     found.sample(np.random.default_rng(seed), budgets=on_cost(limits), num_classes=classes)  # or it says why not
     folder, progress = Path(out) if out is not None else default_folder(study), progress or Silent()
     progress.update(ProgressState("preparing images"))
     study = study.replace(data_id=_prepare_data(study))
     study.create(folder)
     return _run(study, folder, progress)
+
+
+def _settled(seed: int) -> dict[str, object]:
+    """What a new study is not asked for. The finals' seeds are not the search's own, whose luck it has chosen by."""
+    return {
+        "final_seeds": tuple(range(seed + 1, seed + 1 + FINAL_SEEDS)),
+        "trial_limit_s": TRIAL_LIMIT_S,
+        "numerics_in_keys": True,
+        "commit": environment.commit(),
+    }
 
 
 def resume(folder: str | Path, time_limit: float | None = None, progress: Progress | None = None) -> StudyResult:

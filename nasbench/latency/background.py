@@ -1,7 +1,8 @@
-"""Measuring in a process of its own, so that trainings run meanwhile; the measuring protocol stands the load.
+"""A child process that measures networks on this machine while trainings run beside it.
 
-The child reads one line of JSON from its standard input and ends when that pipe closes, so it never outlives a killed
-parent. It answers in lines of JSON: progress, and at last the profile's path or an error.
+The measuring protocol stands the load. The child reads one line of JSON from its standard input and ends when that pipe
+closes, so it never outlives a killed parent. It answers in lines of JSON: progress, and at last the profile's path or
+an error.
 """
 
 from __future__ import annotations

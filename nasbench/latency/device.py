@@ -1,4 +1,4 @@
-"""What figures hold for, and what one measured figure is: plain values, without torch or a runtime."""
+"""A device, the settings that networks run with on it, and one measured figure: plain values, without torch."""
 
 from __future__ import annotations
 

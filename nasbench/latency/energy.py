@@ -1,4 +1,4 @@
-"""Whether this machine tells its energy, and what to do where it does not; the meters are in standalone.py."""
+"""The energy meter of this machine, or why there is none and the remedy; the meters are in standalone.py."""
 
 from __future__ import annotations
 

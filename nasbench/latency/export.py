@@ -1,4 +1,4 @@
-"""From a torch network to the ONNX file that a runtime gets, and a check that both compute the same.
+"""A torch network written as the ONNX file that a runtime gets, and a check that both compute the same.
 
 The TorchScript exporter is tried first: about 0.2 s a network against 3 s for the `dynamo` one (torch 2.13). torch has
 announced its removal, so the `dynamo` exporter stands behind it.
@@ -18,13 +18,12 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from nasbench.latency.onnx_session import INPUT, OUTPUT, open_session
 
+if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
 
 OPSET = 17  # the first opset with LayerNormalization as one operator
-INPUT, OUTPUT = "image", "logits"
 TOLERANCE = 1e-3  # relative, of float32 logits; published networks agree to 1e-6
 _SHAPE = torch.Tensor.shape.__get__  # type: ignore[attr-defined]
 ROUNDING_FACTOR = 20.0  # above TOLERANCE, the difference may be this many times torch's own rounding error
@@ -100,33 +99,19 @@ def deploy_form(architecture: Architecture, num_classes: int = 1000) -> nn.Modul
         return reparameterise(build(architecture, num_classes=num_classes))
 
 
-def checked_session(
-    architecture: Architecture, num_classes: int = 1000, content: bytes = b"", deploy: nn.Module | None = None
-) -> InferenceSession:
-    """The deploy form exported, opened in onnxruntime, and seen to compute what torch computes.
-
-    `content` and `deploy` where they are at hand. RuntimeError where the two differ: the file's latency would be
-    another network's.
-    """
-    from nasbench.latency.measure import open_session
-
-    deploy = deploy or deploy_form(architecture, num_classes)
-    session = open_session(content or export_onnx(deploy, architecture.resolution))
-    difference = onnx_difference(deploy, session, architecture.resolution)
-    if difference > TOLERANCE and difference > ROUNDING_FACTOR * _rounding(deploy, architecture.resolution):
-        raise RuntimeError(f"network {architecture.id}: its ONNX file differs from torch by {difference:.1e} relative")
-    return session
+def require_same_logits(model: nn.Module, content: bytes, resolution: int) -> None:
+    """RuntimeError unless the ONNX file computes what `model` computes: its latency would be another network's."""
+    difference = onnx_difference(model, content, resolution)
+    if difference > TOLERANCE and difference > ROUNDING_FACTOR * _rounding(model, resolution):
+        raise RuntimeError(f"its ONNX file differs from torch by {difference:.1e} relative")
 
 
-def onnx_difference(model: nn.Module, onnx_file: bytes | InferenceSession, resolution: int, seed: int = 0) -> float:
+def onnx_difference(model: nn.Module, content: bytes, resolution: int, seed: int = 0) -> float:
     """Largest |onnxruntime - torch| over the logits of one random image, relative to the largest |logit|."""
-    from nasbench.latency.measure import open_session
-
-    session = open_session(onnx_file) if isinstance(onnx_file, bytes) else onnx_file
     image = _random_image(resolution, seed)
     with torch.no_grad():
         expected = model(torch.from_numpy(image)).numpy()
-    (actual,) = session.run([OUTPUT], {INPUT: image})
+    (actual,) = open_session(content).run([OUTPUT], {INPUT: image})
     return _relative(actual, expected)
 
 

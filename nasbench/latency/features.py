@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from nasbench.blocks.op import Op
-from nasbench.latency.launches import CONVOLUTIONS, PASS, RUNTIMES, Kernel, launches
+from nasbench.latency.launches import CONVOLUTIONS, LAUNCH_RULES, PASS, Kernel
 
 VERSION = 5  # of these features: a stored predictor of another version is fitted again from its raw measurements
 BYTES = 4  # an element, float32
@@ -18,20 +17,15 @@ PADDED = frozenset({"image_conv", "conv", "depthwise", "pointwise"})
 SET = 4  # blocks of output channels that one pass over the input serves (onnxruntime's MLAS; oneDNN is alike)
 
 
-def features(operators: Iterable[Op], runtime: str = "onnxruntime") -> dict[str, float]:
-    """{name: amount}: `KIND.bytes` and `KIND.launches` of every kind, and of those that compute `KIND.macs`,
-    `KIND.reads` (inputs fetched again for each set of output channels) and `KIND.weights` in bytes.
+def network_features(kernels: Iterable[Kernel], runtime: str = "onnxruntime") -> dict[str, float]:
+    """Of a network's kernels, {name: amount}: `KIND.bytes` and `KIND.launches` of every kind, and of those that compute
+    `KIND.macs`, `KIND.reads` (inputs fetched again for each set of output channels) and `KIND.weights` in bytes.
 
     `uncached` is traffic beyond the cache, `nets` is 1: what one call costs before any kernel runs.
     """
-    return launch_features(launches(operators, runtime), runtime)
-
-
-def launch_features(kernels: Iterable[Kernel], runtime: str = "onnxruntime") -> dict[str, float]:
-    """The same from the kernels themselves."""
     amounts: defaultdict[str, float] = defaultdict(float)
     amounts["nets"] = 1.0
-    block = RUNTIMES.get(runtime, RUNTIMES["none"]).channel_block
+    block = LAUNCH_RULES.get(runtime, LAUNCH_RULES["none"]).channel_block
     for kernel in kernels:
         for name, amount in kernel_features(kernel, block).items():
             amounts[name] += amount

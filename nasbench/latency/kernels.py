@@ -19,7 +19,7 @@ import numpy as np
 
 from nasbench.latency.device import KernelTime
 from nasbench.latency.features import counted_as, kernel_features, shape_kind
-from nasbench.latency.launches import PASS, RUNTIMES, Kernel
+from nasbench.latency.launches import LAUNCH_RULES, PASS, Kernel
 from nasbench.latency.linear import relative_nnls
 
 TREES, LEAF = 30, 2
@@ -164,7 +164,7 @@ class KernelModel:
 
     def predict(self, kernels: Sequence[Kernel]) -> np.ndarray:
         """(n,) microseconds."""
-        block = RUNTIMES[self.runtime].channel_block
+        block = LAUNCH_RULES[self.runtime].channel_block
         columns = np.array([_columns(kernel, block) for kernel in kernels])
         kinds = [counted_as(kernel) for kernel in kernels]
         known = [kind in self.roofline and k.macs <= BEYOND * self.largest[kind] for k, kind in zip(kernels, kinds)]
@@ -186,7 +186,7 @@ def fit_kernels(
         return None
     from sklearn.ensemble import ExtraTreesRegressor
 
-    block = RUNTIMES[runtime].channel_block
+    block = LAUNCH_RULES[runtime].channel_block
     kernels, weight = list(logs), np.array([len(x) for x in logs.values()], dtype=float)
     microseconds = np.exp([np.mean(x) for x in logs.values()])
     columns = np.array([_columns(kernel, block) for kernel in kernels])

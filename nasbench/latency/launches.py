@@ -28,8 +28,8 @@ BLOCKED, PLAIN, CHANNELS_LAST = "blocked", "plain", "channels last"
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """How a runtime changes what it is given.
+class LaunchRules:
+    """How a runtime turns operators into kernels.
 
     fused: {operator: the operators before it that swallow it}; "scale" is a multiplication by a constant: layer scale,
     or attention's 1/sqrt(d). channel_block: convolutions compute whole blocks of so many channels. layouts: whether
@@ -47,13 +47,13 @@ _SUMS = {"batch_norm": CONVOLUTIONS, "scale": CONVOLUTIONS, "add": CONVOLUTIONS}
 _CLAMPS = {f"act:{name}": CONVOLUTIONS for name in ("relu6", "hardswish", "sigmoid")}
 _SMOOTH = {f"act:{name}": CONVOLUTIONS | {"linear"} for name in ("relu", "silu", "gelu")}
 
-RUNTIMES: Mapping[str, Runtime] = {
+LAUNCH_RULES: Mapping[str, LaunchRules] = {
     # Version 1.31 on the CPU with all optimisations: ReLU is part of a convolution's inner loop, a clamp a second pass
     # over what it wrote (MobileNetV2's convolutions take 1.5 times as long with ReLU6); SiLU and GELU stay kernels of
     # their own (QuickGelu, Gelu), and a residual sum after a convolution becomes its fourth input, unless a layer norm
     # has read the same tensor and so forced it out of the blocked layout; that layout has blocks of 16 channels with
     # AVX-512 (8 without).
-    "onnxruntime": Runtime(
+    "onnxruntime": LaunchRules(
         fused=_SUMS | {"act:relu": CONVOLUTIONS | {"linear"}},
         channel_block=16,
         layouts=True,
@@ -62,13 +62,13 @@ RUNTIMES: Mapping[str, Runtime] = {
             {"act:silu", "act:gelu", "act:relu", "act:relu6", "act:sigmoid", "batch_norm", "concat"}
         ),
     ),
-    "openvino": Runtime(fused=_SUMS | _CLAMPS | _SMOOTH, channel_block=16),  # oneDNN's post-operations
-    "ncnn": Runtime(
+    "openvino": LaunchRules(fused=_SUMS | _CLAMPS | _SMOOTH, channel_block=16),  # oneDNN's post-operations
+    "ncnn": LaunchRules(
         fused={"batch_norm": CONVOLUTIONS, **_CLAMPS, "act:relu": CONVOLUTIONS | {"linear"}}, channel_block=4
     ),
-    "torch": Runtime(fused={}),  # runs every operator by itself, as it is
-    "torch-compile": Runtime(fused={}),
-    "none": Runtime(fused={}),
+    "torch": LaunchRules(fused={}),  # runs every operator by itself, as it is
+    "torch-compile": LaunchRules(fused={}),
+    "none": LaunchRules(fused={}),
 }
 
 
@@ -90,7 +90,7 @@ class Kernel(NamedTuple):
 
 def launches(operators: Iterable[Op], runtime: str = "onnxruntime") -> list[Kernel]:
     """The kernels that `runtime` launches, in order. The first convolution is a kind of its own, `image_conv`."""
-    walk = _Walk(RUNTIMES.get(runtime, RUNTIMES["none"]))
+    walk = _Walk(LAUNCH_RULES.get(runtime, LAUNCH_RULES["none"]))
     for op in operators:
         walk.take(op)
     kernels = walk.kernels
@@ -102,7 +102,7 @@ def launches(operators: Iterable[Op], runtime: str = "onnxruntime") -> list[Kern
 class _Walk:
     """Ops in, kernels out; knows the layout that each tensor is in."""
 
-    def __init__(self, rules: Runtime) -> None:
+    def __init__(self, rules: LaunchRules) -> None:
         self.rules = rules
         self.kernels: list[Kernel] = []
         self.layout = BLOCKED  # of the tensor at hand; the image itself is read by a kernel that takes it as it is

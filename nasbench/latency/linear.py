@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import nnls
 
 
 def relative_nnls(columns: np.ndarray, measured: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
@@ -36,6 +35,8 @@ def groups_of(names: Sequence[str]) -> np.ndarray:
 
 def _scaled_nnls(columns: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Columns scaled first, as they span 1 to 1e9."""
+    from scipy.optimize import nnls
+
     scale = np.abs(columns).max(axis=0)
     scale[scale == 0] = 1.0
     return nnls(columns / scale, targets, maxiter=100 * columns.shape[1])[0] / scale

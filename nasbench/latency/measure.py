@@ -1,115 +1,36 @@
-"""How long networks take on this machine, so that the figures survive other load; the protocol is in standalone.py.
+"""A session of measurements on this machine: how long networks take, in figures that other load hardly moves.
 
-A session measures many networks against one reference network. Each is built, exported and checked once and waits as a
-file; its passes are opened one after another, so that between two passes of a network lies a pass of all others.
+Many networks are measured against one reference network; the protocol is in standalone.py. Each is built, exported and
+checked once and waits as a file; its passes are opened one after another, so that between two passes of a network lies
+a pass of all others.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 from torch import nn
 
 from nasbench.latency import runtimes, standalone
 from nasbench.latency.device import RUNTIME, KernelTime, Measurement, Settings
-from nasbench.latency.export import INPUT, checked_session, deploy_form, export_onnx
+from nasbench.latency.export import deploy_form, require_same_logits
+from nasbench.latency.onnx_session import open_session, runner
+from nasbench.latency.reference import REFERENCE_SIZE, reference_module
 from nasbench.latency.standalone import Meter, Pass, Run
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
 
-REFERENCE_NAME = "inverted-residuals-128-v1"  # change the name whenever the network below changes
-REFERENCE_SIZE = 128
 PROFILE_SECONDS, PROFILE_RUNS = 0.1, 5  # of a kernel profile: for so long, then so many runs
-
-
-class ReferenceNet(nn.Module):
-    """Six inverted residuals at 128 px, 74 MMACs: the yardstick, about 1.5 ms on one server core. Never change it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU6()]
-        c_in = 32
-        for c_out, stride in [(24, 2), (24, 1), (48, 2), (48, 1), (96, 2), (96, 1)]:
-            layers.append(_inverted_residual(c_in, c_out, stride))
-            c_in = c_out
-        self.features = nn.Sequential(*layers, nn.Conv2d(c_in, 640, 1), nn.ReLU6())
-        self.classifier = nn.Linear(640, 1000)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.features(image).mean((2, 3)))
-
-
-def _inverted_residual(c_in: int, c_out: int, stride: int) -> nn.Sequential:
-    hidden = 6 * c_in
-    return nn.Sequential(
-        nn.Conv2d(c_in, hidden, 1),
-        nn.ReLU6(),
-        nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden),
-        nn.ReLU6(),
-        nn.Conv2d(hidden, c_out, 1),
-    )
-
-
-@lru_cache(maxsize=1)
-def reference_module() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return ReferenceNet().eval()
-
-
-@lru_cache(maxsize=1)
-def reference_onnx() -> bytes:
-    """The reference network as ONNX, the same bytes on every call and every machine."""
-    return export_onnx(reference_module(), REFERENCE_SIZE)
-
-
-@lru_cache(maxsize=1)
-def reference_hash() -> str:
-    """SHA-256 over the reference's operators, their attributes and weights; not over who exported it, and when."""
-    graph, digest = onnx.load_from_string(reference_onnx()).graph, hashlib.sha256()
-    for node in graph.node:
-        digest.update(node.op_type.encode())
-        digest.update(repr(sorted((a.name, onnx.helper.get_attribute_value(a)) for a in node.attribute)).encode())
-    for tensor in sorted((onnx.numpy_helper.to_array(t) for t in graph.initializer), key=lambda a: a.tobytes()):
-        digest.update(tensor.tobytes())
-    return digest.hexdigest()
-
-
-def open_session(model: bytes | str | Path, threads: int = 1, profile: str = "") -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU, sequential, with `threads` intra-op threads, from ONNX bytes or a path.
-
-    `profile`: the beginning of the path of a file with the time of each kernel.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3  # errors only
-    if profile:
-        options.enable_profiling, options.profile_file_prefix = True, profile
-    source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def runner(session: onnxruntime.InferenceSession, seed: int = 0) -> Callable[[], object]:
-    """A call without arguments that runs `session` once on a fixed random image."""
-    shape = session.get_inputs()[0].shape
-    image = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-    return lambda: session.run(None, {INPUT: image})
 
 
 @contextmanager
@@ -162,17 +83,13 @@ class Session:
 
     def add(self, architecture: Architecture, num_classes: int = 1000) -> None:
         """Build, export and check the deploy form, and measure its first pass."""
-        module = deploy_form(architecture, num_classes)
-        opener, path = self._prepare(module, architecture.resolution, str(len(self._networks)))
-        if path is not None and self.settings == Settings():
-            checked_session(architecture, num_classes, path.read_bytes(), module)
-        self._take(opener, path)
+        self.add_module(deploy_form(architecture, num_classes), architecture.resolution)
 
     def add_module(self, module: nn.Module, resolution: int) -> None:
-        """Any torch network on square images; its first pass is measured."""
-        self._take(*self._prepare(module.eval(), resolution, str(len(self._networks))))
-
-    def _take(self, opener: Callable[[], Run], path: Path | None) -> None:
+        """The same for any torch network on square images."""
+        opener, path = self._prepare(module.eval(), resolution, str(len(self._networks)))
+        if path is not None and self.settings == Settings():
+            require_same_logits(module, path.read_bytes(), resolution)
         with flushed_denormals():
             first = self._pass(opener)
         self._networks.append((opener, path))
@@ -254,12 +171,3 @@ def profiled_kernels(path: Path, threads: int = 1) -> tuple[KernelTime, ...]:
             shape = next(iter(event["args"]["output_type_shape"][0].values()))
             seen.setdefault(name, (event["args"]["op_name"], math.prod(shape)))
     return tuple(KernelTime(*seen[name], float(np.quantile(us[1:], 0.25))) for name, us in times.items())
-
-
-def measure_modules(modules: Sequence[tuple[nn.Module, int]], settings: Settings | None = None) -> list[Measurement]:
-    """Torch networks with the side of their images, measured together."""
-    with Session(settings) as session:
-        for module, resolution in modules:
-            session.add_module(module, resolution)
-        session.finish()
-        return [session.measurement(i) for i in range(len(modules))]

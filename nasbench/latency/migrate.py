@@ -1,4 +1,4 @@
-"""Profiles of older layouts: brought up to date from their measurements, or refused with the reason."""
+"""Profile files of older layouts: brought up to date from their measurements, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.device import Measurement
-from nasbench.latency.profile import FIT_COMMAND, VERSION, Protocol
+from nasbench.latency.names import FIT_COMMAND
+from nasbench.latency.records import Protocol
+
+VERSION = 2  # of a profile file's layout today
 
 
 def to_current(content: Any, source: str) -> Any:

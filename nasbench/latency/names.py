@@ -1,4 +1,4 @@
-"""What device profiles are called and where the user's lie."""
+"""Names of device profiles, and the files in the user's cache that they stand for."""
 
 from __future__ import annotations
 

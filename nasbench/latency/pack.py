@@ -1,4 +1,4 @@
-"""A folder to carry to a device, and what comes back from there.
+"""Packs: a folder of networks to carry to a device and measure there, and the results that come back.
 
 The folder holds networks as the runtime's own files, a manifest with their hashes, the stand-alone measuring script,
 and how to use it. The script writes results.json, which is all that `read_results` and `add_results` need: it names
@@ -11,31 +11,24 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
+from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.latency import runtimes, standalone
 from nasbench.latency.device import Device, Measurement, Settings, runtime_version
-from nasbench.latency.profile import (
-    DeviceProfile,
-    Protocol,
-    Record,
-    Reference,
-    checked_name,
-    first_problem,
-    known_devices,
-    load_device,
-    new_profile,
-    require_agreement,
-)
-
-if TYPE_CHECKING:
-    from nasbench.arch.architecture import Architecture
+from nasbench.latency.export import deploy_form
+from nasbench.latency.names import checked_name, known_devices
+from nasbench.latency.profile import DeviceProfile, load_device, new_profile, require_agreement
+from nasbench.latency.records import Protocol, Record, Reference
+from nasbench.latency.reference import REFERENCE_NAME, REFERENCE_SIZE, reference_hash, reference_module
+from nasbench.values import first_problem
 
 SCRIPT = "standalone.py"
 HOW_TO = """This folder measures {count} networks on the device {device!r} with {runtime} ({settings}).
@@ -68,27 +61,14 @@ def write_pack(
 
     joins: what it measures is to join an existing profile, says its README.txt.
     """
-    from nasbench.latency.export import deploy_form
-    from nasbench.latency.measure import REFERENCE_NAME, REFERENCE_SIZE, reference_hash, reference_module
-
     checked_name(device)
     runtimes.check(settings)
     if not runtimes.runs_files(settings):
-        able = ", ".join(name for name, runtime in runtimes.RUNTIMES.items() if runtime.write)
-        raise UserError(f"{settings.runtime} runs no files that could be carried to a device; choose of {able}")
-    if folder.exists():
-        raise UserError(f"{folder}: is there already; give another folder with --out or remove it")
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
-    try:
+        others = ", ".join(name for name, runtime in runtimes.RUNTIMES.items() if runtime.write)
+        raise UserError(f"{settings.runtime} runs no files that could be carried to a device; choose of {others}")
+    with _whole_folder(folder) as building:
         reference = runtimes.write_file(reference_module(), REFERENCE_SIZE, settings, building / "reference")
-        networks = []
-        for index, architecture in enumerate(architectures):
-            module = deploy_form(architecture, num_classes)
-            path = runtimes.write_file(module, architecture.resolution, settings, building / f"{index:03d}")
-            networks.append({"id": architecture.id, "file": path.name, "architecture": architecture.to_dict()})
-            if progress:
-                progress(index + 1, len(architectures))
+        networks = _write_networks(architectures, building, settings, num_classes, progress)
         manifest = {
             "protocol": standalone.PROTOCOL_VERSION,
             "device": device,
@@ -98,15 +78,44 @@ def write_pack(
             "networks": networks,
             "files": {path.name: _digest(path.read_bytes()) for path in sorted(building.iterdir())},
         }
-        (building / "manifest.json").write_text(json.dumps(manifest | {"pack": _pack_id(manifest)}, indent=1), "utf-8")
+        (building / "manifest.json").write_text(json.dumps(manifest | {"pack": pack_id(manifest)}, indent=1), "utf-8")
         shutil.copy(Path(standalone.__file__), building / SCRIPT)
         (building / "README.txt").write_text(_how_to(device, len(networks), settings, joins), "utf-8")
+    return folder
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes `folder` at the end, or is removed where something fails before."""
+    if folder.exists():
+        raise UserError(f"{folder}: is there already; give another folder with --out or remove it")
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+    try:
+        yield building
         building.chmod(0o755)
         building.rename(folder)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
-    return folder
+
+
+def _write_networks(
+    architectures: Sequence[Architecture],
+    folder: Path,
+    settings: Settings,
+    num_classes: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[dict[str, Any]]:
+    """Each network's file; the rows of the manifest that describe them."""
+    rows = []
+    for index, architecture in enumerate(architectures):
+        module = deploy_form(architecture, num_classes)
+        path = runtimes.write_file(module, architecture.resolution, settings, folder / f"{index:03d}")
+        rows.append({"id": architecture.id, "file": path.name, "architecture": architecture.to_dict()})
+        if progress:
+            progress(index + 1, len(architectures))
+    return rows
 
 
 def _how_to(device: str, count: int, settings: Settings, joins: bool) -> str:
@@ -134,14 +143,12 @@ class Results:
     @classmethod
     def read(cls, path: Path) -> Results:
         """UserError says what is wrong with the file."""
-        from nasbench.latency.measure import reference_hash
-
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             manifest, device = content["manifest"], Device(**content["device"])
             if content["protocol"]["version"] not in standalone.SAME_RUNS:
                 raise UserError(f"{path}: measured by another version of the script; make the folder again")
-            if manifest["pack"] != _pack_id({k: v for k, v in manifest.items() if k != "pack"}):
+            if manifest["pack"] != pack_id({k: v for k, v in manifest.items() if k != "pack"}):
                 raise UserError(
                     f"{path}: its networks are not those of the pack; copy results.json from the device again"
                 )
@@ -151,8 +158,8 @@ class Results:
             raise
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}; give the results.json of a pack") from None
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
-            what = first_problem(error)
+        except (ValueError, KeyError, TypeError) as error:
+            what = first_problem(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
             raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
         if manifest["reference"]["sha256"] != reference_hash():
             raise UserError(
@@ -216,8 +223,6 @@ def _scaled(record: Record, profile: DeviceProfile, protocol: Protocol) -> Recor
 
 def _records(content: dict[str, Any], clock: str) -> list[Record]:
     """Every measured network with all its passes; each architecture must be the one that was packed."""
-    from nasbench.arch.architecture import Architecture
-
     packed = {n["id"]: n["architecture"] for n in content["manifest"]["networks"]}
     measured = [(n, [standalone.Pass(**_tuples(p)) for p in n["passes"]]) for n in content["networks"]]
     reference_ms = min(p.reference_ms(clock) for _, passes in measured for p in passes)
@@ -245,7 +250,7 @@ def _tuples(content: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
 
 
-def _pack_id(manifest: dict[str, Any]) -> str:
+def pack_id(manifest: dict[str, Any]) -> str:
     """Of everything that the manifest says."""
     return _digest(json.dumps(manifest, sort_keys=True).encode())[:16]
 

@@ -1,11 +1,10 @@
-"""What a prediction is, and how well predictions did on networks that were held out."""
+"""A predicted latency with its interval, and the accuracy of predictions on networks that were held out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
 
 COVERAGE = 0.9
 
@@ -41,6 +40,8 @@ class HeldOut:
 
 def accuracy(predicted: np.ndarray, measured: np.ndarray) -> HeldOut:
     """How well `predicted` tells `measured`, both (n,) in ms."""
+    from scipy.stats import spearmanr
+
     relative = np.abs(predicted / measured - 1)
     rank = float(spearmanr(predicted, measured).statistic)
     return HeldOut(rank, float(relative.mean()), float((relative <= 0.1).mean()))

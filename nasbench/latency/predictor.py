@@ -20,11 +20,11 @@ from functools import cached_property
 import numpy as np
 
 from nasbench.errors import UserError
-from nasbench.latency.device import KernelTime
-from nasbench.latency.features import kind_of, launch_features
+from nasbench.latency.features import kind_of, network_features
 from nasbench.latency.kernels import KernelModel, fit_kernels, scaled
 from nasbench.latency.launches import Kernel
 from nasbench.latency.linear import groups_of, shrunk_nnls
+from nasbench.latency.lowering import NetworkKernels
 from nasbench.latency.prediction import HeldOut, Prediction, accuracy, conformal
 from nasbench.latency.residual import Residual, fit_residual
 
@@ -43,16 +43,6 @@ SHARE_SLACK = 0.1  # likewise for a kind's share of the time, absolute
 WHOLE = {"ms": "time", "MB": "memory", "mJ": "energy"}  # unit of what is predicted -> what it measures
 
 Features = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network as a fit takes it: what its runtime launches, and the same for the runtime of a prior's kernels."""
-
-    kernels: tuple[Kernel, ...]
-    runtime: str
-    prior_kernels: tuple[Kernel, ...] = ()
-    reported: tuple[KernelTime, ...] = ()  # by the runtime's own profile
 
 
 @dataclass(frozen=True)
@@ -76,21 +66,23 @@ class Predictor:
     def _known(self) -> dict[Kernel, float]:
         return {}
 
-    def predict_networks(self, networks: Sequence[Network]) -> Prediction:
+    def predict_networks(self, networks: Sequence[NetworkKernels]) -> Prediction:
         mixed_in = None if self.roofline is None else np.array([self._roofline_ms(network) for network in networks])
         return self.predict([self.features_of(network) for network in networks], mixed_in)
 
-    def _roofline_ms(self, network: Network) -> float:
+    def _roofline_ms(self, network: NetworkKernels) -> float:
         """The roofline's own figure; kernels met before are looked up."""
         known, weights = self._known, self.roofline or {}
         total = weights.get("nets", 0.0)
         for kernel in network.kernels:
             if kernel not in known:
-                known[kernel] = weighted(launch_features([kernel], network.runtime), weights) - weights.get("nets", 0.0)
+                known[kernel] = weighted(network_features([kernel], network.runtime), weights) - weights.get(
+                    "nets", 0.0
+                )
             total += known[kernel]
         return total
 
-    def features_of(self, network: Network) -> Features:
+    def features_of(self, network: NetworkKernels) -> Features:
         return _features(network, self.kernel_model, self.from_prior)
 
     def predict(self, networks: Sequence[Features], mixed_in: np.ndarray | None = None) -> Prediction:
@@ -126,7 +118,7 @@ class Predictor:
 
 
 def fit_networks(
-    networks: Sequence[Network], latency_ms: Sequence[float], prior: KernelModel | None = None, seed: int = 0
+    networks: Sequence[NetworkKernels], latency_ms: Sequence[float], prior: KernelModel | None = None, seed: int = 0
 ) -> Predictor:
     """The best of what can be fitted, by cross-validation: timed kernels, the prior's kernels, the roofline alone.
 
@@ -152,7 +144,7 @@ def fit_networks(
 
 
 def _fit_kernel_times(
-    networks: Sequence[Network],
+    networks: Sequence[NetworkKernels],
     measured: np.ndarray,
     learn: Callable[[np.ndarray], KernelModel | None],
     from_prior: bool,
@@ -185,9 +177,9 @@ def _mixed(kernels_ms: np.ndarray, roofline_ms: np.ndarray) -> np.ndarray:
     return kernels_ms ** (1 - ROOFLINE_SHARE) * np.maximum(roofline_ms, 1e-6) ** ROOFLINE_SHARE
 
 
-def _features(network: Network, model: KernelModel | None, from_prior: bool) -> Features:
+def _features(network: NetworkKernels, model: KernelModel | None, from_prior: bool) -> Features:
     if model is None:
-        return launch_features(network.kernels, network.runtime)
+        return network_features(network.kernels, network.runtime)
     kernels = network.prior_kernels if from_prior else network.kernels
     times = {f"{kind}.ms": ms for kind, ms in model.times_ms(kernels).items()}
     return {**times, "nets": 1.0, "launches": float(len(kernels))}

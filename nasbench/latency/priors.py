@@ -1,4 +1,4 @@
-"""Kernel times that other devices' profiles have learnt: what to start from where measurements are few."""
+"""Priors: kernel times learnt on other devices, to start from where a device has few measurements of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A device and runtime with its measured latencies and fitted predictor: one JSON file, raw measurements included."""
+"""The profile of a device: how it was measured, each network's raw figures, and the predictor fitted to them.
+
+A profile is one JSON file, in the user's cache under the device's name or in a study's folder.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,33 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from nasbench import files
+from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency import features, priors, resources, standalone
-from nasbench.latency.device import Device, KernelTime, Settings, this_device
+from nasbench.latency.device import Device, Settings, this_device
 from nasbench.latency.kernels import KernelModel
-from nasbench.latency.launches import launches
+from nasbench.latency.lowering import network_kernels
+from nasbench.latency.migrate import VERSION, to_current
 from nasbench.latency.names import FIT_COMMAND, THIS_MACHINE, checked_name, fit_command, known_devices, profile_path
-from nasbench.latency.predictor import MIN_NETWORKS, Network, Prediction, Predictor, fit_networks
-from nasbench.latency.records import Frozen, Protocol, Record, Reference
+from nasbench.latency.prediction import Prediction
+from nasbench.latency.predictor import MIN_NETWORKS, Predictor, fit_networks
+from nasbench.latency.records import Protocol, Record, Reference
+from nasbench.latency.resources import Estimate
 from nasbench.latency.standalone import DEVIATION_LIMIT
+from nasbench.values import Value, first_problem
 
-if TYPE_CHECKING:
-    from nasbench.arch.architecture import Architecture
-    from nasbench.latency.resources import Estimate
-
-VERSION = 2  # of the file's layout; migrate.py reads older ones
+JSON = TypeAdapter[Any](Any)  # reads it in half the time of the json module
 
 log = logging.getLogger(__name__)
 
 
-class DeviceProfile(Frozen):
+class DeviceProfile(Value):
     """Everything measured on a device and what was fitted to it."""
 
     version: int
@@ -61,7 +65,7 @@ class DeviceProfile(Frozen):
     def predict(self, architectures: Sequence[Architecture], num_classes: int | None = None) -> Prediction:
         """Latency with an interval for each architecture's deploy form, from arithmetic alone: nothing is built."""
         classes = self.num_classes if num_classes is None else num_classes
-        networks = [network_of(a, classes, self.device.runtime, self._prior_runtime) for a in architectures]
+        networks = [network_kernels(a, classes, self.device.runtime, self._prior_runtime) for a in architectures]
         return self.predictor.predict_networks(networks)
 
     def predict_resource(
@@ -124,39 +128,12 @@ class DeviceProfile(Frozen):
         )
 
 
-class _Measured(Frozen):
+class _Measured(Value):
     """The part of a profile that a fit needs."""
 
     device: Device
     num_classes: int
     records: list[Record]
-
-
-def architecture_features(
-    architecture: Architecture, num_classes: int, runtime: str = "onnxruntime"
-) -> dict[str, float]:
-    """The roofline features of an architecture's deploy form."""
-    from nasbench.costs.analytic import operators
-
-    return features.features(operators(architecture, num_classes=num_classes, deploy=True), runtime)
-
-
-def network_of(
-    architecture: Architecture,
-    num_classes: int,
-    runtime: str = "onnxruntime",
-    prior_runtime: str | None = None,
-    reported: tuple[KernelTime, ...] = (),
-) -> Network:
-    """What `runtime` launches for the deploy form, and where a prior is at hand, what its runtime does."""
-    from nasbench.costs.analytic import operators
-
-    listed = operators(architecture, num_classes=num_classes, deploy=True)
-    own = tuple(launches(listed, runtime))
-    if prior_runtime is None:
-        return Network(own, runtime, (), reported)
-    prior = own if prior_runtime == runtime else tuple(launches(listed, prior_runtime))
-    return Network(own, runtime, prior, reported)
 
 
 def new_profile(
@@ -209,12 +186,10 @@ def fit_records(
 
     prior: kernel times of another device, which make up for measurements where these are few.
     """
-    from nasbench.arch.architecture import Architecture
-
     quiet = [r for r in records if not r.measurement.noisy]
     used = quiet if len(quiet) >= max(0.75 * len(records), MIN_NETWORKS) else list(records)
     networks = [
-        network_of(
+        network_kernels(
             Architecture.from_dict(r.architecture, source=r.id),
             num_classes,
             runtime,
@@ -253,10 +228,8 @@ def load_study_device(folder: Path | str, name: str) -> DeviceProfile:
 
 
 def _read(path: Path) -> DeviceProfile:
-    from nasbench.latency.migrate import to_current
-
     try:
-        content = to_current(json.loads(path.read_text(encoding="utf-8")), str(path))
+        content = to_current(JSON.validate_json(path.read_bytes()), str(path))
         if isinstance(content, dict) and content.get("features_version") != features.VERSION:
             log.info("%s: fitting its measurements again: the features have changed since", path)
             content = _fitted_again(content)
@@ -267,10 +240,11 @@ def _read(path: Path) -> DeviceProfile:
         raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; give a device's name or its profile") from None
+    except ValidationError as error:  # of a value, or no JSON
+        problem = first_problem(error, DeviceProfile)
     except ValueError as error:
-        raise UserError(
-            f"{path}: not a device profile: {first_problem(error)}; make one with `{FIT_COMMAND}`"
-        ) from None
+        problem = str(error).splitlines()[0]
+    raise UserError(f"{path}: not a device profile: {problem}; make one with `{FIT_COMMAND}`")
 
 
 def _fitted_again(content: dict[str, Any]) -> dict[str, Any]:
@@ -290,14 +264,6 @@ def _fitted_resources(content: dict[str, Any]) -> dict[str, Predictor]:
 
 def _measured(content: dict[str, Any]) -> _Measured:
     return _Measured.model_validate({name: content[name] for name in _Measured.model_fields if name in content})
-
-
-def first_problem(error: Exception) -> str:
-    """What is wrong with a file first, in one line."""
-    if not isinstance(error, ValidationError):
-        return str(error).splitlines()[0]
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
 
 
 def _readable(content: dict[str, Any]) -> str:

@@ -1,24 +1,21 @@
-"""What a profile keeps of a measurement: how it was taken, against what, and each network's raw figures."""
+"""The parts of a profile that hold measurements: how they were taken, against what, each network's raw figures."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nasbench.costs.budget import RESOURCES
 from nasbench.latency import standalone
 from nasbench.latency.device import KernelTime, Measurement
 from nasbench.latency.standalone import Pass
+from nasbench.values import Value
 
 PAIRED = "median of paired ratios x sqrt(slowing of the reference)"
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Protocol(Frozen):
+class Protocol(Value):
     """How the figures were taken. clock: `thread` or `process` for processor time, `wall`. energy_meter: what told the
     energy, "" where none did or nobody said."""
 
@@ -33,15 +30,15 @@ class Protocol(Frozen):
         return cls(clock=clock, estimator=estimator, energy_meter=energy_meter)
 
 
-class Reference(Frozen):
+class Reference(Value):
     """The network that all others are measured against: `quiet_ms` is its own time on the quiet device."""
 
     name: str
-    sha256: str  # of its operators and weights, see measure.reference_hash; "" where an old profile did not keep it
+    sha256: str  # of its operators and weights, see reference.py; "" where an old profile did not keep it
     quiet_ms: float
 
 
-class Record(Frozen):
+class Record(Value):
     """One measured network. `architecture` is its content, so that it can be built and measured again anywhere.
 
     passes: the raw runs; a profile of version 1 kept only what they came to.
@@ -52,8 +49,8 @@ class Record(Frozen):
     measurement: Measurement
     passes: tuple[Pass, ...] = ()
     kernels: tuple[KernelTime, ...] = ()  # where the runtime tells
-    memory_bytes: float | None = Field(None, gt=0, allow_inf_nan=False)  # the peak that running it adds to a process
-    energy_j: float | None = Field(None, gt=0, allow_inf_nan=False)  # of the whole device during one run
+    memory_bytes: float | None = Field(None, gt=0)  # the peak that running it adds to a process
+    energy_j: float | None = Field(None, gt=0)  # of the whole device during one run
 
     def with_resources_of(self, older: Record | None) -> Record:
         """Memory and energy of an earlier measurement, where this one has none."""

@@ -1,4 +1,4 @@
-"""What the weighted sum leaves over: a Gaussian process on which kinds of kernels a network spends its time in."""
+"""A Gaussian process on the errors of the weighted sum, by the kinds of kernels that a network spends its time in."""
 
 from __future__ import annotations
 

@@ -12,32 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import operators, total
 from nasbench.costs.budget import RESOURCES
-from nasbench.latency.features import BYTES, launch_features
+from nasbench.latency.features import BYTES
 from nasbench.latency.launches import CONVOLUTIONS, launches
+from nasbench.latency.lowering import architecture_features
 from nasbench.latency.predictor import MIN_NETWORKS, Features, Predictor, fit
-
-if TYPE_CHECKING:
-    from nasbench.arch.architecture import Architecture
+from nasbench.latency.records import Record
 
 MEGA = 1e6
-
-
-class Measured(Protocol):
-    """What a fit reads of a record."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def architecture(self) -> dict[str, Any]: ...
-    @property
-    def memory_bytes(self) -> float | None: ...
-    @property
-    def energy_j(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -57,8 +44,6 @@ class Estimate:
 
 def memory_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:
     """What the memory of a network's deploy form is a non-negative sum of, in MB but for the constant."""
-    from nasbench.costs.analytic import operators, total
-
     listed = operators(architecture, num_classes=num_classes, deploy=True)
     kernels = launches(listed, runtime)
     convolutions = sum(kernel.params for kernel in kernels if kernel.kind in CONVOLUTIONS | {"image_conv"})
@@ -72,17 +57,9 @@ def memory_features(architecture: Architecture, num_classes: int, runtime: str =
     return {"process": 1.0, **{name: count * BYTES / MEGA for name, count in elements.items()}}
 
 
-def energy_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:
-    """The roofline's features: work, traffic and launches by kind of kernel."""
-    from nasbench.costs.analytic import operators
-
-    kernels = launches(operators(architecture, num_classes=num_classes, deploy=True), runtime)
-    return launch_features(kernels, runtime)
-
-
 FEATURES: Mapping[str, Callable[[Architecture, int, str], Features]] = {
     "memory_bytes": memory_features,
-    "energy_j": energy_features,
+    "energy_j": architecture_features,
 }
 # By cross-validation where none is given. Of memory that cannot tell: nearly all weights of most networks are
 # convolutions', and how the two kinds part only matters for transformers, of which few are ever measured.
@@ -93,10 +70,8 @@ REMEDIES = {  # {fit} is the command that measures the device
 }
 
 
-def fit_resources(records: Sequence[Measured], num_classes: int, runtime: str = "onnxruntime") -> dict[str, Predictor]:
+def fit_resources(records: Sequence[Record], num_classes: int, runtime: str = "onnxruntime") -> dict[str, Predictor]:
     """A predictor for each metric that enough of `records` hold a figure of."""
-    from nasbench.arch.architecture import Architecture
-
     fitted = {}
     for metric, (_, unit, scale) in RESOURCES.items():
         held = [(record, getattr(record, metric)) for record in records if getattr(record, metric)]

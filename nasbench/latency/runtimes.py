@@ -104,7 +104,7 @@ def _quantise(path: Path, resolution: int, batch: int) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    from nasbench.latency.export import INPUT
+    from nasbench.latency.onnx_session import INPUT
 
     rng = np.random.default_rng(0)
 

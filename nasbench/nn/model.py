@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.metablock import DecoderSpec, HeadSpec, MetaBlock
-from nasbench.blocks.decoder import DecoderModule, kept_positions, masked_error, random_masking
+from nasbench.blocks.decoder import DecoderModule, masked_error, random_masking
+from nasbench.blocks.decoder_cost import kept_positions
 from nasbench.blocks.embedding import EmbeddingModule
 from nasbench.blocks.head import HeadModule
 from nasbench.blocks.metablock import DropPath, MetaBlockModule

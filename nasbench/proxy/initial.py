@@ -1,4 +1,4 @@
-"""Where training starts: residual branches that are quiet at first, so that a hundred steps suffice for deep designs.
+"""Initial weights for short trainings: residual branches start small, so that a hundred steps suffice for deep designs.
 
 Published schedules of hundreds of epochs overcome any start; in the proxy's, 20 branches at full scale bury the skip.
 """
@@ -19,8 +19,8 @@ from nasbench.blocks.squeeze_excite import SqueezeExciteModule
 LINEAR_DEVIATION = 0.02  # of model.build
 
 
-def raise_layer_scale(model: nn.Module, value: float) -> None:
-    """Start every layer scale at `value`; 0 leaves them.
+def set_layer_scale(model: nn.Module, value: float) -> None:
+    """Set every layer scale to `value`; 0 leaves them.
 
     FastViT starts it at 1e-5 (arXiv:2303.14189), which a schedule of 300 epochs overcomes and one of a few hundred
     steps does not: the branches would stay shut, and the score would say nothing about them.
@@ -33,8 +33,8 @@ def raise_layer_scale(model: nn.Module, value: float) -> None:
                 parameter.fill_(value)
 
 
-def widen_linear(model: nn.Module, gain: float) -> None:
-    """Draw no new numbers, but scale the linear layers of blocks to `gain` x Xavier's deviation; 0 leaves them.
+def scale_linear_layers(model: nn.Module, gain: float) -> None:
+    """Scale the linear layers of blocks to `gain` x Xavier's deviation, drawing no new numbers; 0 leaves them.
 
     N(0, 0.02²) is Xavier's for layers some 2,500 wide; with one of 48 the branches of a token network are nearly shut.
     Classifiers keep it: they should start undecided.
@@ -48,11 +48,11 @@ def widen_linear(model: nn.Module, gain: float) -> None:
             layer.weight.mul_(gain * math.sqrt(2 / sum(layer.weight.shape)) / LINEAR_DEVIATION)
 
 
-def quieten_branches(model: nn.Module, gain: float) -> None:
-    """Start what is added to a skip at `gain` of its usual scale (compare arXiv:1706.02677, section 5.1, with 0).
+def scale_residual_branches(model: nn.Module, gain: float) -> None:
+    """Scale the initial weights of residual branches by `gain` (compare arXiv:1706.02677, section 5.1, with 0).
 
     That is the last weight of a branch, its norm's where it ends in one. In a sum of branches with an identity among
-    them (RepVGG) the others are quietened. A block with a layer scale has that for it.
+    them (RepVGG) the others are scaled. A block with a layer scale has that for it.
     """
     if gain == 1:
         return

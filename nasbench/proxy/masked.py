@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 
 from nasbench.arch.metablock import Attention, Conv, DecoderSpec, Embedding, HeadSpec, MetaBlock, Norm
+from nasbench.arch.presets.ends import DECODER_EXPANSION
 from nasbench.arch.presets.transformers import transformer_layer
 from nasbench.blocks.decoder import DecoderModule
 from nasbench.errors import UserError
@@ -35,7 +36,6 @@ MIN_GRID = 2  # cells a side
 # Muon three were best or nearly so at 1 x, and at 6 x a token network painted no more than the mean.
 LR_FACTORS = {"sgd": 6, "muon": 1}
 DECODER_HEADS = (4, 2, 1)
-DECODER_EXPANSION = 4
 MASK_STREAM = 0x3A5C  # sets the masks' random numbers apart from those of batches and shifts
 
 

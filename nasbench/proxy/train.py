@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, ordered_positions, shuffled_positions
 from nasbench.proxy.data.pool import Pool
-from nasbench.proxy.initial import quieten_branches, raise_layer_scale, widen_linear
+from nasbench.proxy.initial import scale_linear_layers, scale_residual_branches, set_layer_scale
 from nasbench.proxy.muon import Muon, is_matrix
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import Precision, RunnerSpec
@@ -39,7 +39,7 @@ class Diverged(RuntimeError):
         )
         self.step, self.steps, self.loss = step, steps, loss
 
-    def __reduce__(self):  # so that it crosses process borders whole
+    def __reduce__(self) -> tuple[type[Diverged], tuple[int, int, float]]:  # so that it crosses process borders whole
         return type(self), (self.step, self.steps, self.loss)
 
 
@@ -97,9 +97,10 @@ def train(
 
 
 def set_initial_values(model: nn.Module, fidelity: Fidelity) -> None:
-    raise_layer_scale(model, fidelity.layer_scale)
-    widen_linear(model, fidelity.linear_gain)
-    quieten_branches(model, fidelity.branch_gain)
+    """What a recipe says of the start: layer scales, linear layers, residual branches."""
+    set_layer_scale(model, fidelity.layer_scale)
+    scale_linear_layers(model, fidelity.linear_gain)
+    scale_residual_branches(model, fidelity.branch_gain)
 
 
 def _batches(pool: Pool, fidelity: Fidelity, norm: Normalisation, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -40,7 +40,7 @@ def swap_table(
 ) -> list[dict[str, Any]]:
     """One row a network of this table: analytic cost of the deploy form, its latency measured on this machine, and
     with `training` its proxy accuracy over the seeds (validation split)."""
-    from nasbench.latency import measurement_table
+    from nasbench.latency.tables import measurement_table
 
     if name not in TABLES:
         raise UserError(f"unknown table {name!r}; there are {', '.join(TABLES)}")

@@ -18,81 +18,11 @@ from typing import Any
 
 from nasbench import __version__
 from nasbench.errors import UserError
-from nasbench.running import Job, JobSource, RunnerSpec
+from nasbench.running import JobSource, RunnerSpec
+from nasbench.running.bridge import Bridge
 from nasbench.running.session import TEMPORARY, capacity, ray_session, require_capacity, temporary_base
-from nasbench.running.worker import exceeded
-from nasbench.study.spool import spool_get
-from nasbench.study.trials import Outcome, failed
 
-RETRIES = 2  # of a job whose worker died; what its function raises is never retried
 CAPACITY_S = 5.0  # how often a cluster is asked for its size
-
-
-class Bridge:
-    """Between Tune's callbacks and the source: which trial of Tune's runs which job, retries, and the first error."""
-
-    def __init__(self, source: JobSource, spool: Path | None, room: Callable[[], int]) -> None:
-        self.source, self.spool, self.room = source, spool, room
-        self.running: dict[str, Job] = {}  # by Tune's trial id
-        self.started: dict[str, float] = {}
-        self.again: list[Job] = []
-        self.deaths: dict[str, int] = {}
-        self.exhausted = False  # the source said None, and has not been told anything since
-        self.error: Exception | None = None
-
-    def next_job(self, trial_id: str) -> Job | None:
-        """A job to start under `trial_id`; None for not now, or, if nothing is outstanding, for the end."""
-        if self.error or len(self.running) >= self.room():
-            return None
-        job = self.again.pop() if self.again else self._ask()
-        if job is not None:
-            self.running[trial_id] = job
-        return job
-
-    def start(self, trial_id: str) -> None:
-        self.started[trial_id] = time.monotonic()
-
-    def settle(self, trial_id: str, outcome: Outcome) -> None:
-        """Tell the source what came of the job of `trial_id`."""
-        job = self.running.pop(trial_id)
-        self.started.pop(trial_id, None)
-        self.exhausted = False
-        if not self.error:
-            self._guarded(lambda: self.source.tell(job, outcome))
-
-    def broke(self, trial_id: str, why: str) -> None:
-        """An exception around the evaluation (its module cannot be imported, say) fails the job."""
-        self.settle(trial_id, failed(why))
-
-    def died(self, trial_id: str, cause: str) -> None:
-        """The worker of `trial_id` died: it left an outcome, or ran out of time, or its job is tried again."""
-        job = self.running[trial_id]
-        left = spool_get(self.spool, job.id) if self.spool is not None else None
-        seconds = time.monotonic() - self.started.get(trial_id, time.monotonic())
-        self.deaths[job.id] = self.deaths.get(job.id, 0) + 1
-        if left is not None:
-            self.settle(trial_id, left)
-        elif job.limit_s is not None and seconds >= job.limit_s:
-            self.settle(trial_id, failed(exceeded(job.limit_s), seconds))
-        elif self.deaths[job.id] > RETRIES:
-            self.settle(trial_id, failed(f"its worker died {RETRIES + 1} times: {cause}", seconds))
-        else:
-            self.again.append(self.running.pop(trial_id))
-
-    def _ask(self) -> Job | None:
-        if self.exhausted:
-            return None
-        job = self._guarded(self.source.ask)
-        self.exhausted = job is None
-        return job
-
-    def _guarded(self, call: Callable[[], Any]) -> Any:
-        """An exception of the source ends the run; raised inside Tune it would be wrapped or lost."""
-        try:
-            return call()
-        except Exception as error:
-            self.error = error
-            return None
 
 
 def run_ray(source: JobSource, evaluate: str, runner: RunnerSpec, spool: Path | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
@@ -11,11 +11,9 @@ from ray.tune import Callback, Stopper, Trainable
 from ray.tune.search import Searcher
 
 from nasbench.running import Job, function
+from nasbench.running.bridge import Bridge
 from nasbench.running.worker import reason, run_job, watchdog
 from nasbench.study.trials import Outcome
-
-if TYPE_CHECKING:
-    from nasbench.running.ray_tune import Bridge
 
 BRIDGES: dict[str, Bridge] = {}  # Tune pickles the parts below: a name survives that, a store's open file would not
 

@@ -11,12 +11,12 @@ from nasbench.costs.budget import RESOURCES, Budget
 def measure(target: Budget, classes: int = 1000, device: str = "this-machine") -> Callable[[Architecture], float]:
     """A function of an architecture: the metric of `target`, of the deploy form, in the metric's own unit."""
     if target.metric == "latency_ms":
-        from nasbench.latency import load_device
+        from nasbench.latency.profile import load_device
 
         profile = load_device(device)
         return lambda arch: float(profile.predict([arch], classes).latency_ms[0])
     if target.metric in RESOURCES:
-        from nasbench.latency import load_device
+        from nasbench.latency.profile import load_device
 
         profile = load_device(device)
         profile.require_metrics([target.metric])

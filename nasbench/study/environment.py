@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from nasbench import __version__, hardware
 from nasbench.errors import UserError
@@ -61,7 +60,7 @@ def commit() -> str | None:
     return json.loads(text).get("vcs_info", {}).get("commit_id") if text else None
 
 
-def capture(command: Sequence[str] | None = None) -> dict[str, Any]:
+def capture(command: Sequence[str] | None = None) -> dict[str, object]:
     """What one run of a study stands on; `command` defaults to this process's own."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -75,7 +74,7 @@ def capture(command: Sequence[str] | None = None) -> dict[str, Any]:
     }
 
 
-def record(folder: Path | str, command: Sequence[str] | None = None) -> dict[str, Any]:
+def record(folder: Path | str, command: Sequence[str] | None = None) -> dict[str, object]:
     """Add this run to `folder`'s environment.json -> its entry. A resumed study has one entry a run."""
     path = Path(folder) / FILE
     entry = capture(command)
@@ -86,7 +85,7 @@ def record(folder: Path | str, command: Sequence[str] | None = None) -> dict[str
     return entry
 
 
-def read(folder: Path | str) -> list[dict[str, Any]]:
+def read(folder: Path | str) -> list[dict[str, object]]:
     """The runs recorded in `folder`, oldest first."""
     path = Path(folder) / FILE
     if not path.exists():

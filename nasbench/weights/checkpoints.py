@@ -17,13 +17,13 @@ from nasbench.errors import UserError
 from nasbench.files import write_atomic
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.weights.flax import is_flax, parameters, read_npz
-from nasbench.weights.matching import WeightsError, matched, shown
+from nasbench.weights.matching import WeightsError, listed, matched
 
 __all__ = ["WeightsError", "load_model", "load_weights", "read_state_dict", "save_weights", "unwrap"]
 
 # Where training scripts keep the weights. An exponential moving average comes first: published accuracies are its.
 WRAPPERS = ("net_E", "state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model", "net")
-PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
 
 
 def load_weights(model: Model, weights: Mapping[str, Any] | Path | str, layout: str = "auto") -> None:
@@ -73,9 +73,9 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
             return unwrap(content[wrapper])
     state = {key: torch.as_tensor(value) for key, value in content.items() if hasattr(value, "shape")}
     if not state:
-        keys = shown([str(key) for key in content])
+        keys = listed([str(key) for key in content])
         raise UserError(f"no tensors among the keys {keys}; give a state dict, or one under {', '.join(WRAPPERS)}")
-    for prefix in PREFIXES:
+    for prefix in WRAPPER_PREFIXES:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return parameters(state) if is_flax(state) else state

@@ -6,21 +6,20 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nasbench.errors import UserError
 
 # Before every parameter where the optimiser's state lies beside them.
-PREFIXES = ("opt/target/", "params/")
+FLAX_PREFIXES = ("opt/target/", "params/")
 KERNEL, OUT = "/kernel", "/out/kernel"
 PER_CHANNEL = ("/scale", "/bias")
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:
     """The arrays of an .npz file, with their own names; a file with pickled objects is refused."""
-    import numpy as np
-
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: _tensor(file[name]) for name in file.files}
@@ -30,19 +29,20 @@ def read_npz(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _tensor(array) -> Tensor:
+def _tensor(array: np.ndarray) -> Tensor:
     if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # what numpy makes of a bfloat16
         return torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
     return torch.as_tensor(array)
 
 
 def is_flax(state: Mapping[str, Tensor]) -> bool:
+    """Whether these weights are named as Flax names them."""
     return any(name.endswith(KERNEL) for name in state)
 
 
 def parameters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parameters alone, under their names without prefix, in torch's order of axes."""
-    for prefix in PREFIXES:
+    for prefix in FLAX_PREFIXES:
         if any(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     return {name: torch_order(name, tensor) for name, tensor in state.items()}

@@ -84,6 +84,7 @@ class Layout:
 
 
 def read_layout(content: dict[str, Any]) -> Layout:
+    """A layout from the content of its file."""
     names, settings = content.pop("layout"), {}
     for name in ("resize", "flax"):
         if name in content:
@@ -96,6 +97,7 @@ def read_layout(content: dict[str, Any]) -> Layout:
 
 @functools.cache
 def layouts() -> tuple[Layout, ...]:
+    """Every layout that is shipped."""
     return tuple(read_layout(read_toml(path)) for path in sorted(data_dir("weights/layouts").glob("*.toml")))
 
 

@@ -17,7 +17,7 @@ from nasbench.nn.model import Model
 from nasbench.weights.key_names import AND, Names, Source, foreign_names, layouts
 
 COUNTER = "num_batches_tracked"  # used in training only, and absent from old files
-SHOWN = 12  # keys in one line of an error
+LISTED_KEYS = 12  # keys in one line of an error
 CHOICES = ("auto", "official", "timm", "nasbench")
 
 
@@ -29,7 +29,7 @@ class WeightsError(UserError):
     ) -> None:
         self.missing, self.left_over, self.wrong_shape = missing, left_over, wrong_shape
         lists = {"missing": missing, "left over": left_over, "wrong shape": wrong_shape}
-        found = "; ".join(f"{title} ({len(keys)}): {shown(keys)}" for title, keys in lists.items() if keys)
+        found = "; ".join(f"{title} ({len(keys)}): {listed(keys)}" for title, keys in lists.items() if keys)
         super().__init__(f"{what}: {found}; {remedy}")
 
 
@@ -101,7 +101,7 @@ def _naming(model: Model, state: Mapping[str, Tensor], layout: str) -> Naming:
     if layout == "auto" and naming.overlap(state) < 0.5:
         tried = ", ".join(one.title for one in namings)
         raise UserError(
-            f"the weights' keys ({shown(list(state))}) fit none of the layouts known for {model.arch.label} "
+            f"the weights' keys ({listed(list(state))}) fit none of the layouts known for {model.arch.label} "
             f"({tried}); check that they belong to this architecture"
         )
     return naming
@@ -212,6 +212,7 @@ def _size(shape: torch.Size) -> str:
     return "x".join(map(str, shape)) or "a scalar"
 
 
-def shown(keys: list[str]) -> str:
-    rest = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(keys[:SHOWN]) + rest
+def listed(keys: list[str]) -> str:
+    """The first keys, and how many more there are."""
+    rest = f" and {len(keys) - LISTED_KEYS} more" if len(keys) > LISTED_KEYS else ""
+    return ", ".join(keys[:LISTED_KEYS]) + rest

@@ -1,7 +1,8 @@
 """The named blocks, transitions, stems and heads, each a short recipe over the meta-block.
 
 `lower` turns the parts of an architecture into its `Network` of meta-blocks. To add a block, write one function from
-(stage, place) to meta-blocks, put it in `BLOCKS`, and name its fields in `parts.BLOCK_FIELDS`.
+(stage, place) to meta-blocks, put it in `BLOCKS`, and name its fields in `parts.BLOCK_FIELDS`; in `ALTERNATING_BLOCKS`
+where it looks at its place's turn.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from nasbench.arch.presets.transformers import encoder, mobilevit, separable, sw
 from nasbench.arch.presets.transitions import TRANSITIONS, embedding, position_encoding
 
 __all__ = [
-    "BLOCKS", "HEADS", "MAX_HEAD_CHANNELS", "STEMS", "TRANSITIONS", "End", "Place", "branches_of", "lower",
-    "lower_stage", "make_divisible", "squeeze_excite", "stage_units",
+    "ALTERNATING_BLOCKS", "BLOCKS", "HEADS", "MAX_HEAD_CHANNELS", "STEMS", "TRANSITIONS", "End", "Place",
+    "branches_of", "lower", "lower_stage", "make_divisible", "squeeze_excite", "stage_units",
 ]  # fmt: skip
 
 
 def slots(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
+    """The meta-blocks that the file spells out."""
     return stage.slots
 
 
@@ -43,6 +45,9 @@ BLOCKS: dict[str, Callable[[Stage, Place], tuple[MetaBlock, ...]]] = {
     "basic": basic,
     "slots": slots,
 }
+
+
+ALTERNATING_BLOCKS = ("swin",)  # every other one may differ: only these look at their place's turn
 
 
 class StageUnits(NamedTuple):
@@ -72,10 +77,12 @@ def stage_units(stage: Stage, c_in: int, side: int) -> StageUnits:
         side = blocks_extent(transition, square(side)).width
     count = 1 if stage.block in INNER_BLOCKS else stage.plain_blocks
     if count:
-        # A block may differ from the one before it, but repeats every two.
-        pair = [make(stage, Place(stage.channels, 1, False, side, index)) for index in range(min(count, 2))]
-        pair = pair[:1] * 2 if pair[0] == pair[-1] else pair
-        blocks += [pair[index % 2] for index in range(count)]
+        first = make(stage, Place(stage.channels, 1, False, side))
+        blocks += [first] * count
+        if stage.block in ALTERNATING_BLOCKS and count > 1:
+            second = make(stage, Place(stage.channels, 1, False, side, turn=1))
+            if second != first:
+                blocks[-count + 1 :: 2] = [second] * (count // 2)
     return StageUnits(transition, _before_blocks(stage, side), tuple(blocks))
 
 
@@ -98,11 +105,10 @@ def lower(resolution: int, stem: Stem, stages: Sequence[Stage], head: Head) -> N
     extent = blocks_extent(stem_blocks, square(resolution))
     lowered, present = [], [stage for stage in stages if stage.depth]
     for stage in present:
-        units = stage_units(stage, channels, extent.width)
-        side = blocks_extent(units.transition, extent).width
-        extent = blocks_extent(units.all, extent)
+        before, units = extent, stage_units(stage, channels, extent.width)
         lowered.append(units.all)
-        channels = stage.channels
+        extent, channels = blocks_extent(lowered[-1], before), stage.channels
+    side = blocks_extent(units.transition, before).width
     tokens = present[-1].tokens if present[-1].block == "encoder" else 0
     end = End(channels, tokens, side, total_stride(stem, stages))
     return Network(stem_blocks, tuple(lowered), HEADS[head.kind](head, end))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from nasbench.arch.metablock import ActName, Branch, Conv, Norm, SqueezeExcite
 
@@ -65,9 +65,10 @@ def depthwise(
 
 
 def squeeze_excite(channels: int, ratio: float, act: ActName = "relu") -> SqueezeExcite | None:
+    """A gate through `ratio` x the channels; none where the ratio is 0."""
     return SqueezeExcite(channels, max(1, int(channels * ratio)), act) if ratio else None
 
 
-def skip_of(c_in: int, c_out: int, stride: int, entry: bool):
+def skip_of(c_in: int, c_out: int, stride: int, entry: bool) -> Literal["identity"] | None:
     """The identity, but never in a stage's entry block."""
     return "identity" if stride == 1 and c_in == c_out and not entry else None

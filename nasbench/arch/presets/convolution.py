@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from nasbench.arch.metablock import Act, ActName, Attention, Branch, Conv, MetaBlock, Partition
+from nasbench.arch.metablock import Act, ActName, Attention, Branch, Conv, MetaBlock, Partition, changed
 from nasbench.arch.parts import Stage
 from nasbench.arch.presets.common import (
     BN,
@@ -37,6 +35,7 @@ def inverted_residual(c_in: int, c_out: int, stride: int, stage: Stage, expansio
 
 
 def mbconv(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
+    """MobileNetV2's inverted residual (arXiv:1801.04381)."""
     # With a skip wherever the shape stays, also in a stage's first block: MobileViT-XXS has one there.
     return (inverted_residual(place.c_in, stage.channels, place.stride, stage, stage.expansion, entry=False),)
 
@@ -65,7 +64,7 @@ def irmb(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
             pre_norm=norm if expands or attends else None,
             before=(attention,) if attends else (),
             expand=Conv(c_in, c_mid, bias=True, act=act) if expands else None,
-            mix=(dataclasses.replace(local, residual=skip is not None),),
+            mix=(changed(local, residual=skip is not None),),
             project=(Conv(c_mid, stage.channels),),
             skip=skip,
         ),

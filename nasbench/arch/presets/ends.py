@@ -27,6 +27,7 @@ DECODER_EXPANSION = 4  # MAE, arXiv:2111.06377
 
 
 def conv_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    """A 3x3 convolution with batch norm and SiLU (MobileNetV2, MobileViT)."""
     conv = Conv(3, stem.channels, 3, stem.total_stride, norm=BN, act=stem.act or "silu")
     return (MetaBlock(3, stem.channels, mix=(conv,)),)
 
@@ -85,6 +86,7 @@ def resnet_stem(stem: Stem) -> tuple[MetaBlock, ...]:
 
 
 def slots_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+    """The meta-blocks that the file spells out."""
     return stem.slots
 
 
@@ -109,29 +111,35 @@ class End(NamedTuple):
 
 
 def linear_head(head: Head, end: End) -> HeadSpec:
+    """Pooling and classifier."""
     return HeadSpec(end.channels, pool=head.pool, tokens=end.tokens)
 
 
 def norm_head(head: Head, end: End) -> HeadSpec:
+    """Layer norm, pooling, classifier (EMO, Swin)."""
     return HeadSpec(end.channels, norm=Norm("ln", head.eps), tokens=end.tokens)
 
 
 def pooled_norm_head(head: Head, end: End) -> HeadSpec:
+    """Pooling, layer norm, classifier (MAE, ConvNeXt)."""
     return HeadSpec(end.channels, norm=Norm("ln", head.eps), tokens=end.tokens, norm_last=True)
 
 
 def token_head(head: Head, end: End) -> HeadSpec:
+    """Layer norm, and a classifier for each token; on the mean where there are none (ViT, DeiT)."""
     norm = Norm("ln", head.eps)
     return HeadSpec(end.channels, norm=norm, pool="token" if end.tokens else "mean", tokens=end.tokens)
 
 
 def conv_head(head: Head, end: End) -> HeadSpec:
+    """A 1x1 convolution, pooling, classifier (MobileNetV2, MobileViT)."""
     features = head.width or min(int(end.channels * head.expansion), MAX_HEAD_CHANNELS)
     conv = Conv(end.channels, features, norm=BN, act=head.act or "silu")
     return HeadSpec(features, (MetaBlock(end.channels, features, mix=(conv,)),), pool=head.pool, tokens=end.tokens)
 
 
 def mobileone_head(head: Head, end: End) -> HeadSpec:
+    """A depthwise re-parameterised 3x3 convolution that widens, a gate, pooling, classifier (FastViT)."""
     c_in = end.channels
     features = c_in * max(1, round(head.expansion))  # groups = c_in need a whole multiple
     conv = Conv(c_in, features, 3, groups=c_in, norm=BN, branches=branches_of("repvgg", 3, features == c_in))

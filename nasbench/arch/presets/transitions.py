@@ -10,6 +10,8 @@ from nasbench.arch.parts import Stage
 from nasbench.arch.presets.common import BN, LN
 from nasbench.arch.presets.convolution import inverted_residual
 
+PLAIN = Stage(channels=1, depth=1)  # whose other fields, as kernel and activation, are the defaults
+
 
 def conv_transition(stage: Stage, c_in: int) -> tuple[MetaBlock, ...]:
     """A 3x3 convolution with batch norm and SiLU."""
@@ -18,8 +20,7 @@ def conv_transition(stage: Stage, c_in: int) -> tuple[MetaBlock, ...]:
 
 def mbconv_transition(stage: Stage, c_in: int) -> tuple[MetaBlock, ...]:
     """A 3x3 inverted residual without skip, as before MobileViT's blocks."""
-    plain = Stage(channels=stage.channels, depth=1)
-    return (inverted_residual(c_in, stage.channels, stage.stride, plain, stage.downsample_expansion, entry=True),)
+    return (inverted_residual(c_in, stage.channels, stage.stride, PLAIN, stage.downsample_expansion, entry=True),)
 
 
 def patch_embed(stage: Stage, c_in: int) -> tuple[MetaBlock, ...]:
@@ -53,6 +54,7 @@ def merge(stage: Stage, c_in: int) -> tuple[MetaBlock, ...]:
 
 
 def entry_slots(stage: Stage, c_in: int) -> tuple[MetaBlock, ...]:
+    """The meta-blocks that the file spells out."""
     return stage.entry
 
 
@@ -73,5 +75,6 @@ def position_encoding(channels: int) -> MetaBlock:
 
 
 def embedding(stage: Stage, side: int) -> MetaBlock:
+    """A position embedding and learned tokens before an encoder's first block."""
     channels = stage.channels
     return MetaBlock(channels, channels, mix=(Embedding(channels, side, stage.tokens, stage.position),))

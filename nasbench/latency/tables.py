@@ -1,4 +1,4 @@
-"""What `nasbench latency` answers, as rows of plain values to print or dump.
+"""The tables that `nasbench latency` prints: rows of plain values, one for each device or network.
 
 Every row says in `source` whether its figures are measured or predicted.
 """
