@@ -171,7 +171,8 @@ def test_a_former_study_goes_on_without_training_anything_twice() -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 8, 10, 12])
 def test_a_former_study_s_own_order_is_given_again(cut: int) -> None:
-    """Each fixed point, promoted and final trial (proposals hang on the latencies of then) is the one that today's schedule gives after those before it."""
+    """Each fixed point, promoted and final trial is the one that today's schedule gives after those before it; what the
+    strategy proposed hangs on the latencies of then."""
     study = Study.open(FORMER)
     space = SearchSpace.from_dict(study.space.content, study.space.name)
     with TrialStore(FORMER, read_only=True) as store:
