@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nasbench.arch.library import load
 from nasbench.running import Job, RunnerSpec, run
+from nasbench.study.fidelity import load_recipe
 from nasbench.study.store import TrialStore
 from nasbench.study.trials import Outcome, Trial
 
@@ -63,7 +65,8 @@ class Study:
     def __init__(self, store: TrialStore, log: Path, count: int) -> None:
         store.drain_spool()
         self.store = store
-        trials = [Trial.new({}, f"{n:016x}", fidelity={}, seed=0, data="toy") for n in range(count)]
+        arch, fidelity = load("emo_1m"), load_recipe().at(64)
+        trials = [Trial.new(arch, fidelity, seed=n, data="toy") for n in range(count)]
         tasks = {trial.key: {"n": n, "log": str(log)} for n, trial in enumerate(trials)}
         self.todo = [(trial, tasks[trial.key]) for trial in trials if not store.has_result(trial.key)]
 

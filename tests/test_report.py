@@ -19,13 +19,14 @@ from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
 from nasbench.report.noise import challengers, difference, seed_noise, verdict
 from nasbench.report.plots import draw_front
-from nasbench.report.rows import FIXED_POINT, SEARCHED, ReportRow, in_reading_order
+from nasbench.report.rows import ReportRow, in_reading_order
 from nasbench.report.tables import closing_text, front_table, records, write_front_csv
+from nasbench.study.trials import Kind
 
 ARCHS = {name: load(name) for name in ("emo_1m", "emo_2m", "fastvit_t8", "mobilevit_xxs")}
 
 
-def row(name: str = "emo_1m", kind: str = SEARCHED, accuracies=(0.8,), latency=5.0, **changes) -> ReportRow:
+def row(name: str = "emo_1m", kind: Kind = Kind.SEARCHED, accuracies=(0.8,), latency=5.0, **changes) -> ReportRow:
     arch = ARCHS.get(name, ARCHS["emo_1m"])
     values = {
         "id": f"{name:>016}"[:16], "name": name, "kind": kind, "arch": arch, "rung": 2, "split": "test",
@@ -42,7 +43,7 @@ def scatter(count: int = 30) -> list[ReportRow]:
         row(f"a{i}", accuracies=0.75 + 0.02 * i + rng.normal(0, 0.005, 3), latency=3.0 + i, on_front=True)
         for i in range(5)
     ]
-    rows += [row(name, FIXED_POINT, 0.78 + rng.normal(0, 0.005, 3), 6.0 + i) for i, name in enumerate(ARCHS)]
+    rows += [row(name, Kind.FIXED_POINT, 0.78 + rng.normal(0, 0.005, 3), 6.0 + i) for i, name in enumerate(ARCHS)]
     faint = {"latency_measured": None, "split": "validation"}
     rows += [
         row(f"t{i}", accuracies=(rng.uniform(0.6, 0.75),), latency=rng.uniform(3, 9), **faint) for i in range(count)
@@ -83,7 +84,7 @@ def test_a_difference_compares_like_with_like() -> None:
 
 
 def test_challengers_are_no_slower_than_the_best_fixed_point() -> None:
-    best, weak = row("emo_2m", FIXED_POINT, (0.82,), 6.0), row("emo_1m", FIXED_POINT, (0.79,), 4.0)
+    best, weak = row("emo_2m", Kind.FIXED_POINT, (0.82,), 6.0), row("emo_1m", Kind.FIXED_POINT, (0.79,), 4.0)
     slow, equal, fast = row("s", accuracies=(0.9,), latency=6.01), row("e", latency=6.0), row("f", latency=2.0)
     lower_rung = row("l", accuracies=(0.95,), latency=1.0, rung=1)
     assert challengers([best, weak, slow, equal, fast, lower_rung]) == (best, [equal, fast])
@@ -91,7 +92,7 @@ def test_challengers_are_no_slower_than_the_best_fixed_point() -> None:
 
 
 def test_measured_and_predicted_latency_are_never_compared() -> None:
-    fixed = row("emo_2m", FIXED_POINT, (0.8,), 6.0, latency_predicted=4.0)
+    fixed = row("emo_2m", Kind.FIXED_POINT, (0.8,), 6.0, latency_predicted=4.0)
     guess = row("g", accuracies=(0.9,), latency=None, latency_predicted=5.0)  # below 6.0 measured, above 4.0 predicted
     assert challengers([fixed, guess]) == (fixed, [])
 
@@ -111,7 +112,7 @@ NOISE = (
     ],
 )
 def test_the_verdict_states_figures(gain: float, words: str) -> None:
-    fixed = row("emo_2m", FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
+    fixed = row("emo_2m", Kind.FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
     searched = row("found", accuracies=[0.80 + gain + step for step in (-0.01, 0, 0.01)], latency=4.5)
     lines = verdict([fixed, searched])
     assert lines[0] == "Best fixed point within the budget: emo_2m (80.00 ± 1.00 % test, 3 seeds, 6.00 ms measured)."
@@ -122,9 +123,9 @@ def test_the_verdict_states_figures(gain: float, words: str) -> None:
 
 def test_the_verdict_without_grounds() -> None:
     assert verdict([row()]) == ["No fixed point fits the budget, so there is nothing to compare the front with."]
-    alone = row("emo_2m", FIXED_POINT, latency=1.0)
+    alone = row("emo_2m", Kind.FIXED_POINT, latency=1.0)
     assert "nothing beats it at equal or lower latency" in verdict([alone, row(latency=5.0)])[1]
-    single = verdict([row("emo_2m", FIXED_POINT), row(accuracies=(0.9,))])
+    single = verdict([row("emo_2m", Kind.FIXED_POINT), row(accuracies=(0.9,))])
     assert single[2].endswith("Each was trained with one seed, so nothing can be said about noise.")
 
 
@@ -247,7 +248,7 @@ def test_a_trial_that_learnt_nothing_does_not_squeeze_the_plot() -> None:
     assert any("1 lie below" in label for label in labels)
 
 
-@pytest.mark.parametrize("rows", [[], [row(latency=None)], [row(on_front=True)], [row("emo_2m", FIXED_POINT)]])
+@pytest.mark.parametrize("rows", [[], [row(latency=None)], [row(on_front=True)], [row("emo_2m", Kind.FIXED_POINT)]])
 def test_a_report_of_little_is_still_a_report(rows: list[ReportRow], tmp_path: Path) -> None:
     write_report(tmp_path, rows)
     assert {path.name for path in tmp_path.iterdir()} == {"front.csv", "front.png", "front.svg", "designs"}

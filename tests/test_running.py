@@ -290,7 +290,7 @@ def test_every_shipped_runner_loads(name: str) -> None:
 
 def test_a_bad_runner_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("workerz = 2\n")
-    with pytest.raises(UserError, match=r"mine\.toml: workerz = 2: unknown key; known keys: address"):
+    with pytest.raises(UserError, match=r"mine\.toml: unknown key 'workerz'; known keys: address"):
         load_runner(tmp_path / "mine.toml")
     with pytest.raises(UserError, match=r"unknown runner 'nowhere'; known runners: .*laptop"):
         load_runner("nowhere")

@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from search_toys import Notes, study_of
 
 import nasbench
+from nasbench.engine.device_source import DeviceSource
 from nasbench.errors import UserError
 from nasbench.latency.device import Measurement, this_device
-from nasbench.latency.profile import new_profile
+from nasbench.latency.profile import load_device, new_profile, study_profile_path
 from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.report.rows import ReportRow
 from nasbench.space.shipped import load_space
@@ -116,7 +119,7 @@ def test_every_trial_counts_its_network_and_checks_its_deploy_form(study):
     folder, _, _ = study
     for (record,) in finished(folder / "trials.jsonl").values():
         metrics = record["metrics"]
-        assert metrics["fvcore_macs"] == metrics["proxy_macs"] > 0
+        assert metrics["proxy_macs"] > 0
         assert metrics["deploy_difference"] < 1e-9
         assert 0 <= metrics["accuracy"] <= 1
 
@@ -183,30 +186,16 @@ def test_a_cluster_that_does_not_answer(workplace):
 
 def test_a_study_from_another_machine_goes_on_with_this_one_s_profile(workplace, tmp_path):
     """What it measured there says nothing here; the profile in the cache does, and nothing is measured anew."""
-    from dataclasses import replace
-
-    from nasbench.engine.device_source import DeviceSource
-    from nasbench.latency.profile import load_device, study_profile_path
-    from nasbench.progress import Silent
-    from nasbench.study.study import SpaceRecord, Study
-
-    class Notes(Silent):
-        def note(self, text: str) -> None:
-            notes.append(text)
-
-    notes: list[str] = []
+    progress = Notes()
     here, space = load_device(), load_space("small")
-    record = SpaceRecord(name="small", content=space.to_dict())
-    study = Study(
-        space=record, ladder=({"trials": 4, "samples": 64},), strategy={"name": "random"}, trials=4, runner={}
-    )
+    study = study_of(space, ({"trials": 4, "samples": 64},), strategy={"name": "random"})
     elsewhere = here.model_copy(update={"made": "elsewhere", "device": replace(here.device, cpu="Z80")})
     elsewhere.save(study_profile_path(tmp_path))
-    source = DeviceSource(study, space, tmp_path, Notes())
+    source = DeviceSource(study, space, tmp_path, progress)
     assert source().made == here.made
-    assert "Z80" in notes[0]
-    assert "going on without" in notes[0]
-    assert len(notes) == 1  # no fit was begun
+    assert "Z80" in progress.notes[0]
+    assert "going on without" in progress.notes[0]
+    assert len(progress.notes) == 1  # no fit was begun
     own = here.model_copy(update={"made": "here, by the study"})
     own.save(study_profile_path(tmp_path))
-    assert DeviceSource(study, space, tmp_path, Notes())().made == "here, by the study"
+    assert DeviceSource(study, space, tmp_path, progress)().made == "here, by the study"

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from search_toys import SPACE, NoDevice, run_search, study_of
 
 import nasbench
 from nasbench.costs.budget import parse_budgets
-from nasbench.engine.driver import Driver
-from nasbench.engine.start import _fixed_within, fitting_fixed_points
+from nasbench.engine.start import fitting_fixed_points, fixed_points_within
 from nasbench.errors import UserError
 from nasbench.latency.device import Measurement, this_device
 from nasbench.latency.profile import DeviceProfile, new_profile
 from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.latency.resources import memory_features
-from nasbench.progress import Silent
 from nasbench.report.results import StudyResult
 from nasbench.report.tables import closing_text, front_table
-from nasbench.running import run
-from nasbench.space.shipped import load_space
-from nasbench.study.runner import RunnerSpec
-from nasbench.study.store import TrialStore
-from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.trials import Kind
 
-SPACE = load_space("metablock")
 BUDGET = "60MBmem"
 
 
@@ -66,33 +61,24 @@ def profile(cache: None) -> DeviceProfile:
 
 @pytest.fixture(scope="module")
 def finished(profile: DeviceProfile, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
-    study = Study(
-        space=SpaceRecord(name="metablock", content=SPACE.to_dict()),
-        budgets=("1GFLOP", BUDGET),
+    study = study_of(
         ladder=({"trials": 10, "samples": 100},),
-        strategy={"name": "evolution"},
-        trials=10,
+        budgets=("1GFLOP", BUDGET),
         final_seeds=(1, 2),
         finalists=3,
-        runner={"kind": "serial"},
         device="phone",
     )
-    with TrialStore(tmp_path_factory.mktemp("study")) as store:
-        fixed = _fixed_within(study, SPACE, lambda: profile)
-        assert 0 < len(fixed) < len(fitting_fixed_points(study, SPACE))  # the budget turns some away
-        run(
-            Driver(study, store, SPACE, fixed, lambda: profile, Silent()),
-            "search_toys:evaluate",
-            RunnerSpec(kind="serial"),
-        )
-        return StudyResult.from_store(study, store).with_predictions(profile)
+    source = NoDevice()
+    source.profile = profile
+    fixed = fixed_points_within(study, SPACE, profile)
+    assert 0 < len(fixed) < len(fitting_fixed_points(study, SPACE))  # the budget turns some away
+    return run_search(study, tmp_path_factory.mktemp("study"), fixed=fixed, source=source).with_predictions(profile)
 
 
 def test_every_design_s_upper_end_meets_the_budget(finished: StudyResult, profile: DeviceProfile) -> None:
     (limit,) = (b.limit for b in parse_budgets([BUDGET]))
-    designs = [nasbench.Architecture.from_dict(trial.architecture) for trial in finished.trials]
-    kinds = {trial.origin["kind"] for trial in finished.trials}
-    assert kinds == {"fixed point", "searched"}
+    designs = [trial.design for trial in finished.trials]
+    assert {trial.origin.kind for trial in finished.trials} == {Kind.FIXED_POINT, Kind.SEARCHED}
     assert profile.predict_resource("memory_bytes", designs).high.max() <= limit
     free = [SPACE.sample(seed, parse_budgets(["1GFLOP"])) for seed in range(8)]
     assert profile.predict_resource("memory_bytes", free).high.max() > limit  # or it would bind nothing
@@ -116,10 +102,8 @@ def test_the_report_carries_what_was_predicted_and_says_so(finished: StudyResult
 
 
 def test_measured_memory_stands_alone(finished: StudyResult) -> None:
-    from dataclasses import replace
-
     first = finished.rows()[0]
-    told = replace(finished, taken={first.id: {"memory_bytes": 41.25e6}})
+    told = replace(finished, measured_resources={first.id: {"memory_bytes": 41.25e6}})
     (row,) = (row for row in told.rows() if row.id == first.id)
     assert row.resources["memory_bytes"].measured == 41.25e6
     (cell,) = list(front_table([replace(row, on_front=True)]).columns[-1].cells)

@@ -312,12 +312,12 @@ def _covering_networks(options: argparse.Namespace) -> tuple[list[Architecture],
 
 
 def _study_networks(options: argparse.Namespace) -> tuple[list[Architecture], Settings, int]:
-    from nasbench.engine.elsewhere import designs_to_measure
+    from nasbench.engine.worth_measuring import designs_for_pack
     from nasbench.latency.profile import load_device
     from nasbench.report.results import StudyResult
 
     result, profile = StudyResult.read(options.study), load_device(options.name)
-    designs = designs_to_measure(result, profile, options.count, options.seed)
+    designs = designs_for_pack(result, profile, options.count, options.seed)
     return designs, profile.settings, profile.num_classes
 
 

@@ -25,7 +25,7 @@ from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.energy import required_meter
 from nasbench.latency.names import THIS_MACHINE
-from nasbench.latency.profile import load_device
+from nasbench.latency.profile import DeviceProfile, load_device
 from nasbench.progress import Progress, ProgressState, Silent
 from nasbench.report.results import StudyResult, check_scores
 from nasbench.running import run
@@ -127,6 +127,16 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
     return {arch.id: arch for arch in ordered}
 
 
+def fixed_points_within(study: Study, space: SearchSpace, profile: DeviceProfile | None) -> Mapping[str, Architecture]:
+    """Those of `fitting_fixed_points` that also meet the budgets on the device's time, memory and energy."""
+    fitting = fitting_fixed_points(study, space)
+    limits = [budget for budget in study.budgets if budget.metric in study.device_metrics]
+    if not limits or profile is None:
+        return fitting
+    predicted = predict(profile, list(fitting.values()), study.classes, study.device_metrics)
+    return {key: arch for key, arch in fitting.items() if total_violation(limits, predicted[key].upper) == 0}
+
+
 def _objectives(text: str) -> tuple[str, ...]:
     """A study's objectives from `--objective`: what is trained, latency, and a size that errors are extrapolated to."""
     name, extrapolated = split_objective(text)
@@ -210,21 +220,10 @@ def _train_and_measure(
     known = StudyResult.from_store(study, store).with_measurements(source())
     predictions = Predictions(study, source, known.measured_ms)
     promotions = Promotions(store.notes(PromotionNote), store.note)
-    schedule = Schedule(study, space, _fixed_within(study, space, source), predictions, promotions)
+    schedule = Schedule(study, space, fixed_points_within(study, space, source()), predictions, promotions)
     reporting = Reporting(schedule, store, source, progress)
     measuring = Measuring(schedule, store, source, reporting, progress)
     run(Driver(schedule, store, reporting, measuring, deadline), EVALUATE, study.runner, store.folder / SPOOL)
     source.wait()
     measuring.finish()
     return reporting.result()
-
-
-def _fixed_within(study: Study, space: SearchSpace, source: DeviceSource) -> Mapping[str, Architecture]:
-    """The fixed points that meet all budgets, those on the device's time, memory and energy included."""
-    fitting = fitting_fixed_points(study, space)
-    limits = [budget for budget in study.budgets if budget.metric in study.device_metrics]
-    profile = source()
-    if not limits or profile is None:
-        return fitting
-    predicted = predict(profile, list(fitting.values()), study.classes, study.device_metrics)
-    return {key: arch for key, arch in fitting.items() if total_violation(limits, predicted[key].upper) == 0}

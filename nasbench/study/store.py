@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
+from nasbench.errors import UserError
 from nasbench.study.journal import Journal
 from nasbench.study.notes import LatencyNote, PromotionNote
 from nasbench.study.spool import SPOOL, spool_path, spool_read
@@ -106,9 +107,8 @@ class TrialStore:
             self._take(record)
         except (ValueError, KeyError, TypeError) as error:
             what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ValueError(
-                f"{self._journal.path}, record {number}: {what}; was it written by a newer nasbench?"
-            ) from None
+            remedy = "was it written by a newer nasbench? read it with that one, or delete that line"
+            raise UserError(f"{self._journal.path}, record {number}: {what}; {remedy}") from None
 
     def _take(self, record: Mapping[str, object]) -> None:
         """Apply one stored record; a ValueError, KeyError or TypeError where it cannot be read."""

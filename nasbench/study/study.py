@@ -23,13 +23,22 @@ from nasbench.values import Value, content_hash, shown
 FILE = "study.toml"
 WHO_RAN_IT = {"version", "commit"}  # tells how a result came about, and does not make it another study
 
+
+def _read_ladder(tables: object) -> object:
+    if not isinstance(tables, (list, tuple)):
+        return tables
+    if not all(isinstance(table, dict) for table in tables):
+        raise ValueError("must be a list of tables; write [[ladder]] above each rung")
+    return Ladder.from_stored(tables)
+
+
 # Values that are read from plain TOML once, and written back to it as they were.
 StoredBudget = Annotated[
     Budget, BeforeValidator(lambda text: Budget.parse(text) if isinstance(text, str) else text), PlainSerializer(str)
 ]
 StoredLadder = Annotated[
     Ladder,
-    BeforeValidator(lambda tables: Ladder.from_stored(tables) if isinstance(tables, (list, tuple)) else tables),
+    BeforeValidator(_read_ladder),
     PlainSerializer(Ladder.to_tables),
 ]
 StoredStrategy = Annotated[

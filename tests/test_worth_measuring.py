@@ -6,23 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nasbench.engine.elsewhere import advice, designs_to_measure
+from search_toys import SPACE, study_of
 
 from nasbench.arch.architecture import Architecture
 from nasbench.cli import main
 from nasbench.costs.analytic import cost
+from nasbench.engine.worth_measuring import advice, designs_for_pack, turned_away
 from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.device import Measurement, Settings, this_device
 from nasbench.latency.profile import DeviceProfile, new_profile
 from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.report.results import StudyResult, open_study
-from nasbench.space.shipped import load_space
 from nasbench.study.store import TrialStore
-from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.trials import Outcome, Trial
+from nasbench.study.trials import Origin, Outcome, Trial
 
-SPACE = load_space("metablock")
 DEVICE = "shed-pi"
 
 
@@ -58,28 +56,26 @@ def profile(designs: list[Architecture]) -> DeviceProfile:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, designs: list[Architecture], profile: DeviceProfile, monkeypatch) -> Path:
+def folder(
+    tmp_path: Path, designs: list[Architecture], profile: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A study of 16 designs none of which the device has seen; every second one went on to the second rung."""
     monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
     profile.save()
     folder, mine = tmp_path / "study", designs[16:32]
     high = profile.predict(mine).high_ms
-    study = Study(
-        space=SpaceRecord(name="metablock", content=SPACE.to_dict()),
-        budgets=(f"{high.max():.0f}ms",),
+    study = study_of(
         ladder=({"trials": 16, "samples": 100}, {"trials": 8, "samples": 200}),
+        budgets=(f"{high.max():.0f}ms",),
         strategy={"name": "random"},
-        trials=16,
-        runner={"kind": "serial"},
         device=DEVICE,
     )
     study.create(folder)
     with TrialStore(folder) as store:
         for number, arch in enumerate(mine):
             for rung in (0, 1)[: 1 + number % 2]:
-                origin = {"rung": rung, "kind": "searched", "cost": cost(arch).to_dict()}
-                fidelity = {"samples": 100 * (rung + 1)}
-                trial = Trial.new(arch.to_dict(), arch.id, fidelity=fidelity, seed=0, data="toy", origin=origin)
+                fidelity = study.ladder.rungs[rung].fidelity
+                trial = Trial.new(arch, fidelity, seed=0, data="toy", origin=Origin(rung=rung, cost=cost(arch)))
                 store.submit(trial)
                 accuracy = 0.3 + 0.1 * np.tanh(cost(arch).macs / 1e9) + 0.01 * (number % 3)
                 store.finish(trial.key, Outcome("complete", {"accuracy": float(accuracy)}))
@@ -89,20 +85,20 @@ def folder(tmp_path: Path, designs: list[Architecture], profile: DeviceProfile, 
 def test_the_front_comes_first_then_what_is_near_it_and_at_the_budget(folder: Path, profile: DeviceProfile) -> None:
     result = open_study(folder)
     front = {row.id for row in result.front()}
-    chosen = designs_to_measure(result, profile, 14)
+    chosen = designs_for_pack(result, profile, 14)
     ids = [arch.id for arch in chosen]
     assert len(set(ids)) == 14
     assert set(ids[: len(front)]) == front
-    rungs = {trial.architecture_id: int(trial.origin["rung"]) for trial in result.trials}  # the later record is higher
+    rungs = {trial.architecture_id: trial.level.rung for trial in result.trials}  # the later record is higher
     beside = [key for key in ids[len(front) :] if key in rungs]
     assert [rungs[key] for key in beside] == sorted((rungs[key] for key in beside), reverse=True)
     foreign = [arch for arch in chosen if arch.id not in rungs]
-    limit = result.study.parsed_budgets[0].limit
+    limit = result.study.budgets[0].limit
     predicted = profile.predict(foreign)
     assert foreign
     assert (predicted.latency_ms <= limit).all()
     assert (predicted.high_ms > limit).all()
-    assert designs_to_measure(result, profile, 3) == chosen[:3]
+    assert designs_for_pack(result, profile, 3) == chosen[:3]
 
 
 def test_what_came_back_is_shown_as_measured_and_not_asked_for_again(folder: Path, profile: DeviceProfile) -> None:
@@ -110,7 +106,7 @@ def test_what_came_back_is_shown_as_measured_and_not_asked_for_again(folder: Pat
     assert all(row.latency_kind == "predicted" for row in before.front())
     (line,) = advice(before)
     assert line.startswith("On the front the latencies are predictions for shed-pi; measure there: `nasbench latency")
-    asked = designs_to_measure(before, profile, 6)
+    asked = designs_for_pack(before, profile, 6)
     profile.with_records([record(arch, 1.1 * true_ms(arch)) for arch in asked]).save()
 
     after = open_study(folder)
@@ -119,8 +115,8 @@ def test_what_came_back_is_shown_as_measured_and_not_asked_for_again(folder: Pat
     assert shown
     for arch in shown:
         assert rows[arch.id].latency_measured == pytest.approx(1.1 * true_ms(arch), rel=1e-3)
-    assert {arch.id for arch in asked}.isdisjoint(a.id for a in designs_to_measure(after, profile, 6))
-    everything = [arch.id for arch in designs_to_measure(after, profile, 20)]
+    assert {arch.id for arch in asked}.isdisjoint(a.id for a in designs_for_pack(after, profile, 6))
+    everything = [arch.id for arch in designs_for_pack(after, profile, 20)]
     assert {arch.id for arch in asked if arch.id in rows} <= set(everything[-len(asked) :])  # measured: last
     assert not advice(after) or "of the" in advice(after)[0]
 
@@ -133,7 +129,7 @@ def test_a_pack_of_a_study_carries_its_designs_with_the_settings_of_the_profile(
     monkeypatch.chdir(folder.parent)
     assert main(["latency", "pack", DEVICE, "--study", str(folder), "--count", "1", "--json"]) == 0
     manifest = json.loads((folder.parent / "latency-pack-shed-pi-study" / "manifest.json").read_text())
-    expected = designs_to_measure(StudyResult.read(folder), profile, 1)
+    expected = designs_for_pack(StudyResult.read(folder), profile, 1)
     assert [network["id"] for network in manifest["networks"]] == [arch.id for arch in expected]
     assert {network["id"] for network in manifest["networks"]} <= {arch.id for arch in designs[16:32]}
     assert manifest["runtime"] == "onnxruntime"
@@ -143,10 +139,25 @@ def test_a_pack_of_a_study_carries_its_designs_with_the_settings_of_the_profile(
 def test_what_cannot_be_asked_for(folder: Path, designs: list[Architecture], profile: DeviceProfile) -> None:
     result = StudyResult.read(folder)
     with pytest.raises(UserError, match="a study for 'shed-pi', not for 'other'"):
-        designs_to_measure(result, profile.model_copy(update={"name": "other"}), 3)
+        designs_for_pack(result, profile.model_copy(update={"name": "other"}), 3)
     with pytest.raises(UserError, match="its networks have 1000 classes, those measured on 'shed-pi' 10"):
-        designs_to_measure(result, fitted(designs[:8], classes=10), 3)
+        designs_for_pack(result, fitted(designs[:8], classes=10), 3)
     with TrialStore(folder.parent / "empty") as store:
         empty = StudyResult.from_store(result.study, store)
     with pytest.raises(UserError, match="none of its trials is complete yet"):
-        designs_to_measure(empty, profile, 3)
+        designs_for_pack(empty, profile, 3)
+
+
+def test_only_designs_with_an_interval_across_the_budget_count_as_turned_away(
+    folder: Path, profile: DeviceProfile
+) -> None:
+    result, rng = StudyResult.read(folder), np.random.default_rng(0)
+    near = [row.arch for row in result.with_predictions(profile).rows()]
+    found = list(turned_away(result, profile, near, 4, rng))
+    assert len({arch.id for arch in found}) == 4
+    assert not {arch.id for arch in found} & {trial.architecture_id for trial in result.trials}
+    limit = result.study.budgets[0].limit
+    for arch in found:
+        assert profile.predict([arch]).latency_ms[0] <= limit < profile.predict([arch]).high_ms[0]
+    free = StudyResult(folder, result.study.replace(budgets=()), result.trials, {}, {})
+    assert not list(turned_away(free, profile, near, 4, rng))  # no budget in milliseconds turns anyone away
