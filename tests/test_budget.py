@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nasbench.costs.budget import (
     DEVICE_METRICS,
@@ -127,3 +129,47 @@ def test_what_arithmetic_decides_and_what_a_device_must_tell() -> None:
     assert device_metrics(budgets[:2]) == ("energy_j",)
     assert [str(b) for b in on_cost(budgets)] == ["1GFLOP", "2MBpeak"]
     assert not {b.metric for b in on_cost(budgets)} & set(DEVICE_METRICS)
+
+
+numbers = st.floats(1e-3, 1e6).map(lambda number: float(f"{number:.6g}"))
+units = st.sampled_from(sorted(UNITS))
+
+
+@given(number=numbers, unit=units)
+def test_a_budget_keeps_its_words_and_its_limit_is_met_by_itself(number: float, unit: str) -> None:
+    budget = Budget.parse(f"{number!r} {unit}")
+    assert Budget.parse(str(budget)) == budget
+    assert budget.limit == pytest.approx(number * UNITS[unit][1], rel=1e-12)
+    shown = Budget.parse(budget.show(budget.limit))
+    assert shown.metric == budget.metric
+    assert shown.limit == pytest.approx(budget.limit, rel=5e-3)  # three figures are shown
+    assert budget.violation({budget.metric: budget.limit}) == 0
+
+
+@given(number=numbers)
+@pytest.mark.parametrize(
+    ("small", "large", "ratio"),
+    [
+        ("ms", "s", 1e3),
+        ("us", "ms", 1e3),
+        ("mJ", "J", 1e3),
+        ("uJ", "mJ", 1e3),
+        ("MFLOP", "GFLOP", 1e3),
+        ("kB", "MB", 1e3),
+        ("KiB", "MiB", 1024),
+        ("B peak", "MiB peak", 2**20),
+        ("params", "Mparams", 1e6),
+    ],
+)
+def test_units_of_one_metric_are_the_same_bound(small: str, large: str, ratio: float, number: float) -> None:
+    first, second = Budget.parse(f"{number * ratio!r}{small}"), Budget.parse(f"{number!r}{large}")
+    assert first.metric == second.metric
+    assert first.limit == pytest.approx(second.limit, rel=1e-9)
+
+
+@given(unit=units, limit=numbers, low=st.floats(0, 1e15), high=st.floats(0, 1e15))
+def test_more_of_a_metric_never_violates_less(unit: str, limit: float, low: float, high: float) -> None:
+    budget = Budget.parse(f"{limit!r} {unit}")
+    less, more = (budget.violation({budget.metric: value}) for value in sorted((low, high)))
+    assert 0 <= less <= more
+    assert (more == 0) == (max(low, high) <= budget.limit)

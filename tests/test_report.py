@@ -121,6 +121,25 @@ def test_the_verdict_states_figures(gain: float, words: str) -> None:
     assert lines[2] == words
 
 
+def test_the_verdict_on_equal_networks() -> None:
+    fixed = row("emo_2m", Kind.FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
+    lines = verdict([fixed, row("twin", accuracies=(0.79, 0.80, 0.81), latency=6.0)])
+    assert "+0.00 points at +0% latency (measured)" in lines[1]
+    assert lines[2] == "It does not beat the fixed point. " + NOISE.format("not more")
+
+
+def test_a_design_that_is_better_but_slower_does_not_win() -> None:
+    fixed = row("emo_2m", Kind.FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
+    slower = row("slower", accuracies=(0.89, 0.90, 0.91), latency=6.1)
+    assert verdict([fixed, slower])[1:] == [
+        "No searched design was as fast or faster: nothing beats it at equal or lower latency."
+    ]
+    weaker = row("weaker", accuracies=(0.69, 0.70, 0.71), latency=5.0)
+    lines = verdict([fixed, slower, weaker])
+    assert lines[1].startswith("Best of 1 searched design at equal or lower latency: weaker (")
+    assert lines[2].startswith("It does not beat the fixed point. ")
+
+
 def test_the_verdict_without_grounds() -> None:
     assert verdict([row()]) == ["No fixed point fits the budget, so there is nothing to compare the front with."]
     alone = row("emo_2m", Kind.FIXED_POINT, latency=1.0)

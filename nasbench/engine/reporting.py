@@ -21,7 +21,7 @@ class Reporting:
     def __init__(self, schedule: Schedule, store: TrialStore, profile: ProfileSource, progress: Progress) -> None:
         self.schedule, self.store, self.profile, self.progress = schedule, store, profile, progress
         self._reported: set[Level] = set()
-        self._first_is_written = False
+        self._any_is_written = False
         self._started = time.monotonic()
 
     def seconds_spent(self) -> float:
@@ -56,7 +56,7 @@ class Reporting:
         trials = self.store.trials
         first = sum(trial.complete for trial in trials) >= min(FIRST_FRONT, self.schedule.study.trials)
         complete = {level for level in self.schedule.levels if self.schedule.is_complete(level, trials)}
-        due = bool(complete - self._reported) or (first and not self._first_is_written)
+        due = bool(complete - self._reported) or (first and not self._any_is_written)
         self._reported |= complete
-        self._first_is_written = self._first_is_written or first
+        self._any_is_written = self._any_is_written or due
         return due

@@ -20,6 +20,7 @@ from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, errors_at, next
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.space.limits import Limits
 from nasbench.strategies import Candidate, Context
+from nasbench.study.runner import Numerics
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind, Level, Origin, Split, Trial
 
@@ -131,8 +132,8 @@ class Schedule:
         """A smaller version of a trained design, where designs are compared by extrapolation."""
         if self.study.extrapolated_to is None:
             return None
-        fidelity = self.study.ladder.rungs[0].fidelity
-        return next_probe(at_level(trials, Level(0)), known, fidelity, self.study.seed, self.study.classes)
+        study, lowest = self.study, at_level(trials, Level(0))
+        return next_probe(lowest, known, study.ladder.rungs[0].fidelity, study.seed, study.classes, self._numerics)
 
     # --- the higher levels
 
@@ -176,10 +177,13 @@ class Schedule:
         return self._trial(trial.design, seed, split, Origin(trial.origin.kind, rung, how, trial.cost))
 
     def _trial(self, arch: Architecture, seed: int, split: Split, origin: Origin) -> Trial:
-        study = self.study
-        numerics = study.runner.numerics if study.numerics_in_keys else None
-        fidelity = study.ladder.rungs[origin.rung].fidelity
-        return Trial.new(arch, fidelity, seed, study.data_name, split, origin, numerics)
+        fidelity = self.study.ladder.rungs[origin.rung].fidelity
+        return Trial.new(arch, fidelity, seed, self.study.data_name, split, origin, self._numerics)
+
+    @property
+    def _numerics(self) -> Numerics | None:
+        """What tells this study's trials from those of other numerics; older studies did not."""
+        return self.study.runner.numerics if self.study.numerics_in_keys else None
 
 
 def at_level(trials: Iterable[Trial], level: Level) -> list[Trial]:

@@ -24,6 +24,7 @@ from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import RULES
 from nasbench.scaling.target import scale_to
 from nasbench.study.fidelity import Fidelity
+from nasbench.study.runner import Numerics
 from nasbench.study.trials import Kind, Origin, Trial
 
 PROBE_SHARES = (0.5, 0.25)  # of the design's own FLOPs
@@ -118,11 +119,12 @@ def _predict(x: np.ndarray, y: np.ndarray, far: float, slope: float, spread: flo
 
 
 def next_probe(
-    trials: Sequence[Trial], known: Iterable[str], fidelity: Fidelity, seed: int, classes: int = 1000
-) -> Trial | None:
+    trials: Sequence[Trial], known: Iterable[str], fidelity: Fidelity, seed: int, classes: int = 1000,
+    numerics: Numerics | None = None,
+) -> Trial | None:  # fmt: skip
     """The next probe to train: of the oldest complete lowest-rung design that lacks one; None where all have theirs.
 
-    `known` are the keys of trials that there are already.
+    `known` are the keys of trials that there are already; `numerics` as in `Trial.new`.
     """
     keys = set(known)
     for trial in trials:
@@ -130,7 +132,7 @@ def next_probe(
             continue
         for arch in _probes_of(json.dumps(trial.architecture, sort_keys=True), classes):
             origin = Origin(Kind.SEARCHED, PROBE_RUNG, PROBE, cost(arch, classes), of=trial.architecture_id)
-            made = Trial.new(arch, fidelity, seed, trial.data, trial.split, origin)
+            made = Trial.new(arch, fidelity, seed, trial.data, trial.split, origin, numerics)
             if made.key not in keys:
                 return made
     return None
