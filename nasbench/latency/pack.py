@@ -61,11 +61,7 @@ def write_pack(
 
     joins: what it measures is to join an existing profile, says its README.txt.
     """
-    checked_name(device)
-    runtimes.check(settings)
-    if not runtimes.runs_files(settings):
-        others = ", ".join(name for name, runtime in runtimes.RUNTIMES.items() if runtime.write)
-        raise UserError(f"{settings.runtime} runs no files that could be carried to a device; choose of {others}")
+    _check_packable(device, settings)
     with _whole_folder(folder) as building:
         reference = runtimes.write_file(reference_module(), REFERENCE_SIZE, settings, building / "reference")
         networks = _write_networks(architectures, building, settings, num_classes, progress)
@@ -82,6 +78,15 @@ def write_pack(
         shutil.copy(Path(standalone.__file__), building / SCRIPT)
         (building / "README.txt").write_text(_how_to(device, len(networks), settings, joins), "utf-8")
     return folder
+
+
+def _check_packable(device: str, settings: Settings) -> None:
+    """UserError unless the device has a proper name and the runtime runs files."""
+    checked_name(device)
+    runtimes.check(settings)
+    if not runtimes.runs_files(settings):
+        others = ", ".join(name for name, runtime in runtimes.RUNTIMES.items() if runtime.write)
+        raise UserError(f"{settings.runtime} runs no files that could be carried to a device; choose of {others}")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from nasbench.space.stage_sets import GroupOptions, Row
 
 # The fields whose validity hangs on the stage's channels.
 CHANNELS_MATTER = {"head_dim", "heads", "width", "position", "slots"}
+DEFAULTS = dict(Stage(channels=1, depth=1))  # given whole: pydantic would look each up for every stage that is made
 NEUTRAL = {"head_dim": 1, "heads": 1, "kernel": 3}  # valid with any channels, for judging the other fields
 
 
@@ -27,6 +28,7 @@ class FieldOptions:
     constraints: tuple[Constraint, ...]
     _groups: dict[Hashable, GroupOptions] = field(default_factory=dict)
     _valid: dict[Hashable, tuple[tuple[Row, Stage], ...]] = field(default_factory=dict)
+    _fits: dict[Hashable, bool] = field(default_factory=dict)
 
     def groups_at(self, block: str, downsample: str, attention: bool | None, shape: Shape) -> tuple[GroupOptions, ...]:
         """The groups of a stage of this block and transition, each with its options."""
@@ -38,8 +40,11 @@ class FieldOptions:
 
     def fits(self, block: str, attention: bool | None, channels: int, tokens: int) -> bool:
         """Whether every group of fields has a setting that is valid at this width."""
-        groups = groups_of(block, attention)
-        return all(self._valid_rows(block, attention, channels, tokens, group.fields) for group in groups)
+        key = (block, attention, channels, tokens)
+        if key not in self._fits:
+            groups = groups_of(block, attention)
+            self._fits[key] = all(self._valid_rows(block, attention, channels, tokens, g.fields) for g in groups)
+        return self._fits[key]
 
     def _options(self, block: str, attention: bool | None, shape: Shape, group: FieldGroup) -> GroupOptions:
         if (
@@ -60,8 +65,8 @@ class FieldOptions:
         """The choices of these fields that a stage of this block, width and number of tokens can have; with a stage."""
         key = (block, bool(attention), channels if CHANNELS_MATTER.intersection(fields) else None, tokens, fields)
         if key not in self._valid:
-            base: dict[str, Any] = {**NEUTRAL, "block": block, "channels": channels, "depth": 2, "tokens": tokens}
-            base["attention"] = bool(attention)
+            own = {"block": block, "channels": channels, "depth": 2, "tokens": tokens, "attention": bool(attention)}
+            base: dict[str, Any] = {**DEFAULTS, **NEUTRAL, **own}
             made = (
                 (row, Stage.model_construct(**{**base, **dict(zip(fields, row))}))
                 for row in itertools.product(*(self.choices[name] for name in fields))

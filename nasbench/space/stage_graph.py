@@ -59,7 +59,7 @@ class StageGraph:
             steps: dict[Step, float] = {}
             for step in self.tables[index].steps if not state.tokens else ():
                 weight = self.weight(index + 1, state.after(step))
-                if weight and self.stage_sets(index, state, step):
+                if weight and self.tables[index].offers(state.channels, state.first, step):
                     steps[step] = weight / step.channels
             self._steps[key] = steps
         return self._steps[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -38,7 +39,7 @@ class StageTable:
     def optional(self) -> bool:
         return 0 in self.choices["depth"]
 
-    @property
+    @cached_property
     def depths(self) -> tuple[int, ...]:
         return tuple(depth for depth in ints(self.choices, "depth") if depth)
 
@@ -70,10 +71,18 @@ class StageTable:
         side = side if self.clamps else None
         key = (c_in, first, step, side)
         if key not in self._sets:
-            kinds = itertools.product(texts(self.choices, "block"), texts(self.choices, "downsample"))
-            found = [stages for kind in kinds for stages in self._sets_of(*kind, c_in, first, step, side)]
+            found = (stages for kind in self._kinds for stages in self._sets_of(*kind, c_in, first, step, side))
             self._sets[key] = tuple(found)
         return self._sets[key]
+
+    def offers(self, c_in: int, first: bool, step: Step) -> bool:
+        """Whether any stage may stand here; on which map does not matter."""
+        return any(True for kind in self._kinds for _ in self._sets_of(*kind, c_in, first, step, None))
+
+    @cached_property
+    def _kinds(self) -> list[tuple[str, str]]:
+        """Blocks with transitions."""
+        return list(itertools.product(texts(self.choices, "block"), texts(self.choices, "downsample")))
 
     @cached_property
     def _fields(self) -> FieldOptions:
@@ -81,28 +90,31 @@ class StageTable:
 
     def _sets_of(
         self, block: str, downsample: str, c_in: int, first: bool, step: Step, side: int | None
-    ) -> list[StageSet]:
+    ) -> Iterator[StageSet]:
         channels, stride, tokens = step
         if tokens not in (self.choices["tokens"] if block == TOKENISED else (0,)):
-            return []
+            return
         if self.pair_problem(block, downsample, c_in, channels, stride):
-            return []
+            return
         keeps_shape = stride == 1 and c_in == channels
         entry = downsample == "block" and not (keeps_shape and block in UNIFORM_BLOCKS)
-        found = []
         for plain, depths in self._depth_classes(entry):
             for attention in self._attentions(block, plain):
                 attends = bool(attention) or block in ATTENDING_BLOCKS
                 position = StagePosition(self.index, self.count, c_in, channels, first, attends)
                 if self.allows(position) and self._fields.fits(block, attention, channels, tokens):
                     shape = Shape(c_in, channels, stride, entry, plain, side if block in CLAMPED else None, tokens)
-                    found.append(self._stage_set(block, downsample, attention, shape, depths))
-        return found
+                    yield self._stage_set(block, downsample, attention, shape, depths)
 
     def _depth_classes(self, entry: bool) -> list[tuple[bool, tuple[int, ...]]]:
         """Depths without and with blocks at constant shape; none of them empty."""
-        alone = tuple(depth for depth in self.depths if entry and depth == 1)
-        more = tuple(depth for depth in self.depths if not entry or depth > 1)
+        return self._entry_depths if entry else [(True, self.depths)] if self.depths else []
+
+    @cached_property
+    def _entry_depths(self) -> list[tuple[bool, tuple[int, ...]]]:
+        """The same where the first block makes the transition: alone, or with others behind it."""
+        alone = tuple(depth for depth in self.depths if depth == 1)
+        more = tuple(depth for depth in self.depths if depth > 1)
         return [(plain, depths) for plain, depths in ((False, alone), (True, more)) if depths]
 
     def _attentions(self, block: str, plain: bool) -> tuple[bool | None, ...]:
