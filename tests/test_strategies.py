@@ -103,10 +103,10 @@ SETTINGS = st.fixed_dictionaries(
         "initial": st.integers(0, 50),
         "population": st.integers(2, 50),
         "tournament": st.integers(1, 10),
-        "crossover": st.one_of(st.floats(0, 1), st.integers(0, 1)),
-        "explore": st.floats(0, 1),
+        "crossover": st.one_of(st.floats(0, 1, allow_subnormal=False), st.integers(0, 1)),
+        "explore": st.floats(0, 1, allow_subnormal=False),
         "children": st.integers(1, 50),
-        "climb": st.one_of(st.floats(0, 1), st.integers(0, 1)),
+        "climb": st.one_of(st.floats(0, 1, allow_subnormal=False), st.integers(0, 1)),
     },
 )
 
