@@ -60,6 +60,8 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         return f"unknown key {place!r}; " + (f"known keys: {', '.join(known)}" if known else "correct or remove it")
     if first["type"] == "missing":
         return f"key {place!r} is missing; add it"
+    if isinstance(first.get("ctx", {}).get("error"), UserError):  # it names the value itself
+        return rule if rule.startswith(place) else f"{place}: {rule}"
     rule = rule[:1].lower() + rule[1:]
     return f"{place} = {shown(first['input'])}: {rule}" if place else rule
 

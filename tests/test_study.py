@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     [
         ({"trails": 3}, "study.toml: unknown key 'trails'; known keys: budgets, classes"),
         ({"space": {"name": "x", "content": {}, "size": 3}}, "unknown key 'space.size'; known keys: content, name"),
-        ({"budgets": ["10ms", "1G"]}, "study.toml: budgets[1] = '1G': budget '1G': ambiguous without a unit; write"),
+        ({"budgets": ["10ms", "1G"]}, "study.toml: budgets[1]: budget '1G': ambiguous without a unit; write"),
         ({"trials": 0}, "study.toml: trials = 0: input should be greater than or equal to 1"),
         ({"trials": "many"}, "study.toml: trials = 'many': input should be a valid integer"),
         ({"ladder": []}, "ladder: no [[ladder]] table; at least one rung is needed: add [[ladder]] with trials"),
