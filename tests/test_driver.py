@@ -18,7 +18,7 @@ from nasbench.space import SearchSpace
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
-from nasbench.study.task import Images, Task
+from nasbench.study.task import DataSplit, Task
 from nasbench.study.trials import Kind, Level, State, Trial
 
 LADDER = ({"trials": 14, "samples": 100}, {"name": "top", "trials": 6, "samples": 1000})
@@ -156,8 +156,8 @@ def test_a_job_is_the_trial_that_was_stored_and_how_to_train_it(study: Study, tm
         job = search_parts(changed, store).driver.ask()
         (trial,) = store.trials
     assert job is not None
-    images = Images("fashion-on-earth", 5, "validation")
-    assert job.task == Task(trial.design, study.ladder.rungs[0].fidelity, 7, images, runner, "supervised", 90.0)
+    data = DataSplit("fashion-on-earth", 5, "validation")
+    assert job.task == Task(trial.design, study.ladder.rungs[0].fidelity, 7, data, runner, "supervised", 90.0)
     assert (job.id, job.limit_s) == (trial.key, 90.0)
 
 

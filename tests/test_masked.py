@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from search_toys import run_search, study_of
+from shared_spaces import SMALL as SMALL_SPACE
 
 import nasbench
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import fixed_points
-from nasbench.engine.driver import Driver
 from nasbench.errors import UserError
-from nasbench.progress import Silent
 from nasbench.proxy.data import load_dataset
 from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
 from nasbench.proxy.evaluate import DeployMismatch, evaluate, seeded_model
 from nasbench.proxy.masked import HIDDEN, MaskedImageModel, draw_hidden, hidden_pixels, masked_form, score_masked
 from nasbench.proxy.reduction import reduced
-from nasbench.report.results import StudyResult
+from nasbench.report.results import StudyResult, best_so_far
 from nasbench.report.tables import closing_text, records
-from nasbench.running import run
-from nasbench.space.shipped import load_space
-from nasbench.study.fidelity import Fidelity
+from nasbench.study.fidelity import FORMER, Fidelity, load_recipe
 from nasbench.study.objective import MASKED, MASKED_AGREEMENT, OBJECTIVES
 from nasbench.study.runner import RunnerSpec
-from nasbench.study.store import TrialStore
-from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.study import Study
+from nasbench.study.task import DataSplit, Task
 
 ROOT = Path(nasbench.__file__).parents[1]
-FIDELITY = Fidelity(samples=256, pool=200, evaluate=80)
-SMALL = {
+FIDELITY = load_recipe(FORMER).at(256, pool=200, evaluate=80)
+SMALL = Architecture.from_dict({
     "resolution": 128,
     "stem": {"kind": "conv", "channels": 32},
     "stages": [
@@ -43,7 +41,7 @@ SMALL = {
         {"block": "repmixer", "downsample": "patch_embed", "channels": 48, "depth": 1, "branches": "repvgg"},
     ],
     "head": {"kind": "linear"},
-}
+})  # fmt: skip
 # One of each way in: plain maps, maps of windows, a map that is a row of tokens, rows whose positions can be dropped.
 NETWORKS = {"mobilenetv2_100": False, "swin_t": False, "pvt_tiny": False, "deit_ti": True, "deit_ti_distilled": True}
 
@@ -67,14 +65,13 @@ def blobs(tmp_path_factory):
     return path
 
 
-def task(data: object, **changes: object) -> dict[str, object]:
-    fixed = {"architecture": SMALL, "fidelity": FIDELITY.to_dict(), "seed": 1, "objective": "masked"}
-    return fixed | {"data": f"cifar10:{data}"} | changes
+def task(path: Path, fidelity: Fidelity = FIDELITY) -> Task:
+    return Task(SMALL, fidelity, 1, DataSplit(f"cifar10:{path}"), RunnerSpec(), "masked")
 
 
 @pytest.fixture(scope="module")
 def metrics(blobs):
-    return evaluate(task(blobs, fidelity={**FIDELITY.to_dict(), "samples": 1024}))
+    return evaluate(task(blobs, FIDELITY.replace(samples=1024)))
 
 
 @pytest.mark.parametrize(("name", "drops"), NETWORKS.items())
@@ -114,7 +111,7 @@ def test_painting_the_mean_scores_one_and_masks_are_the_same_every_time():
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8))
     pool = MemoryPool(pixels, torch.zeros(40, dtype=torch.int64))
     norm = normalisation(pool)
-    model = masked_form(seeded_model(Architecture.from_dict(SMALL).with_resolution(32), 1, 0), FIDELITY, 0)
+    model = masked_form(seeded_model(SMALL.with_resolution(32), 1, 0), FIDELITY, 0)
     first = score_masked(model, pool, norm, seed=0)
     assert first == score_masked(model, pool, norm, seed=0)
     assert first != score_masked(model, pool, norm, seed=1)
@@ -125,8 +122,7 @@ def test_painting_the_mean_scores_one_and_masks_are_the_same_every_time():
 def test_a_network_learns_to_paint_and_its_metrics_say_what_they_are(metrics):
     assert 0.3 < metrics["masked_r2"] < 1
     assert metrics["masked_error"] == pytest.approx(1 - metrics["masked_r2"])
-    assert metrics["fvcore_macs"] == metrics["proxy_macs"] > 0
-    assert 0 <= metrics["deploy_difference"] < 1e-9
+    assert 0 < metrics["deploy_difference"] < 1e-9
     assert metrics["data_id"].endswith("-unlabelled")
     assert "accuracy" not in metrics
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
@@ -157,8 +153,6 @@ def test_failures_are_those_of_supervised_training(blobs, monkeypatch):
     monkeypatch.setattr(evaluation, "reparameterise", broken)
     with pytest.raises(DeployMismatch):
         evaluate(task(blobs))
-    with pytest.raises(ValueError, match="unknown objective 'mased'; known: supervised, masked"):
-        evaluate(task(blobs, objective="mased"))
 
 
 def test_an_autoencoders_training_form_is_refused():
@@ -188,32 +182,17 @@ def test_a_folder_without_class_folders_will_do(tmp_path):
 
 # The way through a study
 
-SPACE = load_space("small")
 
-
-def study(**changes: object) -> Study:
-    content = {
-        "space": SpaceRecord(name="small", content=SPACE.to_dict()),
-        "objectives": (MASKED.loss, "latency_ms"),
-        "ladder": ({"trials": 6, "samples": 100},),
-        "strategy": {"name": "random"},
-        "trials": 6,
-        "finalists": 2,
-        "runner": {"kind": "serial"},
-    }
-    return Study(**{**content, **changes})
+def study(objectives: tuple[str, ...] = (MASKED.loss, "latency_ms")) -> Study:
+    return study_of(SMALL_SPACE, [{"trials": 6, "samples": 100}], objectives=objectives, finalists=2)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> StudyResult:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     folder = tmp_path_factory.mktemp("masked")
     study().create(folder)
-    with TrialStore(folder) as store:
-        driver = Driver(study(), store, SPACE, {}, lambda: None, Silent(), math.inf)
-        run(driver, "search_toys:evaluate_masked", RunnerSpec(kind="serial"))
-        result = StudyResult.from_store(study(), store)
-    latencies = {t.architecture_id: {"latency_ms": 1.0 + i} for i, t in enumerate(result.trials)}
-    return StudyResult(folder, study(), result.trials, {}, latencies)
+    result = run_search(study(), folder, "search_toys:evaluate_masked", space=SMALL_SPACE, fixed={})
+    return replace(result, measured_ms={t.architecture_id: 1.0 + i for i, t in enumerate(result.trials)})
 
 
 def test_a_masked_study_ranks_and_reports_by_its_own_metric(finished):
@@ -225,7 +204,7 @@ def test_a_masked_study_ranks_and_reports_by_its_own_metric(finished):
     assert "masked_r2_measured_mean" in record
     assert not any("accuracy" in key for key in record)
     assert set(MASKED.notes) <= set(closing_text(rows))
-    assert finished.best_score()[0] == max(scores.values())
+    assert best_so_far(finished.trials, MASKED) == (max(scores.values()), max(scores, key=scores.__getitem__)[:8])
 
 
 def test_its_report_says_masked_r2_and_nothing_else(finished):
@@ -248,9 +227,9 @@ def test_objectives_are_not_mixed(finished, tmp_path):
     supervised.write(tmp_path)  # as if someone had edited study.toml
     with pytest.raises(UserError, match="12 of its trials have no accuracy, the score of the objective supervised"):
         StudyResult.read(tmp_path)
-    with pytest.raises(ValueError, match="the first must be one of error, masked_error"):
+    with pytest.raises(UserError, match="the first must be one of error, masked_error"):
         study(objectives=("latency_ms",))
-    with pytest.raises(ValueError, match="extrapolates the error of labels"):
+    with pytest.raises(UserError, match="extrapolates the error of labels"):
         study(objectives=("masked_error", "latency_ms", "predicted@2GFLOP"))
     assert Study.open(finished.folder).objective is OBJECTIVES["masked"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,17 +16,23 @@ from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
 from nasbench.arch.metablock import Branch, Conv, MetaBlock, Norm
 from nasbench.blocks.metablock import MetaBlockModule
+from nasbench.costs.analytic import cost
 from nasbench.proxy import evaluate as evaluation
 from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
-from nasbench.proxy.evaluate import CostMismatch, DeployMismatch, evaluate, seeded_model
+from nasbench.proxy.evaluate import SCORED, CostMismatch, DeployMismatch, evaluate, seeded_model
 from nasbench.proxy.initial import scale_linear_layers, scale_residual_branches, set_layer_scale
-from nasbench.proxy.masked import RATES
+from nasbench.proxy.masked import LR_FACTORS
 from nasbench.proxy.muon import Muon, is_matrix, orthogonalised
+from nasbench.proxy.reduction import reduced
 from nasbench.proxy.train import OPTIMISERS, Diverged, make_optimiser, one_cycle, score, train
-from nasbench.study.fidelity import Fidelity
+from nasbench.study.fidelity import FORMER, Fidelity, load_recipe
+from nasbench.study.objective import OBJECTIVES
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.task import DataSplit, Task
+from nasbench.study.trials import Split
 
-HYBRID = {
+HYBRID = Architecture.from_dict({
     "name": "hybrid",
     "resolution": 128,
     "stem": {"kind": "conv", "channels": 32},
@@ -37,9 +43,9 @@ HYBRID = {
         {"block": "mobilevit", "downsample": "mbconv", "channels": 64, "depth": 1, "width": 64, "patch": 2},
     ],
     "head": {"kind": "linear"},
-}
-RECIPE = {"optimiser": "muon", "lr": 0.03, "layer_scale": 0.2, "branch_gain": 0.2, "linear_gain": 1.0}
-FIDELITY = {"samples": 1024, "pool": 400, "evaluate": 100, "width": 0.25, "resolution_scale": 0.125, "map_scale": 0.5}
+})  # fmt: skip
+FIDELITY = load_recipe(FORMER).at(1024, pool=400, evaluate=100)
+CPU = RunnerSpec()
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +64,13 @@ def blobs(tmp_path_factory):
     return f"cifar10:{path}"
 
 
-def _task(data, **changes):
-    return {"architecture": HYBRID, "fidelity": FIDELITY, "seed": 1, "data": data, **changes}
+def task(data: str, seed: int = 1, fidelity: Fidelity = FIDELITY, split: Split = "validation", **more: Any) -> Task:
+    return Task(HYBRID, fidelity, seed, DataSplit(data, split=split), **{"runner": CPU, **more})
 
 
 @pytest.fixture(scope="module")
 def metrics(blobs):
-    return evaluate(_task(blobs))
+    return evaluate(task(blobs))
 
 
 def test_a_hybrid_learns_and_reports_plain_finite_metrics(metrics):
@@ -75,34 +81,38 @@ def test_a_hybrid_learns_and_reports_plain_finite_metrics(metrics):
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
-def test_analytic_cost_and_fvcore_count_are_both_stored_and_equal(metrics):
-    for name in ("params", "macs", "flops"):
-        assert metrics[f"proxy_{name}"] == metrics[f"fvcore_{name}"] > 0
+def test_the_counts_are_those_of_the_reduced_network_in_its_train_form(metrics):
+    small = reduced(HYBRID, FIDELITY)
+    figures = cost(small, 10, deploy=False)
+    for count in ("proxy", "fvcore"):
+        assert (metrics[f"{count}_params"], metrics[f"{count}_macs"]) == (figures.params, figures.macs)
+    assert figures.params > cost(small, 10, deploy=True).params
+    assert metrics["proxy_id"] == small.id
 
 
 def test_the_deploy_form_of_a_trained_network_is_equal(metrics):
-    assert 0 <= metrics["deploy_difference"] < 1e-9
+    assert 0 < metrics["deploy_difference"] < 1e-9
 
 
 def test_same_seed_same_result_whatever_the_process_drew_before(blobs, metrics):
     torch.rand(7)
     timed = ("train_seconds", "cpu_seconds")
-    again = evaluate(_task(blobs))
+    again = evaluate(task(blobs))
     assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in metrics.items() if k not in timed}
-    other = evaluate(_task(blobs, seed=2))
+    other = evaluate(task(blobs, seed=2))
     assert other["train_loss_tail"] != metrics["train_loss_tail"]
 
 
-def test_the_shipped_recipe_learns_and_repeats_itself(blobs, metrics):
-    fidelity = {**FIDELITY, **RECIPE, "samples": 512}
-    first, again = (evaluate(_task(blobs, fidelity=fidelity)) for _ in range(2))
+def test_the_standard_recipe_learns_and_repeats_itself(blobs):
+    fidelity = load_recipe().at(512, pool=400, evaluate=100)
+    first, again = (evaluate(task(blobs, fidelity=fidelity)) for _ in range(2))
     assert first["accuracy"] > 0.5
     assert first["deploy_difference"] < 1e-9
     assert (first["accuracy"], first["train_loss_tail"]) == (again["accuracy"], again["train_loss_tail"])
 
 
 def test_the_test_split_is_another_set_of_images(blobs, metrics):
-    tested = evaluate(_task(blobs, split="test", fidelity={**FIDELITY, "evaluate": 200}))
+    tested = evaluate(task(blobs, split="test", fidelity=FIDELITY.replace(evaluate=200)))
     assert tested["scored_images"] == 200
     assert tested["train_loss_tail"] == metrics["train_loss_tail"]
 
@@ -111,7 +121,7 @@ def test_a_wrong_cost_fails_the_trial_loudly(blobs, monkeypatch):
     real = evaluation.count_fvcore
     monkeypatch.setattr(evaluation, "count_fvcore", lambda m, r: real(m, r) | {"macs": 1})
     with pytest.raises(CostMismatch, match=r"hybrid .*macs is \d+ analytically and 1 by fvcore"):
-        evaluate(_task(blobs))
+        evaluate(task(blobs))
 
 
 def test_a_wrong_deploy_form_fails_the_trial(blobs, monkeypatch):
@@ -124,15 +134,32 @@ def test_a_wrong_deploy_form_fails_the_trial(blobs, monkeypatch):
 
     monkeypatch.setattr(evaluation, "reparameterise", broken)
     pool = MemoryPool(images, torch.zeros(2, dtype=torch.int64))
-    model = seeded_model(Architecture.from_dict(HYBRID).with_resolution(32), 4, 0)
+    model = seeded_model(HYBRID.with_resolution(32), 4, 0)
     with pytest.raises(DeployMismatch, match="changes the trained network's logits"):
         evaluation.deploy_difference(model, pool, normalisation(pool))
 
 
-@pytest.mark.parametrize("changes", [{"split": "all"}, {"accelerator": "tpu"}, {"precision": "int8"}])
-def test_unknown_settings_are_refused(blobs, changes):
-    with pytest.raises(ValueError, match=r"unknown .* known: "):
-        evaluate(_task(blobs, **changes))
+def test_the_precision_is_the_runners(blobs, metrics):
+    lower = evaluate(task(blobs, runner=RunnerSpec(precision="bf16")))
+    assert lower["train_loss_tail"] == pytest.approx(metrics["train_loss_tail"], rel=0.2)
+    assert lower["train_loss_tail"] != metrics["train_loss_tail"]
+
+
+def test_the_cut_into_training_and_validation_images_is_that_of_its_seed(blobs, metrics):
+    short = FIDELITY.replace(samples=64)
+    cuts = [evaluate(Task(HYBRID, short, 1, DataSplit(blobs, seed=seed), CPU)) for seed in (0, 0, 1)]
+    assert cuts[0]["loss"] == cuts[1]["loss"] != cuts[2]["loss"]
+
+
+def test_unknown_splits_and_objectives_are_refused(blobs):
+    with pytest.raises(ValueError, match="unknown split 'all'; known: validation, test"):
+        DataSplit(blobs, split="all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown objective 'mased'; known: supervised, masked"):
+        task(blobs, objective="mased")
+
+
+def test_every_objective_can_be_scored():
+    assert SCORED.keys() == OBJECTIVES.keys()
 
 
 # The loop itself
@@ -156,7 +183,7 @@ class _Tiny(nn.Module):
 def test_divergence_names_the_step_and_crosses_processes():
     pool = _pool()
     with pytest.raises(Diverged, match="diverged: training loss is nan at step 0 of 4") as error:
-        train(_Tiny(float("nan")), pool, Fidelity(samples=128), normalisation(pool), seed=0)
+        train(_Tiny(float("nan")), pool, FIDELITY.replace(samples=128), normalisation(pool), 0, CPU)
     copy = pickle.loads(pickle.dumps(error.value))
     assert (copy.step, str(copy)) == (error.value.step, str(error.value))
 
@@ -170,8 +197,8 @@ def test_layer_scales_are_set_and_nothing_else():
 
 
 def test_only_weights_of_more_than_one_dimension_decay():
-    model = seeded_model(Architecture.from_dict(HYBRID), 4, 0)
-    optimiser, _, steps = make_optimiser(model, Fidelity(samples=320))
+    model = seeded_model(HYBRID, 4, 0)
+    optimiser, _, steps = make_optimiser(model, FIDELITY.replace(samples=320))
     decaying, rest = ({id(p) for p in group["params"]} for group in optimiser.param_groups)
     names = {id(p): name for name, p in model.named_parameters()}
     assert steps == 10
@@ -204,7 +231,8 @@ def test_score_counts_every_image_once():
 def test_the_memory_layout_is_the_one_asked_for(channels_last):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 4))
     pool = _pool()
-    train(model, pool, Fidelity(samples=64), normalisation(pool), seed=0, channels_last=channels_last)
+    runner = RunnerSpec(channels_last=channels_last)
+    train(model, pool, FIDELITY.replace(samples=64), normalisation(pool), 0, runner)
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
@@ -212,7 +240,7 @@ def test_the_memory_layout_is_the_one_asked_for(channels_last):
 
 
 def test_every_optimiser_has_a_rate_for_masks():
-    assert set(RATES) == set(OPTIMISERS) == set(get_args(Fidelity.model_fields["optimiser"].annotation))
+    assert set(LR_FACTORS) == set(OPTIMISERS) == set(get_args(Fidelity.model_fields["optimiser"].annotation))
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 12), (2, 12, 5)])
@@ -256,8 +284,8 @@ def test_what_is_no_matrix_learns_as_by_adam():
 
 @pytest.mark.parametrize("name", sorted(OPTIMISERS))
 def test_every_optimiser_takes_every_parameter_once_and_follows_the_cycle(name):
-    model = seeded_model(Architecture.from_dict(HYBRID), 4, 0)
-    fidelity = Fidelity(samples=320, optimiser=name, weight_decay=0.25)
+    model = seeded_model(HYBRID, 4, 0)
+    fidelity = FIDELITY.replace(samples=320, optimiser=name, weight_decay=0.25)
     optimiser, _, _ = make_optimiser(model, fidelity)
     held = [id(p) for group in optimiser.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in model.parameters())

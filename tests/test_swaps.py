@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 
 from nasbench.arch.library import load
 from nasbench.errors import UserError
-from nasbench.published import swaps
-from nasbench.published.swaps import TABLES, Training, swap_table
+from nasbench.proxy.evaluate import evaluate
+from nasbench.published.swaps import TABLES, Training, deviation, swap_table
 from nasbench.space.shipped import load_space
-from nasbench.study.fidelity import Fidelity
+from nasbench.study.fidelity import load_recipe
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.task import DataSplit, Task
+
+CPU = RunnerSpec()
 
 SPACES = {"deit_ti_irmb": "vit", "pvt_tiny_irmb": "pvt", "mobilevit_s_842": "mobilevit"}
 
@@ -32,11 +38,14 @@ def test_a_table_holds_cost_latency_and_accuracy(monkeypatch):
     monkeypatch.setitem(TABLES, "blocks", ("mobilevit_xxs",))
     measured = [{"latency_ms": 1.5} for _ in TABLES["blocks"]]
     monkeypatch.setattr("nasbench.latency.tables.measurement_table", lambda networks: measured[: len(networks)])
-    fidelity = Fidelity(samples=64, pool=64, evaluate=64).to_dict()
-    (row,) = swap_table("blocks", Training(fidelity, seeds=(0, 1)))
+    training = Training(load_recipe().at(64, pool=64, evaluate=64), CPU, seeds=(0, 1))
+    (row,) = swap_table("blocks", training)
     assert (row["network"], row["params"], row["latency_ms"], row["seeds"]) == ("mobilevit_xxs", 1272024, 1.5, 2)
-    assert 0 <= row["accuracy"] <= 100
-    assert row["deviation"] >= 0
+    scores = [
+        100 * evaluate(Task(load("mobilevit_xxs"), training.fidelity, n, DataSplit(), CPU))["accuracy"] for n in (0, 1)
+    ]
+    assert row["accuracy"] == pytest.approx(statistics.mean(scores))
+    assert row["deviation"] == pytest.approx(statistics.stdev(scores))
 
 
 def test_an_unknown_table_is_named():
@@ -45,4 +54,5 @@ def test_an_unknown_table_is_named():
 
 
 def test_one_seed_has_no_deviation():
-    assert swaps.deviation([3.0]) == 0.0
+    assert deviation([3.0]) == 0.0
+    assert deviation([1.0, 3.0]) == pytest.approx(2**0.5)

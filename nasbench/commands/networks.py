@@ -197,7 +197,7 @@ def _list(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
     from nasbench.study.runner import load_runner, runner_ladder
-    from nasbench.study.task import Images, Task
+    from nasbench.study.task import DataSplit, Task
 
     arch, runner = load(options.architecture), load_runner(options.runner)
     arch.require_classes()
@@ -205,8 +205,8 @@ def _train(options: argparse.Namespace) -> int:
     if not 0 <= options.rung < len(rungs):
         known = f"the ladder of runner {options.runner!r} has rungs 0 to {len(rungs) - 1}"
         raise UserError(f"--rung {options.rung}: {known}; choose one of them")
-    images = Images(options.data, split=options.split)
-    task = Task(arch, rungs[options.rung].fidelity, options.seed, images, runner)
+    data = DataSplit(options.data, split=options.split)
+    task = Task(arch, rungs[options.rung].fidelity, options.seed, data, runner)
 
     import torch
 

@@ -10,7 +10,7 @@ from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
 from nasbench.running import Job, Outcome
 from nasbench.study.store import TrialStore
-from nasbench.study.task import Images, Task
+from nasbench.study.task import DataSplit, Task
 from nasbench.study.trials import Trial
 
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
@@ -53,8 +53,8 @@ class Driver:
 
     def _job(self, trial: Trial) -> Job:
         study = self.schedule.study
-        images = Images(study.data, study.data_seed, trial.split)
+        data = DataSplit(study.data, study.data_seed, trial.split)
         task = Task(
-            trial.design, trial.fidelity, trial.seed, images, study.runner, study.objective.name, study.trial_limit_s
+            trial.design, trial.fidelity, trial.seed, data, study.runner, study.objective.name, study.trial_limit_s
         )
         return Job(trial.key, task, task.limit_s)

@@ -18,7 +18,7 @@ from nasbench.costs.counted import count_fvcore
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
-from nasbench.proxy.data.pool import Pool, PoolSpec, open_pool
+from nasbench.proxy.data.pool import ImagePool, PoolSpec, open_pool
 from nasbench.proxy.masked import LR_FACTORS, MaskedLoss, masked_form, score_masked
 from nasbench.proxy.reduction import reduced
 from nasbench.proxy.train import Trained, score, train, tune_allocator
@@ -49,7 +49,7 @@ def evaluate(task: Task) -> dict[str, Any]:
     if RAY_WORKER_VARIABLE in os.environ:  # a process of our own; in a user's, memory is the user's business
         tune_allocator()
     small = reduced(task.architecture, task.fidelity)
-    data = dataset(task.images.data, task.objective)
+    data = dataset(task.data.name, task.objective)
     classes = max(1, len(data.classes))
     model = seeded_model(small, classes, task.seed)
     counts = checked_cost(small, model, classes)
@@ -73,8 +73,8 @@ def evaluate(task: Task) -> dict[str, Any]:
 class TrialImages(NamedTuple):
     """Images to train on, images to score, and the training images' statistics."""
 
-    training: Pool
-    held_out: Pool
+    training: ImagePool
+    held_out: ImagePool
     norm: Normalisation
 
 
@@ -93,7 +93,7 @@ def _masked(task: Task, model: Model, images: TrialImages) -> Scored:
     whole, loss = masked_form(model, task.fidelity, task.seed).to(task.runner.device), MaskedLoss(task.seed)
     rated = task.fidelity.replace(lr=LR_FACTORS[task.fidelity.optimiser] * task.fidelity.lr)
     run = train(whole, images.training, rated, images.norm, task.seed, task.runner, loss)
-    result = score_masked(whole, images.held_out, images.norm, task.images.data_seed, task.runner.precision)
+    result = score_masked(whole, images.held_out, images.norm, task.data.seed, task.runner.precision)
     own = {"mask_grid": whole.grid, "drops_positions": whole.drops, "scored_images": result.images}
     return run, {"masked_r2": 1 - result.error, "masked_error": result.error, **own}
 
@@ -111,15 +111,16 @@ def dataset(spec: str, objective: str = "supervised") -> ImageData:
 
 
 @lru_cache(maxsize=6)
-def _pool(data: str, objective: str, spec: PoolSpec, device: str) -> Pool:
+def _pool(data: str, objective: str, spec: PoolSpec, device: str) -> ImagePool:
     return open_pool(dataset(data, objective), spec, device)
 
 
 def pools(task: Task, size: int) -> TrialImages:
     """The images of a task, `size` pixels a side."""
-    own, fidelity, device = task.images, task.fidelity, task.runner.device
-    training = _pool(own.data, task.objective, PoolSpec("train", size, fidelity.pool, own.data_seed), device)
-    held_out = _pool(own.data, task.objective, PoolSpec(own.split, size, fidelity.evaluate, own.data_seed), device)
+    fidelity, device = task.fidelity, task.runner.device
+    name, seed, split = task.data.name, task.data.seed, task.data.split
+    training = _pool(name, task.objective, PoolSpec("train", size, fidelity.pool, seed), device)
+    held_out = _pool(name, task.objective, PoolSpec(split, size, fidelity.evaluate, seed), device)
     return TrialImages(training, held_out, normalisation(training))
 
 
@@ -168,7 +169,7 @@ def _compare(arch: Architecture, form: str, analytic: Any, counted: Mapping[str,
 
 
 @torch.no_grad()
-def deploy_difference(model: nn.Module, pool: Pool, norm: Normalisation) -> float:
+def deploy_difference(model: nn.Module, pool: ImagePool, norm: Normalisation) -> float:
     """Largest relative change of a logit when the trained network is re-parameterised, in float64 on the CPU."""
     pixels, _ = next(iter(pool.batches([np.arange(min(DEPLOY_IMAGES, len(pool)))])))
     images = norm.apply(pixels.cpu()).double()

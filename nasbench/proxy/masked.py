@@ -24,7 +24,7 @@ from nasbench.blocks.decoder import DecoderModule
 from nasbench.errors import UserError
 from nasbench.nn.model import Model
 from nasbench.proxy.data.augment import Normalisation, ordered_positions
-from nasbench.proxy.data.pool import Pool
+from nasbench.proxy.data.pool import ImagePool
 from nasbench.proxy.train import SCORING_BATCH, autocast
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import Precision
@@ -219,7 +219,7 @@ class MaskedLoss:
 
 @torch.no_grad()
 def score_masked(
-    model: MaskedImageModel, pool: Pool, norm: Normalisation, seed: int, precision: Precision = "float32"
+    model: MaskedImageModel, pool: ImagePool, norm: Normalisation, seed: int, precision: Precision = "float32"
 ) -> MaskedScore:
     """The masked error of `model` in eval mode; the masks depend on `seed` and the grid, and on nothing else."""
     device, rng = next(model.parameters()).device, np.random.default_rng([seed, MASK_STREAM])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, ordered_positions, shuffled_positions
-from nasbench.proxy.data.pool import Pool
+from nasbench.proxy.data.pool import ImagePool
 from nasbench.proxy.initial import scale_linear_layers, scale_residual_branches, set_layer_scale
 from nasbench.proxy.muon import Muon, is_matrix
 from nasbench.study.fidelity import Fidelity
@@ -63,7 +63,7 @@ class Score:
 
 def train(
     model: nn.Module,
-    pool: Pool,
+    pool: ImagePool,
     fidelity: Fidelity,
     norm: Normalisation,
     seed: int,
@@ -103,7 +103,7 @@ def set_initial_values(model: nn.Module, fidelity: Fidelity) -> None:
     scale_residual_branches(model, fidelity.branch_gain)
 
 
-def _batches(pool: Pool, fidelity: Fidelity, norm: Normalisation, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(pool: ImagePool, fidelity: Fidelity, norm: Normalisation, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Augmented, normalised images and their labels, in an order that depends on `seed` alone."""
     rng = np.random.default_rng([seed, 0xBA7C4])
     positions = shuffled_positions(len(pool), fidelity.samples, fidelity.batch_size, rng)
@@ -186,7 +186,7 @@ def one_cycle(step: int, steps: int, warmup: float) -> float:
 
 
 @torch.no_grad()
-def score(model: nn.Module, pool: Pool, norm: Normalisation, precision: Precision = "float32") -> Score:
+def score(model: nn.Module, pool: ImagePool, norm: Normalisation, precision: Precision = "float32") -> Score:
     """Top-1 accuracy in [0, 1] and mean cross-entropy (nats, no smoothing) of `model` in eval mode."""
     device = next(model.parameters()).device
     model.eval()

@@ -13,7 +13,7 @@ from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import RunnerSpec
-from nasbench.study.task import Images, Task
+from nasbench.study.task import DataSplit, Task
 
 # blocks: EMO's block in place of DeiT's and PVT's (arXiv:2301.01146); patches: MobileViT's 2, 2, 2 against 8, 4, 2
 # (arXiv:2110.02178).
@@ -32,7 +32,7 @@ class Training:
     fidelity: Fidelity
     runner: RunnerSpec
     seeds: tuple[int, ...] = (0, 1, 2)
-    images: Images = field(default_factory=Images)
+    data: DataSplit = field(default_factory=DataSplit)
 
 
 def swap_table(
@@ -67,7 +67,7 @@ def _trained(arch: Architecture, training: Training, progress: Callable[[str], N
     accuracies = []
     for seed in training.seeds:
         progress(f"training {arch.name}, seed {seed}")
-        task = Task(arch, training.fidelity, seed, training.images, training.runner)
+        task = Task(arch, training.fidelity, seed, training.data, training.runner)
         accuracies.append(100 * evaluate(task)["accuracy"])
     return {"accuracy": statistics.mean(accuracies), "deviation": deviation(accuracies), "seeds": len(accuracies)}
 

@@ -23,7 +23,7 @@ from nasbench.scaling.rules import RULES, SEARCHED, Rule
 from nasbench.scaling.target import scale_to
 from nasbench.study.fidelity import Fidelity, load_recipe
 from nasbench.study.runner import LAPTOP, load_runner
-from nasbench.study.task import Images, Task
+from nasbench.study.task import DataSplit, Task
 
 GROWTH = 2.0  # times the design's FLOPs at which the shares are compared
 SHARES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5), (1 / 3, 1 / 3, 1 / 3))
@@ -109,7 +109,7 @@ def _train_on(data: str) -> Evaluate:
     from nasbench.proxy.evaluate import evaluate
 
     def run(arch: Architecture, fidelity: Fidelity, seed: int) -> float:
-        return 1 - evaluate(Task(arch, fidelity, seed, Images(data), load_runner(LAPTOP)))["accuracy"]
+        return 1 - evaluate(Task(arch, fidelity, seed, DataSplit(data), load_runner(LAPTOP)))["accuracy"]
 
     return run
 

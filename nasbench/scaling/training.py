@@ -10,7 +10,7 @@ from nasbench.scaling.study import ScalingStudy
 from nasbench.study import environment
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
-from nasbench.study.task import Images, Task
+from nasbench.study.task import DataSplit, Task
 
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 TRIAL_LIMIT_S = 3600.0  # families reach sizes beyond those of a search
@@ -30,8 +30,8 @@ class _Trainings:
         trial = self.waiting.pop(0)
         self.store.submit(trial)
         self._show()
-        images = Images(self.study.data, split=trial.split)
-        task = Task(trial.design, trial.fidelity, trial.seed, images, self.study.runner, limit_s=TRIAL_LIMIT_S)
+        data = DataSplit(self.study.data, split=trial.split)
+        task = Task(trial.design, trial.fidelity, trial.seed, data, self.study.runner, limit_s=TRIAL_LIMIT_S)
         return Job(trial.key, task, task.limit_s)
 
     def tell(self, job: Job, outcome: Outcome) -> None:

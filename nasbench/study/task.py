@@ -14,12 +14,12 @@ DATA = "fashion-on-earth"
 
 
 @dataclass(frozen=True)
-class Images:
-    """What is trained and scored on: a data set by name or path, and the seed of its cut into training and
-    validation images."""
+class DataSplit:
+    """What is trained and scored on: a data set by name or path, the seed of its cut into training and validation
+    images, and the split that is scored."""
 
-    data: str = DATA
-    data_seed: int = 0
+    name: str = DATA
+    seed: int = 0
     split: Split = "validation"
 
     def __post_init__(self) -> None:
@@ -35,7 +35,7 @@ class Task:
     architecture: Architecture
     fidelity: Fidelity
     seed: int
-    images: Images
+    data: DataSplit
     runner: RunnerSpec
     objective: str = SUPERVISED.name
     limit_s: float | None = None

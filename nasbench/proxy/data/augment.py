@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nasbench.proxy.data.pool import MemoryPool, Pool
+from nasbench.proxy.data.pool import ImagePool, MemoryPool
 
 STATISTICS_IMAGES = 2_000  # enough for the mean and deviation of a channel to three digits
 
@@ -41,7 +41,7 @@ class Normalisation:
         return ((pixels.float() - mean) / deviation).permute(0, 3, 1, 2)
 
 
-def normalisation(pool: Pool) -> Normalisation:
+def normalisation(pool: ImagePool) -> Normalisation:
     """Statistics of the first images of a pool of training images."""
     if isinstance(pool, MemoryPool):
         pixels = pool.pixels[:STATISTICS_IMAGES]

@@ -69,7 +69,7 @@ class StreamingPool:
         return torch.from_numpy(pixels).to(self.device), torch.from_numpy(labels).to(self.device)
 
 
-Pool = MemoryPool | StreamingPool
+ImagePool = MemoryPool | StreamingPool
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class PoolSpec:
     seed: int  # of the validation split and of the choice of `limit` images
 
 
-def open_pool(data: ImageData, spec: PoolSpec, device: str = "cpu", cache: bool = True) -> Pool:
+def open_pool(data: ImageData, spec: PoolSpec, device: str = "cpu", cache: bool = True) -> ImagePool:
     """The pool of `spec`, the same images every time."""
     images, indices = select(data, spec)
     target = torch.device(device)
