@@ -16,11 +16,11 @@ from nasbench.costs.budget import parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml
 from nasbench.scaling import study as module
-from nasbench.scaling.fits import FamilyLaws, fit_families
+from nasbench.scaling.family_laws import FamilyLaws, fit_families
 from nasbench.scaling.heldout import ONE, hold_out_largest
 from nasbench.scaling.plan import make_plan, measured_rate
 from nasbench.scaling.points import by_family, data_of, most_sampled, read_points
-from nasbench.scaling.searched import SHARES, Tried, fit_shares, search_rule
+from nasbench.scaling.rule_search import SHARES, Tried, fit_shares, search_rule
 from nasbench.scaling.study import ScalingStudy, new_study, train_family
 
 SIZES = ("100MFLOP", "200MFLOP", "400MFLOP", "800MFLOP")

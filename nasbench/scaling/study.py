@@ -19,9 +19,9 @@ from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
-from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import rule_named
 from nasbench.scaling.target import scale_to, scaled_name
+from nasbench.scaling.target_metric import metric_of
 from nasbench.study import environment
 from nasbench.study.fidelity import FORMER, Fidelity, load_recipe
 from nasbench.study.runner import RunnerSpec
@@ -34,7 +34,7 @@ MAY_DIFFER = {"version", "commit", "runner"}  # between two runs of one study
 MAY_GROW = {"designs", "targets", "samples", "seeds", "made"}  # no finished trial depends on how many there are
 
 
-class Member(NamedTuple):
+class PlannedDesign(NamedTuple):
     """One scaled design: the name of what it was made from, its target as written, and itself."""
 
     family: str
@@ -96,7 +96,7 @@ class ScalingStudy(Value):
     def fidelity_at(self, samples: int) -> Fidelity:
         return load_recipe(self.recipe).at(samples, **self.fidelity)
 
-    def family(self) -> list[Member]:
+    def family(self) -> list[PlannedDesign]:
         """Every design at every target: as it was made once, else scaled now."""
         rule, found = rule_named(self.rule), []
         for name, content in self.designs.items():
@@ -106,8 +106,8 @@ class ScalingStudy(Value):
                 if key in self.made:
                     arch = Architecture.from_dict({**self.made[key], "name": key}, f"{FILE}: made.{key}")
                 else:
-                    arch = scale_to(base, target, rule, measure(target, self.classes)).arch
-                found.append(Member(name, str(target), arch))
+                    arch = scale_to(base, target, rule, metric_of(target, self.classes)).arch
+                found.append(PlannedDesign(name, str(target), arch))
         return found
 
     def with_family(self, folder: Path) -> ScalingStudy:
