@@ -56,7 +56,7 @@ def place_labels(
         size = np.array([extent.width, extent.height]) + 2 * scale
         anchor = axes.transData.transform((x, y))
         bar = axes.transData.transform((x, y + spread))[1] - anchor[1]
-        box, distance = _best_place(_candidates(anchor, size, bar, scale), taken, frame)
+        box, distance = _best_place(_candidates(anchor, size, bar, scale), size.prod(), taken, frame)
         offset = ((box[:2] + box[2:]) / 2 - anchor) / scale
         label.set_position((float(offset[0]), float(offset[1])))
         if distance > DISTANCES[1]:
@@ -66,12 +66,14 @@ def place_labels(
 
 
 def _best_place(
-    candidates: Sequence[tuple[np.ndarray, int]], taken: np.ndarray, frame: np.ndarray
+    candidates: Sequence[tuple[np.ndarray, int]], area: float, taken: np.ndarray, frame: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """The box, with its distance, that hides least of what is `taken`, leaves the `frame` least and stays nearest."""
+    """The box, with its distance, that hides least of what is `taken`, leaves the `frame` least and stays nearest.
+
+    `area` is each box's own.
+    """
     costs = []
     for box, distance in candidates:
-        area = (box[2:] - box[:2]).prod()
         outside = area - _overlap(box, frame)
         costs.append(_overlap(box, taken) + 10 * outside + 0.02 * area * distance / DISTANCES[0])
     return candidates[int(np.argmin(costs))]
