@@ -17,7 +17,7 @@ from nasbench.progress import Lines, ProgressState, Silent, duration, headline, 
 from nasbench.report.designs import design_files, write_designs
 from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
-from nasbench.report.noise import challengers, difference, seed_noise, verdict
+from nasbench.report.noise import accuracy_gap, challengers, seed_noise, verdict
 from nasbench.report.plots import draw_front
 from nasbench.report.rows import ReportRow, in_reading_order
 from nasbench.report.tables import closing_text, front_table, records, write_front_csv
@@ -74,13 +74,13 @@ def test_a_difference_of_nothing_rarely_exceeds_noise() -> None:
     rng, passed = np.random.default_rng(5), 0
     for _ in range(400):
         rows = [row(accuracies=0.8 + rng.normal(0, 0.007, 3)) for _ in range(8)]
-        passed += bool(difference(rows[0], rows[1], seed_noise(rows)).exceeds_noise)
+        passed += bool(accuracy_gap(rows[0], rows[1], seed_noise(rows)).exceeds_noise)
     assert 0.02 < passed / 400 < 0.11
 
 
 def test_a_difference_compares_like_with_like() -> None:
     with pytest.raises(ValueError, match="were not measured alike; compare rows of one split and one rung"):
-        difference(row(), row(split="validation"), None)
+        accuracy_gap(row(), row(split="validation"), None)
 
 
 def test_challengers_are_no_slower_than_the_best_fixed_point() -> None:

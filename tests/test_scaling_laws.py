@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nasbench.errors import UserError
-from nasbench.scaling.decide import crossings, standings, win_probabilities
+from nasbench.scaling.comparison import crossings, standings, win_probabilities
 from nasbench.scaling.intervals import analyse, measured_noise
 from nasbench.scaling.isoflop import CostModel, best_params, growth, isoflop, split
 from nasbench.scaling.laws import Data, PowerLaw, fit_law

@@ -13,10 +13,10 @@ from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.scaling.family import make_family, parse_targets, side_by_side
-from nasbench.scaling.measures import measure
 from nasbench.scaling.resize import is_tied, resize
 from nasbench.scaling.rules import RULES, Factors, Rule
 from nasbench.scaling.target import TOLERANCE, scale_to
+from nasbench.scaling.target_metric import metric_of
 from nasbench.space.shipped import load_space
 
 
@@ -26,7 +26,7 @@ def flops(arch: Architecture) -> float:
 
 def scaled(arch: Architecture, factor: float, rule: str = "fast") -> Architecture:
     target = Budget.parse(f"{factor * flops(arch) / 1e6:.3f}MFLOP")
-    return scale_to(arch, target, RULES[rule], measure(target)).arch
+    return scale_to(arch, target, RULES[rule], metric_of(target)).arch
 
 
 def random_designs(count: int) -> list[Architecture]:
@@ -104,17 +104,17 @@ def test_tied_stages_follow_the_stem_and_heads_divide_channels() -> None:
 def test_params_and_activations_are_targets_too() -> None:
     for text in ("3Mparams", "20MACT"):
         target = Budget.parse(text)
-        found = scale_to(load("emo_5m"), target, RULES["fast"], measure(target))
+        found = scale_to(load("emo_5m"), target, RULES["fast"], metric_of(target))
         assert abs(found.off) <= TOLERANCE
 
 
 def test_what_cannot_be_reached_is_said() -> None:
     target = Budget.parse("3Mparams")
     with pytest.raises(UserError, match=r"rule 'resolution' does not change params; choose another"):
-        scale_to(load("emo_5m"), target, RULES["resolution"], measure(target))
+        scale_to(load("emo_5m"), target, RULES["resolution"], metric_of(target))
     tiny = Budget.parse("10MFLOP")
     with pytest.raises(UserError, match=r"emo_5m to 10MFLOP: the nearest design along rule 'depth' has "):
-        scale_to(load("emo_5m"), tiny, RULES["depth"], measure(tiny))
+        scale_to(load("emo_5m"), tiny, RULES["depth"], metric_of(tiny))
 
 
 def test_a_sibling_is_a_target_and_stands_beside() -> None:

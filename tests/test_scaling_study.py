@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +16,22 @@ from nasbench.cli import main
 from nasbench.costs.budget import parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml
-from nasbench.scaling import study as module
-from nasbench.scaling.fits import FamilyLaws, fit_families
+from nasbench.scaling.family_laws import FamilyLaws, fit_families
 from nasbench.scaling.heldout import ONE, hold_out_largest
 from nasbench.scaling.plan import make_plan, measured_rate
 from nasbench.scaling.points import by_family, data_of, most_sampled, read_points
-from nasbench.scaling.searched import SHARES, Tried, fit_shares, search_rule
-from nasbench.scaling.study import ScalingStudy, new_study, train_family
+from nasbench.scaling.rule_search import SHARES, Tried, fit_shares, search_rule
+from nasbench.scaling.study import ScalingStudy, new_study
+from nasbench.scaling.training import train_family
+from nasbench.study.fidelity import FORMER, STANDARD, load_recipe
+from nasbench.study.store import TrialStore
 
 SIZES = ("100MFLOP", "200MFLOP", "400MFLOP", "800MFLOP")
 SAMPLES = (1000, 2000, 4000)
 
 
+SERIAL = {"kind": "serial"}
+RESULTS = Path(__file__).parent.parent / "results"
 FEW = ("--draws", "8")  # bootstrap fits: their number is not what these tests are about
 
 
@@ -40,12 +45,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("studies") / "toy"
     designs = [load("emo_1m"), load("mobilevit_xxs")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "EVALUATE", "scaling_toys:evaluate")
+        patch.setattr("nasbench.scaling.training.EVALUATE", "scaling_toys:evaluate")
         patch.setattr("nasbench.proxy.evaluate.prepare", lambda *_: Images)
-        small = new_study(designs, parse_budgets(SIZES), SAMPLES[:1], 2, runner={"kind": "serial"})
+        small = new_study(designs, parse_budgets(SIZES), SAMPLES[:1], 2, runner=SERIAL)
         train_family(small, made)
         begun = read_points([made])
-        whole = new_study(designs, parse_budgets(SIZES), SAMPLES, 3, runner={"kind": "serial"})
+        whole = new_study(designs, parse_budgets(SIZES), SAMPLES, 3, runner=SERIAL)
         train_family(whole, made)
     assert len(begun) == 2 * 4 * 2
     return made
@@ -64,7 +69,7 @@ def test_a_study_is_trained_whole_and_nothing_twice(folder: Path) -> None:
 def test_designs_made_once_stay_as_they_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another way of rounding in a later version must not make other trials of a study."""
     before = ScalingStudy.open(folder).family()
-    monkeypatch.setattr(module, "scale_to", lambda *_: pytest.fail("scaled again"))
+    monkeypatch.setattr("nasbench.scaling.study.scale_to", lambda *_: pytest.fail("scaled again"))
     assert ScalingStudy.open(folder).family() == before
 
 
@@ -77,12 +82,81 @@ def test_the_records_of_a_study_are_whole(folder: Path) -> None:
 def test_other_training_does_not_mix_with_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nasbench.proxy.evaluate.prepare", lambda *_: Images)
     before = read_toml(folder / "scaling.toml")
-    other = new_study([load("emo_1m")], parse_budgets(SIZES), SAMPLES, 3, runner={"kind": "serial"}, rule="depth")
+    other = new_study([load("emo_1m")], parse_budgets(SIZES), SAMPLES, 3, runner=SERIAL, rule="depth")
     with pytest.raises(UserError, match=r"holds another study \(rule differs\); give another folder"):
         train_family(other, folder)
     assert read_toml(folder / "scaling.toml") == before
     with pytest.raises(UserError, match=r"holds no trials\.jsonl"):
         read_points([folder.parent])
+
+
+def trained_by(recipe: str, folder: Path) -> Path:
+    """A study of one design at two sizes, trained by this recipe."""
+    study = new_study([load("emo_1m")], parse_budgets(SIZES[:2]), SAMPLES[:1], 1, runner=SERIAL, recipe=recipe)
+    return train_family(study, folder)
+
+
+def test_errors_by_different_recipes_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nasbench.scaling.training.EVALUATE", "scaling_toys:evaluate")
+    monkeypatch.setattr("nasbench.proxy.evaluate.prepare", lambda *_: Images)
+    folders = [trained_by(name, tmp_path / name) for name in (FORMER, STANDARD)]
+    assert [len(read_points([folder])) for folder in folders] == [2, 2]
+    words = f"trainings by different recipes, whose errors cannot be compared: {STANDARD}; {FORMER}; fit the studies"
+    with pytest.raises(UserError, match=words):
+        read_points(folders)
+    capsys.readouterr()
+    assert main(["scale", "fit", *map(str, folders)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert [line for line in shown.err.splitlines() if words in line] == shown.err.splitlines()
+
+
+def test_the_rungs_of_one_search_are_one_recipe() -> None:
+    """They differ in how long they train and how many images they score, and in nothing else."""
+    with TrialStore(RESULTS / "default", read_only=True) as store:
+        scored = [trial for trial in store.trials if trial.complete and trial.split == "validation"]
+    assert len({trial.fidelity for trial in scored}) == 2
+    points = read_points([RESULTS / "default"])
+    assert len(points) == len(scored)
+    assert {point.samples for point in points} == {trial.fidelity.samples for trial in scored}
+
+
+def test_the_stored_study_is_of_the_former_recipe_and_has_all_its_trials() -> None:
+    """It was trained before recipes had names; what it plans must still be what it trained, key by key."""
+    study = ScalingStudy.open(RESULTS / "scaling")
+    assert "recipe" not in read_toml(RESULTS / "scaling" / "scaling.toml")
+    assert study.recipe == FORMER
+    assert {study.fidelity_at(samples).recipe for samples in study.samples} == {
+        load_recipe(FORMER).at(1, evaluate=2500).recipe
+    }
+    with TrialStore(RESULTS / "scaling", read_only=True) as store:
+        stored = {trial.key for trial in store.trials}
+    assert len(stored) == 64
+    assert stored <= {trial.key for trial in study.trials()}
+
+
+def test_a_stored_study_goes_on_by_its_recipe(tmp_path: Path) -> None:
+    """The command of results/scaling/README.md finds every trial that there is, and other recipes a closed door."""
+    shutil.copy(RESULTS / "scaling" / "scaling.toml", tmp_path)
+    before = ScalingStudy.open(tmp_path)
+    designs = [load(name) for name in ("emo_1m", "fastvit_t8", "mobilevit_xxs")]
+    targets = parse_budgets(("300MFLOP", "600MFLOP", "1.2GFLOP", "2.4GFLOP"))
+    settings = {"data_id": before.data_id, "fidelity": {"evaluate": 2500}, "runner": SERIAL}
+    other, same = (
+        new_study(designs, targets, (3200, 6400, 1600), 3, recipe=recipe, **settings) for recipe in (STANDARD, FORMER)
+    )
+    with pytest.raises(UserError, match=r"holds another study \(recipe differs\)"):
+        other.with_family(tmp_path).create(tmp_path)
+    same.with_family(tmp_path).create(tmp_path)
+    assert [trial.key for trial in ScalingStudy.open(tmp_path).trials()] == [trial.key for trial in before.trials()]
+
+
+def test_a_new_study_names_the_standard_recipe() -> None:
+    study = new_study([load("emo_1m")], parse_budgets(SIZES), SAMPLES, 1, runner=SERIAL)
+    assert study.to_dict()["recipe"] == STANDARD
+    assert study.fidelity_at(1000).recipe == load_recipe(STANDARD)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from nasbench.commands.common import add_verb, positive, print_json, print_table
 from nasbench.errors import UserError
 
 if TYPE_CHECKING:
-    from nasbench.scaling.fits import FamilyLaws
+    from nasbench.scaling.family_laws import FamilyLaws
     from nasbench.scaling.intervals import LawFit
+    from nasbench.scaling.plan import Plan
     from nasbench.scaling.published import Family
 
 
@@ -77,7 +78,7 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _fit_studies(options: argparse.Namespace) -> int:
-    from nasbench.scaling.fits import fit_families, law_rows, record, warnings, write_record
+    from nasbench.scaling.family_laws import fit_families, law_rows, record, warnings, write_record
     from nasbench.scaling.pictures import study_pictures
     from nasbench.scaling.points import by_family, read_points, summary
 
@@ -118,7 +119,7 @@ def _print_splits(laws: list[FamilyLaws]) -> None:
 
 
 def _fit_published(options: argparse.Namespace) -> int:
-    from nasbench.scaling.fits import fit_record
+    from nasbench.scaling.family_laws import fit_record
     from nasbench.scaling.pictures import published_picture
     from nasbench.scaling.published import family, fit_published
 
@@ -160,8 +161,8 @@ def _print_published_test(found: Family, fit: LawFit, over: str) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from nasbench.scaling.decide import crossings, standings
-    from nasbench.scaling.fits import fit_families
+    from nasbench.scaling.comparison import crossings, standings
+    from nasbench.scaling.family_laws import fit_families
     from nasbench.scaling.heldout import ONE
     from nasbench.scaling.points import largest, read_points
 
@@ -211,15 +212,14 @@ def _place(text: str, top: float) -> float:
 
 def _plan(options: argparse.Namespace) -> int:
     from nasbench.costs.budget import Budget
-    from nasbench.scaling.fits import fit_families
+    from nasbench.scaling.family_laws import fit_families
     from nasbench.scaling.heldout import TWO
     from nasbench.scaling.plan import make_plan, measured_rate
     from nasbench.scaling.points import read_points
 
     if not 0 < options.hours < 1e6:
         raise UserError(f"--hours {options.hours:g}: give a number of hours above zero")
-    studies = options.studies or _known_studies()
-    points = read_points(studies)
+    points = read_points(options.studies or _known_studies())
     if options.design:
         points = [point for point in points if point.family == options.design]
     fitted = fit_families(points, options.loss, options.draws, forms=(TWO,), hold_out=False) if points else []
@@ -232,26 +232,40 @@ def _plan(options: argparse.Namespace) -> int:
     best = min(plans, key=lambda plan: plan.target.error)
     if options.json:
         print_json({**vars(best), "runs": [vars(run) for run in best.runs], "target": vars(best.target)})
-        return 0
-    how = "as given" if options.rate else f"measured on this study's {points[0].device}; --rate gives another device's"
-    print(f"{options.gpus} x {options.hours:g} h at {rate / 1e9:,.3g} GMAC/s a device ({how}): "
-          f"{best.compute / 1e15:.3g} PMAC of training")  # fmt: skip
-    if best.runs:
-        print_table([run.row() for run in best.runs], title=f"{best.design}: trainings that tell most, to make first")
-        for run in best.runs:
-            print(f"  nasbench scale train {best.design} --to {run.flops / 1e6:.0f}MFLOP --samples {run.samples} "
-                  f"--seeds {run.seeds} --out DIR")  # fmt: skip
     else:
-        print(f"{best.design}: no training within a quarter of the budget would narrow the prediction by 1 %")
-    t = best.target
-    print(f"then one training of {best.target_flops / 1e6:,.0f} MFLOP on {t.samples:,.0f} images: {options.loss} "
-          f"{t.error:.3f}, 90 % {best.now[0]:.3f} to {best.now[1]:.3f} now, "
-          f"{best.then[0]:.3f} to {best.then[1]:.3f} expected after those trainings (all predicted)")  # fmt: skip
-    reach = best.compute / max(point.compute for point in points)
+        _print_budget(options, best, rate, points[0].device)
+        _print_trainings(best)
+        _print_target(best, options.loss, max(point.compute for point in points))
+    return 0
+
+
+def _print_budget(options: argparse.Namespace, plan: Plan, rate: float, device: str) -> None:
+    how = "as given" if options.rate else f"measured on this study's {device}; --rate gives another device's"
+    print(f"{options.gpus} x {options.hours:g} h at {rate / 1e9:,.3g} GMAC/s a device ({how}): "
+          f"{plan.compute / 1e15:.3g} PMAC of training")  # fmt: skip
+
+
+def _print_trainings(plan: Plan) -> None:
+    """What to train first, and the commands that do."""
+    if not plan.runs:
+        print(f"{plan.design}: no training within a quarter of the budget would narrow the prediction by 1 %")
+        return
+    print_table([run.row() for run in plan.runs], title=f"{plan.design}: trainings that tell most, to make first")
+    for run in plan.runs:
+        print(f"  nasbench scale train {plan.design} --to {run.flops / 1e6:.0f}MFLOP --samples {run.samples} "
+              f"--seeds {run.seeds} --out DIR")  # fmt: skip
+
+
+def _print_target(plan: Plan, loss: str, largest_compute: float) -> None:
+    """The training that the budget is meant for, with a caution where it lies far beyond the largest one so far."""
+    t = plan.target
+    print(f"then one training of {plan.target_flops / 1e6:,.0f} MFLOP on {t.samples:,.0f} images: {loss} "
+          f"{t.error:.3f}, 90 % {plan.now[0]:.3f} to {plan.now[1]:.3f} now, "
+          f"{plan.then[0]:.3f} to {plan.then[1]:.3f} expected after those trainings (all predicted)")  # fmt: skip
+    reach = plan.compute / largest_compute
     if reach > FAR:
         print(f"! that is {reach:,.0f} times the largest training so far: a law is a guess that far out, and images "
               "would repeat, which it does not know")  # fmt: skip
-    return 0
 
 
 def _known_studies() -> list[Path]:

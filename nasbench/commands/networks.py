@@ -20,6 +20,14 @@ ARCH_HELP = "a shipped name such as mobilevit_s, or a TOML file"
 
 def add(verbs: Any) -> None:
     """Describe these verbs to the command line."""
+    _add_profile(verbs)
+    _add_reproduce(verbs)
+    _add_list(verbs)
+    _add_train(verbs)
+    _add_export(verbs)
+
+
+def _add_profile(verbs: Any) -> None:
     profile = add_verb(
         verbs, "profile", "what a network costs, stage by stage", "nasbench profile mobilevit_s", _profile, True
     )
@@ -27,6 +35,8 @@ def add(verbs: Any) -> None:
     profile.add_argument("--train-form", action="store_true", help="stage by stage before re-parameterisation")
     profile.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
 
+
+def _add_reproduce(verbs: Any) -> None:
     reproduce = add_verb(
         verbs, "reproduce", "published against own params, MACs and flops",
         "nasbench reproduce mobilevit_s fastvit_t8", _reproduce, True,
@@ -38,11 +48,10 @@ def add(verbs: Any) -> None:
     )  # fmt: skip
     reproduce.add_argument("--train", action="store_true", help="with --table: also the proxy accuracy, three seeds")
 
+
+def _add_list(verbs: Any) -> None:
     listing = add_verb(verbs, "list", "the shipped networks with their sizes", "nasbench list swin", _list, True)
     listing.add_argument("text", nargs="?", default="", metavar="TEXT", help="only names with this in them")
-
-    _add_train(verbs)
-    _add_export(verbs)
 
 
 def _add_train(verbs: Any) -> None:

@@ -108,7 +108,7 @@ def _rule(options: argparse.Namespace, arch: Architecture) -> Rule:
         return rule_named(options.rule)
     import torch
 
-    from nasbench.scaling.searched import search_rule
+    from nasbench.scaling.rule_search import search_rule
 
     torch.set_num_threads(1)
     found = search_rule(

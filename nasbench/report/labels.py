@@ -43,10 +43,10 @@ def place_labels(
     Returns the obstacles with the labels' boxes added. Greedy: each label takes the place that hides least, nearer
     places first; a label that had to move away gets a thin line to its point.
     """
-    figure = axes.figure
-    renderer = figure.canvas.get_renderer()
-    scale = figure.dpi / 72
-    frame = axes.get_window_extent(renderer)
+    renderer = axes.figure.canvas.get_renderer()
+    scale = axes.figure.dpi / 72
+    extent = axes.get_window_extent(renderer)
+    frame = np.array([[extent.x0, extent.y0, extent.x1, extent.y1]])
     taken = obstacles.reshape(-1, 4)
     for (x, y, spread), text in zip(points, texts):
         label = axes.annotate(
@@ -56,18 +56,31 @@ def place_labels(
         size = np.array([extent.width, extent.height]) + 2 * scale
         anchor = axes.transData.transform((x, y))
         bar = axes.transData.transform((x, y + spread))[1] - anchor[1]
-        candidates = _candidates(anchor, size, bar, scale)
-        costs = []
-        for box, distance in candidates:
-            inside = np.array([[frame.x0, frame.y0, frame.x1, frame.y1]])
-            outside = size.prod() - _overlap(box, inside)
-            costs.append(_overlap(box, taken) + 10 * outside + 0.02 * size.prod() * distance / DISTANCES[0])
-        best, distance = candidates[int(np.argmin(costs))]
-        offset = ((best[:2] + best[2:]) / 2 - anchor) / scale
+        box, distance = _best_place(_candidates(anchor, size, bar, scale), size.prod(), taken, frame)
+        offset = ((box[:2] + box[2:]) / 2 - anchor) / scale
         label.set_position((float(offset[0]), float(offset[1])))
         if distance > DISTANCES[1]:
-            edge = np.clip(anchor, best[:2], best[2:])  # the label's nearest edge
-            ends = axes.transData.inverted().transform(np.stack([anchor, edge]))
-            axes.plot(ends[:, 0], ends[:, 1], color="0.6", linewidth=0.6, zorder=1)
-        taken = np.concatenate([taken, best[None]])
+            _draw_leader(axes, anchor, box)
+        taken = np.concatenate([taken, box[None]])
     return taken
+
+
+def _best_place(
+    candidates: Sequence[tuple[np.ndarray, int]], area: float, taken: np.ndarray, frame: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """The box, with its distance, that hides least of what is `taken`, leaves the `frame` least and stays nearest.
+
+    `area` is each box's own.
+    """
+    costs = []
+    for box, distance in candidates:
+        outside = area - _overlap(box, frame)
+        costs.append(_overlap(box, taken) + 10 * outside + 0.02 * area * distance / DISTANCES[0])
+    return candidates[int(np.argmin(costs))]
+
+
+def _draw_leader(axes: Any, anchor: np.ndarray, box: np.ndarray) -> None:
+    """A thin line from the point to the nearest edge of its label."""
+    edge = np.clip(anchor, box[:2], box[2:])
+    ends = axes.transData.inverted().transform(np.stack([anchor, edge]))
+    axes.plot(ends[:, 0], ends[:, 1], color="0.6", linewidth=0.6, zorder=1)

@@ -32,7 +32,7 @@ def seed_noise(rows: Sequence[ReportRow]) -> SeedNoise | None:
 
 
 @dataclass(frozen=True)
-class Difference:
+class AccuracyGap:
     """Accuracy of `first` minus `second`, with the standard error that seed noise gives it (None if unknown)."""
 
     first: ReportRow
@@ -46,14 +46,14 @@ class Difference:
         return None if self.standard_error is None else abs(self.mean) > 2 * self.standard_error
 
 
-def difference(first: ReportRow, second: ReportRow, noise: SeedNoise | None) -> Difference:
+def accuracy_gap(first: ReportRow, second: ReportRow, noise: SeedNoise | None) -> AccuracyGap:
     if first.split != second.split or first.rung != second.rung:
         raise ValueError(
             f"{first.name} ({first.split}, rung {first.rung}) and {second.name} ({second.split}, rung {second.rung}) "
             "were not measured alike; compare rows of one split and one rung"
         )
     error = None if noise is None else noise.std * math.sqrt(1 / first.seeds + 1 / second.seeds)
-    return Difference(first, second, first.accuracy - second.accuracy, error)
+    return AccuracyGap(first, second, first.accuracy - second.accuracy, error)
 
 
 def _latencies(first: ReportRow, second: ReportRow) -> tuple[float, float, str] | None:
@@ -95,7 +95,7 @@ def _describe(row: ReportRow) -> str:
     return f"{row.name} ({100 * row.accuracy:.2f}{spread} {row.objective.unit} {row.split}, {seeds}{latency})"
 
 
-def _judgement(gap: Difference, noise: SeedNoise | None) -> str:
+def _judgement(gap: AccuracyGap, noise: SeedNoise | None) -> str:
     if gap.standard_error is None or noise is None:
         return "Each was trained with one seed, so nothing can be said about noise."
     relation = "more" if gap.exceeds_noise else "not more"
@@ -114,7 +114,7 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
     if not faster:
         return [*lines, "No searched design was as fast or faster: nothing beats it at equal or lower latency."]
     noise = seed_noise(_comparable(rows))
-    gap = difference(faster[0], fixed, noise)
+    gap = accuracy_gap(faster[0], fixed, noise)
     pair = _latencies(gap.first, fixed)
     assert pair is not None  # challengers() kept only rows with a common latency
     lines.append(

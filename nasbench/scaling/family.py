@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import load
+from nasbench.arch.parts import effective_fields
 from nasbench.costs.analytic import Cost, cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import Rule
 from nasbench.scaling.target import Scaled, scale_to
+from nasbench.scaling.target_metric import metric_of
+from nasbench.space.shipped import load_space
 
 STEP_IMAGES = 2
 STEP_CLASSES = 10
@@ -72,11 +75,9 @@ def make_family(
     check: bool = True,
 ) -> list[Member]:
     """`arch` at each target along `rule`; with `check` each is built and makes one training step."""
-    from nasbench.space.shipped import load_space
-
     found, members = load_space(space) if space else None, []
     for target in targets:
-        scaled = scale_to(arch, target, rule, measure(target, classes, device))
+        scaled = scale_to(arch, target, rule, metric_of(target, classes, device))
         outside = found.outside(scaled.arch) if found else None
         loss = training_step(scaled.arch) if check else None
         members.append(Member(scaled, cost(scaled.arch, classes), outside, loss))
@@ -112,8 +113,6 @@ def sibling_target(sibling: Architecture, classes: int = 1000) -> Budget:
 
 def parse_targets(texts: Sequence[str], classes: int = 1000) -> tuple[list[Budget], list[Architecture | None]]:
     """Budgets as written, or the FLOPs of designs given by name; beside each the design, if it was one."""
-    from nasbench.arch.library import load
-
     budgets: list[Budget] = []
     siblings: list[Architecture | None] = []
     for text in texts:
@@ -147,16 +146,12 @@ def side_by_side(scaled: Architecture, published: Architecture, classes: int = 1
 
 
 def _compared(a: Architecture, b: Architecture) -> list[str]:
-    from nasbench.arch.parts import effective_fields
-
     names = {name for arch in (a, b) for stage in arch.stages for name in effective_fields(stage)}
     order = list(type(a.stages[0]).model_fields)
     return sorted(names - {"slots"}, key=order.index)
 
 
 def _values(arch: Architecture, name: str) -> list[Any]:
-    from nasbench.arch.parts import effective_fields
-
     return [getattr(s, name) if name in effective_fields(s) else "." for s in arch.stages if s.depth]
 
 

@@ -14,7 +14,7 @@ ONE, TWO = ("flops",), ("params", "samples")
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutSize:
     """One held-out place: the measured mean of `seeds` trainings, and what the law predicted without having seen it."""
 
     family: str
@@ -48,7 +48,7 @@ class HeldOut:
 
 def hold_out_largest(
     points: Sequence[Point], variables: tuple[str, ...] = ONE, loss: str = "error", draws: int = DRAWS
-) -> list[HeldOut]:
+) -> list[HeldOutSize]:
     """Fit one family's law without its largest design and predict that design, at each sample count that it has.
 
     A law of size alone uses the largest sample count that all sizes share.
@@ -63,7 +63,7 @@ def hold_out_largest(
         place = np.array([[getattr(group[0], name) for name in variables]])
         low, high = fit.outcome_interval(place, seeds=len(group))
         found.append(
-            HeldOut(
+            HeldOutSize(
                 family=points[0].family,
                 variables=variables,
                 design=group[0].design,

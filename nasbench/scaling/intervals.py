@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from nasbench.scaling.laws import ALPHA_RANGE, MIN_SIGMA, Data, Fit, PowerLaw, fit_law, law_of
-from nasbench.scaling.profile import LEVEL, profile_interval
+from nasbench.scaling.likelihood import LEVEL, likelihood_interval
 
 DRAWS = 300
 RANGE_NEEDED = 4.0  # largest over smallest value of a variable
@@ -119,7 +119,7 @@ def analyse(data: Data, draws: int = DRAWS, seed: int = 0, name: str = "", least
     noise = measured_noise(fit)
     noise = replace(noise, seed=max(noise.seed, ASSUMED_NOISE if untested(data) else least_noise))
     found = bootstrap(fit, noise, draws, np.random.default_rng(seed))
-    profile = tuple(profile_interval(fit, index, noise.seed) for index in range(len(data.variables)))
+    profile = tuple(likelihood_interval(fit, index, noise.seed) for index in range(len(data.variables)))
     unidentified, warnings = judge(fit, noise, found, profile)
     return LawFit(fit, noise, found, profile, tuple(warnings), name, tuple(unidentified))
 

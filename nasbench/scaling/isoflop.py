@@ -48,7 +48,7 @@ class CostModel:
 
 
 @dataclass(frozen=True)
-class Split:
+class ComputeSplit:
     """The best parameters and samples for `compute` (multiply-adds), the error there, and 90 % intervals."""
 
     compute: float
@@ -86,13 +86,13 @@ def best_params(law: PowerLaw, cost: CostModel, compute: float) -> float:
     return float((alpha * a * images**beta / (cost.power * beta * b)) ** (1 / (alpha + cost.power * beta)))
 
 
-def split(fit: LawFit, cost: CostModel, compute: float) -> Split:
+def split(fit: LawFit, cost: CostModel, compute: float) -> ComputeSplit:
     params = best_params(fit.law, cost, compute)
     samples = float(cost.samples(params, compute))
     draws = np.array([best_params(law, cost, compute) for law in fit.laws])
     images = np.asarray(cost.samples(draws, compute))
     low, high = fit.band((params, samples))
-    return Split(
+    return ComputeSplit(
         compute, params, samples, float(fit.law.predict((params, samples))[0]),
         quantiles(draws, LEVEL), quantiles(images, LEVEL), (float(low[0]), float(high[0])),
     )  # fmt: skip

@@ -20,9 +20,9 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import RULES
 from nasbench.scaling.target import scale_to
+from nasbench.scaling.target_metric import metric_of
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import Numerics
 from nasbench.study.trials import Kind, Origin, Trial
@@ -51,7 +51,7 @@ def probes(arch: Architecture, classes: int = 1000) -> list[Architecture]:
     for share in PROBE_SHARES:
         target = Budget("flops", share * flops, f"{share:g}x", "MFLOP")
         try:
-            found.append(scale_to(arch, target, RULES["fast"], measure(target, classes)).arch)
+            found.append(scale_to(arch, target, RULES["fast"], metric_of(target, classes)).arch)
         except UserError:
             continue
     return found

@@ -1,4 +1,4 @@
-"""Which pictures a fitted study and a published family get, and where they are written."""
+"""The picture files of a study and of a published family: which there are, and what goes into each (`plots` draws)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from nasbench.scaling.fits import FamilyLaws
+from nasbench.scaling.family_laws import FamilyLaws
 from nasbench.scaling.heldout import ONE
 from nasbench.scaling.intervals import LawFit
 from nasbench.scaling.isoflop import budgets
-from nasbench.scaling.plots import Curve, Front, draw_fronts, draw_isoflop, draw_laws, save
+from nasbench.scaling.plots import Curve, FamilyFront, draw_fronts, draw_isoflop, draw_laws, save
 from nasbench.scaling.points import largest, most_sampled
 from nasbench.scaling.published import Family
 
@@ -69,7 +69,7 @@ def _fronts(laws: Sequence[FamilyLaws]) -> Figure:
         sizes = sorted({point.flops for point in used})
         scores = [[100 * (1 - p.error) for p in used if p.flops == size] for size in sizes]
         spread = np.array([np.std(score, ddof=1) if len(score) > 1 else 0.0 for score in scores])
-        groups.append(Front(entry.name, np.array(sizes) / 1e9, np.array([np.mean(s) for s in scores]), spread))
+        groups.append(FamilyFront(entry.name, np.array(sizes) / 1e9, np.array([np.mean(s) for s in scores]), spread))
     samples = most_sampled(laws[0].points)[0].samples
     return draw_fronts(
         groups, "FLOPs of the design, 1e9 multiply-adds (log scale)", "accuracy after proxy training, %",

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nasbench.errors import UserError
-from nasbench.scaling.fits import FamilyLaws
+from nasbench.scaling.family_laws import FamilyLaws
 from nasbench.scaling.intervals import LEVEL, LawFit, tails
-from nasbench.scaling.isoflop import Split, split
+from nasbench.scaling.isoflop import ComputeSplit, split
 from nasbench.scaling.points import Point
 
 EXPLORE = 0.25  # share of the budget for trainings that only inform; the rest pays for the target
@@ -61,7 +61,7 @@ class Plan:
     rate: float  # multiply-adds a second of one device
     compute: float  # multiply-adds that the budget pays for
     runs: tuple[Run, ...]
-    target: Split
+    target: ComputeSplit
     target_flops: float
     now: tuple[float, float]
     then: tuple[float, float]
@@ -106,7 +106,7 @@ def _gradient(fit: LawFit, place: np.ndarray) -> np.ndarray:
     return np.concatenate([[1.0], terms, -z * terms]) / (law.floor + terms.sum())
 
 
-def _candidates(laws: FamilyLaws, target: Split) -> list[tuple[float, int]]:
+def _candidates(laws: FamilyLaws, target: ComputeSplit) -> list[tuple[float, int]]:
     """Pairs of parameters and images between the smallest training so far and the target."""
     params, counts = [p.params for p in laws.points], [p.samples for p in laws.points]
     sizes = np.geomspace(min(params), max(target.params, max(params)), SIZES)

@@ -1,4 +1,4 @@
-"""Scaling laws as pictures: log-log curves with bands, IsoFLOP curves and family fronts.
+"""Draws scaling laws with matplotlib: log-log curves with bands, IsoFLOP curves and family fronts.
 
 Colours are those of Okabe and Ito, told apart without colour by marker and line style; text states what is measured,
 quoted and predicted.
@@ -47,7 +47,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Front:
+class FamilyFront:
     """One family for `draw_fronts`: sizes (n,), accuracies in per cent (n,), one standard deviation over seeds."""
 
     name: str
@@ -199,25 +199,39 @@ def draw_isoflop(
 ) -> Figure:
     """One curve for each amount of compute over the network's size, with its best split marked."""
     figure, axes = _axes(title, _label("params"), "error (predicted; points measured)")
-    sizes = np.array([point.params for point in points])
-    grid = np.geomspace(sizes.min() / 2, sizes.max() * 4, 120)
-    shown: list[float] = []
+    shown = [point.error for point in points]
     for index, compute in enumerate(computes):
-        error, samples = isoflop(fit, cost, compute, grid)
-        inside = (
-            (error <= 1)
-            & (samples > 0.25 * min(p.samples for p in points))
-            & (samples < 8 * max(p.samples for p in points))
-        )
-        style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
-        axes.plot(grid[inside] / 1e6, error[inside], linewidth=1.8, label=f"{compute / 1e12:.3g} TMAC", **style)
-        best = split(fit, cost, compute)
-        if grid[inside].min() <= best.params <= grid[inside].max():
-            axes.plot(
-                best.params / 1e6, best.error, marker="*", markersize=13, color=COLOURS[index % 7],
-                markeredgecolor=INK, markeredgewidth=0.6, zorder=5,
-            )  # fmt: skip
-        shown += [float(error[inside].min()), float(error[inside].max())]
+        shown += _isoflop_curve(axes, fit, cost, compute, points, index)
+    _trained_points(axes, points)
+    _log_axes(axes, shown)
+    _legend(
+        figure, axes, ["curves: equal training compute (predicted)", "star: best split", "grey: trained (measured)"]
+    )
+    return figure
+
+
+def _isoflop_curve(
+    axes: Any, fit: LawFit, cost: CostModel, compute: float, points: Sequence[Point], index: int
+) -> tuple[float, float]:
+    """One curve and the star of its best split, near the trained sizes and sample counts; its least and largest
+    error."""
+    sizes, counts = [point.params for point in points], [point.samples for point in points]
+    grid = np.geomspace(min(sizes) / 2, max(sizes) * 4, 120)
+    error, samples = isoflop(fit, cost, compute, grid)
+    inside = (error <= 1) & (samples > 0.25 * min(counts)) & (samples < 8 * max(counts))
+    style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
+    axes.plot(grid[inside] / 1e6, error[inside], linewidth=1.8, label=f"{compute / 1e12:.3g} TMAC", **style)
+    best = split(fit, cost, compute)
+    if grid[inside].min() <= best.params <= grid[inside].max():
+        axes.plot(
+            best.params / 1e6, best.error, marker="*", markersize=13, color=COLOURS[index % 7],
+            markeredgecolor=INK, markeredgewidth=0.6, zorder=5,
+        )  # fmt: skip
+    return float(error[inside].min()), float(error[inside].max())
+
+
+def _trained_points(axes: Any, points: Sequence[Point]) -> None:
+    """Every training in grey, a marker for each sample count."""
     counts = sorted({point.samples for point in points})
     for count, marker in zip(counts, MARKERS):
         at = [point for point in points if point.samples == count]
@@ -225,14 +239,9 @@ def draw_isoflop(
             [p.params / 1e6 for p in at], [p.error for p in at], linestyle="none", marker=marker, markersize=4,
             color="0.45", label=f"trained, {count:,.0f} images", zorder=2,
         )  # fmt: skip
-    _log_axes(axes, shown + [point.error for point in points])
-    _legend(
-        figure, axes, ["curves: equal training compute (predicted)", "star: best split", "grey: trained (measured)"]
-    )
-    return figure
 
 
-def draw_fronts(groups: Sequence[Front], x_label: str, y_label: str, title: str, note: str) -> Figure:
+def draw_fronts(groups: Sequence[FamilyFront], x_label: str, y_label: str, title: str, note: str) -> Figure:
     """Families side by side: accuracy against size, each with its members joined."""
     figure, axes = _axes(title, x_label, y_label)
     for index, group in enumerate(groups):

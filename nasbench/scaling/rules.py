@@ -54,7 +54,7 @@ RULES = {
     "depth": Rule("depth", 1.0, 0.0, 0.0, "depth only"),
     "resolution": Rule("resolution", 0.0, 0.0, 1.0, "resolution only"),
 }
-SEARCHED = "searched"  # its shares are found for each design: nasbench.scaling.searched
+SEARCHED = "searched"  # its shares are found for each design: nasbench.scaling.rule_search
 
 
 def rule_named(name: str) -> Rule:

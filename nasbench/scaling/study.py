@@ -19,12 +19,12 @@ from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
-from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import rule_named
 from nasbench.scaling.target import scale_to, scaled_name
+from nasbench.scaling.target_metric import metric_of
 from nasbench.study import environment
-from nasbench.study.fidelity import FORMER, Fidelity, load_recipe
-from nasbench.study.runner import RunnerSpec
+from nasbench.study.fidelity import FORMER, STANDARD, Fidelity, load_recipe
+from nasbench.study.runner import Numerics, RunnerSpec
 from nasbench.study.study import StoredBudget
 from nasbench.study.trials import Kind, Origin, Split, Trial
 from nasbench.values import Value
@@ -34,7 +34,7 @@ MAY_DIFFER = {"version", "commit", "runner"}  # between two runs of one study
 MAY_GROW = {"designs", "targets", "samples", "seeds", "made"}  # no finished trial depends on how many there are
 
 
-class Member(NamedTuple):
+class PlannedDesign(NamedTuple):
     """One scaled design: the name of what it was made from, its target as written, and itself."""
 
     family: str
@@ -96,7 +96,7 @@ class ScalingStudy(Value):
     def fidelity_at(self, samples: int) -> Fidelity:
         return load_recipe(self.recipe).at(samples, **self.fidelity)
 
-    def family(self) -> list[Member]:
+    def family(self) -> list[PlannedDesign]:
         """Every design at every target: as it was made once, else scaled now."""
         rule, found = rule_named(self.rule), []
         for name, content in self.designs.items():
@@ -106,39 +106,45 @@ class ScalingStudy(Value):
                 if key in self.made:
                     arch = Architecture.from_dict({**self.made[key], "name": key}, f"{FILE}: made.{key}")
                 else:
-                    arch = scale_to(base, target, rule, measure(target, self.classes)).arch
-                found.append(Member(name, str(target), arch))
+                    arch = scale_to(base, target, rule, metric_of(target, self.classes)).arch
+                found.append(PlannedDesign(name, str(target), arch))
         return found
 
     def with_family(self, folder: Path) -> ScalingStudy:
         """With its scaled designs written down, those that `folder` has already first: trials are known by them."""
-        before = ScalingStudy.open(folder).made if (folder / FILE).is_file() else {}
-        study = self.model_copy(update={"made": {**self.made, **before}})
-        made = {member.arch.name: _nameless(member.arch) for member in study.family()}
+        study = self._going_on(ScalingStudy.open(folder)) if (folder / FILE).is_file() else self
+        made = {design.arch.name: _nameless(design.arch) for design in study.family()}
         return study.model_copy(update={"made": {**study.made, **made}})
+
+    def _going_on(self, before: ScalingStudy) -> ScalingStudy:
+        """With the designs of `before`, and its word on numerics where that makes no other keys."""
+        in_keys = before.numerics_in_keys if self.runner.numerics == Numerics() else self.numerics_in_keys
+        return self.model_copy(update={"made": {**self.made, **before.made}, "numerics_in_keys": in_keys})
 
     def trials(self) -> Iterator[Trial]:
         """All that the study trains: sample counts in the order given, then seeds, designs and sizes."""
-        family = [(member, cost(member.arch, self.classes)) for member in self.family()]
+        family = [(design, cost(design.arch, self.classes)) for design in self.family()]
         numerics = self.runner.numerics if self.numerics_in_keys else None
         for samples in self.samples:
             fidelity = self.fidelity_at(samples)
             for seed in self.seeds:
-                for member, costs in family:
-                    origin = Origin(Kind.SCALED, cost=costs, family=member.family, rule=self.rule, target=member.target)
+                for design, costs in family:
+                    origin = Origin(Kind.SCALED, cost=costs, family=design.family, rule=self.rule, target=design.target)
                     data = self.data_id or self.data
-                    yield Trial.new(member.arch, fidelity, seed, data, self.split, origin, numerics)
+                    yield Trial.new(design.arch, fidelity, seed, data, self.split, origin, numerics)
 
 
 def new_study(
     designs: Sequence[Architecture], targets: Sequence[Budget], samples: Sequence[int], seeds: int, **settings: Any
 ) -> ScalingStudy:
-    """A study of `designs` at `targets`; `settings` are further fields of `ScalingStudy`."""
+    """A study of `designs` at `targets`, trained by the standard recipe unless `settings` name another; they are
+    further fields of `ScalingStudy`."""
     content = {
         "designs": {arch.label: _nameless(arch) for arch in designs},
         "targets": tuple(targets),
         "samples": tuple(samples),
         "seeds": tuple(range(seeds)),
+        "recipe": STANDARD,
         "numerics_in_keys": True,
         "commit": environment.commit(),
         **settings,

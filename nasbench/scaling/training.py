@@ -52,7 +52,7 @@ def train_family(study: ScalingStudy, folder: Path | str, progress: Progress | N
     folder, progress = Path(folder), progress or Silent()
     study = study.with_family(folder)  # a target that cannot be met is told before anything is written
     progress.update(ProgressState("preparing images"))
-    sizes = tuple(member.arch.resolution for member in study.family())
+    sizes = tuple(planned.arch.resolution for planned in study.family())
     data = prepare(study.data, study.fidelity_at(study.samples[0]), sizes)
     study = study.model_copy(update={"data_id": data.id})
     study.create(folder)

@@ -159,7 +159,7 @@ class Study(Value):
             raise UserError(f"{folder}: holds another study ({first}{more}); {remedy}")
 
 
-class Difference(NamedTuple):
+class FieldDifference(NamedTuple):
     """A key of study.toml (`space.content.resolution`) and its value in each of two studies."""
 
     key: str
@@ -167,11 +167,11 @@ class Difference(NamedTuple):
     second: object
 
 
-def differences(a: Study, b: Study) -> list[Difference]:
+def differences(a: Study, b: Study) -> list[FieldDifference]:
     """Where two studies differ in more than who ran it."""
     left, right = _flat(a.to_dict()), _flat(b.to_dict())
     keys = sorted(key for key in left.keys() | right.keys() if key.split(".")[0] not in WHO_RAN_IT)
-    return [Difference(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
+    return [FieldDifference(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
 
 
 def _flat(content: Mapping[str, object], prefix: str = "") -> dict[str, object]:

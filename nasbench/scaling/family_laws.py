@@ -1,4 +1,4 @@
-"""All that `nasbench scale fit` says of a study: laws of each design, the held-out test, the compute-optimal split."""
+"""The laws of every design of a study with their held-out tests, and what `nasbench scale fit` shows and stores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from nasbench.errors import UserError
 from nasbench.files import write_atomic
-from nasbench.scaling.heldout import ONE, TWO, HeldOut, hold_out_largest
+from nasbench.scaling.heldout import ONE, TWO, HeldOutSize, hold_out_largest
 from nasbench.scaling.intervals import DRAWS, LawFit, analyse
 from nasbench.scaling.isoflop import CostModel
 from nasbench.scaling.points import Point, by_family, data_of, most_sampled
@@ -29,7 +29,7 @@ class FamilyLaws:
     points: tuple[Point, ...]
     size: LawFit | None  # over the design's FLOPs, at the largest sample count that all sizes share
     joint: LawFit | None  # over parameters and samples
-    held_out: tuple[HeldOut, ...]
+    held_out: tuple[HeldOutSize, ...]
     missing: tuple[str, ...]
 
     @property
@@ -56,7 +56,7 @@ def _fit_family(
     name: str, points: list[Point], loss: str, draws: int, forms: Sequence[tuple[str, ...]], hold_out: bool
 ) -> FamilyLaws:
     fits: dict[tuple[str, ...], LawFit] = {}
-    held: list[HeldOut] = []
+    held: list[HeldOutSize] = []
     missing = []
     for variables in forms:
         used = most_sampled(points) if variables == ONE else points
@@ -143,7 +143,7 @@ def record(laws: Sequence[FamilyLaws]) -> dict[str, Any]:
     }
 
 
-def _held_record(held: HeldOut) -> dict[str, Any]:
+def _held_record(held: HeldOutSize) -> dict[str, Any]:
     return {
         "over": list(held.variables),
         "design": held.design,

@@ -1,4 +1,4 @@
-"""The searched rule: which way a design grows best, found by training its own scaled versions on the proxy.
+"""Find a scaling rule by training: which way a design grows best, tried on its own scaled versions on the proxy.
 
 Seven shares of depth, width and resolution (three pure, three halves, the middle) make the design twice as expensive;
 each is trained briefly, and a mixture model (Scheffé's quadratic, with a ridge) of log error over the shares says where
@@ -18,9 +18,9 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.scaling.measures import measure
 from nasbench.scaling.rules import RULES, SEARCHED, Rule
 from nasbench.scaling.target import scale_to
+from nasbench.scaling.target_metric import metric_of
 from nasbench.study.fidelity import Fidelity, load_recipe
 from nasbench.study.runner import LAPTOP, load_runner
 from nasbench.study.task import DataSplit, Task
@@ -64,7 +64,7 @@ def search_rule(
     tried = []
     for shares in SHARES:
         try:
-            grown = scale_to(arch, target, Rule("trial", *shares), measure(target)).arch
+            grown = scale_to(arch, target, Rule("trial", *shares), metric_of(target)).arch
         except UserError:
             continue  # a share that this design cannot follow (a network of slots has no width) is no candidate
         tried.append(Tried(shares, tuple(run(grown, fidelity, seed) for seed in range(seeds))))

@@ -11,7 +11,7 @@ from nasbench.scaling.laws import ALPHA_RANGE, Fit, jacobian, log_residuals
 LEVEL = 0.90
 
 
-def profile_interval(fit: Fit, index: int, seed_noise: float, level: float = LEVEL) -> tuple[float, float]:
+def likelihood_interval(fit: Fit, index: int, seed_noise: float, level: float = LEVEL) -> tuple[float, float]:
     """Exponents of variable `index` at which the best other parameters still explain the data, by likelihood ratio.
 
     `seed_noise`, in ln(error), is the least noise to reckon with. An end at the range's own bound means that the data

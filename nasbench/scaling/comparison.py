@@ -1,4 +1,4 @@
-"""Which design wins at a size that nobody trained: a probability from the laws' draws, not a bare ranking."""
+"""Compare designs by their laws at a size that nobody trained: how probably each wins there, and where laws cross."""
 
 from __future__ import annotations
 
