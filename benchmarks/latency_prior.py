@@ -5,8 +5,8 @@ python benchmarks/latency_prior.py results/latency/onnxruntime.json nasbench/lat
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,8 +18,11 @@ TREES = 8  # of the device's own fit there are more; the file is a third of a me
 
 
 def main() -> None:
-    source, target = Path(sys.argv[1]), Path(sys.argv[2])
-    data = read(source)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="measurements of latency_data.py")
+    parser.add_argument("target", type=Path, help="the prior to write")
+    options = parser.parse_args()
+    data, target = read(options.source), options.target
     timed = [scaled(n.kernels, n.reported, ms) for n, ms in zip(data.networks, data.latency_ms, strict=True)]
     model = fit_kernels([pair for pairs in timed for pair in pairs], data.runtime, trees=TREES)
     assert model is not None

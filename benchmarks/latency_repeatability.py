@@ -8,9 +8,9 @@ pooled over networks, the median network's and the ninth decile's.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +42,9 @@ def slowing(networks: list[list[Pass]]) -> float:
 
 
 def main() -> None:
-    content = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measurements", type=Path, help="a file of latency_data.py, or a pack's results")
+    content = json.loads(parser.parse_args().measurements.read_text(encoding="utf-8"))
     rows = content.get("records") or content["networks"]
     networks = [[Pass(**p) for p in row["passes"][:3]] for row in rows]
     gaps = [b.at - a.at for passes in networks for a, b in itertools.pairwise(passes)]

@@ -34,14 +34,16 @@ from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.files import write_atomic
 from nasbench.proxy.data import DEFAULT
-from nasbench.proxy.evaluate import SCORED, Task, dataset, pools, seeded_model
+from nasbench.proxy.evaluate import SCORED, dataset, pools, seeded_model
 from nasbench.proxy.reduction import reduced
 from nasbench.proxy.train import tune_allocator
-from nasbench.report.results import StudyResult, architecture_of, level
+from nasbench.report.results import StudyResult
 from nasbench.space.shipped import load_space
-from nasbench.study.fidelity import Fidelity, Ladder
+from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import OBJECTIVES
-from nasbench.study.runner import runner_ladder
+from nasbench.study.runner import LAPTOP, RunnerSpec, runner_ladder
+from nasbench.study.task import DataSplit, Task
+from nasbench.study.trials import Level
 
 RESAMPLES = 2_000
 MIN_DESIGNS = 5  # for a correlation
@@ -59,10 +61,10 @@ def chosen_designs(budget: Budget, random: int) -> dict[str, Architecture]:
 
 def score(arch: Architecture, fidelity: Fidelity, objective: str, seed: int, data: str) -> tuple[float, float]:
     """The objective's metric and the CPU seconds of its training; the cost checks of a real trial are left out."""
-    task = Task(arch.to_dict(), fidelity.to_dict(), seed, data=data, objective=objective)
+    task = Task(arch, fidelity, seed, DataSplit(data), RunnerSpec(), objective)
     small = reduced(arch, fidelity)
     model = seeded_model(small, max(1, len(dataset(data, objective).classes)), seed)
-    run, metrics = SCORED[objective](task, fidelity, model, pools(task, fidelity, small.resolution))
+    run, metrics = SCORED[objective](task, model, pools(task, small.resolution))
     return metrics[OBJECTIVES[objective].metric], run.cpu_seconds
 
 
@@ -85,14 +87,14 @@ def studied(folder: Path) -> tuple[dict[str, Architecture], Fidelity, list[Run]]
     """Name -> design of a supervised study's first rung, that rung's fidelity, and its scores; quickest first, so that
     a run cut short has most."""
     result = StudyResult.read(folder)
-    trials = [trial for trial in result.trials if level(trial) == (0, False) and trial.state == "complete"]
+    trials = [trial for trial in result.trials if trial.level == Level(0) and trial.complete]
     designs, runs = {}, []
-    for trial in sorted(trials, key=lambda trial: trial.metrics["cpu_seconds"]):
-        arch, metrics = architecture_of(trial), trial.metrics
+    for trial in sorted(trials, key=lambda trial: trial.metric("cpu_seconds")):
+        arch = trial.design
         designs[arch.label] = arch
-        figures = (trial.seed, metrics["accuracy"], metrics["cpu_seconds"], "study")
+        figures = (trial.seed, trial.metric("accuracy"), trial.metric("cpu_seconds"), "study")
         runs.append(Run(arch.label, arch.id, _kind(arch), cost(arch).macs, "supervised", *figures))
-    return designs, Ladder.from_list(result.study.ladder).rungs[0].fidelity, runs
+    return designs, result.study.ladder.rungs[0].fidelity, runs
 
 
 def _kind(arch: Architecture) -> str:
@@ -231,7 +233,7 @@ def main() -> None:
         designs, fidelity, known = studied(options.study)
     else:
         designs, known = chosen_designs(Budget.parse(options.budget), options.random), []
-        fidelity = Ladder.from_list(runner_ladder("laptop"), "laptop").rungs[0].fidelity
+        fidelity = runner_ladder(LAPTOP).rungs[0].fidelity
     train_all(designs, fidelity, known, options)
     scores = pd.read_csv(options.out / "scores.csv")
     found = summary(scores)

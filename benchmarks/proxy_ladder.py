@@ -25,8 +25,8 @@ from nasbench.proxy.data import DEFAULT
 from nasbench.proxy.evaluate import evaluate
 from nasbench.proxy.train import tune_allocator
 from nasbench.space.shipped import load_space
-from nasbench.study.fidelity import Ladder
-from nasbench.study.runner import runner_ladder
+from nasbench.study.runner import RunnerSpec, runner_ladder
+from nasbench.study.task import DataSplit, Task
 
 
 def chosen_designs(budget: Budget, random: int) -> list[Architecture]:
@@ -46,14 +46,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     tune_allocator()
-    ladder = Ladder.from_list(runner_ladder(options.runner), options.runner)
+    runner, ladder = RunnerSpec(), runner_ladder(options.runner)
     chosen = [r for i, r in enumerate(ladder.rungs) if options.rungs is None or i in options.rungs]
+    data = DataSplit(options.data)
     means: dict[int, list[float]] = {index: [] for index in range(len(chosen))}
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread, data {options.data}")
     for arch in chosen_designs(Budget.parse(options.budget), options.random):
         for index, rung in enumerate(chosen):
-            task = {"architecture": arch.to_dict(), "fidelity": rung.fidelity.to_dict(), "data": options.data}
-            runs = [evaluate(task | {"seed": seed}) for seed in range(options.seeds)]
+            tasks = [Task(arch, rung.fidelity, seed, data, runner) for seed in range(options.seeds)]
+            runs = [evaluate(task) for task in tasks]
             scores = [run["accuracy"] for run in runs]
             means[index].append(statistics.fmean(scores))
             seconds, macs = statistics.fmean(run["cpu_seconds"] for run in runs), runs[0]["proxy_macs"] / 1e6

@@ -26,12 +26,14 @@ from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
 from nasbench.costs.budget import Budget
 from nasbench.files import read_toml, write_atomic
-from nasbench.proxy.evaluate import SCORED, Task, dataset, pools, seeded_model
+from nasbench.proxy.evaluate import SCORED, dataset, pools, seeded_model
 from nasbench.proxy.reduction import reduced
 from nasbench.proxy.train import tune_allocator
 from nasbench.report.results import StudyResult
 from nasbench.space.shipped import load_space
-from nasbench.study.fidelity import Fidelity
+from nasbench.study.fidelity import FORMER, load_recipe
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.task import DataSplit, Task
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = (
@@ -79,11 +81,12 @@ def chosen_designs() -> dict[str, Architecture]:
 def run(recipe: str, samples: int, name: str, arch: Architecture, seed: int) -> Run:
     """Scored as in a trial, without its checks of cost and deploy form."""
     screened = samples <= SCREEN
-    fidelity = Fidelity(samples=samples, evaluate=1_200 if screened else 5_000, **RECIPES[recipe])
-    task = Task(arch.to_dict(), fidelity.to_dict(), seed, split="validation" if screened else "test")
+    fidelity = load_recipe(FORMER).at(samples, evaluate=1_200 if screened else 5_000, **RECIPES[recipe])
+    data = DataSplit(split="validation" if screened else "test")
+    task = Task(arch, fidelity, seed, data, RunnerSpec())
     small = reduced(arch, fidelity)
-    model = seeded_model(small, len(dataset(task.data).classes), seed)
-    trained, metrics = SCORED["supervised"](task, fidelity, model, pools(task, fidelity, small.resolution))
+    model = seeded_model(small, len(dataset(data.name).classes), seed)
+    trained, metrics = SCORED["supervised"](task, model, pools(task, small.resolution))
     figures = (round(metrics["accuracy"], 5), round(trained.train_loss_tail, 5), round(trained.cpu_seconds, 2))
     return Run(recipe, samples, name, seed, *figures)
 
@@ -161,10 +164,10 @@ def stored_finals(folder: Path) -> list[Run]:
     """The finals of a study made with the recipe "sgd": measured already, the same seeds."""
     runs = []
     for trial in StudyResult.read(folder).trials:
-        if trial.split == "test" and trial.state == "complete":
-            name, m = trial.architecture.get("name") or trial.architecture_id[:8], trial.metrics
-            figures = (round(m["accuracy"], 5), round(m["train_loss_tail"], 5), round(m["cpu_seconds"], 2))
-            runs.append(Run("sgd", trial.fidelity["samples"], name, trial.seed, *figures))
+        if trial.level.final and trial.complete:
+            digits = {"accuracy": 5, "train_loss_tail": 5, "cpu_seconds": 2}
+            figures = (round(trial.metric(name), places) for name, places in digits.items())
+            runs.append(Run("sgd", trial.fidelity.samples, trial.label, trial.seed, *figures))
     return runs
 
 

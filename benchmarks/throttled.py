@@ -3,6 +3,7 @@
 python benchmarks/throttled.py 0.3 python standalone.py
 """
 
+import argparse
 import os
 import signal
 import subprocess
@@ -13,8 +14,12 @@ PERIOD_SECONDS = 0.1  # the kernel's own, of a cgroup's quota
 
 
 def main() -> int:
-    share, command = float(sys.argv[1]), sys.argv[2:]
-    process = subprocess.Popen(command, start_new_session=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("share", type=float, help="of the time, between 0 and 1")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="to run")
+    options = parser.parse_args()
+    share = options.share
+    process = subprocess.Popen(options.command, start_new_session=True)
     while process.poll() is None:
         time.sleep(share * PERIOD_SECONDS)
         if process.poll() is None:

@@ -1,4 +1,4 @@
-"""nasbench.proxy.data: the embedded images, archives, folders, splits, pools, augmentation."""
+"""nasbench.proxy.data: the cache, archives, folders, splits, pools, augmentation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from nasbench.errors import UserError
-from nasbench.proxy.data import cifar10, fashion_on_earth, folder, load_dataset, pool
+from nasbench.proxy.data import cifar10, load_dataset, pool
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, normalisation, shuffled_positions
 from nasbench.proxy.data.cache import cached_arrays
 from nasbench.proxy.data.images import ArrayImages, ImageData, resize, split_validation, stratified_subset
@@ -24,66 +24,6 @@ from nasbench.proxy.data.pool import MemoryPool, PoolSpec, StreamingPool, open_p
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def composed():
-    return fashion_on_earth.compose(limit=1000)
-
-
-# Fashion-on-Earth
-
-
-def test_composition_is_the_same_for_a_seed_and_another_for_the_next(composed):
-    again, other = (fashion_on_earth.compose(seed, limit=100) for seed in (0, 1))
-    assert composed["x_train"].shape == (1000, 32, 32, 3)
-    assert composed["x_train"].dtype == np.uint8
-    assert not np.array_equal(again["x_train"], other["x_train"])
-    assert np.array_equal(again["x_train"], fashion_on_earth.compose(0, limit=100)["x_train"])
-    assert np.array_equal(again["y_train"], composed["y_train"][:100])
-
-
-def test_composed_classes_are_balanced_and_images_use_the_whole_range(composed):
-    for split in ("train", "test"):
-        assert np.bincount(composed[f"y_{split}"], minlength=10).min() > 70
-        assert composed[f"x_{split}"].min() == 0
-        assert composed[f"x_{split}"].max() > 240
-        assert composed[f"x_{split}"].std() > 30
-
-
-def test_products_are_recognised_across_splits_better_than_chance(composed):
-    """A nearest class mean of grey gradients, trained on train, scores well over 10 % on test."""
-
-    def edges(pixels):
-        grey = pixels.mean(-1)
-        gradient = np.abs(np.diff(grey, axis=1))[:, :, :-1] + np.abs(np.diff(grey, axis=2))[:, :-1]
-        flat = gradient.reshape(len(pixels), -1)
-        return flat / np.linalg.norm(flat, axis=1, keepdims=True)
-
-    means = np.stack([edges(composed["x_train"])[composed["y_train"] == c].mean(0) for c in range(10)])
-    distance = ((edges(composed["x_test"])[:, None] - means) ** 2).sum(-1)
-    assert (distance.argmin(1) == composed["y_test"]).mean() > 0.25
-
-
-def test_backgrounds_of_the_splits_share_no_longitude():
-    width = 360  # a picture whose red channel is its own longitude
-    picture = np.zeros((180, width, 3), dtype=np.uint8)
-    picture[..., 0] = np.arange(width) * 255 // width
-    seen = {}
-    for split in ("train", "test"):
-        crops = fashion_on_earth._crops(
-            500, dict.fromkeys((1, 2, 3), np.repeat(np.repeat(picture, 5, 0), 5, 1)), split, np.random.default_rng(0)
-        )
-        seen[split] = set(np.unique((crops[..., 0] * 255).round().astype(int)))
-    assert len(seen["train"] & seen["test"]) <= 6  # one shade at each border, from rounding 360 columns to 255 shades
-
-
-def test_default_data_set_comes_from_the_cache_the_second_time(monkeypatch, composed):
-    monkeypatch.setattr(fashion_on_earth, "compose", lambda seed: composed)
-    first = load_dataset()
-    monkeypatch.setattr(fashion_on_earth, "compose", lambda seed: pytest.fail("composed again"))
-    second = load_dataset("fashion-on-earth")
-    assert (first.id, first.classes) == (second.id, fashion_on_earth.CLASSES)
 
 
 # Cache
@@ -245,7 +185,7 @@ def test_a_test_folder_is_used_and_its_classes_must_agree(tmp_path):
     _write_images(tmp_path / "d" / "train", {"cat": 12, "dog": 12})
     _write_images(tmp_path / "d" / "val", {"cat": 3, "dog": 3})
     data = load_dataset(str(tmp_path / "d"))
-    assert len(data.train.labels), len(data.test.labels) == (24, 6)
+    assert (len(data.train.labels), len(data.test.labels)) == (24, 6)
     (tmp_path / "d" / "val" / "cow").mkdir()
     with pytest.raises(UserError, match="must hold the same class folders; only one has cow"):
         load_dataset(str(tmp_path / "d"))
@@ -324,12 +264,19 @@ def test_streaming_gives_the_same_batches_as_memory(tmp_path, monkeypatch):
     assert normalisation(stream).mean == pytest.approx(normalisation(memory).mean, rel=1e-9)
 
 
-def test_decoded_folders_are_cached(tmp_path, monkeypatch):
+def test_decoded_folders_are_cached(tmp_path):
     data = load_dataset(str(_write_images(tmp_path / "mine", {"cat": 10, "dog": 10})))
     spec = PoolSpec("train", 16, 1000, 0)
     first = open_pool(data, spec)
-    monkeypatch.setattr(folder, "_decode", lambda path, size: pytest.fail("decoded again"))
-    assert torch.equal(open_pool(data, spec).pixels, first.pixels)
+    for path in (tmp_path / "mine").rglob("*.*"):
+        path.unlink()
+    again = open_pool(data, spec)
+    assert isinstance(first, MemoryPool)
+    assert isinstance(again, MemoryPool)
+    assert len(again) == len(first) > 10
+    assert torch.equal(again.pixels, first.pixels)
+    with pytest.raises(UserError, match="no image of the train split can be read"):
+        open_pool(data, spec, cache=False)
 
 
 # Augmentation

@@ -1,21 +1,16 @@
-"""The tables of swapped blocks and patches: what stands in them, and that they train."""
+"""The tables of swapped blocks and patches: what stands in them, and what is trained for them."""
 
 from __future__ import annotations
-
-import statistics
 
 import pytest
 
 from nasbench.arch.library import load
 from nasbench.errors import UserError
-from nasbench.proxy.evaluate import evaluate
 from nasbench.published.swaps import TABLES, Training, deviation, swap_table
 from nasbench.space.shipped import load_space
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.task import DataSplit, Task
-
-CPU = RunnerSpec()
 
 SPACES = {"deit_ti_irmb": "vit", "pvt_tiny_irmb": "pvt", "mobilevit_s_842": "mobilevit"}
 
@@ -38,14 +33,19 @@ def test_a_table_holds_cost_latency_and_accuracy(monkeypatch):
     monkeypatch.setitem(TABLES, "blocks", ("mobilevit_xxs",))
     measured = [{"latency_ms": 1.5} for _ in TABLES["blocks"]]
     monkeypatch.setattr("nasbench.latency.tables.measurement_table", lambda networks: measured[: len(networks)])
-    training = Training(load_recipe().at(64, pool=64, evaluate=64), CPU, seeds=(0, 1))
-    (row,) = swap_table("blocks", training)
+    tasks: list[Task] = []
+
+    def evaluate(task: Task) -> dict[str, float]:
+        tasks.append(task)
+        return {"accuracy": 0.5 + 0.2 * task.seed}
+
+    monkeypatch.setattr("nasbench.proxy.evaluate.evaluate", evaluate)
+    fidelity, runner, data = load_recipe().at(64), RunnerSpec(precision="bf16"), DataSplit("fashion-on-earth", 5)
+    (row,) = swap_table("blocks", Training(fidelity, runner, seeds=(0, 1), data=data))
     assert (row["network"], row["params"], row["latency_ms"], row["seeds"]) == ("mobilevit_xxs", 1272024, 1.5, 2)
-    scores = [
-        100 * evaluate(Task(load("mobilevit_xxs"), training.fidelity, n, DataSplit(), CPU))["accuracy"] for n in (0, 1)
-    ]
-    assert row["accuracy"] == pytest.approx(statistics.mean(scores))
-    assert row["deviation"] == pytest.approx(statistics.stdev(scores))
+    assert row["accuracy"] == pytest.approx(60)
+    assert row["deviation"] == pytest.approx(200**0.5)
+    assert tasks == [Task(load("mobilevit_xxs"), fidelity, seed, data, runner) for seed in (0, 1)]
 
 
 def test_an_unknown_table_is_named():

@@ -153,7 +153,7 @@ def _textured_crops(count: int, pyramid: dict[int, np.ndarray], split: str, rng:
     found: list[np.ndarray] = []
     missing = count
     for _ in range(20):
-        crops = _crops(2 * missing, pyramid, split, rng)
+        crops = cut_crops(2 * missing, pyramid, split, rng)
         crops = crops[_texture(crops) > TEXTURE][:missing]
         found.append(crops)
         missing -= len(crops)
@@ -162,7 +162,7 @@ def _textured_crops(count: int, pyramid: dict[int, np.ndarray], split: str, rng:
     raise AssertionError(f"blue_marble.jpg gave only {count - missing} of {count} textured crops in 20 rounds")
 
 
-def _crops(count: int, pyramid: dict[int, np.ndarray], split: str, rng: np.random.Generator) -> np.ndarray:
+def cut_crops(count: int, pyramid: dict[int, np.ndarray], split: str, rng: np.random.Generator) -> np.ndarray:
     """(count, SIZE, SIZE, 3) float32 in [0, 1], each inside one band of longitude of `split`, at a random zoom."""
     bands = [band for band in range(BANDS) if (band in TEST_BANDS) == (split == "test")]
     zooms, chosen = rng.choice(ZOOMS, count), rng.choice(bands, count)
