@@ -2,9 +2,9 @@
 
 The reduction, stated once: images shrink to `resolution_scale` of the design's resolution, and as many strides of two
 are taken out, from the front (stem first, then the earliest strided stages), as leave the later feature maps at
-`map_scale` of their deployed size. With the default 1/8 and 1/2 a 256 px design of total stride 32 trains on 32 px
-with total stride 8, and its last map is 4 x 4 instead of 8 x 8: attention still has something to attend to. Channels
-are multiplied by `width`.
+`map_scale` of their deployed size. With 1/8 and 1/2, as in the shipped recipes, a 256 px design of total stride 32
+trains on 32 px with total stride 8, and its last map is 4 x 4 instead of 8 x 8: attention still has something to
+attend to. Channels are multiplied by `width`.
 """
 
 from __future__ import annotations
