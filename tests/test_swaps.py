@@ -9,7 +9,8 @@ from nasbench.errors import UserError
 from nasbench.published import swaps
 from nasbench.published.swaps import TABLES, Training, swap_table
 from nasbench.space.shipped import load_space
-from nasbench.study.fidelity import Fidelity
+from nasbench.study.fidelity import load_recipe
+from nasbench.study.runner import RunnerSpec
 
 SPACES = {"deit_ti_irmb": "vit", "pvt_tiny_irmb": "pvt", "mobilevit_s_842": "mobilevit"}
 
@@ -28,12 +29,12 @@ def test_patches_change_nothing_but_patches():
         assert swapped.stages[:2] == published.stages[:2]
 
 
-def test_a_table_holds_cost_latency_and_accuracy(monkeypatch):
+def test_a_table_holds_cost_latency_and_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TABLES, "blocks", ("mobilevit_xxs",))
     measured = [{"latency_ms": 1.5} for _ in TABLES["blocks"]]
     monkeypatch.setattr("nasbench.latency.tables.measurement_table", lambda networks: measured[: len(networks)])
-    fidelity = Fidelity(samples=64, pool=64, evaluate=64).to_dict()
-    (row,) = swap_table("blocks", Training(fidelity, seeds=(0, 1)))
+    training = Training(load_recipe().at(64, pool=64, evaluate=64), RunnerSpec(kind="serial"), seeds=(0, 1))
+    (row,) = swap_table("blocks", training)
     assert (row["network"], row["params"], row["latency_ms"], row["seeds"]) == ("mobilevit_xxs", 1272024, 1.5, 2)
     assert 0 <= row["accuracy"] <= 100
     assert row["deviation"] >= 0
