@@ -44,7 +44,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRule:
     """The rule, what it was found from, and whether its gain over the fast rule is beyond the scatter of seeds."""
 
     rule: Rule
@@ -56,7 +56,7 @@ class Found:
 def search_rule(
     arch: Architecture, seeds: int = 1, samples: int = SAMPLES, data: str = "fashion-on-earth",
     evaluate: Evaluate | None = None, progress: Callable[[str], None] | None = None,
-) -> Found:  # fmt: skip
+) -> FoundRule:  # fmt: skip
     """Train `arch` at each of the shares and fit the rule."""
     flops = cost(arch).flops
     target = Budget.parse(f"{GROWTH * flops / 1e6:.1f}MFLOP")
@@ -77,7 +77,7 @@ def search_rule(
     return fit_shares(tried)
 
 
-def fit_shares(tried: Sequence[Tried]) -> Found:
+def fit_shares(tried: Sequence[Tried]) -> FoundRule:
     """The shares with the least expected error under a ridge-fitted quadratic mixture model."""
     points = np.array([t.shares for t in tried for _ in t.errors])
     y = np.log([error for t in tried for error in t.errors])
@@ -96,7 +96,7 @@ def fit_shares(tried: Sequence[Tried]) -> Found:
     trust = max(0.0, 1 - (BEST_OF_MANY * scatter / gain) ** 2) if gain > 0 else 0.0
     shares = fast + trust * (best - fast)
     depth, width, resolution = map(float, shares)
-    return Found(Rule(SEARCHED, depth, width, resolution, "found on the proxy"), tuple(tried), gain, scatter)
+    return FoundRule(Rule(SEARCHED, depth, width, resolution, "found on the proxy"), tuple(tried), gain, scatter)
 
 
 def _terms(shares: np.ndarray) -> np.ndarray:
