@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from nasbench.errors import UserError
+from nasbench.proxy.data.decoding import VERSION, decode, suffixes
 from nasbench.proxy.data.images import ImageData
 
-log = logging.getLogger("nasbench.data")
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 TEST_NAMES = ("test", "val", "valid", "validation")  # the first that exists beside train/ is the held-out test split
 TEST_FRACTION = 0.2  # cut by a hash of the file names where there is no test folder
 MIN_PER_CLASS = 10  # 2 test, 2 validation and 6 training images
 THREADS = 4  # Pillow decodes without the interpreter's lock
-DECODE_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-_reported: set[Path] = set()  # unreadable files this process has already named
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,25 +30,11 @@ class FileImages:
 
     def read(self, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         with ThreadPoolExecutor(THREADS) as pool:
-            decoded = list(pool.map(lambda index: _decode(self.root / self.names[index], size), indices))
+            decoded = list(pool.map(lambda index: decode(self.root / self.names[index], size), indices))
         kept = np.array([position for position, image in enumerate(decoded) if image is not None], dtype=np.int64)
         if not len(kept):
             return np.empty((0, size, size, 3), dtype=np.uint8), kept
         return np.stack([image for image in decoded if image is not None]), kept
-
-
-def _decode(path: Path, size: int) -> np.ndarray | None:
-    """(size, size, 3) uint8, or None for a file that cannot be read, which is named once."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # JPEG only: decodes at the nearest larger power-of-two scale
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))
-    except DECODE_ERRORS as error:
-        if path not in _reported:
-            _reported.add(path)
-            log.warning("%s is skipped: it cannot be read as an image (%s)", path, error)
-        return None
 
 
 def load_folder(path: str, labelled: bool = True) -> ImageData:
@@ -123,7 +103,7 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes() and path.is_file())
 
 
 def _test_files(test_root: Path, classes: Sequence[str], train_root: Path) -> Files:
@@ -170,7 +150,7 @@ def _folder_id(root: Path, classes: Sequence[str], train: Files, test: Files) ->
     Reading every byte of a large folder before each search would take minutes; an exchanged image of the very same
     size among more than 256 files can go unseen.
     """
-    digest = hashlib.sha256("\0".join(classes).encode())
+    digest = hashlib.sha256("\0".join([*classes, f"decoding {VERSION}"]).encode())
     files = [(split, path) for split, part in (("train", train), ("test", test)) for path, _ in part]
     for split, path in files:
         digest.update(f"{split}/{path.relative_to(root).as_posix()}:{path.stat().st_size}\0".encode())
