@@ -37,7 +37,7 @@ class ArrayImages:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A data set: training images (validation is cut from them) and a test split that no search sees.
+    """A data set: training images and a test split that no search sees; validation is cut from the former if not given.
 
     `id` is a hash of the content; trials store it, so that results on different images never mix.
     """
@@ -49,9 +49,10 @@ class ImageData:
     test: Images
     native_size: int | None = None  # side in pixels where all images share it; None for a folder of photographs
     notes: tuple[str, ...] = field(default=())  # what a reader should know, one line each
+    validation: Images | None = None  # where the data set brings its own
 
     def split(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices into `train` of the (training, validation) images for this seed."""
+        """Indices into `train` of the (training, validation) images for this seed, where validation is cut from it."""
         return split_validation(self.train.labels, seed)
 
 
