@@ -186,7 +186,9 @@ def test_a_test_folder_is_used_and_its_classes_must_agree(tmp_path):
     _write_images(tmp_path / "d" / "val", {"cat": 3, "dog": 3})
     data = load_dataset(str(tmp_path / "d"))
     assert (len(data.train.labels), len(data.test.labels)) == (24, 6)
-    (tmp_path / "d" / "val" / "cow").mkdir()
+    (tmp_path / "d" / "val" / "cow").mkdir()  # nothing in it: no class
+    assert load_dataset(str(tmp_path / "d")).classes == ("cat", "dog")
+    Image.new("RGB", (8, 8)).save(tmp_path / "d" / "val" / "cow" / "0.png")
     with pytest.raises(UserError, match="must hold the same class folders; only one has cow"):
         load_dataset(str(tmp_path / "d"))
 
@@ -215,8 +217,8 @@ def test_a_corrupt_image_is_named_once_and_skipped(tmp_path, caplog):
     ("counts", "message"),
     [
         ({}, "has 0 class folder"),
-        ({"cat": 12}, r"has 1 class folder\(s\) \(cat\); two or more are needed"),
-        ({"cat": 12, "dog": 0}, "class 'dog' has 0 images; at least 10 are needed"),
+        ({"cat": 12}, r"has 1 class folder\(s\) \(cat\) with images; two or more are needed"),
+        ({"cat": 12, "dog": 0}, r"has 1 class folder\(s\) \(cat\) with images; two or more are needed"),
         ({"cat": 12, "dog": 9}, "class 'dog' has 9 images; at least 10 are needed"),
     ],
 )

@@ -212,6 +212,17 @@ def test_the_closing_text_says_how_good_the_predictions_were() -> None:
     assert any(line.startswith("!:") for line in closing_text([row(on_front=True, extrapolating=True)]))
 
 
+def test_the_closing_text_states_what_always_one_answer_would_reach() -> None:
+    constant = "Always answering the most frequent class is right on 99.2% of the scored images"
+    assert f"{constant}." in closing_text([row(majority_share=0.992)])
+    balanced = closing_text([row(majority_share=0.992, balanced=True)])
+    assert (
+        f"{constant}; classes are uneven, so accuracy is balanced: the mean of the accuracies on each class."
+        in balanced
+    )
+    assert not any("Always" in line for line in closing_text([row()]))
+
+
 def boxes(figure) -> tuple[list, object]:
     renderer = figure.canvas.get_renderer()
     axes = figure.axes[0]

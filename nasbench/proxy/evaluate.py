@@ -18,6 +18,7 @@ from nasbench.costs.counted import count_fvcore
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
+from nasbench.proxy.data.decoding import say_once
 from nasbench.proxy.data.pool import ImagePool, PoolSpec, open_pool
 from nasbench.proxy.masked import LR_FACTORS, MaskedLoss, masked_form, score_masked
 from nasbench.proxy.reduction import reduced
@@ -82,10 +83,23 @@ Scored = tuple[Trained, dict[str, Any]]
 
 
 def _supervised(task: Task, model: Model, images: TrialImages) -> Scored:
-    """accuracy and loss: top-1 and mean cross-entropy in nats."""
+    """accuracy and loss: top-1 and mean cross-entropy in nats.
+
+    Where classes are uneven, accuracy is the mean over classes; top1, balanced_accuracy and the majority_share, which
+    is the top-1 of always answering the most frequent class, stand beside it whatever it is.
+    """
     run = train(model, images.training, task.fidelity, images.norm, task.seed, task.runner)
     result = score(model, images.held_out, images.norm, task.runner.precision)
-    return run, {"accuracy": result.accuracy, "loss": result.loss, "scored_images": result.images}
+    uneven = dataset(task.data.name, task.objective).uneven
+    return run, {
+        "accuracy": result.balanced_accuracy if uneven else result.accuracy,
+        "accuracy_is": "balanced" if uneven else "top1",
+        "top1": result.accuracy,
+        "balanced_accuracy": result.balanced_accuracy,
+        "majority_share": result.majority_share,
+        "loss": result.loss,
+        "scored_images": result.images,
+    }
 
 
 def _masked(task: Task, model: Model, images: TrialImages) -> Scored:
@@ -136,6 +150,14 @@ def prepare(
     for size in sorted({fidelity.image_size(resolution) for resolution in resolutions}):
         for split, limit in (("train", fidelity.pool), ("validation", fidelity.evaluate), ("test", fidelity.evaluate)):
             open_pool(loaded, PoolSpec(split, size, limit, data_seed))
+    if loaded.uneven:
+        labels, counts = np.unique(loaded.train.labels, return_counts=True)
+        largest = int(counts.argmax())
+        say_once(
+            f"data {loaded.name!r}: classes are uneven, {loaded.classes[labels[largest]]} has "
+            f"{counts[largest] / counts.sum():.1%} of the training images; accuracy is the mean over classes "
+            f"(balanced), for which always answering one class gives {1 / len(counts):.1%}"
+        )
     return loaded
 
 

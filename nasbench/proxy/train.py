@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -56,7 +57,15 @@ class Trained:
 
 @dataclass(frozen=True)
 class Score:
+    """How a network did on `images` images; accuracies in [0, 1].
+
+    `balanced_accuracy` is the mean of the accuracies on each class that occurs. `majority_share`, the share of the most
+    frequent class, is the `accuracy` of a network that always answers it.
+    """
+
     accuracy: float
+    balanced_accuracy: float
+    majority_share: float
     loss: float
     images: int
 
@@ -187,21 +196,23 @@ def one_cycle(step: int, steps: int, warmup: float) -> float:
 
 @torch.no_grad()
 def score(model: nn.Module, pool: ImagePool, norm: Normalisation, precision: Precision = "float32") -> Score:
-    """Top-1 accuracy in [0, 1] and mean cross-entropy (nats, no smoothing) of `model` in eval mode."""
+    """Top-1 accuracy with its baselines and mean cross-entropy (nats, no smoothing) of `model` in eval mode."""
     device = next(model.parameters()).device
     model.eval()
-    right, loss, count = 0, 0.0, 0
+    seen, right, loss = Counter[int](), Counter[int](), 0.0  # by class
     for pixels, labels in pool.batches(ordered_positions(len(pool), SCORING_BATCH)):
         if not len(labels):
             continue
         with autocast(device, precision):
             logits = model(norm.apply(pixels)).float()
-        right += int((logits.argmax(1) == labels).sum())
+        seen.update(labels.tolist())
+        right.update(labels[logits.argmax(1) == labels].tolist())
         loss += float(cross_entropy(logits, labels, reduction="sum"))
-        count += len(labels)
+    count = seen.total()
     if not math.isfinite(loss):
         raise RuntimeError(f"the trained network's loss on {count} images is {loss}; its weights overflowed")
-    return Score(right / count, loss / count, count)
+    balanced = sum(right[label] / seen[label] for label in seen) / len(seen)
+    return Score(right.total() / count, balanced, max(seen.values()) / count, loss / count, count)
 
 
 @contextlib.contextmanager

@@ -127,6 +127,8 @@ class StudyResult:
             latency_measured=self.measured_ms.get(first.architecture_id),
             extrapolating=predicted.extrapolating if predicted else False,
             resources=self.resources(first.architecture_id),
+            majority_share=first.metric("majority_share") if "majority_share" in first.metrics else None,
+            balanced=first.metrics.get("accuracy_is") == "balanced",
         )
 
     def resources(self, key: str) -> dict[str, Figure]:

@@ -52,6 +52,8 @@ class ReportRow:
     on_front: bool = False
     objective: Objective = SUPERVISED
     notes: Mapping[str, str] = field(default_factory=dict)
+    majority_share: float | None = None  # of the scored images; None where the trial did not store it
+    balanced: bool = False  # accuracies are means over classes
 
     @property
     def accuracy(self) -> float:

@@ -161,5 +161,15 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
     asked = [RESOURCES[metric][0] for metric in (rows[0].resources if rows else ())]
     if asked:
         lines.append(f"{' and '.join(asked).capitalize()}: measured, or ≤ the upper end of the predicted interval.")
-    lines += rows[0].objective.notes if rows else ()
+    lines += [*rows[0].objective.notes, *_baseline(rows[0])] if rows else ()
     return lines + verdict(rows)
+
+
+def _baseline(row: ReportRow) -> list[str]:
+    """What a network that has learnt nothing would reach, where the trial stored it."""
+    if row.majority_share is None:
+        return []
+    constant = f"Always answering the most frequent class is right on {row.majority_share:.1%} of the scored images"
+    if row.balanced:
+        return [f"{constant}; classes are uneven, so accuracy is balanced: the mean of the accuracies on each class."]
+    return [f"{constant}."]

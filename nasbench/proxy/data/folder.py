@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from nasbench.errors import UserError
+from nasbench.proxy.data.decoding import VERSION, decode, say_once
 from nasbench.proxy.data.images import ImageData
+from nasbench.proxy.data.splits import Part, Role, find_splits
+from nasbench.proxy.data.tree import LOOSE, NO_CLASS, NO_SPLIT, LeftOut, image_files, is_hidden
 
-log = logging.getLogger("nasbench.data")
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-TEST_NAMES = ("test", "val", "valid", "validation")  # the first that exists beside train/ is the held-out test split
 TEST_FRACTION = 0.2  # cut by a hash of the file names where there is no test folder
 MIN_PER_CLASS = 10  # 2 test, 2 validation and 6 training images
+PROBE_SIZE = 8  # pixels a side, where only whether a file can be read is asked
 THREADS = 4  # Pillow decodes without the interpreter's lock
-DECODE_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-_reported: set[Path] = set()  # unreadable files this process has already named
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,31 +32,18 @@ class FileImages:
 
     def read(self, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         with ThreadPoolExecutor(THREADS) as pool:
-            decoded = list(pool.map(lambda index: _decode(self.root / self.names[index], size), indices))
+            decoded = list(pool.map(lambda index: decode(self.root / self.names[index], size), indices))
         kept = np.array([position for position, image in enumerate(decoded) if image is not None], dtype=np.int64)
         if not len(kept):
             return np.empty((0, size, size, 3), dtype=np.uint8), kept
         return np.stack([image for image in decoded if image is not None]), kept
 
 
-def _decode(path: Path, size: int) -> np.ndarray | None:
-    """(size, size, 3) uint8, or None for a file that cannot be read, which is named once."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # JPEG only: decodes at the nearest larger power-of-two scale
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))
-    except DECODE_ERRORS as error:
-        if path not in _reported:
-            _reported.add(path)
-            log.warning("%s is skipped: it cannot be read as an image (%s)", path, error)
-        return None
-
-
 def load_folder(path: str, labelled: bool = True) -> ImageData:
-    """The images below `path`: class folders, or train/ and test|val|valid|validation/ that hold class folders.
+    """The images below `path`: class folders, or splits (train, val, test by any usual name) that hold class folders.
 
-    Unless `labelled`: all images below these, however they lie, as one nameless class.
+    Unless `labelled`: all images below these, however they lie, as one nameless class. A lone held-out split is the
+    test split. What is left out is counted and named, as a warning and in the notes of the data set.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -68,78 +51,125 @@ def load_folder(path: str, labelled: bool = True) -> ImageData:
         raise UserError(
             f"data {path!r} is neither a known name ({known}) nor a folder; give one of these names or a folder"
         )
-    train_root = root / "train" if (root / "train").is_dir() else root
-    test_root = (
-        next((root / name for name in TEST_NAMES if (root / name).is_dir()), None) if train_root != root else None
-    )
-    classes, train = _scan(train_root) if labelled else ((), _scan_unlabelled(train_root))
-    if test_root is None:
-        train, test = _cut_test(train)
-    else:
-        test = _test_files(test_root, classes, train_root) if labelled else _scan_unlabelled(test_root)
-    content = _folder_id(root, classes, train, test)
-    return ImageData(root.resolve().name, content, classes, _images(root, train), _images(root, test))
+    left_out = LeftOut()
+    try:
+        classes, splits = _scan(root, image_files(root, left_out), labelled, left_out)
+    finally:
+        for line in left_out.lines():
+            say_once(f"data {str(root)!r}: {line}")
+    images = {role: _images(root, files) for role, files in splits.items()}
+    return ImageData(
+        root.resolve().name, _folder_id(root, classes, splits), classes, images["train"], images["test"],
+        notes=left_out.lines(), validation=images.get("validation"),
+    )  # fmt: skip
 
 
 Files = list[tuple[Path, int]]  # path and label
+Splits = dict[Role, Files]
 
 
-def _scan(root: Path) -> tuple[tuple[str, ...], Files]:
-    folders = _class_folders(root)
-    if len(folders) < 2:
-        found = folders[0].name if folders else "none"
+def _scan(root: Path, images: list[Path], labelled: bool, left_out: LeftOut) -> tuple[tuple[str, ...], Splits]:
+    """The classes and the files of each split, of which there are two or three."""
+    below = _by_folder(root, images)
+    parts = _by_role(find_splits([Part(folder, tuple(inside)) for folder, inside in below.items()], labelled))
+    if parts:
+        used = {part.folder for part in parts.values()}
+        for path in images:
+            if root / path.relative_to(root).parts[0] not in used:
+                left_out.add(NO_SPLIT, path)
+    else:
+        parts = {"train": Part(root, tuple(images))}
+    classes, splits = _files(parts, left_out) if labelled else ((), _unlabelled_files(parts))
+    if "test" not in splits:
+        splits["train"], splits["test"] = _cut_test(splits["train"])
+    return classes, splits
+
+
+def _files(parts: Mapping[Role, Part], left_out: LeftOut) -> tuple[tuple[str, ...], Splits]:
+    classes, files = _training_files(parts["train"], left_out)
+    splits: Splits = {"train": files}
+    for role, part in parts.items():
+        if role != "train":
+            splits[role] = _held_out_files(part, classes, parts["train"].folder, left_out)
+    return classes, splits
+
+
+def _by_folder(root: Path, images: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Folders right below `root`, in order, and the images in each; images beside them belong to none."""
+    found: dict[Path, list[Path]] = {
+        folder: [] for folder in sorted(root.iterdir()) if folder.is_dir() and not is_hidden(folder.name)
+    }
+    for path in images:
+        if path.parent != root:
+            found[root / path.relative_to(root).parts[0]].append(path)
+    return found
+
+
+def _by_role(named: dict[Role, Part]) -> dict[Role, Part]:
+    """What each split is used for: a lone validation split is scored on or, where none is for training, trained on."""
+    parts = dict(named)
+    if "validation" in parts and "train" not in parts:
+        parts["train"] = parts.pop("validation")
+        say_once(f"{parts['train'].folder} is trained on: no folder beside it is named train or training")
+    if "validation" in parts and "test" not in parts:
+        parts["test"] = parts.pop("validation")
+    return parts
+
+
+def _training_files(part: Part, left_out: LeftOut) -> tuple[tuple[str, ...], Files]:
+    classes, root = _class_images(part, left_out), part.folder
+    if len(classes) < 2:
         raise UserError(
-            f"data {str(root)!r} has {len(folders)} class folder(s) ({found}); two or more are needed: one sub-folder "
-            f"a class, with its images inside; or search without labels: --objective masked"
+            f"data {str(root)!r} has {len(classes)} class folder(s) ({', '.join(classes) or 'none'}) with images; two "
+            f"or more are needed: one sub-folder a class, with its images inside; or search without labels: "
+            f"--objective masked"
         )
-    files: Files = []
-    for label, folder in enumerate(folders):
-        images = _image_files(folder)
+    for name, images in classes.items():
         if len(images) < MIN_PER_CLASS:
             raise UserError(
-                f"data {str(root)!r}: class {folder.name!r} has {len(images)} images; at least {MIN_PER_CLASS} are "
+                f"data {str(root)!r}: class {name!r} has {len(images)} images; at least {MIN_PER_CLASS} are "
                 f"needed in each class: add images, or move the folder away"
             )
-        files += [(image, label) for image in images]
-    return tuple(folder.name for folder in folders), files
+    return tuple(classes), [(path, label) for label, images in enumerate(classes.values()) for path in images]
 
 
-def _scan_unlabelled(root: Path) -> Files:
-    files = [(image, 0) for image in _image_files(root)]
-    if len(files) < MIN_PER_CLASS:
+def _class_images(part: Part, left_out: LeftOut) -> dict[str, list[Path]]:
+    """The images of each class folder of a split; a folder of which nothing can be read is no class."""
+    for path in part.images:
+        if path.parent == part.folder:
+            left_out.add(LOOSE, path)
+    classes: dict[str, list[Path]] = {}
+    for folder, images in _by_folder(part.folder, part.images).items():
+        if any(decode(path, PROBE_SIZE) is not None for path in images):
+            classes[folder.name] = images
+        else:
+            left_out.add(NO_CLASS, folder)
+    return classes
+
+
+def _unlabelled_files(parts: Mapping[Role, Part]) -> Splits:
+    for part in parts.values():
+        if len(part.images) < MIN_PER_CLASS:
+            raise UserError(
+                f"data {str(part.folder)!r} holds {len(part.images)} images; at least {MIN_PER_CLASS} are needed: "
+                f"add some"
+            )
+    return {role: [(path, 0) for path in part.images] for role, part in parts.items()}
+
+
+def _held_out_files(part: Part, names: Sequence[str], train_root: Path, left_out: LeftOut) -> Files:
+    if not part.images:
         raise UserError(
-            f"data {str(root)!r} holds {len(files)} images; at least {MIN_PER_CLASS} are needed: add images"
+            f"data {str(part.folder)!r} holds no images; add some, or remove the folder to have a test split cut"
         )
-    return files
-
-
-def _class_folders(root: Path) -> list[Path]:
-    try:
-        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
+    classes = _class_images(part, left_out)
+    if set(classes) != set(names):
+        odd = sorted(set(classes).symmetric_difference(names))
         raise UserError(
-            f"data {str(root)!r} cannot be read: {error.strerror}; allow reading, or give another folder"
-        ) from None
-
-
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-
-
-def _test_files(test_root: Path, classes: Sequence[str], train_root: Path) -> Files:
-    names = {folder.name for folder in _class_folders(test_root)}
-    if names != set(classes):
-        odd = sorted(names.symmetric_difference(classes))
-        raise UserError(
-            f"data: {str(test_root)!r} and {str(train_root)!r} must hold the same class folders; only one "
-            f"has {', '.join(odd)}: add or rename folders"
+            f"data: {str(part.folder)!r} and {str(train_root)!r} must hold the same class folders; only one "
+            f"has {', '.join(odd)}: add, rename or move away folders"
         )
-    files = [(image, label) for label, name in enumerate(classes) for image in _image_files(test_root / name)]
-    if not files:
-        raise UserError(
-            f"data {str(test_root)!r} holds no images; add some, or remove the folder to have a test split cut"
-        )
-    return files
+    return [(path, label) for label, name in enumerate(names) for path in classes[name]]
 
 
 def _cut_test(files: Files) -> tuple[Files, Files]:
@@ -164,14 +194,14 @@ def _images(root: Path, files: Files) -> FileImages:
     return FileImages(root, names, np.array([label for _, label in files], dtype=np.int64))
 
 
-def _folder_id(root: Path, classes: Sequence[str], train: Files, test: Files) -> str:
+def _folder_id(root: Path, classes: Sequence[str], splits: Splits) -> str:
     """Hash of the names and byte sizes of all files, and of the whole content of up to 256 evenly spaced ones.
 
     Reading every byte of a large folder before each search would take minutes; an exchanged image of the very same
     size among more than 256 files can go unseen.
     """
-    digest = hashlib.sha256("\0".join(classes).encode())
-    files = [(split, path) for split, part in (("train", train), ("test", test)) for path, _ in part]
+    digest = hashlib.sha256("\0".join([*classes, f"decoding {VERSION}"]).encode())
+    files = [(split, path) for split in sorted(splits) for path, _ in splits[split]]
     for split, path in files:
         digest.update(f"{split}/{path.relative_to(root).as_posix()}:{path.stat().st_size}\0".encode())
     for position in np.linspace(0, len(files) - 1, min(256, len(files))).astype(int):

@@ -90,7 +90,7 @@ def open_pool(data: ImageData, spec: PoolSpec, device: str = "cpu", cache: bool 
         return StreamingPool(images, indices, spec.size, target)
     read = partial(_decode_all, images, indices, spec.size)
     if cache and isinstance(images, FileImages):
-        arrays = cached_arrays(_cache_name(data, indices, spec.size), read)
+        arrays = cached_arrays(_cache_name(data, indices, spec), read)
     else:
         arrays = read()
     if not len(arrays["labels"]):
@@ -101,9 +101,11 @@ def open_pool(data: ImageData, spec: PoolSpec, device: str = "cpu", cache: bool 
 
 
 def select(data: ImageData, spec: PoolSpec) -> tuple[Images, np.ndarray]:
-    """The images and indices of a pool; validation is cut from train, and test is a split of its own."""
-    if spec.split == "test":
-        images, indices = data.test, np.arange(len(data.test.labels))
+    """The images and indices of a pool; test is a split of its own, and so is validation where the data has one."""
+    own = {"train": data.train if data.validation else None, "validation": data.validation, "test": data.test}
+    images = own[spec.split]
+    if images is not None:
+        indices = np.arange(len(images.labels))
     else:
         train, validation = data.split(spec.seed)
         images, indices = data.train, {"train": train, "validation": validation}[spec.split]
@@ -117,6 +119,6 @@ def _decode_all(images: Images, indices: np.ndarray, size: int) -> Arrays:
     return {"pixels": pixels, "labels": images.labels[indices[kept]]}
 
 
-def _cache_name(data: ImageData, indices: np.ndarray, size: int) -> str:
+def _cache_name(data: ImageData, indices: np.ndarray, spec: PoolSpec) -> str:
     chosen = hashlib.sha256(indices.astype(np.int64).tobytes()).hexdigest()[:12]
-    return f"folder-{data.id}-{size}px-{chosen}"
+    return f"folder-{data.id}-{spec.split}-{spec.size}px-{chosen}"
