@@ -255,7 +255,5 @@ def test_a_runner_whose_rungs_train_alike_is_refused(tmp_path: Path) -> None:
     """The trials of one would be the other's, and no finalist would be found."""
     rung = '[[ladder]]\ntrials = 2\nsamples = 64\nevaluate = 100\nname = "{}"\n'
     (tmp_path / "q.toml").write_text('kind = "serial"\n' + rung.format("screen") + rung.format("full"))
-    with pytest.raises(
-        UserError, match=r"ladder\[1\] trains on 64 samples exactly as ladder\[0\] does.*; give it more"
-    ):
+    with pytest.raises(UserError, match=r"ladder\[1\] trains on 64 samples exactly as ladder\[0\] does.*; give"):
         runner_ladder(tmp_path / "q.toml")

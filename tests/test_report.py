@@ -324,7 +324,7 @@ def test_words_of_progress() -> None:
 
 @pytest.mark.parametrize("designs", [4, 10])
 def test_the_best_of_several_equal_networks_rarely_beats_the_fixed_point(designs: int) -> None:
-    """The winner of k equal networks is ahead by luck; corrected for the choice, that counts in at most 5 % of draws."""
+    """The best of k equal networks leads by luck; corrected for the choice, that counts in at most 5 % of draws."""
     rng, draws = np.random.default_rng(17), 1500
     values = 0.8 + rng.normal(0, 0.007, (draws, designs + 1, 3))
     won = 0
