@@ -55,12 +55,29 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _settle_streams() -> None:
+    """Streams that can take any text: a closed one swallows it, and one that is not UTF-8 gets `?` for what it lacks.
+
+    Names of files that are not UTF-8 come out as `\\udce9` on streams that are.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, it stays open
+        elif hasattr(stream, "reconfigure"):
+            utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="backslashreplace" if utf8 else "replace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     gc.set_threshold(GC_THRESHOLD)
+    _settle_streams()
     options = parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        code = options.run(options) or 0
+        sys.stdout.flush()  # here, where a reader that went away is known for what it is
+        return code
     except KeyboardInterrupt:
         return _fail("interrupted; what was finished is kept (`nasbench resume DIR` goes on with a search)", 130)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+log = logging.getLogger("nasbench.files")
 
 SHOWN = 6  # names in an error where none is near
 
@@ -34,7 +37,7 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
 
 def read_toml(path: Path | str) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # with or without a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UserError(f"{path}: cannot be read: {reason}; give the path of a TOML file") from None
@@ -63,10 +66,46 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
 
 
 def cache_dir() -> Path:
-    """The user's cache folder, made on demand; NASBENCH_CACHE overrides it."""
-    path = Path(os.environ.get("NASBENCH_CACHE") or platformdirs.user_cache_dir("nasbench", appauthor=False))
-    path.mkdir(parents=True, exist_ok=True)
+    """The user's cache folder, made on demand; NASBENCH_CACHE overrides it.
+
+    Where the home cannot be written to, a folder of this user among the temporary files, with a warning.
+    """
+    named = os.environ.get("NASBENCH_CACHE")
+    path = Path(named or platformdirs.user_cache_dir("nasbench", appauthor=False))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if named:
+            raise UserError(
+                f"NASBENCH_CACHE={named}: cannot be made: {error.strerror}; name a folder that you may write to"
+            ) from None
+        return _temporary_cache(path)
+    return path if named or os.access(path, os.W_OK) else _temporary_cache(path)
+
+
+@lru_cache(maxsize=4)
+def _temporary_cache(instead_of: Path) -> Path:
+    """A folder that only this user can enter, the same for all processes until the machine forgets it."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    path = Path(tempfile.gettempdir()) / f"nasbench-{user}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.is_symlink() or (hasattr(os, "getuid") and path.stat().st_uid != user):
+        raise UserError(f"{path}: belongs to somebody else; set NASBENCH_CACHE to a folder that you may write to")
+    log.warning("%s cannot be written to; using %s (NASBENCH_CACHE names another)", instead_of, path)
     return path
+
+
+def data_spec(text: str, names: Collection[str]) -> str:
+    """What `--data` says, in the form that is stored: of a folder, or an archive after `name:`, the absolute path.
+
+    One of `names` stays as it is.
+    """
+    if not text.strip():
+        raise UserError(f"data {text!r} is empty; name a data set ({', '.join(names)}) or a folder")
+    name, _, path = text.partition(":")
+    if name in names:
+        return f"{name}:{Path(path).expanduser().resolve()}" if path else name
+    return str(Path(text).expanduser().resolve())
 
 
 def data_dir(name: str) -> Path:

@@ -249,3 +249,11 @@ def test_no_module_holds_figures_of_a_training() -> None:
     assert len(paths) > 100
     found = {str(path): literal_fidelities(path.read_text(encoding="utf-8")) for path in paths}
     assert {path: calls for path, calls in found.items() if calls} == {}
+
+
+def test_a_runner_whose_rungs_train_alike_is_refused(tmp_path: Path) -> None:
+    """The trials of one would be the other's, and no finalist would be found."""
+    rung = '[[ladder]]\ntrials = 2\nsamples = 64\nevaluate = 100\nname = "{}"\n'
+    (tmp_path / "q.toml").write_text('kind = "serial"\n' + rung.format("screen") + rung.format("full"))
+    with pytest.raises(UserError, match=r"ladder\[1\] trains on 64 samples exactly as ladder\[0\] does.*; give"):
+        runner_ladder(tmp_path / "q.toml")

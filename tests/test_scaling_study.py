@@ -253,3 +253,20 @@ def test_the_searched_rule_trains_the_design_itself() -> None:
     found = search_rule(load("emo_1m"), evaluate=evaluate)
     assert len(seen) == len(SHARES)
     assert found.rule.depth > 0.5  # the stand-in rewards depth alone
+
+
+@pytest.mark.parametrize("key", ["designs", "targets", "samples", "seeds"])
+def test_a_study_grows_and_never_shrinks(tmp_path: Path, key: str) -> None:
+    more = {"designs": ["emo_1m", "fastvit_t8"], "targets": SIZES[:2], "samples": SAMPLES[:2], "seeds": 2}
+    fewer = {**more, key: 1 if key == "seeds" else more[key][:1]}
+
+    def made(parts: dict) -> ScalingStudy:
+        designs = [load(name) for name in parts["designs"]]
+        return new_study(designs, parse_budgets(parts["targets"]), parts["samples"], parts["seeds"], runner=SERIAL)
+
+    for parts in (fewer, more):
+        made(parts).with_family(tmp_path).create(tmp_path)
+    before = (tmp_path / "scaling.toml").read_bytes()
+    with pytest.raises(UserError, match=f"holds a study with more {key} .*; name them too, or give another folder"):
+        made(fewer).with_family(tmp_path).create(tmp_path)
+    assert (tmp_path / "scaling.toml").read_bytes() == before

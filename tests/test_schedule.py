@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,10 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule, at_level
 from nasbench.engine.start import fitting_fixed_points
+from nasbench.scaling.objective import PROBE_RUNG, probes
 from nasbench.space import SearchSpace
+from nasbench.strategies import Context
+from nasbench.strategies.context import Proposals
 from nasbench.study.notes import PromotionNote
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.store import TrialStore
@@ -182,3 +186,15 @@ def test_a_former_study_s_own_order_is_given_again(cut: int) -> None:
     following = found.next_trial(trials[:cut])
     assert following is not None
     assert following.key == trials[cut].key
+
+
+def test_a_design_that_was_trained_as_a_probe_is_not_proposed_again() -> None:
+    """Neither as a fixed point nor by a strategy: its trial would be the probe's."""
+    study = STUDY.replace(objectives=("error", "latency_ms", "predicted@2GFLOP"), trials=6)
+    large = SMALL.sample(np.random.default_rng(1), (), 1000)
+    probe = probes(large)[0]
+    trials = all_trials(schedule(study, {arch.id: arch for arch in (large, probe)}))
+    assert len({trial.key for trial in trials}) == len(trials)
+    assert probe.id in {trial.architecture_id for trial in at_level(trials, Level(PROBE_RUNG))}
+    assert len(at_level(trials, Level(0))) == 6
+    assert not Proposals(Context(SMALL, (), np.random.default_rng(1), taken=(large,))).accepts(large)

@@ -67,6 +67,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """An argparse type: a whole number of at least zero, as seeds are."""
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """An argparse type: `90`, `90s`, `15min` or `2h`, in seconds."""
     units = {"": 1, "s": 1, "min": 60, "m": 60, "h": 3600}
@@ -84,7 +91,12 @@ def console() -> Console:
     """Where tables go: as wide as the terminal, and wide enough to fold nothing where there is none."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    class Pipe(Console):
+        def on_broken_pipe(self) -> None:
+            """To the command line, which knows what it means; rich would end the program with exit code 1."""
+            raise BrokenPipeError
+
+    return Pipe(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def print_json(value: Any) -> None:

@@ -16,6 +16,7 @@ from nasbench.commands.common import (
     print_json,
     print_table,
     seconds,
+    whole,
 )
 from nasbench.latency.names import THIS_MACHINE
 
@@ -134,7 +135,7 @@ def _add_networks(parser: argparse.ArgumentParser, count: int, flag: str = "--ne
     parser.add_argument(
         flag, dest="count", type=positive, default=count, metavar="N", help=f"how many (default: {count})"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of their choice (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of their choice (default: 0)")
 
 
 def _add_accept_noise(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_verb, cell, console, positive, print_facts, print_json, print_table
+from nasbench.commands.common import add_verb, cell, console, positive, print_facts, print_json, print_table, whole
 from nasbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _add_train(verbs: Any) -> None:
     train.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
     train.add_argument("--runner", default="laptop", help="whose ladder and device it uses (default: laptop)")
     train.add_argument("--rung", type=int, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
-    train.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: 0)")
+    train.add_argument("--seed", type=whole, default=0, help="seed of weights and batches (default: 0)")
     train.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table
+from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table, whole
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -33,7 +33,7 @@ def add(verbs: Any) -> None:
     sample.add_argument("--budget", action="append", default=[], metavar="BUDGET", help="such as 1GFLOP; repeatable")
     sample.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
     sample.add_argument("--device", default="this-machine", help="profile that predicts for budgets in ms, MBmem or mJ")
-    sample.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
+    sample.add_argument("--seed", type=whole, default=0, help="seed of the draw (default: 0)")
     sample.add_argument("--out", metavar="DIR", help="also write each as DIR/ID.toml")
     contains.add_argument(
         "space", metavar="SPACE", help="a shipped search space or a TOML file; leave out for all shipped"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_verb, console, positive, print_json, seconds
+from nasbench.commands.common import add_verb, console, positive, print_json, seconds, whole
 
 if TYPE_CHECKING:
     from nasbench.report.results import StudyResult
@@ -54,7 +54,7 @@ def _add_search(verbs: Any) -> None:
     add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
     add("--address", help="address of a running Ray cluster, such as ray://head:10001")
     add("--strategy", default="evolution", help="evolution or random (default: evolution)")
-    add("--seed", type=int, default=0, help="seed of everything that is drawn (default: 0)")
+    add("--seed", type=whole, default=0, help="seed of everything that is drawn (default: 0)")
     add("--classes", type=positive, default=1000, metavar="N", help="classes that budgets count with (default: 1000)")
     add(
         "--device",

@@ -101,15 +101,17 @@ class Schedule:
         """The next new design: first the fixed points that fit, at most half of all trials, then the strategy's."""
         lowest = at_level(trials, Level(0))
         known = {trial.architecture_id for trial in lowest}
+        probed = {trial.architecture_id: trial.design for trial in at_level(trials, Level(PROBE_RUNG))}
         for arch in list(self.fixed.values())[: max(1, int(self.study.trials * FIXED_POINTS_AT_MOST))]:
-            if arch.id not in known:
+            if arch.id not in known and arch.id not in probed:
                 return self._new(arch, Kind.FIXED_POINT.value)
-        proposals = self.study.strategy.propose(self._context(trials, len(known)), 1)
+        context = self._context(trials, len(known), tuple(probed.values()))
+        proposals = self.study.strategy.propose(context, 1)
         self._exhausted = not proposals
         return self._new(proposals[0], self.study.strategy.name) if proposals else None
 
-    def _context(self, trials: Sequence[Trial], turn: int) -> Context:
-        """What the strategy is told; each turn has random numbers of its own."""
+    def _context(self, trials: Sequence[Trial], turn: int, taken: tuple[Architecture, ...]) -> Context:
+        """What the strategy is told; each turn has random numbers of its own. Of `taken` none is proposed."""
         study, predictions = self.study, self.predictions
         return Context(
             self.space,
@@ -118,6 +120,7 @@ class Schedule:
             Limits(study.budgets, study.classes, predictions.bounds if predictions.ready else None),
             predictions.slowness,
             self.rejections,
+            taken,
         )
 
     def _candidates(self, trials: Sequence[Trial]) -> list[Candidate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
 from nasbench.errors import UserError
+from nasbench.files import data_spec
 from nasbench.latency import standalone
 from nasbench.latency.energy import required_meter
 from nasbench.latency.names import THIS_MACHINE
@@ -43,6 +45,7 @@ from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
 
+DATASETS = ("fashion-on-earth", "cifar10")  # names of images; all else is a path
 TRIAL_LIMIT_S = 900.0
 FINAL_SEEDS = 3
 
@@ -67,7 +70,7 @@ def search(
         "objectives": _objectives(objective),
         "budgets": limits,
         "classes": classes,
-        "data": str(data),
+        "data": data_spec(str(data), DATASETS),
         "ladder": ladder,
         "strategy": StrategyChoice.from_dict({"name": strategy}),
         "trials": ladder.rungs[0].trials if trials is None else trials,
@@ -78,9 +81,10 @@ def search(
     }
     study = Study.from_dict({**content, **_settled(seed)}, "search")
     found.sample(np.random.default_rng(seed), budgets=on_cost(limits), num_classes=classes)  # or it says why not
-    folder, progress = Path(out) if out is not None else default_folder(study), progress or Silent()
+    progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
     study = study.replace(data_id=_prepare_data(study))
+    folder = Path(out) if out is not None else _claimed(default_folder(study))
     study.create(folder)
     return _run(study, folder, progress)
 
@@ -104,6 +108,20 @@ def resume(folder: str | Path, time_limit: float | None = None, progress: Progre
     if study.data_id is not None and data_id != study.data_id:
         raise UserError(f"{study.data}: its images have changed since the study began; start a new one with --out")
     return _run(study.replace(data_id=data_id, time_limit_s=time_limit), Path(folder), progress)
+
+
+def _claimed(wanted: Path) -> Path:
+    """A new folder of this name, or of the first `NAME-2`, `NAME-3`, ... that nobody else has made."""
+    for turn in itertools.count(1):
+        folder = wanted if turn == 1 else wanted.with_name(f"{wanted.name}-{turn}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made: {error.strerror}; give a folder with --out") from None
+        return folder
+    raise AssertionError("counting never ends")
 
 
 def default_folder(study: Study) -> Path:

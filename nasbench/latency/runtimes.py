@@ -184,6 +184,8 @@ def open_module(module: nn.Module, resolution: int, settings: Settings) -> Run:
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings.dtype]
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(settings.batch, 3, resolution, resolution, generator=generator)
+    if settings.accelerator.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"accelerator {settings.accelerator!r}: this torch sees no CUDA GPU; measure on the cpu")
     image = image.to(settings.accelerator, dtype)
     model: Any = copy.deepcopy(module).eval().to(settings.accelerator, dtype)
     if settings.runtime == "torch-compile":

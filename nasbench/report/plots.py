@@ -168,7 +168,7 @@ def _empty_axes(title: str, score: str, device: str) -> Any:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel(f"latency, ms ({device.replace('-', ' ')}, onnxruntime, one thread; log scale)", color=INK)
+    axes.set_xlabel(f"latency, ms ({device}; log scale)", color=INK)
     axes.set_ylabel(score, color=INK)
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     return axes

@@ -187,14 +187,25 @@ class StudyResult:
 
         rows, target = self.rows(), self.study.extrapolated_to
         if rows:
-            write_report(self.folder, rows, title=self.title(), device=self.study.device)
+            write_report(self.folder, rows, title=self.title(), device=self._measured_on())
         if target is not None:
             write_crossing(self.folder, self.trials, target)
         return rows
 
+    def _measured_on(self) -> str:
+        """The device with its runtime and threads, where its profile is here to tell them."""
+        name = self.study.device.replace("-", " ")
+        try:
+            settings = load_study_device(self.folder, self.study.device).device.settings
+        except UserError:
+            return name
+        threads = "one thread" if settings.threads == 1 else f"{settings.threads} threads"
+        where = threads if settings.accelerator == "cpu" else settings.accelerator
+        return f"{name}, {settings.runtime}, {where}"
+
     def title(self) -> str:
-        budgets = " and ".join(map(str, self.study.budgets)) or "no budget"
-        return f"{self.study.space.name}, {budgets}, {self.study.data}"
+        budgets, data = " and ".join(map(str, self.study.budgets)) or "no budget", self.study.data
+        return f"{self.study.space.name}, {budgets}, {Path(data).name if Path(data).is_absolute() else data}"
 
 
 def _with_front(rows: list[ReportRow], split: Split) -> list[ReportRow]:

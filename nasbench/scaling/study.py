@@ -82,16 +82,29 @@ class ScalingStudy(Value):
         return cls.from_dict(read_toml(path), str(path))
 
     def create(self, folder: Path) -> None:
-        """Make `folder` this study's; one that holds a study of other training is an error, and stays as it is."""
+        """Make `folder` this study's; one that holds a study of other training, or of more than this one, is an error,
+        and stays as it is."""
         if (folder / FILE).is_file():
-            there, here = ScalingStudy.open(folder).to_dict(), self.to_dict()
-            for key in sorted((there.keys() | here.keys()) - MAY_DIFFER - MAY_GROW):
-                if there.get(key) != here.get(key):
-                    raise UserError(f"{folder}: holds another study ({key} differs); give another folder with --out")
+            self._check_goes_on(ScalingStudy.open(folder), folder)
         elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
             raise UserError(f"{folder}: holds files, but no {FILE}; give a new or empty folder with --out")
         folder.mkdir(parents=True, exist_ok=True)
         write_toml(folder / FILE, self.to_dict())
+
+    def _check_goes_on(self, before: ScalingStudy, folder: Path) -> None:
+        """Raise UserError unless this is the study `before`, or that one grown."""
+        there, here = before.to_dict(), self.to_dict()
+        same_images = before.data_id is not None and before.data_id == self.data_id
+        for key in sorted((there.keys() | here.keys()) - MAY_DIFFER - MAY_GROW - ({"data"} if same_images else set())):
+            if there.get(key) != here.get(key):
+                raise UserError(f"{folder}: holds another study ({key} differs); give another folder with --out")
+        for key in sorted(MAY_GROW):
+            lost = _lost(there.get(key), here.get(key))
+            if lost:
+                raise UserError(
+                    f"{folder}: holds a study with more {key} ({', '.join(lost)}); name them too, or give another "
+                    "folder with --out"
+                )
 
     def fidelity_at(self, samples: int) -> Fidelity:
         return load_recipe(self.recipe).at(samples, **self.fidelity)
@@ -132,6 +145,11 @@ class ScalingStudy(Value):
                     origin = Origin(Kind.SCALED, cost=costs, family=design.family, rule=self.rule, target=design.target)
                     data = self.data_id or self.data
                     yield Trial.new(design.arch, fidelity, seed, data, self.split, origin, numerics)
+
+
+def _lost(before: Any, now: Any) -> list[str]:
+    """The entries of `before` (of a table its keys) that `now` lacks."""
+    return [str(value) for value in before or () if value not in (now or ())]
 
 
 def new_study(

@@ -63,6 +63,7 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     speed: Speed | None = None
     rejections: RejectionCounter = field(default_factory=RejectionCounter)
+    taken: tuple[Architecture, ...] = ()  # trained already as a probe of another design: never proposed
 
     @cached_property
     def finished(self) -> tuple[Candidate, ...]:
@@ -79,6 +80,7 @@ class Proposals:
         budgets = on_cost(given.budgets) if given.predict is None else given.budgets
         self.context, self.limits = context, Limits(budgets, given.num_classes, given.predict)
         self.known = {candidate.architecture.id for candidate in context.candidates}
+        self.known |= {arch.id for arch in context.taken}
         self.found: list[Architecture] = []
 
     def fill(self, n: int, propose: Callable[[], Architecture | None]) -> list[Architecture]:

@@ -194,6 +194,20 @@ class Ladder(Value):
     def to_tables(self) -> list[dict[str, object]]:
         return [rung.to_table() for rung in self.rungs]
 
+    def check_rungs_differ(self, source: str = "ladder") -> None:
+        """Raise UserError where two rungs train alike: a trial of one would count as the other's.
+
+        Only asked of new studies; a stored one stays readable.
+        """
+        first: dict[str, int] = {}
+        for index, rung in enumerate(self.rungs):
+            twin = first.setdefault(rung.fidelity.id, index)
+            if twin != index:
+                raise UserError(
+                    f"{source}: ladder[{index}] trains on {rung.fidelity.samples} samples exactly as ladder[{twin}] "
+                    "does, so its trials would be the same; give it more samples, or remove it"
+                )
+
     @property
     def top(self) -> int:
         """The index of the highest rung."""

@@ -71,7 +71,9 @@ def runner_ladder(name_or_path: str | Path) -> Ladder:
     tables = content[LADDER]
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise UserError(f"{source}: {LADDER} must be a list of tables; write [[ladder]] above each rung")
-    return Ladder.from_recipes(tables, source)
+    ladder = Ladder.from_recipes(tables, source)
+    ladder.check_rungs_differ(source)
+    return ladder
 
 
 def _read(name_or_path: str | Path) -> tuple[dict[str, object], str]:

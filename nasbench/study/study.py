@@ -170,7 +170,9 @@ class FieldDifference(NamedTuple):
 def differences(a: Study, b: Study) -> list[FieldDifference]:
     """Where two studies differ in more than who ran it."""
     left, right = _flat(a.to_dict()), _flat(b.to_dict())
-    keys = sorted(key for key in left.keys() | right.keys() if key.split(".")[0] not in WHO_RAN_IT)
+    same_images = a.data_id is not None and a.data_id == b.data_id  # wherever they lie, and however that is written
+    passed_over = {*WHO_RAN_IT, *(("data",) if same_images else ())}
+    keys = sorted(key for key in left.keys() | right.keys() if key.split(".")[0] not in passed_over)
     return [FieldDifference(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
 
 

@@ -57,7 +57,7 @@ def read_state_dict(path: Path | str) -> dict[str, Any]:
             f"{path}: cannot be read: {error.strerror or error}; give a .safetensors, .pt or .npz file"
         ) from None
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or ["the file is empty or cut off"])[0]
         raise UserError(
             f"{path}: not a file of plain tensors ({reason}); save the state dict alone, best as .safetensors"
         ) from None

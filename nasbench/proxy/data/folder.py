@@ -19,6 +19,7 @@ from nasbench.proxy.data.tree import LOOSE, NO_CLASS, NO_SPLIT, LeftOut, image_f
 TEST_FRACTION = 0.2  # cut by a hash of the file names where there is no test folder
 MIN_PER_CLASS = 10  # 2 test, 2 validation and 6 training images
 PROBE_SIZE = 8  # pixels a side, where only whether a file can be read is asked
+AS_BYTES = "surrogateescape"  # names that are not UTF-8 are hashed as the bytes that they are
 THREADS = 4  # Pillow decodes without the interpreter's lock
 
 
@@ -45,6 +46,8 @@ def load_folder(path: str, labelled: bool = True) -> ImageData:
     Unless `labelled`: all images below these, however they lie, as one nameless class. A lone held-out split is the
     test split. What is left out is counted and named, as a warning and in the notes of the data set.
     """
+    if not path.strip():
+        raise UserError(f"data {path!r} is empty; give fashion-on-earth, cifar10 or a folder")
     root = Path(path).expanduser()
     if not root.is_dir():
         known = "fashion-on-earth, cifar10"
@@ -186,12 +189,19 @@ def _cut_test(files: Files) -> tuple[Files, Files]:
 
 def _name_hash(entry: tuple[Path, int]) -> str:
     path, _ = entry
-    return hashlib.sha256(f"{path.parent.name}/{path.name}".encode()).hexdigest()
+    return hashlib.sha256(f"{path.parent.name}/{path.name}".encode(errors=AS_BYTES)).hexdigest()
 
 
 def _images(root: Path, files: Files) -> FileImages:
     names = tuple(path.relative_to(root).as_posix() for path, _ in files)
     return FileImages(root, names, np.array([label for _, label in files], dtype=np.int64))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; allow reading, or move it away") from None
 
 
 def _folder_id(root: Path, classes: Sequence[str], splits: Splits) -> str:
@@ -200,10 +210,10 @@ def _folder_id(root: Path, classes: Sequence[str], splits: Splits) -> str:
     Reading every byte of a large folder before each search would take minutes; an exchanged image of the very same
     size among more than 256 files can go unseen.
     """
-    digest = hashlib.sha256("\0".join([*classes, f"decoding {VERSION}"]).encode())
+    digest = hashlib.sha256("\0".join([*classes, f"decoding {VERSION}"]).encode(errors=AS_BYTES))
     files = [(split, path) for split in sorted(splits) for path, _ in splits[split]]
     for split, path in files:
-        digest.update(f"{split}/{path.relative_to(root).as_posix()}:{path.stat().st_size}\0".encode())
+        digest.update(f"{split}/{path.relative_to(root).as_posix()}:{path.stat().st_size}\0".encode(errors=AS_BYTES))
     for position in np.linspace(0, len(files) - 1, min(256, len(files))).astype(int):
-        digest.update(hashlib.sha256(files[position][1].read_bytes()).digest())
+        digest.update(hashlib.sha256(_content(files[position][1])).digest())
     return digest.hexdigest()[:16]
