@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     return [leaf for group in groups for child in group.choices.values() for leaf in leaves(child)] or [parser]
 
 
+ROOT = Path(__file__).parent.parent
 VERBS = leaves(cli.parser())
 
 
@@ -241,3 +243,44 @@ def test_report_writes_the_files_anew(study_folder: Path, capsys: pytest.Capture
     assert "It beats the fixed point." in output
     assert {"front.csv", "front.png", "front.svg", "designs"} <= {path.name for path in study_folder.iterdir()}
     assert run(capsys, "profile", str(study_folder / "designs" / "fastvit_t8.toml"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (("search", "--data", "", "--out", "nowhere"), "data '' is empty"),
+        (("train", "emo_1m", "--seed", "-1"), "'-1' is not a whole number from 0"),
+        (("space", "sample", "small", "--seed", "-3"), "'-3' is not a whole number from 0"),
+    ],
+    ids=str,
+)
+def test_what_a_user_writes_wrong_is_no_fault_of_ours(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], rule: str
+) -> None:
+    code, _, error = run(capsys, *arguments)
+    assert code == 2
+    assert rule in one_line(error)
+    assert not Path("nowhere").exists()
+
+
+def test_a_file_with_a_byte_order_mark_is_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + load("emo_1m").to_toml().encode())
+    code, out, _ = run(capsys, "profile", str(path), "--json")
+    assert code == 0
+    assert json.loads(out)["id"] == load("emo_1m").id
+
+
+def test_names_of_images_are_known_without_their_loaders() -> None:
+    from nasbench.engine import start
+    from nasbench.proxy.data import DATASETS
+
+    assert set(start.DATASETS) == set(DATASETS)
+
+
+@pytest.mark.parametrize("stream", ["| head -1 >/dev/null", ">&- 2>/dev/null"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_reader_that_goes_away_or_knows_no_utf_8_is_no_error(stream: str, encoding: str) -> None:
+    command = f"{sys.executable} -m nasbench front {ROOT / 'results' / 'default'} {stream}; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    assert subprocess.run(["bash", "-c", command], env=environment, stderr=subprocess.DEVNULL).returncode == 0

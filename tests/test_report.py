@@ -17,7 +17,7 @@ from nasbench.progress import Lines, ProgressState, Silent, duration, headline, 
 from nasbench.report.designs import design_files, write_designs
 from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
-from nasbench.report.noise import accuracy_gap, challengers, choice_factor, seed_noise, verdict
+from nasbench.report.noise import accuracy_gap, challengers, seed_noise, verdict
 from nasbench.report.plots import draw_front
 from nasbench.report.rows import ReportRow, in_reading_order
 from nasbench.report.tables import closing_text, front_table, records, write_front_csv
@@ -331,30 +331,3 @@ def test_words_of_progress() -> None:
         "1 h 0 min",
         "2 h 5 min",
     ]
-
-
-@pytest.mark.parametrize("designs", [4, 10])
-def test_the_best_of_several_equal_networks_rarely_beats_the_fixed_point(designs: int) -> None:
-    """The best of k equal networks leads by luck; corrected for the choice, that counts in at most 5 % of draws."""
-    rng, draws = np.random.default_rng(17), 1500
-    values = 0.8 + rng.normal(0, 0.007, (draws, designs + 1, 3))
-    won = 0
-    for accuracies in values:
-        rows = [row(f"s{i}", accuracies=each) for i, each in enumerate(accuracies[1:])]
-        lines = verdict([row("emo_2m", Kind.FIXED_POINT, accuracies[0]), *rows])
-        assert lines[-1].startswith("It beats") == (
-            "the difference is more" in lines[-1] and "does not" not in lines[-1]
-        )
-        won += lines[-1].startswith("It beats")
-    assert 0.01 < won / draws < 0.06  # 5 % with two standard errors of the count
-
-
-@pytest.mark.parametrize(("designs", "freedom", "factor"), [(4, 20, 2.304), (9, 20, 2.596), (2, 10, 2.151)])
-def test_the_correction_is_dunnetts(designs: int, freedom: int, factor: float) -> None:
-    """One-sided 5 % points, recomputed here as quantiles of simulated t statistics with a common control."""
-    rng = np.random.default_rng(2)
-    control, others = rng.normal(size=(400_000, 1)), rng.normal(size=(400_000, designs))
-    spread = np.sqrt(2 * rng.chisquare(freedom, 400_000) / freedom)
-    simulated = float(np.quantile((others - control).max(1) / spread, 0.95))
-    assert choice_factor(designs, freedom) == pytest.approx(simulated, abs=0.02)
-    assert choice_factor(designs, freedom) == pytest.approx(factor, abs=0.02)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-
-import numpy as np
 
 from nasbench.report.rows import ReportRow
 from nasbench.study.trials import Kind
@@ -59,32 +56,6 @@ def accuracy_gap(first: ReportRow, second: ReportRow, noise: SeedNoise | None) -
     return AccuracyGap(first, second, first.accuracy - second.accuracy, error)
 
 
-@lru_cache(maxsize=64)
-def choice_factor(designs: int, degrees_of_freedom: int) -> float:
-    """Standard errors by which the best of `designs` must lead a fixed point to count, corrected for the choice.
-
-    Dunnett's one-sided test at 5 %: the designs share one control, so their t statistics are correlated by 1/2. Two at
-    least, as for a single design.
-    """
-    if designs == 1:
-        return 2.0
-    from scipy.optimize import brentq
-
-    return max(2.0, float(brentq(lambda c: _largest_below(c, designs, degrees_of_freedom) - 0.95, 0.5, 100.0)))
-
-
-def _largest_below(limit: float, designs: int, freedom: int) -> float:
-    """P(the largest of `designs` t statistics < limit), Eq. 3 of Dunnett (1955), by quadrature at rho = 1/2."""
-    from scipy.special import ndtr
-    from scipy.stats import chi2
-
-    shares = (np.arange(400) + 0.5) / 400
-    spread = np.sqrt(chi2.ppf(shares, freedom) / freedom)  # of the estimated noise about the true one
-    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
-    below = ndtr(math.sqrt(2) * limit * spread[:, None] + nodes) ** designs  # (400, 60)
-    return float((below @ (weights / weights.sum())).mean())
-
-
 def _latencies(first: ReportRow, second: ReportRow) -> tuple[float, float, str] | None:
     """Both rows' latency of the same kind, and that kind; measured where both have it."""
     if first.latency_measured is not None and second.latency_measured is not None:
@@ -124,20 +95,13 @@ def _describe(row: ReportRow) -> str:
     return f"{row.name} ({100 * row.accuracy:.2f}{spread} {row.objective.unit} {row.split}, {seeds}{latency})"
 
 
-def _judgement(gap: AccuracyGap, noise: SeedNoise | None, designs: int) -> str:
-    """Whether the best of `designs` beats the fixed point, and whether that is more than luck."""
-    outcome = "It beats the fixed point. " if gap.mean > 0 else "It does not beat the fixed point. "
+def _judgement(gap: AccuracyGap, noise: SeedNoise | None) -> str:
     if gap.standard_error is None or noise is None:
-        return outcome + "Each was trained with one seed, so nothing can be said about noise."
-    factor = choice_factor(designs, noise.degrees_of_freedom)
-    exceeds = abs(gap.mean) > factor * gap.standard_error
-    if designs > 1 and gap.mean > 0 and not exceeds:
-        outcome = "It is ahead of the fixed point. "
-    errors = "two standard errors" if designs == 1 else f"{factor:.2f} standard errors (Dunnett, best of {designs})"
+        return "Each was trained with one seed, so nothing can be said about noise."
+    relation = "more" if gap.exceeds_noise else "not more"
     return (
-        f"{outcome}Seed noise is {100 * noise.std:.2f} points (pooled, {noise.degrees_of_freedom} degrees of freedom), "
-        f"so {errors} are {100 * factor * gap.standard_error:.2f} points: the difference is "
-        f"{'more' if exceeds else 'not more'} than seed noise."
+        f"Seed noise is {100 * noise.std:.2f} points (pooled, {noise.degrees_of_freedom} degrees of freedom), so two "
+        f"standard errors are {200 * gap.standard_error:.2f} points: the difference is {relation} than seed noise."
     )
 
 
@@ -159,4 +123,5 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
         f"{_points(gap.mean)} at "
         f"{pair[0] / pair[1] - 1:+.0%} latency ({pair[2]})."
     )
-    return [*lines, _judgement(gap, noise, len(faster))]
+    outcome = "It beats the fixed point. " if gap.mean > 0 else "It does not beat the fixed point. "
+    return [*lines, outcome + _judgement(gap, noise)]
