@@ -231,3 +231,29 @@ def test_exported_networks_compute_the_same(name):
     randomise_norms(model, torch.Generator().manual_seed(0))
     deploy = nasbench.reparameterise(model)
     assert onnx_difference(deploy, export_onnx(deploy, arch.resolution), arch.resolution) < 1e-4
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("key", ["stem.0.mix.0.conv.weight", "stem.0.mix.0.norm.running_var", "head.classifier.bias"])
+def test_damaged_weights_are_not_exported(key, value):
+    from nasbench.latency.export import export_onnx
+
+    model = reparameterise(build(network(), 5))
+    model.state_dict()[key].flatten()[-1] = value
+    with pytest.raises(UserError, match=f"weights that are NaN or infinite: {key}; a training that diverged"):
+        export_onnx(model, 36)
+
+
+def test_logits_that_are_no_numbers_are_no_agreement():
+    from nasbench.latency.export import export_onnx, onnx_difference, require_same_logits
+
+    model = reparameterise(build(network(), 5))
+    fresh = export_onnx(model, 36)
+    torch.nn.init.constant_(model.head.classifier.weight, float("nan"))
+    with pytest.raises(RuntimeError, match="differs from torch by nan relative"):
+        require_same_logits(model, fresh, 36)
+    torch.nn.init.zeros_(model.head.classifier.weight)
+    torch.nn.init.zeros_(model.head.classifier.bias)
+    assert onnx_difference(model, export_onnx(model, 36), 36) == 0
+    with pytest.raises(RuntimeError, match="differs from torch by inf relative"):
+        require_same_logits(model, fresh, 36)

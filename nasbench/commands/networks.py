@@ -252,7 +252,7 @@ def _export(options: argparse.Namespace) -> int:
     deploy = reparameterise(model)
     content = export_onnx(deploy, arch.resolution)
     error = onnx_difference(deploy, content, arch.resolution)
-    if error > EXPORT_TOLERANCE:
+    if not error <= EXPORT_TOLERANCE:  # also where it is NaN
         raise RuntimeError(f"the exported {arch.label} differs from torch by {error:.1e} of the largest logit")
     write_atomic(output, content)
     weights = options.weights or "fresh weights (give --weights for trained ones)"
