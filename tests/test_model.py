@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from small_networks import NETWORKS, network
@@ -70,6 +72,78 @@ def test_forms_share_no_tensor():
         assert torch.equal(again(image(36)), deploy(image(36)))
 
 
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.endswith("-k3")])
+def test_a_network_of_synchronised_norms_merges_as_one_of_plain_norms(name):
+    arch = NETWORKS[name]
+    plain = trained(arch)
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(plain))
+    expected, got = reparameterise(plain), assert_merges(synchronised, arch.resolution)
+    with torch.no_grad():
+        assert torch.equal(got(image(arch.resolution)), expected(image(arch.resolution)))
+
+
+class Clipped(nn.BatchNorm2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).clamp(-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("norm", "text"),
+    [
+        (nn.GroupNorm(1, 8), "a GroupNorm cannot be merged into a convolution: fusion knows BatchNorm2d, SyncBatch"),
+        (nn.InstanceNorm2d(8), "a InstanceNorm2d cannot be merged"),
+        (Clipped(8), "a Clipped cannot be merged"),
+        (nn.Sequential(nn.BatchNorm2d(8)), "a Sequential cannot be merged"),
+        (nn.BatchNorm2d(8, track_running_stats=False), "without running statistics cannot be merged"),
+        (nn.BatchNorm2d(1), "a norm of 1 channels behind a convolution to 8"),
+    ],
+)
+def test_a_norm_that_fusion_does_not_know_is_refused(norm, text):
+    model = build(network(stem={"kind": "repvgg", "channels": 8}), 10)
+    model.stem[0].mix[0].branches[0].norm = norm
+    with pytest.raises(UserError, match=text):
+        reparameterise(model)
+
+
+def test_norms_without_affine_and_other_activations_are_merged_as_they_are():
+    model = trained(network(stem={"kind": "repvgg", "channels": 8}))
+    conv = model.stem[0].mix[0]
+    conv.branches[0].norm, conv.act = nn.BatchNorm2d(8, affine=False).double(), nn.ELU()
+    conv.branches[0].norm.running_var.fill_(3.0)
+    assert isinstance(assert_merges(model, 36).stem[0].mix[0].act, nn.ELU)
+
+
+def test_merged_weights_that_half_precision_cannot_hold_are_refused():
+    model = build(network(stem={"kind": "repvgg", "channels": 8}), 10).half()
+    norm = model.stem[0].mix[0].branches[0].norm.float()
+    norm.running_var.fill_(1e10)
+    norm.running_mean.fill_(-1e10)
+    with pytest.raises(UserError, match=r"a merged convolution: 1e\+05 is beyond torch.float16"):
+        reparameterise(model)
+
+
+def test_nothing_put_on_one_form_appears_on_the_other():
+    model = build(network(block="irmb"), 10)
+    model.seen = []
+    model.register_buffer("mean", torch.zeros(3))
+    deploy = reparameterise(model)
+    assert not {id(module) for module in model.modules()} & {id(module) for module in deploy.modules()}
+    kinds = [key for key, value in vars(model).items() if isinstance(value, dict)]
+    for key in kinds:
+        assert vars(deploy)[key] is not vars(model)[key]
+    deploy.register_buffer("count", torch.zeros(1))
+    deploy.register_parameter("scale", nn.Parameter(torch.ones(1)))
+    deploy.add_module("extra", nn.Linear(1, 1))
+    deploy.register_forward_hook(lambda module, inputs, output: module.seen.append(output))
+    deploy.mean += 1
+    with torch.no_grad():
+        model.eval()(image(36).float())
+        deploy(image(36).float())
+    assert (len(model.seen), len(deploy.seen)) == (0, 1)
+    assert not {"count", "scale", "extra.weight"} & set(model.state_dict())
+    assert model.mean.sum() == 0
+
+
 def test_features_are_the_stages_maps():
     model = build(nasbench.load("mobilevit_xxs").with_resolution(64), 7).eval()
     maps = model.features(torch.rand(1, 3, 64, 64))
@@ -114,8 +188,18 @@ def test_training_reaches_every_parameter():
 
 
 def test_a_model_must_be_ours_to_be_merged():
-    with pytest.raises(TypeError, match=r"reparameterise takes what nasbench.build returns, not a Linear"):
+    with pytest.raises(TypeError, match=r"reparameterise takes what nasbench.build returns, not a Linear; give the"):
         reparameterise(nn.Linear(2, 2))
+    model = build(network(), 10)
+    model.stem[0] = nn.Conv2d(3, 8, 3, 2, 1)
+    with pytest.raises(TypeError, match="a Conv2d stands where a meta-block was built"):
+        reparameterise(model)
+
+
+def test_the_number_of_classes_follows_the_classifier():
+    model = build(network(), 10)
+    model.head.classifier = nn.Linear(model.head.classifier.in_features, 4)
+    assert (model.num_classes, reparameterise(model).num_classes) == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -147,3 +231,29 @@ def test_exported_networks_compute_the_same(name):
     randomise_norms(model, torch.Generator().manual_seed(0))
     deploy = nasbench.reparameterise(model)
     assert onnx_difference(deploy, export_onnx(deploy, arch.resolution), arch.resolution) < 1e-4
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("key", ["stem.0.mix.0.conv.weight", "stem.0.mix.0.norm.running_var", "head.classifier.bias"])
+def test_damaged_weights_are_not_exported(key, value):
+    from nasbench.latency.export import export_onnx
+
+    model = reparameterise(build(network(), 5))
+    model.state_dict()[key].flatten()[-1] = value
+    with pytest.raises(UserError, match=f"weights that are NaN or infinite: {key}; a training that diverged"):
+        export_onnx(model, 36)
+
+
+def test_logits_that_are_no_numbers_are_no_agreement():
+    from nasbench.latency.export import export_onnx, onnx_difference, require_same_logits
+
+    model = reparameterise(build(network(), 5))
+    fresh = export_onnx(model, 36)
+    torch.nn.init.constant_(model.head.classifier.weight, float("nan"))
+    with pytest.raises(RuntimeError, match="differs from torch by nan relative"):
+        require_same_logits(model, fresh, 36)
+    torch.nn.init.zeros_(model.head.classifier.weight)
+    torch.nn.init.zeros_(model.head.classifier.bias)
+    assert onnx_difference(model, export_onnx(model, 36), 36) == 0
+    with pytest.raises(RuntimeError, match="differs from torch by inf relative"):
+        require_same_logits(model, fresh, 36)

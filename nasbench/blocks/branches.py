@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nasbench.arch.metablock import Branch, Conv
 from nasbench.blocks.branches_cost import branch_shape, chain_width
 from nasbench.blocks.norm import batch_norm_affine
+from nasbench.errors import UserError
 
 Merged = tuple[Tensor, Tensor]
 
@@ -29,10 +30,15 @@ def grouped_identity(channels: int, groups: int, kernel: int, like: Tensor) -> T
 
 
 def scale_and_shift(kernel: Tensor, bias: Tensor, norm: nn.Module) -> Merged:
-    """Merge a batch norm, if there is one, into the convolution before it."""
-    if not isinstance(norm, nn.BatchNorm2d):
+    """Merge a batch norm, if there is one, into the convolution before it; any other norm is a UserError."""
+    if type(norm) is nn.Identity:
         return kernel, bias
     scale, shift = batch_norm_affine(norm)
+    if len(scale) != len(kernel):  # one of a single channel would be broadcast
+        raise UserError(
+            f"a norm of {len(scale)} channels behind a convolution to {len(kernel)}: both need as many; "
+            f"give the norm {len(kernel)}"
+        )
     return kernel * scale[:, None, None, None], bias * scale + shift
 
 
@@ -90,16 +96,13 @@ class IdentityBranch(nn.Module):
         return scale_and_shift(kernel, like.new_zeros(self.shape[0]), self.norm)
 
 
-class PaddedBatchNorm(nn.BatchNorm2d):
-    """Batch norm, then padding with its image of zero, so that a later convolution without padding stays mergeable."""
+def padded_norm(norm: nn.Module, x: Tensor, padding: int) -> Tensor:
+    """Batch norm, then padding with its image of zero, so that a later convolution without padding stays mergeable.
 
-    def __init__(self, channels: int, padding: int, eps: float) -> None:
-        super().__init__(channels, eps=eps)
-        self.padding = padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        border = batch_norm_affine(self)[1].to(x.dtype)[:, None, None]
-        return F.pad(super().forward(x) - border, (self.padding,) * 4) + border
+    A function: of a subclass of the norm, torch's conversion to SyncBatchNorm would drop the padding.
+    """
+    border = batch_norm_affine(norm)[1].to(x.dtype)[:, None, None]
+    return F.pad(norm(x) - border, (padding,) * 4) + border
 
 
 class PoolBranch(nn.Module):
@@ -112,13 +115,13 @@ class PoolBranch(nn.Module):
         self.depthwise = spec.groups == spec.c_out
         if not self.depthwise:
             self.conv = nn.Conv2d(spec.c_in, spec.c_out, 1, groups=spec.groups, bias=False)
-            self.padded = PaddedBatchNorm(spec.c_out, padding, eps)
+            self.padded = nn.BatchNorm2d(spec.c_out, eps=eps)
         self.pool = nn.AvgPool2d(spec.kernel, spec.stride, padding if self.depthwise else 0)
         self.norm = nn.BatchNorm2d(spec.c_out, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.depthwise:
-            x = self.padded(self.conv(x))
+            x = padded_norm(self.padded, self.conv(x), self.spec.kernel // 2)
         return self.norm(self.pool(x))
 
     def merged(self) -> Merged:
@@ -146,7 +149,7 @@ class ChainBranch(nn.Module):
         eps = spec.norm.eps if spec.norm else 1e-5
         self.from_identity = inner == spec.c_in
         self.conv1 = nn.Conv2d(spec.c_in, inner, 1, groups=spec.groups, bias=False)
-        self.padded = PaddedBatchNorm(inner, spec.kernel // 2, eps)
+        self.padded = nn.BatchNorm2d(inner, eps=eps)
         self.conv2 = nn.Conv2d(inner, spec.c_out, spec.kernel, spec.stride, groups=spec.groups, bias=False)
         self.norm = nn.BatchNorm2d(spec.c_out, eps=eps)
 
@@ -157,7 +160,8 @@ class ChainBranch(nn.Module):
         return weight + grouped_identity(self.spec.c_in, self.spec.groups, 1, weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv2(self.padded(F.conv2d(x, self.kernel1(), groups=self.spec.groups))))
+        first = F.conv2d(x, self.kernel1(), groups=self.spec.groups)
+        return self.norm(self.conv2(padded_norm(self.padded, first, self.spec.kernel // 2)))
 
     def merged(self) -> Merged:
         kernel1 = self.kernel1().detach().double()

@@ -17,6 +17,7 @@ from nasbench.blocks.branches import BRANCHES, Merged
 from nasbench.blocks.norm import make_act, make_norm
 from nasbench.blocks.shapes import same_padded
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule
+from nasbench.errors import UserError
 
 
 class ConvModule(nn.Module):
@@ -73,18 +74,21 @@ class ConvModule(nn.Module):
             return copy.deepcopy(self)
         with torch.device("meta"):  # every tensor is set below: drawing initial ones would take most of the time
             out = ConvModule(deploy_conv(self.spec))
-        out.se = copy.deepcopy(self.se)
+        out.act, out.se = copy.deepcopy(self.act), copy.deepcopy(self.se)
         if not self.spec.branches:
             out.norm = copy.deepcopy(self.norm)
-        return out.with_kernel(*self.merged_kernel(), like=next(self.parameters()))
+        return out.with_kernel(*self.merged_kernel(), like=self.kernel_like())
+
+    def kernel_like(self) -> Tensor:
+        """A tensor of the type and device that the merged kernel gets: a convolution's; norms may be of another."""
+        return next((p for p in self.parameters() if p.ndim == 4), next(self.parameters()))
 
     def with_kernel(self, kernel: Tensor, bias: Tensor, like: Tensor) -> ConvModule:
-        """Set the plain convolution's weights, in `like`'s type and device."""
+        """Set the plain convolution's weights, in `like`'s type and device, which must be able to hold them."""
         self.conv.to_empty(device=like.device).to(like.dtype)
-        with torch.no_grad():
-            self.conv.weight.copy_(kernel)
-            if self.conv.bias is not None:
-                self.conv.bias.copy_(bias)
+        for tensor, merged in ((self.conv.weight, kernel), (self.conv.bias, bias)):
+            if tensor is not None:
+                set_exactly(tensor, merged, "a merged convolution")
         return self
 
 
@@ -124,3 +128,27 @@ def standardised(kernel: Tensor, eps: float) -> Tensor:
     """Every filter of (c_out, c_in / groups, k, k) with mean 0 and population deviation 1 (arXiv:1903.10520)."""
     centred = kernel - kernel.mean((1, 2, 3), keepdim=True)
     return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + eps)
+
+
+def set_exactly(target: Tensor, value: Tensor, what: str) -> None:
+    """Write `value` into `target`; a UserError names `what` where the shapes differ or its type cannot hold it."""
+    if target.shape != value.shape:
+        raise UserError(f"{what}: {tuple(value.shape)} does not go into {tuple(target.shape)}; give one of that shape")
+    if target.is_floating_point() and not value.is_floating_point():
+        raise UserError(f"{what}: numbers of type {value.dtype} are no weights; give floating-point ones")
+    require_held(value, target.dtype, what)
+    with torch.no_grad():
+        target.copy_(value)
+
+
+def require_held(value: Tensor, dtype: torch.dtype, what: str) -> None:
+    """A UserError where a finite number becomes infinite in `dtype`."""
+    if not dtype.is_floating_point or not value.is_floating_point() or value.is_meta:
+        return
+    limit = torch.finfo(dtype).max
+    if torch.finfo(value.dtype).max <= limit:
+        return
+    lost = (value.isfinite() & ~value.to(dtype).isfinite()).any()
+    if lost:
+        largest = float(value[value.isfinite()].abs().max())
+        raise UserError(f"{what}: {largest:.3g} is beyond {dtype}, whose largest is {limit:.3g}; use a float32 network")

@@ -167,7 +167,7 @@ class MetaBlockModule(nn.Module):
             kernel, bias = kernel * scale[:, None, None, None], bias * scale
         spec = conv.spec
         kernel = kernel + grouped_identity(spec.c_out, spec.groups, spec.kernel, kernel)
-        return plain.with_kernel(kernel, bias, like=next(conv.parameters()))
+        return plain.with_kernel(kernel, bias, like=conv.kernel_like())
 
 
 def _merged(module: nn.Module) -> nn.Module:

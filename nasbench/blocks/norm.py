@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasbench.arch.metablock import Norm
+from nasbench.errors import UserError
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -62,10 +63,26 @@ def make_act(name: str | None) -> nn.Module:
     return ACTIVATIONS[name]() if name else nn.Identity()
 
 
-def batch_norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """The scale and shift (C,) that a batch norm applies in eval mode, in float64."""
+# The norms whose function in eval mode `batch_norm_affine` gives; a subclass may compute anything else.
+FOLDABLE = (nn.BatchNorm2d, nn.SyncBatchNorm)
+
+
+def batch_norm_affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """The scale and shift (C,) that a batch norm applies in eval mode, in float64; any other norm is a UserError."""
+    if type(norm) not in FOLDABLE:
+        known = ", ".join(kind.__name__ for kind in FOLDABLE)
+        raise UserError(
+            f"a {type(norm).__name__} cannot be merged into a convolution: fusion knows {known} and no subclass of "
+            "them; put one of these in its place, or keep the train form"
+        )
+    assert isinstance(norm, FOLDABLE)
     mean, var = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert var is not None
-    scale = norm.weight.detach().double() / torch.sqrt(var.double() + norm.eps)
-    return scale, norm.bias.detach().double() - mean.double() * scale
+    if mean is None or var is None:
+        raise UserError(
+            f"a {type(norm).__name__} without running statistics cannot be merged into a convolution: what it computes "
+            "depends on the batch; set track_running_stats=True, or keep the train form"
+        )
+    scale = 1 / torch.sqrt(var.detach().double() + norm.eps)
+    scale = scale if norm.weight is None else norm.weight.detach().double() * scale
+    shift = -mean.detach().double() * scale
+    return scale, shift if norm.bias is None else norm.bias.detach().double() + shift

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasbench.commands import weights
 from nasbench.commands.common import add_verb, cell, console, positive, print_facts, print_json, print_table, whole
 from nasbench.errors import UserError
 
@@ -75,8 +76,7 @@ def _add_export(verbs: Any) -> None:
     )  # fmt: skip
     export.add_argument("architecture", help=ARCH_HELP)
     export.add_argument("-o", "--output", required=True, metavar="FILE", help="where to write")
-    export.add_argument("--weights", metavar="FILE", help="a .safetensors or .pt state dict (default: fresh weights)")
-    export.add_argument("--layout", default="auto", help="its layout: auto, official, timm or nasbench (default: auto)")
+    weights.add_options(export)
     export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
 
 
@@ -236,27 +236,22 @@ def _export(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
     from nasbench.files import write_atomic
     from nasbench.latency.export import export_onnx, onnx_difference
-    from nasbench.nn.model import build, reparameterise
 
     output = Path(options.output)
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder; give the file to write, such as {output / 'network.onnx'}")
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
     arch = load(options.architecture)
     arch.require_classes()
     torch.manual_seed(0)
-    model = build(arch, num_classes=options.classes)
-    if options.weights:
-        from nasbench.weights.checkpoints import load_weights
-
-        load_weights(model, options.weights, options.layout)
-    deploy = reparameterise(model)
+    deploy, source = weights.deployed(arch, options)
     content = export_onnx(deploy, arch.resolution)
     error = onnx_difference(deploy, content, arch.resolution)
-    if error > EXPORT_TOLERANCE:
+    if not error <= EXPORT_TOLERANCE:  # also where it is NaN
         raise RuntimeError(f"the exported {arch.label} differs from torch by {error:.1e} of the largest logit")
     write_atomic(output, content)
-    weights = options.weights or "fresh weights (give --weights for trained ones)"
     size = cell(len(content) / 1e6)
-    print(f"{output}: {arch.label}, {arch.resolution} px, {options.classes} classes, {size} MB, {weights}")
+    print(f"{output}: {arch.label}, {arch.resolution} px, {options.classes} classes, {size} MB, {source}")
     print(f"onnxruntime and torch differ by {error:.1e} of the largest logit on a random image")
     return 0

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from nasbench.errors import UserError
 from nasbench.latency.onnx_session import INPUT, OUTPUT, open_session
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 OPSET = 17  # the first opset with LayerNormalization as one operator
 TOLERANCE = 1e-3  # relative, of float32 logits; published networks agree to 1e-6
 _SHAPE = torch.Tensor.shape.__get__  # type: ignore[attr-defined]
+NAMED = 5  # damaged weights in one line of an error
 ROUNDING_FACTOR = 20.0  # above TOLERANCE, the difference may be this many times torch's own rounding error
 
 
@@ -47,6 +49,7 @@ class ConstantShapes(TorchFunctionMode):
 
 def export_onnx(model: nn.Module, resolution: int, batch: int = 1) -> bytes:
     """`model` in eval mode as a checked ONNX file: input `image` (batch, 3, R, R), output `logits` (batch, classes)."""
+    require_finite(model)
     was_training = model.training
     model.eval()
     image = torch.zeros(batch, 3, resolution, resolution)
@@ -99,10 +102,22 @@ def deploy_form(architecture: Architecture, num_classes: int = 1000) -> nn.Modul
         return reparameterise(build(architecture, num_classes=num_classes))
 
 
+def require_finite(model: nn.Module) -> None:
+    """A UserError that names the weights and statistics in which a number is NaN or infinite."""
+    damaged = [key for key, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+    if damaged:
+        more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+        raise UserError(
+            f"weights that are NaN or infinite: {', '.join(damaged[:NAMED])}{more}; a training that diverged leaves "
+            "such: give weights saved before that"
+        )
+
+
 def require_same_logits(model: nn.Module, content: bytes, resolution: int) -> None:
     """RuntimeError unless the ONNX file computes what `model` computes: its latency would be another network's."""
     difference = onnx_difference(model, content, resolution)
-    if difference > TOLERANCE and difference > ROUNDING_FACTOR * _rounding(model, resolution):
+    # Written so that NaN is refused: every comparison with it is false.
+    if not (difference <= TOLERANCE or difference <= ROUNDING_FACTOR * _rounding(model, resolution)):
         raise RuntimeError(f"its ONNX file differs from torch by {difference:.1e} relative")
 
 
@@ -128,4 +143,8 @@ def _random_image(resolution: int, seed: int) -> np.ndarray:
 
 
 def _relative(actual: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.abs(actual - expected).max() / np.abs(expected).max())
+    """NaN where either holds one; zero logits agree with zero logits."""
+    gap, scale = float(np.abs(actual - expected).max()), float(np.abs(expected).max())
+    if gap == 0:
+        return 0.0
+    return gap / scale if scale else float("inf")

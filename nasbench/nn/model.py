@@ -25,14 +25,20 @@ class Model(nn.Module):
     def __init__(self, arch: Architecture, num_classes: int) -> None:
         super().__init__()
         network = arch.network
-        self.arch, self.num_classes, self.deployed = arch, num_classes, False
+        self.arch, self.deployed, self._built_classes = arch, False, num_classes
         self.stem = _sequence(network.stem)
         self.stages = nn.ModuleList(_sequence(stage) for stage in network.stages)
         self.head = self._make_head(network.head)
 
     def _make_head(self, spec: HeadSpec | DecoderSpec) -> nn.Module:
         assert isinstance(spec, HeadSpec)
-        return HeadModule(spec, self.num_classes)
+        return HeadModule(spec, self._built_classes)
+
+    @property
+    def num_classes(self) -> int:
+        """The classes of the classifier as it is now, which may have been changed; else those it was built with."""
+        classifier = getattr(self.head, "classifier", None)
+        return classifier.out_features if isinstance(classifier, nn.Linear) else self._built_classes
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The stages' outputs, largest map first."""
@@ -99,31 +105,31 @@ def reparameterise(model: nn.Module) -> Model:
     """The deploy form: a new module in eval mode with the same function; `model` stays as it was.
 
     Branches are merged, and RepMixers and position encodings become one convolution. A plain convolution keeps its
-    batch norm, as in the published deploy forms: inference runtimes fold it.
+    batch norm, as in the published deploy forms: inference runtimes fold it. The two forms share nothing but `arch`;
+    what was put on the network, its stages or its head (hooks, buffers, attributes) is copied as `copy.deepcopy` does.
+    A batch norm of another type than torch's own where branches merge is a UserError.
     """
     if not isinstance(model, Model):
-        raise TypeError(f"reparameterise takes what nasbench.build returns, not a {type(model).__name__}")
-    shell = copy.copy(model)  # shares arch; its children are replaced below
-    shell._modules = dict(model._modules)
-    shell.stem = _merged_sequence(model.stem)
-    shell.stages = nn.ModuleList(_merged_sequence(stage) for stage in model.stages)
-    head = copy.deepcopy(model.head)
-    head.blocks = _merged_sequence(model.head.blocks)
-    shell.head = head
-    shell.deployed = True
-    return shell.eval()
+        raise TypeError(
+            f"reparameterise takes what nasbench.build returns, not a {type(model).__name__}; "
+            "give the network inside a wrapper, as model.module"
+        )
+    memo: dict[int, object] = {id(model.arch): model.arch}
+    for blocks in (model.stem, *model.stages, model.head.blocks):  # deepcopy takes these for copied already
+        memo |= {id(block): _merged(block) for block in blocks}
+    deploy = copy.deepcopy(model, memo)
+    deploy.deployed = True
+    return deploy.eval()
 
 
 def _sequence(blocks: Iterable[MetaBlock]) -> nn.Sequential:
     return nn.Sequential(*(MetaBlockModule(block) for block in blocks))
 
 
-def _merged_sequence(blocks: Iterable[nn.Module]) -> nn.Sequential:
-    merged = []
-    for block in blocks:
-        assert isinstance(block, MetaBlockModule)
-        merged.append(block.merged())
-    return nn.Sequential(*merged)
+def _merged(block: nn.Module) -> nn.Module:
+    if not isinstance(block, MetaBlockModule):
+        raise TypeError(f"a {type(block).__name__} stands where a meta-block was built; reparameterise knows no other")
+    return block.merged()
 
 
 def _initialise(model: nn.Module) -> None:
@@ -143,7 +149,7 @@ def _initialise(model: nn.Module) -> None:
 def randomise_norms(model: nn.Module, generator: torch.Generator) -> None:
     """Random statistics and affine for every batch norm: at their initial values a wrong fusion can pass for right."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm)):
             for tensor, low, high in (
                 (module.weight, 0.5, 1.5),
                 (module.bias, -0.5, 0.5),

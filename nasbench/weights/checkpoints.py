@@ -2,89 +2,113 @@
 
 from __future__ import annotations
 
-import argparse
-import pickle
+import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import nasbench
 from nasbench.arch.architecture import Architecture
+from nasbench.blocks.conv import set_exactly
 from nasbench.errors import UserError
 from nasbench.files import write_atomic
 from nasbench.nn.model import Model, build, reparameterise
-from nasbench.weights.flax import is_flax, parameters, read_npz
+from nasbench.weights.flax import read_npz
 from nasbench.weights.matching import WeightsError, listed, matched
+from nasbench.weights.torch_files import class_of, read_torch
+from nasbench.weights.wrappers import unwrap
 
 __all__ = ["WeightsError", "load_model", "load_weights", "read_state_dict", "save_weights", "unwrap"]
 
-# Where training scripts keep the weights. An exponential moving average comes first: published accuracies are its.
-WRAPPERS = ("net_E", "state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model", "net")
-WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+
+class Loaded(NamedTuple):
+    """What `load_weights` left as it was: the model's keys that stay `fresh`, the file's that were `passed_over`."""
+
+    fresh: tuple[str, ...]
+    passed_over: tuple[str, ...]
 
 
-def load_weights(model: Model, weights: Mapping[str, Any] | Path | str, layout: str = "auto") -> None:
+def load_weights(
+    model: nn.Module, weights: Mapping[str, Any] | Path | str, layout: str = "auto", fresh_head: bool = False
+) -> Loaded:
     """Put `weights`, a state dict or the path of a .safetensors, torch or .npz file, into `model`.
 
-    layout: "official", "timm", "nasbench", or "auto" to decide by the keys. A file of merged branches goes into a
+    layout: "official", "timm", "nasbench", or "auto" to decide by the keys. The weights may lie in dicts and behind
+    prefixes at any depth; of several networks that fit an average is taken. A file of merged branches goes into a
     re-parameterised model. Position embeddings and bias tables of another resolution are resized as the published codes
-    do it. Every tensor must find its place: a key that is missing or left over, or a wrong shape, is a UserError that
-    lists it, and the model stays as it was.
+    do it. fresh_head: the classifier, and what else the file has not of the head, stays as it is, and modules of the
+    file that are none of the encoder's are passed over; a warning and the result name both. Else every tensor must find
+    its place: a key that is missing or left over, a wrong shape, or a number beyond the model's precision is a
+    UserError, and the model stays as it was.
     """
-    state = unwrap(weights if isinstance(weights, Mapping) else read_state_dict(weights))
-    tensors, own = matched(model, state, layout), model.state_dict()
-    with torch.no_grad():
-        for key, tensor in tensors.items():
-            own[key].copy_(tensor.reshape(own[key].shape))
+    model = bare(model)
+    content = weights if isinstance(weights, Mapping) else read_state_dict(weights)
+    fit, own = matched(model, content, layout, fresh_head), model.state_dict()
+    for key, tensor in fit.tensors.items():
+        set_exactly(own[key], tensor, key)
+    loaded = Loaded(tuple(fit.fresh), tuple(fit.passed_over))
+    if fresh_head:
+        over = f"; passed over in the file: {listed(list(loaded.passed_over))}" if loaded.passed_over else ""
+        warnings.warn(f"left as they were: {listed(list(loaded.fresh))}{over}", stacklevel=2)
+    return loaded
+
+
+def load_deployed(
+    model: Model, weights: Path | str, layout: str = "auto", fresh_head: bool = False
+) -> tuple[Model, Loaded]:
+    """The deploy form of `model`, a train form, with the weights of a file of either form; and what was left fresh."""
+    content = read_state_dict(weights)
+    try:
+        loaded = load_weights(model, content, layout, fresh_head)
+    except WeightsError as error:
+        if error.cause != "form":
+            raise
+        deploy = reparameterise(model)
+        return deploy, load_weights(deploy, content, layout, fresh_head)
+    return reparameterise(model), loaded
+
+
+def bare(model: nn.Module) -> Model:
+    """The network inside wrappers such as DistributedDataParallel, torch.compile and AveragedModel."""
+    inner: Any = model
+    while not isinstance(inner, Model):
+        held = inner._modules.get("module", inner._modules.get("_orig_mod")) if isinstance(inner, nn.Module) else None
+        if held is None:
+            raise TypeError(f"a {type(model).__name__} holds no network that nasbench.build returned")
+        inner = held
+    return inner
 
 
 def read_state_dict(path: Path | str) -> dict[str, Any]:
-    """The content of a .safetensors, .npz or torch file, of which nothing but plain data is unpickled."""
+    """The content of a .safetensors, .npz or torch file, of which nothing but plain data is read."""
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)[0]
-        if path.suffix == ".npz":
-            return read_npz(path)
-        # Training scripts often store their command line beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_npz(path) if path.suffix == ".npz" else read_torch(path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read: {error.strerror or error}; give a .safetensors, .pt or .npz file"
         ) from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = (str(error).splitlines() or ["the file is empty or cut off"])[0]
-        raise UserError(
-            f"{path}: not a file of plain tensors ({reason}); save the state dict alone, best as .safetensors"
-        ) from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not a state dict; save model.state_dict()")
+    if not isinstance(content, dict) or (not content and hasattr(content, "class_name")):
+        raise UserError(f"{path}: holds a {class_of(content)}, not a state dict; save model.state_dict()")
     return content
 
 
-def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, out of its wrappers and without a prefix that all keys share."""
-    for wrapper in WRAPPERS:
-        if isinstance(content.get(wrapper), Mapping):
-            return unwrap(content[wrapper])
-    state = {key: torch.as_tensor(value) for key, value in content.items() if hasattr(value, "shape")}
-    if not state:
-        keys = listed([str(key) for key in content])
-        raise UserError(f"no tensors among the keys {keys}; give a state dict, or one under {', '.join(WRAPPERS)}")
-    for prefix in WRAPPER_PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return parameters(state) if is_flax(state) else state
+def save_weights(model: nn.Module, path: Path | str) -> None:
+    """Write a .safetensors file of the weights with the architecture as metadata; `load_model` reads it back.
 
-
-def save_weights(model: Model, path: Path | str) -> None:
-    """Write a .safetensors file of the weights with the architecture as metadata; `load_model` reads it back."""
+    The number of classes is that of the classifier as it is. A network changed in any other way is a UserError, since
+    its architecture does not say how to build it.
+    """
     from safetensors.torch import save
 
+    model = bare(model)
+    _require_as_built(model)
     metadata = {
         "format": "pt",
         "nasbench": nasbench.__version__,
@@ -108,11 +132,46 @@ def load_model(path: Path | str) -> Model:
     if "architecture" not in metadata:
         raise UserError(f"{path}: has no architecture inside; build the model yourself and use load_weights")
     arch = Architecture.from_toml(metadata["architecture"], str(path))
-    model = build(arch, int(metadata["num_classes"]))
-    model = reparameterise(model) if metadata["form"] == "deploy" else model
-    model = model.to(next(tensor.dtype for tensor in state.values() if tensor.is_floating_point()))
+    model = build(arch, _classes(metadata, state, path))
+    model = reparameterise(model) if metadata.get("form") == "deploy" else model
+    _take_types(model, state)
     load_weights(model, state, "nasbench")
     return model.eval()
+
+
+def _classes(metadata: Mapping[str, str], state: Mapping[str, Tensor], path: Path | str) -> int:
+    """The classes of the classifier in the file; for one without, those that the file says it was built with."""
+    if "head.classifier.bias" in state:
+        return max(1, state["head.classifier.bias"].numel())
+    told = metadata.get("num_classes", "")
+    if not told.isascii() or not told.isdigit() or not 1 <= len(told) <= 9 or int(told) < 1:
+        raise UserError(f"{path}: its metadata say num_classes {told!r}, which is no number of classes; save it again")
+    return int(told)
+
+
+def _take_types(model: Model, state: Mapping[str, Tensor]) -> None:
+    """Give each tensor of the model the type that it has in the file: norms may be finer than the rest."""
+    sizes = Counter[torch.dtype]()
+    for tensor in state.values():
+        sizes[tensor.dtype] += tensor.numel() if tensor.is_floating_point() else 0
+    model.to(sizes.most_common(1)[0][0])  # also what is in no file, since it follows from the architecture
+    for key, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if key in state and tensor.is_floating_point() and state[key].is_floating_point():
+            tensor.data = tensor.data.to(state[key].dtype)
+
+
+def _require_as_built(model: Model) -> None:
+    with torch.device("meta"):
+        built = build(model.arch, model.num_classes)
+        built = reparameterise(built) if model.deployed else built
+    shapes = {key: tensor.shape for key, tensor in built.state_dict().items()}
+    own = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    other = [key for key in {**shapes, **own} if shapes.get(key) != own.get(key)]
+    if other:
+        raise UserError(
+            f"the network was changed after it was built ({listed(other)}), so that its architecture cannot say how to "
+            "build it again; only the number of classes may change: save the rest with torch.save(model.state_dict())"
+        )
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

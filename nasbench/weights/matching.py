@@ -3,135 +3,116 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nasbench.arch.metablock import Conv, Network
-from nasbench.blocks.embedding import EmbeddingModule, resized_positions
-from nasbench.blocks.windows import RelativeBias, resized_bias
+from nasbench.blocks.conv import require_held
 from nasbench.errors import UserError
-from nasbench.nn.model import Model
-from nasbench.weights.key_names import AND, Names, Source, foreign_names, layouts
+from nasbench.nn.model import Model, build, reparameterise
+from nasbench.weights.key_names import AND, Source
+from nasbench.weights.naming import COUNTER, HALF, Candidate, chosen, merged_standardisation, namings_of
+from nasbench.weights.resizing import joined, resize_mode, resized
+from nasbench.weights.wrappers import Found, networks
 
-COUNTER = "num_batches_tracked"  # used in training only, and absent from old files
 LISTED_KEYS = 12  # keys in one line of an error
-CHOICES = ("auto", "official", "timm", "nasbench")
+CLASSIFIERS = ("head.classifier.", "head.more_classifiers.")
+REMEDY = "check that they belong to this architecture"
 
 
 class WeightsError(UserError):
-    """A checkpoint that does not fit; `missing`, `left_over` and `wrong_shape` list all keys as the file calls them."""
+    """A checkpoint that does not fit; `missing`, `left_over` and `wrong_shape` list all keys as the file calls them.
 
-    def __init__(
-        self, what: str, missing: list[str], left_over: list[str], wrong_shape: list[str], remedy: str
-    ) -> None:
-        self.missing, self.left_over, self.wrong_shape = missing, left_over, wrong_shape
-        lists = {"missing": missing, "left over": left_over, "wrong shape": wrong_shape}
+    `cause`: "form" (weights of the other form), "classes" (of so many `classes`), "headless", "channels", or "".
+    """
+
+    def __init__(self, what: str, fit: Fit | None = None, remedy: str = REMEDY, cause: str = "") -> None:
+        self.what, self.cause, self.classes = what, cause, 0
+        self.missing, self.left_over, self.wrong_shape = (
+            (fit.missing, fit.left_over, fit.wrong_shape) if fit else ([], [], [])
+        )
+        lists = {"missing": self.missing, "left over": self.left_over, "wrong shape": self.wrong_shape}
         found = "; ".join(f"{title} ({len(keys)}): {listed(keys)}" for title, keys in lists.items() if keys)
-        super().__init__(f"{what}: {found}; {remedy}")
+        super().__init__(f"{what}: {found}; {remedy}" if found else f"{what}; {remedy}")
 
 
-@dataclass(frozen=True)
-class Naming:
-    """Our keys -> where a file has the tensor, what in it may be left out, and how its positions are resized."""
+@dataclass
+class Fit:
+    """How the tensors of a file go into a model: our keys -> tensors of our shapes, and what does not go."""
 
-    title: str
-    names: Names
-    ignored: tuple[str, ...] = ()
-    resize: str | None = None
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)  # our keys -> what the file calls them
+    fresh: list[str] = field(default_factory=list)  # our keys that stay as they are
+    passed_over: list[str] = field(default_factory=list)  # the file's names, of modules that the model has not
+    missing: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+    wrong_shape: list[str] = field(default_factory=list)
 
-    def counts(self, name: str) -> bool:
-        """Whether a tensor of this name in the file has to find a place."""
-        return name.rpartition(".")[2] not in (COUNTER, *self.ignored)
-
-    def overlap(self, state: Mapping[str, Tensor]) -> float:
-        """The share of tensors that model and file have in common under these names, of the smaller of the two."""
-        needed = [sources for key, sources in self.names.items() if not key.endswith(COUNTER)]
-        common = sum(any(all(name in state for name in source) for source in sources) for sources in needed)
-        return common / min(len(needed), sum(map(self.counts, state)) or 1)
+    @property
+    def whole(self) -> bool:
+        return not (self.missing or self.left_over or self.wrong_shape)
 
 
-def matched(model: Model, state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """Our keys -> tensors with as many elements; an error if one is missing, left over or of a wrong shape."""
-    naming = _naming(model, state, layout)
-    own, mode = model.state_dict(), naming.resize or _resize_mode(model)
-    found: dict[str, Source] = {}
-    tensors: dict[str, Tensor] = {}
-    missing, wrong_shape = [], []
-    used: set[str] = set()
+def matched(model: Model, content: Mapping[str, Any], layout: str, fresh_head: bool = False) -> Fit:
+    """Where the checkpoint's tensors go; a UserError if one is missing, left over, of a wrong shape or beyond its type.
+
+    fresh_head: the classifier stays as it is, and so does what the file has not of the head.
+    """
+    found = networks(content)
+    candidate = chosen(model, found, layout)
+    if layout == "auto" and candidate.share < HALF:
+        _check_form(model, found, layout)
+        tried = ", ".join(one.title for one in namings_of(model, layout))
+        raise UserError(
+            f"the weights' keys ({listed(list(candidate.found.state))}) fit none of the layouts known for "
+            f"{model.arch.label} ({tried}); {REMEDY}"
+        )
+    fit = fitted(model, candidate, fresh_head)
+    if not fit.whole:
+        _explain(model, found, layout, candidate, fit)
+    own = model.state_dict()
+    for key, tensor in fit.tensors.items():
+        name, dtype = AND.join(fit.sources[key]), own[key].dtype
+        if dtype.is_floating_point and not tensor.is_floating_point():
+            raise UserError(f"{name}: numbers of type {tensor.dtype} are no weights; give floating-point ones")
+        require_held(tensor, dtype, name)
+    return fit
+
+
+def fitted(model: Model, candidate: Candidate, fresh_head: bool) -> Fit:
+    """What of the candidate's tensors goes where in the model, and what does not."""
+    state, naming, own = candidate.found.state, candidate.naming, model.state_dict()
+    fit, used = Fit(), set[str]()
+    mode = naming.resize or resize_mode(model)
     for key, sources in naming.names.items():
         source, absent = _source(sources, state)
         used.update(source)
-        if absent:
-            missing += [] if key.endswith(COUNTER) else absent
-            continue
-        tensor = _joined([state[name] for name in source], own[key].shape)
-        tensor = resized(model, key, tensor, mode) if tensor is not None else None
-        found[key] = source
-        if tensor is None or _squeezed(tensor.shape) != _squeezed(own[key].shape):
-            sizes = ", ".join(f"{name} is {_size(state[name].shape)}" for name in source)
-            wrong_shape.append(f"{sizes} in the file, {_size(own[key].shape)} in the model")
+        if fresh_head and (key.startswith(CLASSIFIERS) or (absent and key.startswith("head."))):
+            fit.fresh.append(key)
+        elif absent:
+            fit.missing += [] if key.endswith(COUNTER) else absent
         else:
-            tensors[key] = tensor
-    left_over = [name for name in state if name not in used and naming.counts(name)]
-    if missing or left_over or wrong_shape:
-        _check_classes(model, state, found)
-        form = "deploy" if model.deployed else "train"
-        what = f"weights in layout {naming.title} do not fit {model.arch.label} ({form} form)"
-        raise WeightsError(what, missing, left_over, wrong_shape, _remedy(model, missing, left_over))
-    return tensors
-
-
-def _naming(model: Model, state: Mapping[str, Tensor], layout: str) -> Naming:
-    if layout not in CHOICES:
-        raise UserError(f"unknown layout {layout!r}; known are {', '.join(CHOICES)}")
-    namings, gaps = _candidates(model, layout)
-    if not namings:
-        if _merged_standardisation(model):
-            raise UserError(
-                f"published weights of {model.arch.label} have filters that are not standardised yet; "
-                "load them into the train form and re-parameterise that"
-            )
-        raise UserError(
-            f"layout {layout!r} does not name every part of {model.arch.label} ({'; '.join(gaps)}); use 'nasbench'"
-        )
-    naming = max(namings, key=lambda one: one.overlap(state))
-    if layout == "auto" and naming.overlap(state) < 0.5:
-        tried = ", ".join(one.title for one in namings)
-        raise UserError(
-            f"the weights' keys ({listed(list(state))}) fit none of the layouts known for {model.arch.label} "
-            f"({tried}); check that they belong to this architecture"
-        )
-    return naming
-
-
-def _candidates(model: Model, layout: str) -> tuple[list[Naming], list[str]]:
-    """The namings under this layout's name that cover the whole model, and a gap in each of the others."""
-    namings, gaps = [], []
-    if layout in ("auto", "nasbench"):
-        namings.append(Naming("nasbench", {key: ((key,),) for key in model.state_dict()}))
-    foreign = () if _merged_standardisation(model) else layouts()
-    for one in foreign:
-        if layout in ("auto", *one.names):
-            names, unnamed = foreign_names(model, one)
-            if unnamed:
-                gaps.append(f"{one.family} has no name for {unnamed}")
+            fit.sources[key] = source
+            tensor = joined([state[name] for name in source], own[key].shape)
+            tensor = resized(model, key, tensor, mode) if tensor is not None else None
+            if tensor is None or _squeezed(tensor.shape) != _squeezed(own[key].shape):
+                sizes = ", ".join(f"{name} is {_size(state[name].shape)}" for name in source)
+                fit.wrong_shape.append(f"{sizes} in the file, {_size(own[key].shape)} in the model")
             else:
-                namings.append(Naming(one.title, names, one.ignored, one.resize))
-    return namings, gaps
+                fit.tensors[key] = tensor.reshape(own[key].shape)
+    left = [name for name in state if name not in used and naming.counts(name) and not _scalar(name, state[name])]
+    encoder = {name.partition(".")[0] for key, source in fit.sources.items() if key[:5] != "head." for name in source}
+    for name in left:
+        beside = fresh_head and name.partition(".")[0] not in encoder
+        (fit.passed_over if beside else fit.left_over).append(name)
+    return fit
 
 
-def _merged_standardisation(model: Model) -> bool:
-    """Whether filters are standardised for good: under the same names, but other numbers than anyone publishes."""
-    return model.deployed and _standardises(model.arch.network)
-
-
-def _standardises(network: Network) -> bool:
-    blocks = chain(network.stem, *network.stages)
-    mixers = chain.from_iterable((*b.before, b.expand, *b.mix, *b.project, b.skip) for b in blocks)
-    return any(isinstance(mixer, Conv) and mixer.standardise is not None for mixer in mixers)
+def _scalar(name: str, tensor: Tensor) -> bool:
+    """Whether this is a number beside the weights, such as how many models were averaged, and no module's."""
+    return tensor.numel() == 1 and "." not in name and "/" not in name
 
 
 def _source(sources: tuple[Source, ...], state: Mapping[str, Tensor]) -> tuple[Source, list[str]]:
@@ -146,58 +127,99 @@ def _source(sources: tuple[Source, ...], state: Mapping[str, Tensor]) -> tuple[S
     return (), [" or ".join(AND.join(source) for source in sources)]
 
 
-def _joined(pieces: list[Tensor], shape: torch.Size) -> Tensor | None:
-    """One after another along the axis on which they make up `shape`; None where they cannot."""
-    if len(pieces) == 1:
-        return pieces[0]
-    for axis, size in enumerate(shape):
-        others = shape[:axis] + shape[axis + 1 :]
-        fits = all(p.ndim == len(shape) and p.shape[:axis] + p.shape[axis + 1 :] == others for p in pieces)
-        if fits and sum(p.shape[axis] for p in pieces) == size:
-            return torch.cat(pieces, axis)
-    return None
+def _explain(model: Model, found: list[Found], layout: str, candidate: Candidate, fit: Fit) -> None:
+    """Raise the error that names the cause, where one explains all that does not fit; else one that lists it."""
+    label = model.arch.label
+    if not fit.missing and not fit.left_over:
+        _check_classes(model, candidate.found.state, fit)
+        _check_channels(model, candidate.found.state, fit)
+    _check_form(model, found, layout)
+    if fit.missing and not fit.wrong_shape and fitted(model, candidate, fresh_head=True).whole:
+        what = f"the weights have no head for {label}"
+        raise WeightsError(what, fit, "load them with fresh_head=True to leave the rest of the head fresh", "headless")
+    form, remedy = "deploy" if model.deployed else "train", _remedy(model, found, layout, candidate)
+    place = f" under {candidate.found.place}" if candidate.found.place else ""
+    raise WeightsError(
+        f"weights in layout {candidate.naming.title}{place} do not fit {label} ({form} form)", fit, remedy
+    )
 
 
-def resized(model: Model, key: str, tensor: Tensor, mode: str) -> Tensor:
-    """A position embedding or bias table for the model's size of map or window; any other tensor as it is."""
-    path, _, leaf = key.rpartition(".")
-    module = model.get_submodule(path)
-    own = getattr(module, leaf)
-    if tensor.shape == own.shape or tensor.ndim != own.ndim or tensor.shape[-1] != own.shape[-1]:
-        return tensor
-    exact = tensor if tensor.dtype == torch.float64 else tensor.float()
-    try:
-        if isinstance(module, EmbeddingModule) and leaf == "position":
-            return resized_positions(exact, module.spec, mode)
-        if isinstance(module, RelativeBias) and leaf == "table":
-            return resized_bias(exact, module.size)
-    except ValueError:  # not square: to be listed as of a wrong shape
-        pass
-    return tensor
+def _remedy(model: Model, found: list[Found], layout: str, candidate: Candidate) -> str:
+    """Which other weights of the file fit, as where an average leaves statistics out; else the general advice."""
+    others = [one for one in found if candidate.found.where[: len(one.where)] != one.where]
+    if others:
+        other = chosen(model, others, layout)
+        if fitted(model, other, fresh_head=False).whole:
+            return f"those under {other.found.place or 'no key'} do: save them in a file of their own"
+    return REMEDY
 
 
-def _resize_mode(model: Model) -> str:
-    """Where an embedding is resized bilinearly in every pass (PVT), so are the others; else as DeiT and MAE do it."""
-    embeddings = (module for module in model.modules() if isinstance(module, EmbeddingModule))
-    return "bilinear" if any(module.spec.position == "interpolated" for module in embeddings) else "bicubic"
-
-
-def _check_classes(model: Model, state: Mapping[str, Tensor], found: Mapping[str, Source]) -> None:
-    name, *_ = found.get("head.classifier.bias", ("",))
-    if name and state[name].ndim == 1 and len(state[name]) != model.num_classes:
+def _check_classes(model: Model, state: Mapping[str, Tensor], fit: Fit) -> None:
+    name, *_ = fit.sources.get("head.classifier.bias", ("",))
+    heads = [key for key in fit.sources if key.startswith(CLASSIFIERS)]
+    if not name or state[name].ndim != 1 or len(state[name]) == model.num_classes:
+        return
+    if len(fit.wrong_shape) <= len(heads):
         classes = len(state[name])
-        raise UserError(
-            f"the weights have {classes} classes, the model {model.num_classes}; "
-            f"build it with num_classes={classes}, and change the classifier afterwards"
+        error = WeightsError(
+            f"the weights have {classes} classes, the model {model.num_classes}",
+            remedy=f"build it with num_classes={classes}, or load them with fresh_head=True to leave the classifier "
+            "fresh",
+            cause="classes",
+        )
+        error.classes = classes
+        raise error
+
+
+def _check_channels(model: Model, state: Mapping[str, Tensor], fit: Fit) -> None:
+    """An error that says so where nothing but the images' channels differs."""
+    first = next((key for key, tensor in model.state_dict().items() if tensor.ndim == 4), "")
+    name, *_ = fit.sources.get(first, ("",))
+    own, theirs = model.state_dict().get(first), state.get(name)
+    if own is None or theirs is None or theirs.ndim != 4 or own.shape[1] != 3:
+        return
+    entries = [key for key in fit.sources if key not in fit.tensors]
+    alike = all(_but_channels(state[fit.sources[key][0]]) == _but_channels(model.state_dict()[key]) for key in entries)
+    if alike and theirs.shape[1] != 3:
+        raise WeightsError(
+            f"the weights are of images with {theirs.shape[1]} channels, {model.arch.label} has 3",
+            remedy=f"give {', '.join(fit.sources[key][0] for key in entries)} 3 input channels first, for one channel "
+            "by tensor.repeat(1, 3, 1, 1) / 3",
+            cause="channels",
         )
 
 
-def _remedy(model: Model, missing: list[str], left_over: list[str]) -> str:
-    if missing and left_over and model.deployed:
-        return "if these are not merged weights, load them into the train form and re-parameterise that"
-    if missing and left_over:
-        return "if these are merged weights, load them into nasbench.reparameterise(model)"
-    return "check that they belong to this architecture"
+def _but_channels(tensor: Tensor) -> tuple[int, ...]:
+    return (*tensor.shape[:1], *tensor.shape[2:])
+
+
+def _check_form(model: Model, found: list[Found], layout: str) -> None:
+    """A WeightsError where the file holds the model's other form, whole."""
+    other = _other_form(model)
+    if other is None:
+        return
+    try:
+        candidate = chosen(other, found, layout)
+    except UserError:  # no such layout for it
+        return
+    fit = fitted(other, candidate, fresh_head=False)
+    if fit.missing or fit.left_over or candidate.share < HALF:
+        return
+    if model.deployed:
+        what = "the weights are of the train form, the model is the deploy form, whose branches are merged"
+        raise WeightsError(what, None, "load them into the train form and re-parameterise that", "form")
+    what = "the weights are of the deploy form, whose branches are merged, the model is the train form"
+    raise WeightsError(what, None, "load them into nasbench.reparameterise(model)", "form")
+
+
+def _other_form(model: Model) -> Model | None:
+    """The model's other form, without numbers; None where the two have the same tensors."""
+    with torch.device("meta"):
+        train = build(model.arch, model.num_classes)
+        deploy = reparameterise(train)
+    other = train if model.deployed else deploy
+    same = other.state_dict().keys() == model.state_dict().keys() and not merged_standardisation(model)
+    return None if same else other
 
 
 def _squeezed(shape: torch.Size) -> tuple[int, ...]:
