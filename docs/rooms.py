@@ -129,7 +129,7 @@ def draw(path: Path = PICTURE) -> None:
         for floor, level in enumerate(levels)
         for index, room in enumerate(level)
     }
-    for room, below in needed(graph):
+    for room, below in sorted(needed(graph)):
         (x0, y0), (x1, y1) = places[room], places[below]
         bend = 0.25 if x0 == x1 and y0 - y1 > 1 else 0.0  # around what stands between
         style = {"arrowstyle": "-|>", "color": "0.6", "linewidth": 0.8, "shrinkA": 9, "shrinkB": 9}
