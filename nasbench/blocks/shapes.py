@@ -78,7 +78,9 @@ def unfold(x: Tensor, groups: int) -> Tensor:
 
 def for_each_image(value: Tensor, like: Tensor) -> Tensor:
     """`value` (1, ...) -> (B, ...), once for each of the B images of `like` (B, ...); a view."""
-    one = like[(slice(None), *(slice(1),) * (like.dim() - 1))].reshape(-1, *(1,) * (value.dim() - 1))
+    for dim in range(1, like.dim()):
+        like = like.narrow(dim, 0, 1)
+    one = like.reshape(-1, *(1,) * (value.dim() - 1))  # B, 1, ..., 1
     return value.expand_as(one.expand(-1, *value.shape[1:]))
 
 
