@@ -257,3 +257,25 @@ def test_logits_that_are_no_numbers_are_no_agreement():
     assert onnx_difference(model, export_onnx(model, 36), 36) == 0
     with pytest.raises(RuntimeError, match="differs from torch by inf relative"):
         require_same_logits(model, fresh, 36)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit.trace. is deprecated")
+@pytest.mark.parametrize("name", EXPORTED)
+def test_what_was_traced_at_one_batch_size_serves_every_other(name):
+    model = trained(NETWORKS[name]).eval()
+    resolution = NETWORKS[name].resolution
+    traced = torch.jit.trace(model, image(resolution, 2))  # checks itself by a second trace
+    with torch.no_grad():
+        for batch in (1, 3):
+            assert torch.allclose(traced(image(resolution, batch)), model(image(resolution, batch)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTED if name.startswith(("swin-shifted", "encoder-2", "irmb"))])
+def test_one_onnx_file_serves_every_batch_size(name):
+    from nasbench.latency.export import export_onnx, onnx_difference
+
+    arch = NETWORKS[name]
+    deploy = nasbench.reparameterise(nasbench.build(arch, num_classes=5))
+    content = export_onnx(deploy, arch.resolution, batch=None)
+    for batch in (1, 3):
+        assert onnx_difference(deploy, content, arch.resolution, batch=batch) < 1e-4

@@ -55,12 +55,12 @@ class AttentionModule(nn.Module):
         return self._attend_tokens(y, partition.size)[:, :, :height, :width]
 
     def _attend_tokens(self, x: Tensor, tokens: int) -> Tensor:
-        b, c, h, w = x.shape
+        c, h, w = x.shape[1:]
         rows, columns = h // tokens, w // tokens  # strides of the grid
-        x = x.reshape(b, c, tokens, rows, tokens, columns).permute(0, 3, 5, 1, 2, 4)
-        y = self._attend(x.reshape(b * rows * columns, c, tokens, tokens))
-        y = y.reshape(b, rows, columns, c, tokens, tokens).permute(0, 3, 4, 1, 5, 2)
-        return y.reshape(b, c, h, w)
+        x = x.reshape(-1, c, tokens, rows, tokens, columns).permute(0, 3, 5, 1, 2, 4)
+        y = self._attend(x.reshape(-1, c, tokens, tokens))
+        y = y.reshape(-1, rows, columns, c, tokens, tokens).permute(0, 3, 4, 1, 5, 2)
+        return y.reshape(-1, c, h, w)
 
     def _attend_windows(self, x: Tensor) -> Tensor:
         size, shift = self.spec.partition.size, self.spec.partition.shift
@@ -68,8 +68,7 @@ class AttentionModule(nn.Module):
         x = zero_padded(x, round_up(height, size), round_up(width, size))
         windows = Windows(x.shape[2], x.shape[3], size, shift)
         bias = self.relative_bias() if self.spec.relative_bias else None
-        parted = windows.part(x)
-        y = weighed(*self._project(parted), windows.summand(bias, parted))
+        y = weighed(*self._project(windows.part(x)), windows.summand(bias, x))
         return windows.join(self._as_map(y, size, size))[:, :, :height, :width]
 
     def _attend(self, x: Tensor) -> Tensor:

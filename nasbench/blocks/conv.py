@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from nasbench.arch.deploy_form import deploy_conv
 from nasbench.arch.metablock import Conv
 from nasbench.blocks.branches import BRANCHES, Merged
-from nasbench.blocks.norm import make_act, make_norm
+from nasbench.blocks.norm import activated, make_act, make_norm
+from nasbench.blocks.overwriting import may_overwrite
 from nasbench.blocks.shapes import same_padded
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule
 from nasbench.errors import UserError
@@ -35,19 +36,24 @@ class ConvModule(nn.Module):
         self.se = SqueezeExciteModule(spec.se) if spec.se else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self._sum(x) if self.spec.branches else self.norm(self.conv(x))
-        y = y.clone() if y is x else y  # a lone identity branch; the activation overwrites
-        y = self.se(self.act(y))
+        makers: tuple[nn.Module, ...]
+        if self.spec.branches:
+            y, makers = self._sum(x), (self.branches,) if len(self.spec.branches) == 1 else ()
+        else:
+            y, makers = self.norm(self.conv(x)), (self.norm,) if self.spec.norm else (self.conv, self.norm)
+        y = y.clone() if y is x else y  # a lone identity branch; what follows may overwrite
+        y = self.se(activated(self.act, y, *makers))
         return x + y if self.spec.residual else y
 
     def _sum(self, x: Tensor) -> Tensor:
-        own = not torch.is_grad_enabled() and not torch.jit.is_tracing()
+        """The signed sum; of several branches nobody else holds it."""
+        own = not torch.is_grad_enabled() and may_overwrite(x, self.branches[0])
         total: Tensor | None = None
         for branch, module in zip(self.spec.branches, self.branches):
             y = module(x)
             if total is None:
                 total = y if branch.sign > 0 else -y
-            elif own and total is not x:
+            elif own and total is not x and total.dtype == y.dtype:
                 total.add_(y, alpha=branch.sign)
             else:
                 total = torch.add(total, y, alpha=branch.sign)

@@ -13,6 +13,7 @@ from nasbench.blocks.conv import ConvModule
 from nasbench.blocks.embedding import EmbeddingModule
 from nasbench.blocks.metablock import MetaBlockModule
 from nasbench.blocks.norm import make_norm
+from nasbench.blocks.shapes import for_each_image
 
 
 def random_masking(rows: Tensor, kept: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,8 @@ class DecoderModule(nn.Module):
     def forward(self, x: Tensor, places: Tensor) -> Tensor:
         tokens = self.spec.tokens
         rows = self.embed(self.norm(x)).flatten(2).transpose(1, 2)
-        hidden = self.mask_token.expand(len(rows), places.shape[1] + tokens - rows.shape[1], -1)
+        hidden = self.mask_token.expand(-1, places.shape[1] + tokens - rows.shape[1], -1)
+        hidden = for_each_image(hidden, rows)
         shuffled = torch.cat((rows[:, tokens:], hidden), 1)
         in_place = shuffled.gather(1, places[:, :, None].expand(-1, -1, rows.shape[2]))
         full = torch.cat((rows[:, :tokens], in_place), 1) + self.embedding.position
@@ -55,9 +57,9 @@ class DecoderModule(nn.Module):
 
 def patches_of(images: Tensor, patch: int) -> Tensor:
     """(B, 3, R, R) -> (B, N, patch²·3): row by row, within a patch pixel by pixel, colours last."""
-    b, c, height, width = images.shape
-    x = images.reshape(b, c, height // patch, patch, width // patch, patch)
-    return x.permute(0, 2, 4, 3, 5, 1).reshape(b, -1, patch**2 * c)
+    c, height, width = images.shape[1:]
+    x = images.reshape(-1, c, height // patch, patch, width // patch, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
 def masked_error(predicted: Tensor, images: Tensor, mask: Tensor, patch: int, normalised: bool = False) -> Tensor:

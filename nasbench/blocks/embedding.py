@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasbench.arch.metablock import Embedding
+from nasbench.blocks.shapes import for_each_image
 
 SINE_BASE = 10_000.0
 
@@ -44,7 +45,7 @@ class EmbeddingModule(nn.Module):
         tokens = self.tokens
         if self.spec.position != "none":
             tokens = tokens + self.position[:, : self.spec.tokens]
-        return torch.cat((tokens.expand(len(rows), -1, -1), rows), 1)
+        return torch.cat((for_each_image(tokens, rows), rows), 1)
 
     def _grid(self, x: Tensor) -> Tensor:
         """The positions' embedding for the map `x`: (1, H, W, C)."""

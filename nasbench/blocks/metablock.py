@@ -30,7 +30,8 @@ from nasbench.blocks.attention import AttentionModule
 from nasbench.blocks.branches import grouped_identity
 from nasbench.blocks.conv import ConvModule
 from nasbench.blocks.embedding import EmbeddingModule
-from nasbench.blocks.norm import make_act, make_norm
+from nasbench.blocks.norm import activated, make_act, make_norm
+from nasbench.blocks.overwriting import may_overwrite
 from nasbench.blocks.separable import SeparableAttentionModule
 from nasbench.blocks.shapes import PoolModule, ResizeModule, SpaceToDepthModule, fold, resize, unfold
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule
@@ -46,7 +47,7 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        kept = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
+        kept = torch.rand_like(x[:, :1, :1, :1]) >= self.rate
         return x * kept / (1 - self.rate)
 
 
@@ -124,20 +125,35 @@ class MetaBlockModule(nn.Module):
         for module in self.before:
             y = module(y)
         y = self.expand(y)
-        for module in self.mix:
-            y = module(y)
-        for index, module in enumerate(self.project):
-            last = index + 1 == len(self.project)
-            y = module(torch.cat((x, y), 1) if last and self.spec.skip == "concat" else y)
-        # Nothing else reads y, and neither autograd nor a tracer looks.
-        own = self.ends_in_conv and not torch.is_grad_enabled() and not torch.jit.is_tracing()
+        last: nn.Module = self.expand
+        for last in self.mix:
+            y = last(y)
+        for index, last in enumerate(self.project, 1):
+            both = self.spec.skip == "concat" and index == len(self.spec.project)
+            y = last(torch.cat((x, y), 1) if both else y)
+        return self._ended(x, y, last)
+
+    def _ended(self, x: Tensor, y: Tensor, last: nn.Module) -> Tensor:
+        """`Post( S(x) + γ · y )`. What a convolution leaves is ours to overwrite; of others, y may be a view of x."""
+        summed = bool(self.spec.skip) and self.spec.skip != "concat"
+        makers: tuple[nn.Module, ...] = (last, self.drop_path)
+        unrecorded = self.ends_in_conv and not torch.is_grad_enabled() and not torch.jit.is_tracing()
+        own = False
+        if summed or self.spec.layer_scale is not None:
+            own = unrecorded and may_overwrite(y, *makers)
+            makers = ()  # nobody else holds the sum
         if self.spec.layer_scale is not None:
-            y = y.mul_(self.layer_scale) if own else y * self.layer_scale
-        if self.spec.skip and self.spec.skip != "concat":
+            y = y.mul_(self.layer_scale) if own and y.dtype == self.layer_scale.dtype else y * self.layer_scale
+        if summed:
             shortcut, y = self.shortcut(x), self.drop_path(y)
-            y = y.add_(shortcut) if own else shortcut + y
+            if own and y.dtype == shortcut.dtype:
+                y = y.add_(shortcut)
+            else:  # a sum lies in memory as its first part does
+                y = y + shortcut if unrecorded else shortcut + y
+        fresh = summed or self.ends_in_conv
         for module in self.post:
-            y = module(y.clone() if y is x else y)  # an activation overwrites
+            y = activated(module, y, *makers) if fresh else module(y)
+            fresh, makers = True, (module,)
         return y
 
     def merged(self) -> MetaBlockModule:

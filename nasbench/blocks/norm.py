@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasbench.arch.metablock import Norm
+from nasbench.blocks.overwriting import may_overwrite
 from nasbench.errors import UserError
 
 
@@ -28,10 +29,10 @@ NORMS: dict[str, Callable[[Norm, int], nn.Module]] = {
 }
 
 
-class InPlaceActivation(nn.Module):
-    """An activation that overwrites its input, which nothing else may read.
+class Activation(nn.Module):
+    """An activation that can overwrite its input, which `activated` has it do.
 
-    While autograd records, only where the derivative follows from the output.
+    `by_output`: whether its derivative follows from its output, so that it may also do so while autograd records.
     """
 
     def __init__(self, function: Callable[..., Tensor], by_output: bool) -> None:
@@ -39,16 +40,22 @@ class InPlaceActivation(nn.Module):
         self.function, self.by_output = function, by_output
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x, inplace=self.by_output or not torch.is_grad_enabled())
+        return self.function(x)
+
+
+def activated(act: nn.Module, fresh: Tensor, *makers: nn.Module) -> Tensor:
+    """`act(fresh)`, written over `fresh`, which only `makers` have handled, where nobody can see it."""
+    able = isinstance(act, Activation) and (act.by_output or not torch.is_grad_enabled())
+    return act.function(fresh, inplace=True) if able and may_overwrite(fresh, act, *makers) else act(fresh)
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "silu": lambda: InPlaceActivation(F.silu, by_output=False),
+    "silu": lambda: Activation(F.silu, by_output=False),
     "gelu": nn.GELU,  # exact, by the error function
     "gelu_tanh": partial(nn.GELU, approximate="tanh"),  # as in JAX
-    "relu": lambda: InPlaceActivation(F.relu, by_output=True),
-    "relu6": lambda: InPlaceActivation(F.relu6, by_output=True),
-    "hardswish": lambda: InPlaceActivation(F.hardswish, by_output=False),
+    "relu": lambda: Activation(F.relu, by_output=True),
+    "relu6": lambda: Activation(F.relu6, by_output=True),
+    "hardswish": lambda: Activation(F.hardswish, by_output=False),
     "sigmoid": nn.Sigmoid,
 }
 

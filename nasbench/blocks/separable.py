@@ -18,11 +18,11 @@ class SeparableAttentionModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         c, patch = self.spec.channels, self.spec.patch
-        b, _, h, w = x.shape
+        h, w = x.shape[2:]
         query, key, value = self.qkv(x).split((1, c, c), 1)
         squares = (h // patch, patch, w // patch, patch)
         # One distribution for each place within a patch: over all patches.
-        scores = query.reshape(b, *squares).permute(0, 2, 4, 1, 3).flatten(3).softmax(-1)
-        scores = scores.reshape(b, patch, patch, h // patch, w // patch).permute(0, 3, 1, 4, 2).reshape(b, 1, h, w)
-        context = (key * scores).reshape(b, c, *squares).sum((2, 4), keepdim=True)
-        return (self.act(value).reshape(b, c, *squares) * context).reshape(b, c, h, w)
+        scores = query.reshape(-1, *squares).permute(0, 2, 4, 1, 3).flatten(3).softmax(-1)
+        scores = scores.reshape(-1, patch, patch, h // patch, w // patch).permute(0, 3, 1, 4, 2).reshape(-1, 1, h, w)
+        context = (key * scores).reshape(-1, c, *squares).sum((2, 4), keepdim=True)
+        return (self.act(value).reshape(-1, c, *squares) * context).reshape(-1, c, h, w)

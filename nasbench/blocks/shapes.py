@@ -1,6 +1,7 @@
 """Mixers that change a map's shape and learn nothing: pooling, space to depth, resizing, sub-grids; and padding.
 
-What they cost: `shapes_cost.py`.
+No block reads how many images a batch holds: -1 stands for them, or `for_each_image`. A number that was read is a
+constant in a traced or exported network, which then serves that batch size only. What they cost: `shapes_cost.py`.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class SpaceToDepthModule(nn.Module):
         size = self.spec.size
         height, width = x.shape[2:]
         x = zero_padded(x, round_up(height, size), round_up(width, size))
-        b, c, h, w = x.shape
+        c, h, w = x.shape[1:]
         # Column by column within the square: (0, 0), (1, 0), (0, 1), (1, 1), as Swin's published weights expect.
-        x = x.permute(0, 2, 3, 1).reshape(b, h // size, size, w // size, size, c)
+        x = x.permute(0, 2, 3, 1).reshape(-1, h // size, size, w // size, size, c)
         return x.permute(0, 1, 3, 4, 2, 5).flatten(3).permute(0, 3, 1, 2)
 
 
@@ -61,18 +62,26 @@ def fold(x: Tensor, groups: int) -> Tensor:
     """(B, C, H, W) -> (B·g², C, H/g, W/g): the g x g interleaved sub-grids of the map become a batch."""
     if groups == 1:
         return x
-    b, c, h, w = x.shape
-    x = x.reshape(b, c, h // groups, groups, w // groups, groups)
-    return x.permute(0, 3, 5, 1, 2, 4).reshape(b * groups**2, c, h // groups, w // groups)
+    c, h, w = x.shape[1:]
+    x = x.reshape(-1, c, h // groups, groups, w // groups, groups)
+    return x.permute(0, 3, 5, 1, 2, 4).reshape(-1, c, h // groups, w // groups)
 
 
 def unfold(x: Tensor, groups: int) -> Tensor:
     """The inverse of `fold`."""
     if groups == 1:
         return x
-    b, c, h, w = x.shape
-    x = x.reshape(b // groups**2, groups, groups, c, h, w)
-    return x.permute(0, 3, 4, 1, 5, 2).reshape(b // groups**2, c, h * groups, w * groups)
+    c, h, w = x.shape[1:]
+    x = x.reshape(-1, groups, groups, c, h, w)
+    return x.permute(0, 3, 4, 1, 5, 2).reshape(-1, c, h * groups, w * groups)
+
+
+def for_each_image(value: Tensor, like: Tensor) -> Tensor:
+    """`value` (1, ...) -> (B, ...), once for each of the B images of `like` (B, ...); a view."""
+    for dim in range(1, like.dim()):
+        like = like.narrow(dim, 0, 1)
+    one = like.reshape(-1, *(1,) * (value.dim() - 1))  # B, 1, ..., 1
+    return value.expand_as(one.expand(-1, *value.shape[1:]))
 
 
 def resize(x: Tensor, height: int, width: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nasbench.arch.metablock import SqueezeExcite
-from nasbench.blocks.norm import make_act
+from nasbench.blocks.norm import activated, make_act
 
 
 class SqueezeExciteModule(nn.Module):
@@ -19,5 +19,5 @@ class SqueezeExciteModule(nn.Module):
         self.expand = nn.Conv2d(spec.hidden, spec.channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.expand(self.act(self.reduce(x.mean((2, 3), keepdim=True))))
-        return x * gate.sigmoid()
+        reduced = self.reduce(x.mean((2, 3), keepdim=True))
+        return x * self.expand(activated(self.act, reduced, self.reduce)).sigmoid()

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasbench.blocks.shapes import for_each_image
+
 APART = -100.0  # added to the score of positions that are no neighbours before the roll; the published value
 
 
@@ -17,33 +19,33 @@ class Windows:
 
     def __init__(self, height: int, width: int, size: int, shift: int) -> None:
         self.height, self.width, self.size, self.shift = height, width, size, shift
-        self.count = (height // size) * (width // size)
 
     def part(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B·windows, C, size, size)."""
         if self.shift:
             x = torch.roll(x, (-self.shift, -self.shift), (2, 3))
-        b, c, h, w = x.shape
-        x = x.permute(0, 2, 3, 1).reshape(b, h // self.size, self.size, w // self.size, self.size, c)
-        return x.transpose(2, 3).reshape(b * self.count, self.size, self.size, c).permute(0, 3, 1, 2)
+        c, h, w = x.shape[1:]
+        x = x.permute(0, 2, 3, 1).reshape(-1, h // self.size, self.size, w // self.size, self.size, c)
+        return x.transpose(2, 3).reshape(-1, self.size, self.size, c).permute(0, 3, 1, 2)
 
     def join(self, x: Tensor) -> Tensor:
         """The inverse of `part`."""
         rows, columns, size = self.height // self.size, self.width // self.size, self.size
-        x = x.permute(0, 2, 3, 1).reshape(-1, rows, columns, size, size, x.shape[1])
-        x = x.transpose(2, 3).reshape(len(x), self.height, self.width, -1).permute(0, 3, 1, 2)
+        c = x.shape[1]
+        x = x.permute(0, 2, 3, 1).reshape(-1, rows, columns, size, size, c)
+        x = x.transpose(2, 3).reshape(-1, self.height, self.width, c).permute(0, 3, 1, 2)
         return torch.roll(x, (self.shift, self.shift), (2, 3)) if self.shift else x
 
-    def summand(self, bias: Tensor | None, like: Tensor) -> Tensor | None:
-        """What is added to the scores (B·windows, heads, size², size²) of `part`'s windows, or None.
+    def summand(self, bias: Tensor | None, images: Tensor) -> Tensor | None:
+        """What is added to the scores (B·windows, heads, size², size²) of the windows of `images` (B, ...), or None.
 
         `bias`: (heads, size², size²). After a roll the windows at the seam hold positions that are no neighbours.
         """
         if not self.shift:
             return bias if bias is None else bias[None]
-        mask = self._apart(like)[:, None]  # windows, 1, size², size²
+        mask = self._apart(images)[:, None]  # windows, 1, size², size²
         together = mask if bias is None else mask + bias
-        return together.repeat(len(like) // self.count, 1, 1, 1)
+        return for_each_image(together[None], images).flatten(0, 1)
 
     def _apart(self, like: Tensor) -> Tensor:
         """(windows, size², size²): 0 within a region of the unrolled map, APART across."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nasbench.blocks.op import Op
 
 EXPORT_TOLERANCE = 1e-3  # of the largest logit in float32; what is right differs by about 1e-6
+DYNAMIC = "dynamic"  # of `--batch`: any number of images at a time
+MAX_BATCH = 1024
 ARCH_HELP = "a shipped name such as mobilevit_s, or a TOML file"
 
 
@@ -72,12 +74,25 @@ def _add_export(verbs: Any) -> None:
     export = add_verb(
         verbs, "export", "the deploy form as an ONNX file",
         "nasbench export fastvit_t8 -o fastvit_t8.onnx\n"
-        "nasbench export mobilevit_s --weights mobilevit_s.safetensors -o mobilevit_s.onnx", _export,
+        "nasbench export mobilevit_s --weights mobilevit_s.safetensors -o mobilevit_s.onnx\n"
+        "nasbench export swin_t --batch dynamic -o swin_t.onnx", _export,
     )  # fmt: skip
     export.add_argument("architecture", help=ARCH_HELP)
     export.add_argument("-o", "--output", required=True, metavar="FILE", help="where to write")
     weights.add_options(export)
     export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    export.add_argument(
+        "--batch", type=_batch, default=1, metavar="N", help="images at a time, or dynamic for any number (default: 1)"
+    )
+
+
+def _batch(text: str) -> int | None:
+    """An argparse type: a number of images, or None for any."""
+    if text == DYNAMIC:
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= len(text) <= 9 or not 1 <= int(text) <= MAX_BATCH:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 to {MAX_BATCH} nor {DYNAMIC!r}")
+    return int(text)
 
 
 def _profile(options: argparse.Namespace) -> int:
@@ -231,6 +246,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    import numpy as np
     import torch
 
     from nasbench.arch.library import load
@@ -246,12 +262,14 @@ def _export(options: argparse.Namespace) -> int:
     arch.require_classes()
     torch.manual_seed(0)
     deploy, source = weights.deployed(arch, options)
-    content = export_onnx(deploy, arch.resolution)
-    error = onnx_difference(deploy, content, arch.resolution)
+    content = export_onnx(deploy, arch.resolution, options.batch)
+    tried = (1, 3) if options.batch is None else (options.batch,)
+    error = float(np.max([onnx_difference(deploy, content, arch.resolution, batch=batch) for batch in tried]))
     if not error <= EXPORT_TOLERANCE:  # also where it is NaN
         raise RuntimeError(f"the exported {arch.label} differs from torch by {error:.1e} of the largest logit")
     write_atomic(output, content)
     size = cell(len(content) / 1e6)
-    print(f"{output}: {arch.label}, {arch.resolution} px, {options.classes} classes, {size} MB, {source}")
-    print(f"onnxruntime and torch differ by {error:.1e} of the largest logit on a random image")
+    batch = {None: ", any batch size", 1: ""}.get(options.batch, f", batch {options.batch}")
+    print(f"{output}: {arch.label}, {arch.resolution} px{batch}, {options.classes} classes, {size} MB, {source}")
+    print(f"onnxruntime and torch differ by {error:.1e} of the largest logit on random images")
     return 0

@@ -28,6 +28,7 @@ OPSET = 17  # the first opset with LayerNormalization as one operator
 TOLERANCE = 1e-3  # relative, of float32 logits; published networks agree to 1e-6
 _SHAPE = torch.Tensor.shape.__get__  # type: ignore[attr-defined]
 NAMED = 5  # damaged weights in one line of an error
+TRACED_BATCH = 2  # images that are traced for a file that takes any number; exporters treat a size of 1 by itself
 ROUNDING_FACTOR = 20.0  # above TOLERANCE, the difference may be this many times torch's own rounding error
 
 
@@ -47,31 +48,35 @@ class ConstantShapes(TorchFunctionMode):
         return out
 
 
-def export_onnx(model: nn.Module, resolution: int, batch: int = 1) -> bytes:
-    """`model` in eval mode as a checked ONNX file: input `image` (batch, 3, R, R), output `logits` (batch, classes)."""
+def export_onnx(model: nn.Module, resolution: int, batch: int | None = 1) -> bytes:
+    """`model` in eval mode as a checked ONNX file: input `image` (batch, 3, R, R), output `logits` (batch, classes).
+
+    batch None: the file takes any number of images at a time.
+    """
     require_finite(model)
     was_training = model.training
     model.eval()
-    image = torch.zeros(batch, 3, resolution, resolution)
+    image = torch.zeros(batch or TRACED_BATCH, 3, resolution, resolution)
     try:
         with torch.no_grad():
-            content = _export(model, image)
+            content = _export(model, image, any_batch=batch is None)
     finally:
         model.train(was_training)
     onnx.checker.check_model(onnx.load_from_string(content))
     return content
 
 
-def _export(model: nn.Module, image: torch.Tensor) -> bytes:
+def _export(model: nn.Module, image: torch.Tensor, any_batch: bool) -> bytes:
     try:
-        return _export_torchscript(model, image)
+        return _export_torchscript(model, image, any_batch)
     except (TypeError, AttributeError, ImportError, NotImplementedError) as error:  # what its removal would raise
         warnings.warn(f"the TorchScript exporter failed ({error}); using dynamo, about 3 s a network", stacklevel=3)
-        return _export_dynamo(model, image)
+        return _export_dynamo(model, image, any_batch)
 
 
-def _export_torchscript(model: nn.Module, image: torch.Tensor) -> bytes:
+def _export_torchscript(model: nn.Module, image: torch.Tensor, any_batch: bool) -> bytes:
     buffer = io.BytesIO()
+    free = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}} if any_batch else None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*legacy TorchScript-based ONNX export", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="The feature will be removed", category=DeprecationWarning)
@@ -80,15 +85,18 @@ def _export_torchscript(model: nn.Module, image: torch.Tensor) -> bytes:
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1", category=UserWarning)
         with ConstantShapes():
             torch.onnx.export(
-                model, (image,), buffer, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT]
-            )
+                model, (image,), buffer, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT],
+                dynamic_axes=free,
+            )  # fmt: skip
     return buffer.getvalue()
 
 
-def _export_dynamo(model: nn.Module, image: torch.Tensor) -> bytes:
+def _export_dynamo(model: nn.Module, image: torch.Tensor, any_batch: bool) -> bytes:
+    free = ({0: torch.export.Dim("batch")},) if any_batch else None
     program = torch.onnx.export(
-        model, (image,), dynamo=True, opset_version=18, input_names=[INPUT], output_names=[OUTPUT], verbose=False
-    )
+        model, (image,), dynamo=True, opset_version=18, input_names=[INPUT], output_names=[OUTPUT], verbose=False,
+        dynamic_shapes=free,
+    )  # fmt: skip
     assert program is not None  # dynamo=True always returns a program
     return program.model_proto.SerializeToString()
 
@@ -121,9 +129,9 @@ def require_same_logits(model: nn.Module, content: bytes, resolution: int) -> No
         raise RuntimeError(f"its ONNX file differs from torch by {difference:.1e} relative")
 
 
-def onnx_difference(model: nn.Module, content: bytes, resolution: int, seed: int = 0) -> float:
-    """Largest |onnxruntime - torch| over the logits of one random image, relative to the largest |logit|."""
-    image = _random_image(resolution, seed)
+def onnx_difference(model: nn.Module, content: bytes, resolution: int, seed: int = 0, batch: int = 1) -> float:
+    """Largest |onnxruntime - torch| over the logits of random images, relative to the largest |logit|."""
+    image = _random_image(resolution, seed, batch)
     with torch.no_grad():
         expected = model(torch.from_numpy(image)).numpy()
     (actual,) = open_session(content).run([OUTPUT], {INPUT: image})
@@ -138,8 +146,8 @@ def _rounding(model: nn.Module, resolution: int, seed: int = 0) -> float:
         return _relative(model(image).numpy(), exact)
 
 
-def _random_image(resolution: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((1, 3, resolution, resolution), dtype=np.float32)
+def _random_image(resolution: int, seed: int, batch: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((batch, 3, resolution, resolution), dtype=np.float32)
 
 
 def _relative(actual: np.ndarray, expected: np.ndarray) -> float:
