@@ -24,14 +24,17 @@ else:
 
 log = logging.getLogger("nasbench.files")
 
+BYTE_ORDER_MARK = "\ufeff"  # which editors on Windows begin a file with
 SHOWN = 6  # names in an error where none is near
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """TOML text as a dict; an error names `source` and the line."""
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
+    except RecursionError:
+        raise UserError(f"{source}: not valid TOML: nested too deeply; compare with a file in search_spaces/") from None
+    except ValueError as error:  # also of whole numbers with thousands of digits
         raise UserError(f"{source}: not valid TOML: {error}; compare with a file in search_spaces/") from None
 
 

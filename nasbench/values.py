@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, get_args, get_type_hints
@@ -14,6 +15,7 @@ from typing_extensions import Self
 
 from nasbench.errors import UserError
 
+MISFITS = ("missing", "extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for keys that do not fit
 SHOWN_CHARACTERS = 60  # of a value in an error
 
 
@@ -52,10 +54,10 @@ class Value(BaseModel):
 
 def first_problem(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """The first problem of a pydantic error in one line: key, value, rule. `model` knows which keys there are."""
-    first = error.errors(include_url=False)[0]
+    first = _likeliest(error.errors(include_url=False))
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     rule = first["msg"].removeprefix("Value error, ").replace("\n", " ")
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if first["type"] in MISFITS[1:]:
         known = _keys_beside(first["loc"], model)
         return f"unknown key {place!r}; " + (f"known keys: {', '.join(known)}" if known else "correct or remove it")
     if first["type"] == "missing":
@@ -66,9 +68,26 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
     return f"{place} = {shown(first['input'])}: {rule}" if place else rule
 
 
+def _likeliest(problems: list[Any]) -> Any:
+    """The first problem; where a value may be of several classes, that of the class whose keys it fits best."""
+    if isinstance(problems[0]["input"], Mapping):  # a table is none of the words that may stand there instead
+        problems = [problem for problem in problems if problem["type"] != "literal_error"] or problems
+    first = problems[0]
+    beside = [
+        problem
+        for problem in problems
+        if problem["loc"][:-2] == first["loc"][:-2] and str(*problem["loc"][-2:-1])[:1].isupper()
+    ]
+    misfits = Counter(problem["loc"][:-1] for problem in beside if problem["type"] in MISFITS)
+    return min(beside, key=lambda problem: misfits[problem["loc"][:-1]]) if first in beside else first
+
+
 def shown(value: Any) -> str:
     """`value` as an error shows it, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        text = "a number with thousands of digits"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 

@@ -14,6 +14,7 @@ from typing_extensions import Self
 from nasbench.arch.metablock import Network, canonical, spelled
 from nasbench.arch.part_rules import ends_problem, stage_problem
 from nasbench.arch.parts import (
+    MAX_STAGES,
     Head,
     Stage,
     Stem,
@@ -34,7 +35,7 @@ class Architecture(Value):
     name: str = ""
     resolution: int = Field(ge=8, le=4096)
     stem: Stem = Stem()
-    stages: tuple[Stage, ...] = Field(min_length=1)
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=MAX_STAGES)
     head: Head = Head()
 
     @classmethod
@@ -130,10 +131,10 @@ def _plain(part: Stem | Stage | Head, fields: tuple[str, ...]) -> dict[str, Any]
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; give the path of a TOML or JSON file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON: {error}; compare with a file in search_spaces/") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not an object with keys; see search_spaces/")

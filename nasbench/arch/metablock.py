@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
 
 NormKind = Literal["bn", "ln", "gn"]
 BranchKind = Literal["kxk", "kx1", "1xk", "1x1", "identity", "avg", "1x1_kxk"]
 ActName = Literal["silu", "gelu", "gelu_tanh", "relu", "relu6", "hardswish", "sigmoid"]
 SpecT = TypeVar("SpecT")
+MAX_CHANNELS = 1 << 16
+MAX_RESOLUTION = 4096  # pixels or positions a side
+MAX_SCALE = 1e3
+MAX_SIDE = 256  # of kernels, strides, patches, windows
+# What a file may write; that sizes and counts are at least 1 is in block_rules.py.
+Channels = Annotated[int, Field(ge=0, le=MAX_CHANNELS)]
+Side = Annotated[int, Field(ge=0, le=MAX_SIDE)]
+Epsilon = Annotated[float, Field(ge=0, le=1)]
 STRICT = {"extra": "forbid", "allow_inf_nan": False}  # pydantic, when a file spells slots out
 
 
@@ -24,8 +34,8 @@ class Norm:
     __pydantic_config__ = STRICT
 
     kind: NormKind = "bn"
-    eps: float = 1e-5
-    groups: int = 1
+    eps: Epsilon = 1e-5
+    groups: Channels = 1
 
 
 @dataclass(frozen=True)
@@ -42,8 +52,8 @@ class SqueezeExcite:
 
     __pydantic_config__ = STRICT
 
-    channels: int
-    hidden: int
+    channels: Channels
+    hidden: Channels
     act: ActName = "relu"
 
 
@@ -60,7 +70,7 @@ class Branch:
 
     kind: BranchKind = "kxk"
     sign: Literal[-1, 1] = 1
-    kernel: int | None = None
+    kernel: Side | None = None
     norm: bool = True
 
 
@@ -79,11 +89,11 @@ class Conv:
 
     __pydantic_config__ = STRICT
 
-    c_in: int
-    c_out: int
-    kernel: int = 1
-    stride: int = 1
-    groups: int = 1
+    c_in: Channels
+    c_out: Channels
+    kernel: Side = 1
+    stride: Side = 1
+    groups: Channels = 1
     bias: bool = False
     norm: Norm | None = None
     act: ActName | None = None
@@ -92,7 +102,7 @@ class Conv:
     residual: bool = False
     padding: Literal["half", "valid", "same"] = "half"
     linear: bool = False
-    standardise: float | None = None
+    standardise: Epsilon | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +111,9 @@ class Pool:
 
     __pydantic_config__ = STRICT
 
-    channels: int
-    kernel: int
-    stride: int
+    channels: Channels
+    kernel: Side
+    stride: Side
     padding: Literal["half", "same"] = "half"
 
 
@@ -113,8 +123,8 @@ class SpaceToDepth:
 
     __pydantic_config__ = STRICT
 
-    channels: int
-    size: int
+    channels: Channels
+    size: Side
 
 
 @dataclass(frozen=True)
@@ -123,8 +133,8 @@ class Resize:
 
     __pydantic_config__ = STRICT
 
-    channels: int
-    multiple: int
+    channels: Channels
+    multiple: Side
 
 
 @dataclass(frozen=True)
@@ -138,9 +148,9 @@ class Embedding:
 
     __pydantic_config__ = STRICT
 
-    channels: int
-    side: int
-    tokens: int = 0
+    channels: Channels
+    side: Annotated[int, Field(ge=0, le=MAX_RESOLUTION)]
+    tokens: Side = 0
     position: Literal["none", "learned", "sine", "interpolated"] = "learned"
 
 
@@ -156,8 +166,8 @@ class Partition:
     __pydantic_config__ = STRICT
 
     kind: Literal["global", "tokens", "groups", "windows"] = "global"
-    size: int = 1
-    shift: int = 0
+    size: Side = 1
+    shift: Side = 0
 
 
 @dataclass(frozen=True)
@@ -171,12 +181,12 @@ class Attention:
 
     __pydantic_config__ = STRICT
 
-    channels: int
-    heads: int
+    channels: Channels
+    heads: Channels
     bias: bool = True
     values: Literal["projected", "input"] = "projected"
     partition: Partition = Partition()
-    reduction: int = 1
+    reduction: Side = 1
     relative_bias: bool = False
     linear: bool = False
 
@@ -191,8 +201,8 @@ class SeparableAttention:
 
     __pydantic_config__ = STRICT
 
-    channels: int
-    patch: int
+    channels: Channels
+    patch: Side
     bias: bool = True
 
 
@@ -202,7 +212,7 @@ class Nest:
 
     __pydantic_config__ = STRICT
 
-    patch: int
+    patch: Side
     blocks: tuple[MetaBlock, ...]
     norm: Norm | None = None
 
@@ -221,15 +231,15 @@ class MetaBlock:
 
     __pydantic_config__ = STRICT
 
-    c_in: int
-    c_out: int
+    c_in: Channels
+    c_out: Channels
     pre_norm: Norm | None = None
     before: tuple[Mixer, ...] = ()
     expand: Conv | None = None
     mix: tuple[Mixer, ...] = ()
     project: tuple[Conv, ...] = ()
     skip: Literal["identity", "concat"] | Conv | None = None
-    layer_scale: float | None = None
+    layer_scale: Annotated[float, Field(ge=-MAX_SCALE, le=MAX_SCALE)] | None = None
     post: tuple[Post, ...] = ()
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from nasbench.arch.extent import stride_of
-from nasbench.arch.metablock import ActName, MetaBlock
+from nasbench.arch.metablock import MAX_CHANNELS, MAX_SIDE, ActName, MetaBlock
 from nasbench.values import Value
 
 Downsample = Literal["none", "block", "conv", "mbconv", "patch_embed", "patch", "merge", "slots"]
@@ -19,6 +19,10 @@ Block = Literal[
 ]  # fmt: skip
 Branches = Literal["none", "repvgg", "acb", "dbb", "mobileone"]
 Position = Literal["none", "learned", "interpolated", "sine"]
+
+MAX_DEPTH = 1000  # of a stage; published networks have up to 32 blocks in one
+MAX_STAGES = 64
+MAX_EXPANSION = 64.0
 
 # The fields that a block reads besides channels, depth, downsample and stride.
 BLOCK_FIELDS: dict[str, tuple[str, ...]] = {
@@ -69,7 +73,7 @@ class Stem(Value):
     """
 
     kind: Literal["conv", "conv_bias", "mobileone", "patch", "repvgg", "resnet", "slots"] = "conv"
-    channels: int = Field(16, ge=1)
+    channels: int = Field(16, ge=1, le=MAX_CHANNELS)
     stride: int | None = Field(None, ge=1, le=64)
     act: ActName | None = None  # conv, repvgg, resnet; None: the kind's published one
     norm: bool = False  # patch
@@ -92,22 +96,26 @@ class Stage(Value):
 
     downsample: Downsample = "conv"
     stride: Literal[1, 2] = 2
-    downsample_expansion: float = Field(4.0, gt=0)  # of the "mbconv" transition
+    downsample_expansion: float = Field(4.0, gt=0, le=MAX_EXPANSION)  # of the "mbconv" transition
     block: Block = "mbconv"
-    channels: int = Field(ge=1)
-    depth: int = Field(ge=0)
-    expansion: float = Field(4.0, gt=0)
+    channels: int = Field(ge=1, le=MAX_CHANNELS)
+    depth: int = Field(ge=0, le=MAX_DEPTH)
+    expansion: float = Field(4.0, gt=0, le=MAX_EXPANSION)
     kernel: int = Field(3, ge=1, le=31)
     branches: Branches = "none"
     se: float = Field(0.0, ge=0, le=1)  # squeeze-excite ratio of the gated channels, 0 for none
     act: ActName | None = None  # None: the block's published one
     attention: bool = False  # irmb
-    head_dim: int = Field(32, ge=1)  # irmb, transformer, encoder, swin
-    heads: int = Field(4, ge=1)  # mobilevit
-    width: int | None = Field(None, ge=1)  # inner channels of mobilevit (None: 1.5 x channels) and separable (half)
-    patch: int = Field(1, ge=1)  # mobilevit, separable, transformer: attend across patch x patch interleaved grids
-    window: int = Field(7, ge=1)  # irmb, swin: tokens a side of one attention group
-    reduction: int = Field(1, ge=1)  # encoder: by what the side of keys' and values' map shrinks
+    head_dim: int = Field(32, ge=1, le=MAX_CHANNELS)  # irmb, transformer, encoder, swin
+    heads: int = Field(4, ge=1, le=MAX_CHANNELS)  # mobilevit
+    width: int | None = Field(
+        None, ge=1, le=MAX_CHANNELS
+    )  # inner channels of mobilevit (None: 1.5 x channels) and separable (half)
+    patch: int = Field(
+        1, ge=1, le=MAX_SIDE
+    )  # mobilevit, separable, transformer: attend across patch x patch interleaved grids
+    window: int = Field(7, ge=1, le=MAX_SIDE)  # irmb, swin: tokens a side of one attention group
+    reduction: int = Field(1, ge=1, le=MAX_SIDE)  # encoder: by what the side of keys' and values' map shrinks
     tokens: int = Field(0, ge=0, le=2)  # encoder: learned tokens before the positions, in the last stage only
     position: Position = "none"  # encoder: embedding added before the first block; interpolated: PVT's
     cpe: bool = False  # transformer: conditional position encoding before the first block
@@ -143,13 +151,13 @@ class Head(Value):
     autoencoder's, `depth` transformer layers of `width` channels in `heads` heads (MAE)."""
 
     kind: Literal["linear", "norm", "pooled_norm", "token", "conv", "mobileone", "decoder"] = "linear"
-    expansion: float = Field(4.0, gt=0)
-    width: int | None = Field(None, ge=1)  # conv; decoder (None: 512)
+    expansion: float = Field(4.0, gt=0, le=MAX_EXPANSION)
+    width: int | None = Field(None, ge=1, le=MAX_CHANNELS)  # conv; decoder (None: 512)
     act: ActName | None = None  # conv; None: SiLU
     pool: Literal["mean", "adaptive"] = "mean"  # the same function; fvcore counts only the second
-    eps: float = Field(1e-6, gt=0)
-    depth: int = Field(8, ge=1)
-    heads: int = Field(16, ge=1)
+    eps: float = Field(1e-6, gt=0, le=1)
+    depth: int = Field(8, ge=1, le=MAX_DEPTH)
+    heads: int = Field(16, ge=1, le=MAX_CHANNELS)
 
     @property
     def decoder_width(self) -> int:

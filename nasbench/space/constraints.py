@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nasbench.arch.metablock import MAX_RESOLUTION
 from nasbench.arch.parts import Stage
 from nasbench.errors import UserError
+from nasbench.values import shown
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def _channels(value: object) -> Constraint:
 
 
 def _attention(value: object) -> Constraint:
-    match = re.fullmatch(r"last (\d+) stages?", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"last ([0-9]{1,3}) stages?", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('write for example "last 2 stages"')
     last = int(match[1])
@@ -58,7 +60,7 @@ def _attention(value: object) -> Constraint:
 
 def _width(value: object) -> Constraint:
     """Of the channels inside a mobilevit or separable block, against those of its stage."""
-    match = re.fullmatch(r"at most (\d+(?:\.\d+)?)x channels", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"at most ([0-9]{1,4}(?:\.[0-9]{1,9})?)x channels", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('write for example "at most 2x channels"')
     most = float(match[1])
@@ -66,8 +68,8 @@ def _width(value: object) -> Constraint:
 
 
 def _stride(value: object) -> Constraint:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError("write the total stride of stem and stages, for example 32")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_RESOLUTION:
+        raise ValueError(f"write the total stride of stem and stages, from 1 to {MAX_RESOLUTION}, for example 32")
     return Constraint(f"stride = {value}", total_stride=lambda stride: stride == value)
 
 
@@ -88,5 +90,5 @@ def parse_constraints(constraints: Mapping[str, object], source: str) -> tuple[C
         try:
             found.append(CONSTRAINTS[name](value))
         except ValueError as error:
-            raise UserError(f"{source}: constraints.{name} = {value!r}: unknown value; {error}") from None
+            raise UserError(f"{source}: constraints.{name} = {shown(value)}: unknown value; {error}") from None
     return tuple(found)

@@ -13,7 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 from nasbench.arch.parts import BLOCK_FIELDS, Head, Stage, Stem
-from nasbench.arch.presets import HEADS, STEMS, End, make_divisible, squeeze_excite
+from nasbench.arch.presets import HEADS, STEMS, End, make_divisible, squeeze_excite, widened
 from nasbench.arch.presets import branches_of as _branches_of
 
 branches_of = cache(_branches_of)
@@ -67,7 +67,7 @@ def _irmb(stage: Stage, shape: Shape) -> Hashable:
         expansion = stage.expansion
         if entry and expansion != 1:
             expansion *= 2
-        width = int(c_in * expansion) if expansion != 1 else c_in
+        width = widened(c_in, expansion) if expansion != 1 else c_in
         seen.append((expansion != 1, width, _hidden(width, stage.se)))
     expands = any(item[0] for item in seen)
     return (*seen, stage.attention and expands)  # alone, an entry block only changes norm and activation
@@ -112,7 +112,7 @@ def _basic(stage: Stage, shape: Shape) -> Hashable:
 
 def _separable(stage: Stage, shape: Shape) -> Hashable:
     width = stage.width or max(1, shape.channels // 2)  # Stage.inner_width
-    return width, int(width * stage.expansion)
+    return width, widened(width, stage.expansion)
 
 
 def _gate(stage: Stage, shape: Shape) -> Hashable:
@@ -120,13 +120,13 @@ def _gate(stage: Stage, shape: Shape) -> Hashable:
 
 
 def _ffn(stage: Stage, shape: Shape) -> Hashable:
-    return int(shape.channels * stage.expansion)
+    return widened(shape.channels, stage.expansion)
 
 
 def _mobilevit(stage: Stage, shape: Shape) -> Hashable:
     heads = stage.heads
     width = stage.width or heads * max(1, round(1.5 * shape.channels / heads))  # Stage.inner_width
-    return heads, width, int(width * stage.expansion)
+    return heads, width, widened(width, stage.expansion)
 
 
 def _on_map(field: str) -> FieldGroup:

@@ -9,9 +9,9 @@ from typing import TypeGuard, cast
 from pydantic import BaseModel, ValidationError
 
 from nasbench.arch.metablock import MetaBlock
-from nasbench.arch.parts import Head, Stage, Stem
+from nasbench.arch.parts import MAX_STAGES, Head, Stage, Stem
 from nasbench.errors import UserError
-from nasbench.values import content_hash, first_problem
+from nasbench.values import content_hash, first_problem, shown
 
 FieldValue = bool | int | float | str | tuple[MetaBlock, ...] | None  # what a field of an architecture may be
 PartValues = dict[str, FieldValue]  # field -> value of a stem, stage or head, only of the fields that take effect
@@ -79,14 +79,16 @@ def read_space(content: Mapping[str, object], source: str) -> SpaceFile:
             raise UserError(f"{source}: unknown key {key!r}; a search space has the keys {', '.join(TABLES)}")
     name, constraints = content.get("name", ""), content.get("constraints", {})
     if not isinstance(name, str):
-        raise UserError(f"{source}: name = {name!r}: a name is text; put it in quotes")
+        raise UserError(f"{source}: name = {shown(name)}: a name is text; put it in quotes")
     if not isinstance(constraints, Mapping):
-        raise UserError(f"{source}: constraints = {constraints!r}: write a table [constraints]")
+        raise UserError(f"{source}: constraints = {shown(constraints)}: write a table [constraints]")
     if "resolution" not in content:
         raise UserError(f"{source}: key 'resolution' is missing; add it")
     stages = content.get("stages")
     if not isinstance(stages, (list, tuple)) or not stages:
-        raise UserError(f"{source}: stages = {stages!r}: a space needs at least one [[stages]] table; add it")
+        raise UserError(f"{source}: stages = {shown(stages)}: a space needs at least one [[stages]] table; add it")
+    if len(stages) > MAX_STAGES:
+        raise UserError(f"{source}: {len(stages)} stages: a network has at most {MAX_STAGES}; leave some out")
     return SpaceFile(
         name,
         _resolutions(content["resolution"], source),
@@ -99,7 +101,7 @@ def read_space(content: Mapping[str, object], source: str) -> SpaceFile:
 
 def _choices(table: object, kind: type[BaseModel], place: str, source: str) -> Choices:
     if not isinstance(table, Mapping):
-        raise UserError(f"{source}: {place} = {table!r}: write a table of keys")
+        raise UserError(f"{source}: {place} = {shown(table)}: write a table of keys")
     for key in table:
         if key not in kind.model_fields:
             raise UserError(f"{source}: unknown key '{place}.{key}'; known keys: {', '.join(kind.model_fields)}")
@@ -128,7 +130,7 @@ def _listed(value: object, list_is_value: bool, key: str, source: str) -> list[o
 def _distinct(values: Sequence[object], key: str, source: str) -> None:
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise UserError(f"{source}: {key}: {value!r} is listed twice; keep one")
+            raise UserError(f"{source}: {key}: {shown(value)} is listed twice; keep one")
 
 
 def _checked(kind: type[BaseModel], name: str, value: object, place: str, source: str) -> FieldValue:
@@ -143,7 +145,7 @@ def _resolutions(value: object, source: str) -> tuple[int, ...]:
     resolutions: list[int] = []
     for item in _listed(value, False, "resolution", source):
         if not isinstance(item, int) or isinstance(item, bool) or not 8 <= item <= 4096:
-            raise UserError(f"{source}: resolution = {item!r}: a resolution is a whole number from 8 to 4096")
+            raise UserError(f"{source}: resolution = {shown(item)}: a resolution is a whole number from 8 to 4096")
         resolutions.append(item)
     _distinct(resolutions, "resolution", source)
     return tuple(resolutions)

@@ -17,9 +17,12 @@ from typing_extensions import Self
 
 from nasbench.errors import UserError
 from nasbench.files import data_dir, named_file, read_toml
-from nasbench.values import Value, content_hash
+from nasbench.values import Value, content_hash, shown
 
 MIN_SIZE = 16  # pixels a side of a proxy image
+MIN_SCALE = 1 / 256
+MAX_IMAGES = 10**9
+MAX_GAIN = 100.0
 STANDARD = "proxy"  # the recipe that a training has unless it names another
 FORMER = "proxy-sgd"  # that of studies stored before recipes had names
 
@@ -34,24 +37,24 @@ class Recipe(Value):
     No field has a default: whoever trains names a recipe.
     """
 
-    pool: int = Field(ge=2)  # distinct training images
-    evaluate: int = Field(ge=2)  # at most that many images of the split that is scored
-    resolution_scale: float = Field(gt=0, le=1)  # of the image's side, see proxy/reduction.py
-    map_scale: float = Field(gt=0, le=1)  # of the side of the later feature maps
-    width: float = Field(gt=0, le=1)  # of all channels
-    layer_scale: float = Field(ge=0)  # start of every γ, 0 for the design's own
-    batch_size: int = Field(ge=2)
-    lr: float = Field(gt=0)  # peak
+    pool: int = Field(ge=2, le=MAX_IMAGES)  # distinct training images
+    evaluate: int = Field(ge=2, le=MAX_IMAGES)  # at most that many images of the split that is scored
+    resolution_scale: float = Field(ge=MIN_SCALE, le=1)  # of the image's side, see proxy/reduction.py
+    map_scale: float = Field(ge=MIN_SCALE, le=1)  # of the side of the later feature maps
+    width: float = Field(ge=MIN_SCALE, le=1)  # of all channels
+    layer_scale: float = Field(ge=0, le=MAX_GAIN)  # start of every γ, 0 for the design's own
+    batch_size: int = Field(ge=2, le=1 << 20)
+    lr: float = Field(gt=0, le=1000)  # peak
     warmup: float = Field(ge=0, lt=1)  # share of the schedule in which the rate rises
     momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)  # not on norms, biases, γ
-    clip_norm: float = Field(ge=0)  # of the gradient, 0 for none
+    weight_decay: float = Field(ge=0, le=1000)  # not on norms, biases, γ
+    clip_norm: float = Field(ge=0, le=1e6)  # of the gradient, 0 for none
     label_smoothing: float = Field(ge=0, lt=1)
     shift: float = Field(ge=0, le=0.5)  # of the side
     flip: bool
     optimiser: Literal["sgd", "muon"]
-    branch_gain: float = Field(ge=0)  # start of residual branches without a γ, times their usual scale
-    linear_gain: float = Field(ge=0)  # start of linear layers, times Xavier's deviation; 0 for N(0, 0.02²)
+    branch_gain: float = Field(ge=0, le=MAX_GAIN)  # start of residual branches without a γ, times their usual scale
+    linear_gain: float = Field(ge=0, le=MAX_GAIN)  # start of linear layers, times Xavier's deviation; 0 for N(0, 0.02²)
 
     @model_validator(mode="after")
     def _strides_are_whole(self) -> Self:
@@ -81,7 +84,7 @@ class Fidelity(Recipe):
     Every fidelity is a one-cycle schedule of its own: accuracy read in the middle of a longer one misranks.
     """
 
-    samples: int = Field(ge=1)
+    samples: int = Field(ge=1, le=10**12)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object], source: str = "fidelity") -> Self:
@@ -140,7 +143,7 @@ class Rung(Value):
     """One step of a ladder: how many designs enter it, and how they are trained."""
 
     name: str = ""
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=10**6)
     fidelity: Fidelity
 
     @classmethod
@@ -217,5 +220,5 @@ class Ladder(Value):
 def _recipe_named(table: Mapping[str, object], default: str, source: str) -> str:
     name = table.get("recipe", default)
     if not isinstance(name, str):
-        raise UserError(f"{source}: recipe = {name!r}: give a name such as {STANDARD!r}, or the path of a file")
+        raise UserError(f"{source}: recipe = {shown(name)}: give a name such as {STANDARD!r}, or the path of a file")
     return name

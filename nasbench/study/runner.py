@@ -15,6 +15,7 @@ from nasbench.values import Value
 
 LADDER = "ladder"  # the key of the proxy's rungs, which lie in the same file
 LAPTOP = "laptop"
+LEAST_SHARE = 0.001  # of a core, a device or a GiB
 Accelerator = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bf16"]
 
@@ -31,15 +32,23 @@ class RunnerSpec(Value):
 
     kind: Literal["ray", "serial"] = "ray"
     address: str | None = None  # of a cluster, "host:port" or "auto"; None starts one on this machine
-    workers: int | None = Field(None, ge=1)  # trials at a time; None for as many as fit
-    cpus_per_trial: float = Field(1.0, gt=0)
-    gpus_per_trial: float = Field(0.0, ge=0)  # a fraction shares a device
-    threads: int = Field(1, ge=1)  # of each trial's arithmetic
-    memory_gib_per_trial: float = Field(1.5, ge=0)  # only counts how many trials fit on this machine
-    wait_for_nodes_s: float = Field(0.0, ge=0)  # how long a cluster may take to have room for one trial
+    workers: int | None = Field(None, ge=1, le=10**5)  # trials at a time; None for as many as fit
+    cpus_per_trial: float = Field(1.0, ge=LEAST_SHARE, le=4096)
+    gpus_per_trial: float = Field(0.0, ge=0, le=1024)  # a fraction shares a device
+    threads: int = Field(1, ge=1, le=4096)  # of each trial's arithmetic
+    memory_gib_per_trial: float = Field(1.5, ge=0, le=1 << 20)  # only counts how many trials fit on this machine
+    wait_for_nodes_s: float = Field(0.0, ge=0, le=10**7)  # how long a cluster may take to have room for one trial
     device: Accelerator = "cpu"
     precision: Precision = "float32"
     channels_last: bool = True
+
+    @model_validator(mode="after")
+    def _shares_are_none_or_some(self) -> Self:
+        for name in ("gpus_per_trial", "memory_gib_per_trial"):
+            value = getattr(self, name)
+            if 0 < value < LEAST_SHARE:
+                raise UserError(f"{name} = {value}: take 0 for none, or at least {LEAST_SHARE}")
+        return self
 
     @model_validator(mode="after")
     def _whole_devices(self) -> Self:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from nasbench.arch.extent import blocks_extent, square
 from nasbench.arch.metablock import MetaBlock, Network
 from nasbench.arch.parts import INNER_BLOCKS, Head, Stage, Stem, total_stride
-from nasbench.arch.presets.common import Place, branches_of, make_divisible, squeeze_excite
+from nasbench.arch.presets.common import Place, branches_of, make_divisible, squeeze_excite, widened
 from nasbench.arch.presets.convolution import basic, irmb, mbconv, mobileone, repmixer, repvgg
 from nasbench.arch.presets.ends import HEADS, MAX_HEAD_CHANNELS, STEMS, End
 from nasbench.arch.presets.transformers import encoder, mobilevit, separable, swin, transformer
@@ -22,7 +22,7 @@ from nasbench.arch.presets.transitions import TRANSITIONS, embedding, position_e
 
 __all__ = [
     "ALTERNATING_BLOCKS", "BLOCKS", "HEADS", "MAX_HEAD_CHANNELS", "STEMS", "TRANSITIONS", "End", "Place",
-    "branches_of", "lower", "lower_stage", "make_divisible", "squeeze_excite", "stage_units",
+    "branches_of", "lower", "lower_stage", "make_divisible", "squeeze_excite", "stage_units", "widened",
 ]  # fmt: skip
 
 

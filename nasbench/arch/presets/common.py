@@ -31,6 +31,11 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
+def widened(channels: int, expansion: float) -> int:
+    """`expansion` times the channels, rounded down, and at least one."""
+    return max(1, int(channels * expansion))
+
+
 def branches_of(choice: str, kernel: int, same_shape: bool) -> tuple[Branch, ...]:
     """The branches behind a `branches` option; an identity needs an unchanged shape, a 1x1 a larger kernel."""
     identity = (Branch("identity"),) if same_shape else ()

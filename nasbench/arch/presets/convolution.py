@@ -14,6 +14,7 @@ from nasbench.arch.presets.common import (
     make_divisible,
     skip_of,
     squeeze_excite,
+    widened,
 )
 
 LAYER_SCALE = 1e-5  # FastViT, arXiv:2303.14189
@@ -52,7 +53,7 @@ def irmb(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
     attends = stage.attention and not entry
     expansion = stage.expansion * 2 if entry and stage.expansion != 1 else stage.expansion
     expands = expansion != 1
-    c_mid = int(c_in * expansion) if expands else c_in
+    c_mid = widened(c_in, expansion) if expands else c_in
     skip = skip_of(c_in, stage.channels, stride, entry)
     gate = squeeze_excite(c_mid, stage.se, "silu")
     local = depthwise(c_mid, stage.kernel, stride, stage.branches, EMO_BN, "silu", gate)
@@ -74,7 +75,7 @@ def irmb(stage: Stage, place: Place) -> tuple[MetaBlock, ...]:
 def conv_ffn(channels: int, expansion: float, kernel: int) -> MetaBlock:
     """FastViT's feed-forward block: depthwise convolution, 1x1 expansion, GELU, 1x1 projection; kernel 1 drops the
     convolution."""
-    hidden = int(channels * expansion)
+    hidden = widened(channels, expansion)
     return MetaBlock(
         channels,
         channels,

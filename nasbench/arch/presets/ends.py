@@ -19,7 +19,7 @@ from nasbench.arch.metablock import (
     SqueezeExcite,
 )
 from nasbench.arch.parts import Head, Stem
-from nasbench.arch.presets.common import BN, EMO_BN, LN, branches_of
+from nasbench.arch.presets.common import BN, EMO_BN, LN, branches_of, widened
 from nasbench.arch.presets.transformers import transformer_layer
 
 MAX_HEAD_CHANNELS = 960  # MobileViT's last convolution, arXiv:2110.02178
@@ -133,7 +133,7 @@ def token_head(head: Head, end: End) -> HeadSpec:
 
 def conv_head(head: Head, end: End) -> HeadSpec:
     """A 1x1 convolution, pooling, classifier (MobileNetV2, MobileViT)."""
-    features = head.width or min(int(end.channels * head.expansion), MAX_HEAD_CHANNELS)
+    features = head.width or min(widened(end.channels, head.expansion), MAX_HEAD_CHANNELS)
     conv = Conv(end.channels, features, norm=BN, act=head.act or "silu")
     return HeadSpec(features, (MetaBlock(end.channels, features, mix=(conv,)),), pool=head.pool, tokens=end.tokens)
 

@@ -14,7 +14,7 @@ from nasbench.arch.metablock import (
     SeparableAttention,
 )
 from nasbench.arch.parts import Stage
-from nasbench.arch.presets.common import BN, GN, LN, LN6, Place, branches_of, depthwise
+from nasbench.arch.presets.common import BN, GN, LN, LN6, Place, branches_of, depthwise, widened
 from nasbench.arch.presets.convolution import LAYER_SCALE, conv_ffn
 
 
@@ -104,7 +104,7 @@ def transformer_layer(
 ) -> tuple[MetaBlock, MetaBlock]:
     """Norm, attention, projection; norm, two layers at each position, `linear` as in `Conv`; each around a skip."""
     channels = attention.channels
-    hidden = int(channels * expansion)
+    hidden = widened(channels, expansion)
     return (
         MetaBlock(
             channels,
