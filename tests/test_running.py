@@ -23,11 +23,12 @@ from nasbench.study.trials import failed
 
 EVALUATE = "running_toys:evaluate"
 TESTS = Path(__file__).parent
-LIMITS_S = {"meet": 60.0}  # on a busy machine a second worker takes its time to start
+AMPLE_S = 60.0  # for jobs that are to end by themselves, also on a busy machine
 
 
-def jobs(log: Path, *whats: str, limit_s: float | None = None) -> list[Job]:
-    limits = [LIMITS_S.get(what, limit_s) for what in whats]
+def jobs(log: Path, *whats: str, limit_s: float = AMPLE_S, hang_s: float = 2.0) -> list[Job]:
+    """One job for each of `whats`; those that hang are given `hang_s`, the others `limit_s`."""
+    limits = [hang_s if what == "hang" else limit_s for what in whats]
     return [Job(f"job{n}", {"n": n, "log": str(log), "what": whats[n]}, limits[n]) for n in range(len(whats))]
 
 
@@ -52,7 +53,7 @@ class Watched(Listed):
 @pytest.fixture(scope="module")
 def ray_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Watched, Path]:
     folder = tmp_path_factory.mktemp("run")
-    source = Watched(jobs(folder, *WHATS, limit_s=2.0))
+    source = Watched(jobs(folder, *WHATS))
     run(source, EVALUATE, RunnerSpec(workers=2, cpus_per_trial=0.5), folder / "spool")
     return source, folder
 
@@ -299,7 +300,7 @@ def test_a_bad_runner_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_serial_runner_tells_the_same(tmp_path: Path) -> None:
-    source = Listed(jobs(tmp_path, "", "raise", "diverge", "memory", "hang", "", limit_s=0.5))
+    source = Listed(jobs(tmp_path, "", "raise", "diverge", "memory", "hang", "", hang_s=0.5))
     run(source, EVALUATE, RunnerSpec(kind="serial"), tmp_path / "spool")
     assert [source.told[f"job{n}"].reason for n in range(6)] == [
         None,
