@@ -245,6 +245,13 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _writable(path: str) -> Path:
+    output = Path(path)
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
+    return output
+
+
 def _export(options: argparse.Namespace) -> int:
     import numpy as np
     import torch
@@ -254,9 +261,7 @@ def _export(options: argparse.Namespace) -> int:
     from nasbench.latency.export import export_onnx, onnx_difference
     from nasbench.nn.model import build, reparameterise
 
-    output = Path(options.output)
-    if not output.parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
+    output = _writable(options.output)
     arch = load(options.architecture)
     arch.require_classes()
     torch.manual_seed(0)
