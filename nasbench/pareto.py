@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -115,11 +116,11 @@ def _volume(losses: np.ndarray, reference: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Front:
+class Front(Sequence[int]):
     """The non-dominated rows of a set of losses, and the reference point their hypervolume is taken against.
 
-    `indices` point into the losses the front was taken from, in order of the first objective;
-    `losses` are those rows; rows with equal losses are all on the front.
+    `indices` point into the losses the front was taken from, in order of the first objective, and are the items of this
+    sequence; `losses` are those rows; rows with equal losses are all on the front.
     """
 
     indices: tuple[int, ...]
@@ -151,3 +152,10 @@ class Front:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[int, ...]: ...
+    def __getitem__(self, at: int | slice) -> int | tuple[int, ...]:
+        return self.indices[at]

@@ -18,6 +18,7 @@ from nasbench.arch.parts import Head, Stage, Stem
 from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
 from nasbench.files import data_dir, parse_toml, read_toml
+from nasbench.nn.model import build
 from nasbench.space.search_space import SearchSpace
 from nasbench.study.fidelity import Recipe, Rung, load_recipe, recipe_files
 from nasbench.study.runner import RunnerSpec, load_runner, runner_ladder, shipped_runners
@@ -84,6 +85,13 @@ def test_numbers_of_meta_blocks_that_are_spelled_out(name: str) -> None:
     for path in spelled:
         for value in BEYOND[:2] + BEYOND[3:7]:
             assert_refused(Architecture.from_dict, content, path, value)
+
+
+def test_a_network_that_no_machine_holds_is_not_built() -> None:
+    stage = {"channels": 65536, "depth": 1000, "block": "basic", "kernel": 31}
+    arch = Architecture.from_dict({"name": "giant", "resolution": 64, "stages": [stage]})
+    with pytest.raises(UserError, match=r"giant has .* GB of weights, and this machine .* GB of memory; make"):
+        build(arch, 10)
 
 
 def test_the_problem_named_is_that_of_the_part_that_was_meant() -> None:

@@ -245,6 +245,15 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _writable(path: str) -> Path:
+    output = Path(path)
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder; give the file to write, such as {output / 'network.onnx'}")
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
+    return output
+
+
 def _export(options: argparse.Namespace) -> int:
     import numpy as np
     import torch
@@ -253,11 +262,7 @@ def _export(options: argparse.Namespace) -> int:
     from nasbench.files import write_atomic
     from nasbench.latency.export import export_onnx, onnx_difference
 
-    output = Path(options.output)
-    if output.is_dir():
-        raise UserError(f"{output}: is a folder; give the file to write, such as {output / 'network.onnx'}")
-    if not output.parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
+    output = _writable(options.output)
     arch = load(options.architecture)
     arch.require_classes()
     torch.manual_seed(0)

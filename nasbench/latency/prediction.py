@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, overload
 
 import numpy as np
+from typing_extensions import Self
 
 COVERAGE = 0.9
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, eq=False)
+class Columns(Sequence[Any]):
+    """A sequence whose fields are columns of one length, arrays and tuples; each of its items is one row of them.
+
+    A row is again of this type, with columns of length 1. Equal where all fields are.
+    """
+
+    def _columns(self) -> dict[str, Any]:
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in own.items() if isinstance(value, (np.ndarray, tuple))}
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns().values())))
+
+    @overload
+    def __getitem__(self, index: int) -> Self: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Self:
+        if not isinstance(index, slice):
+            place = range(len(self))[operator.index(index)]  # IndexError beyond the end, from which a loop knows it
+            index = slice(place, place + 1)
+        return replace(self, **{name: column[index] for name, column in self._columns().items()})
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]  # arrays can change
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction(Columns):
     """Arrays of length n, ms; `low_ms` to `high_ms` covers about 90 % where `extrapolating` is false."""
 
     latency_ms: np.ndarray
@@ -18,15 +54,6 @@ class Prediction:
     high_ms: np.ndarray
     extrapolating: np.ndarray  # bool
     reasons: tuple[str, ...]  # why each extrapolates, "" where it doesn't
-
-    def __len__(self) -> int:
-        return len(self.latency_ms)
-
-    def __getitem__(self, index: int | slice) -> Prediction:
-        at = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return Prediction(
-            self.latency_ms[at], self.low_ms[at], self.high_ms[at], self.extrapolating[at], self.reasons[at]
-        )
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,15 @@ from nasbench.costs.budget import RESOURCES
 from nasbench.latency.features import BYTES
 from nasbench.latency.launches import CONVOLUTIONS, launches
 from nasbench.latency.lowering import architecture_features
+from nasbench.latency.prediction import Columns
 from nasbench.latency.predictor import MIN_NETWORKS, Features, Predictor, fit
 from nasbench.latency.records import Record
 
 MEGA = 1e6
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, eq=False)
+class Estimate(Columns):
     """Arrays of length n in bytes or joules; `low` to `high` covers about 90 % where `extrapolating` is false."""
 
     metric: str
@@ -37,9 +38,6 @@ class Estimate:
     high: np.ndarray
     extrapolating: np.ndarray  # bool
     reasons: tuple[str, ...]  # why each extrapolates, "" where it doesn't
-
-    def __len__(self) -> int:
-        return len(self.value)
 
 
 def memory_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:

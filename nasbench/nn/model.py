@@ -16,7 +16,9 @@ from nasbench.blocks.decoder_cost import kept_positions
 from nasbench.blocks.embedding import EmbeddingModule
 from nasbench.blocks.head import HeadModule
 from nasbench.blocks.metablock import DropPath, MetaBlockModule
+from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
+from nasbench.hardware import memory_bytes
 
 
 class Model(nn.Module):
@@ -93,12 +95,23 @@ def build(arch: Architecture, num_classes: int = 1000, drop_path: float = 0.0) -
         raise UserError(f"num_classes {num_classes}: a classifier needs at least 1; give the number of classes")
     if not 0 <= drop_path < 1:
         raise UserError(f"drop_path {drop_path}: a rate lies in [0, 1); use for example 0.05")
+    _require_memory(arch, num_classes)
     model = MODELS[type(arch.network.head)](arch, num_classes)
     _initialise(model)
     paths = [module for module in model.modules() if isinstance(module, DropPath)]
     for index, module in enumerate(paths):
         module.rate = drop_path * index / max(1, len(paths) - 1)
     return model
+
+
+def _require_memory(arch: Architecture, num_classes: int) -> None:
+    """A UserError where the weights alone are more than this machine holds: the system would end the process."""
+    needed = cost(arch, num_classes, deploy=False).params * torch.get_default_dtype().itemsize
+    if needed > memory_bytes() and torch.get_default_device().type != "meta":
+        raise UserError(
+            f"{arch.label} has {needed / 1e9:,.0f} GB of weights, and this machine {memory_bytes() / 1e9:,.0f} GB of "
+            "memory; make channels, depths or kernels smaller"
+        )
 
 
 def reparameterise(model: nn.Module) -> Model:

@@ -87,6 +87,9 @@ class SearchSpace:
         """Every architecture once; meant for small spaces."""
         return members(self.structure)
 
+    def __contains__(self, arch: object) -> bool:
+        return isinstance(arch, Architecture) and self.contains(arch)  # without it, `in` would walk over all of them
+
     def contains(self, arch: Architecture) -> bool:
         """Whether some setting of this space builds the same network."""
         return self.outside(arch) is None
