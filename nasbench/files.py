@@ -40,11 +40,17 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
 
 def read_toml(path: Path | str) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # with or without a byte order mark
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UserError(f"{path}: cannot be read: {reason}; give the path of a TOML file") from None
     return parse_toml(text, str(path))
+
+
+def require_new_or_empty(folder: Path, file: str) -> None:
+    """Raise UserError where `folder` holds anything, hidden files apart; `file` is what would make it one of ours."""
+    if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise UserError(f"{folder}: holds files, but no {file}; give a new or empty folder with --out")
 
 
 def write_toml(path: Path | str, content: Mapping[str, Any]) -> None:

@@ -274,10 +274,10 @@ def test_a_file_with_a_byte_order_mark_is_read(capsys: pytest.CaptureFixture[str
 
 
 def test_names_of_images_are_known_without_their_loaders() -> None:
-    from nasbench.engine import start
     from nasbench.proxy.data import DATASETS
+    from nasbench.study import task
 
-    assert set(start.DATASETS) == set(DATASETS)
+    assert set(task.DATASETS) == set(DATASETS)
 
 
 @pytest.mark.parametrize("stream", ["| head -1 >/dev/null", ">&- 2>/dev/null"])

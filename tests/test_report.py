@@ -6,19 +6,24 @@ import csv
 import io
 import itertools
 import math
+import shutil
 import statistics
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nasbench.arch.library import load
+from nasbench.latency.device import Settings
 from nasbench.progress import Lines, ProgressState, Silent, duration, headline, progress_display
 from nasbench.report.designs import design_files, write_designs
 from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
 from nasbench.report.noise import accuracy_gap, challengers, seed_noise, verdict
 from nasbench.report.plots import draw_front
+from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow, in_reading_order
 from nasbench.report.tables import closing_text, front_table, records, write_front_csv
 from nasbench.study.trials import Kind
@@ -331,3 +336,24 @@ def test_words_of_progress() -> None:
         "1 h 0 min",
         "2 h 5 min",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "axis"),
+    [
+        ({"runtime": "openvino", "threads": 2}, "this machine, openvino, 2 threads"),
+        ({"runtime": "onnxruntime", "threads": 1}, "this machine, onnxruntime, one thread"),
+        ({"runtime": "torch", "accelerator": "cuda"}, "this machine, torch, cuda"),
+    ],
+    ids=str,
+)
+def test_the_axis_names_what_latencies_were_measured_with(
+    settings: dict[str, Any], axis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, shown = tmp_path / "study", []
+    shutil.copytree(Path(__file__).parent.parent / "results" / "default", folder)
+    profile = SimpleNamespace(device=SimpleNamespace(settings=Settings(**settings)))
+    monkeypatch.setattr("nasbench.report.results.load_study_device", lambda *_: profile)
+    monkeypatch.setattr("nasbench.report.folder.write_report", lambda *_, device, **__: shown.append(device))
+    StudyResult.read(folder).report()
+    assert shown == [axis]

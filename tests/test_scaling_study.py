@@ -13,7 +13,7 @@ from scaling_toys import ALPHA, BETA, true_error
 
 from nasbench.arch.library import load
 from nasbench.cli import main
-from nasbench.costs.budget import parse_budgets
+from nasbench.costs.budget import Budget, parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml
 from nasbench.scaling.family_laws import FamilyLaws, fit_families
@@ -24,6 +24,7 @@ from nasbench.scaling.rule_search import SHARES, Tried, fit_shares, search_rule
 from nasbench.scaling.study import ScalingStudy, new_study
 from nasbench.scaling.training import train_family
 from nasbench.study.fidelity import FORMER, STANDARD, load_recipe
+from nasbench.study.runner import RunnerSpec
 from nasbench.study.store import TrialStore
 
 SIZES = ("100MFLOP", "200MFLOP", "400MFLOP", "800MFLOP")
@@ -270,3 +271,19 @@ def test_a_study_grows_and_never_shrinks(tmp_path: Path, key: str) -> None:
     with pytest.raises(UserError, match=f"holds a study with more {key} .*; name them too, or give another folder"):
         made(fewer).with_family(tmp_path).create(tmp_path)
     assert (tmp_path / "scaling.toml").read_bytes() == before
+
+
+def test_images_are_stored_so_that_the_study_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    target = Budget.parse("300MFLOP")
+    runner = RunnerSpec(kind="serial")
+    stored = [
+        new_study([load("emo_1m")], [target], [64], 1, data=text, runner=runner).data for text in ("photos", "./photos")
+    ]
+    assert stored == [str(tmp_path / "photos")] * 2
+    assert new_study([load("emo_1m")], [target], [64], 1, runner=runner).data == "fashion-on-earth"
+    with pytest.raises(UserError, match="data '' is empty"):
+        new_study([load("emo_1m")], [target], [64], 1, data="", runner=runner)

@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
     otherwise: str | None = None
     verbs: Collection[str] = ()  # filled as they are added
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # argparse's own types are overloads
         if self.otherwise and args and not args[0].startswith("-") and args[0] not in self.verbs:
             args = [self.otherwise, *args]
         return super().parse_known_args(args, namespace)

@@ -44,8 +44,8 @@ from nasbench.study.runner import LAPTOP, RunnerSpec, load_runner, runner_ladder
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
+from nasbench.study.task import DATASETS
 
-DATASETS = ("fashion-on-earth", "cifar10")  # names of images; all else is a path
 TRIAL_LIMIT_S = 900.0
 FINAL_SEEDS = 3
 

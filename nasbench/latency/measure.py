@@ -51,7 +51,7 @@ def flushed_denormals() -> Iterator[None]:
 class Session:
     """Measures networks against one reference; use it as a context, which holds the files.
 
-    `reference_ms`: the quiet time to scale ratios by, as stored in a profile; None takes the lowest of this session's
+    `reference_ms`: the quiet time to scale ratios by, as stored in a profile; None takes the lowest of these
     passes.
     """
 

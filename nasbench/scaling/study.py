@@ -18,7 +18,7 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.files import read_toml, write_toml
+from nasbench.files import data_spec, read_toml, require_new_or_empty, write_toml
 from nasbench.scaling.rules import rule_named
 from nasbench.scaling.target import scale_to, scaled_name
 from nasbench.scaling.target_metric import metric_of
@@ -26,6 +26,7 @@ from nasbench.study import environment
 from nasbench.study.fidelity import FORMER, STANDARD, Fidelity, load_recipe
 from nasbench.study.runner import Numerics, RunnerSpec
 from nasbench.study.study import StoredBudget
+from nasbench.study.task import DATA, DATASETS
 from nasbench.study.trials import Kind, Origin, Split, Trial
 from nasbench.values import Value
 
@@ -86,8 +87,8 @@ class ScalingStudy(Value):
         and stays as it is."""
         if (folder / FILE).is_file():
             self._check_goes_on(ScalingStudy.open(folder), folder)
-        elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise UserError(f"{folder}: holds files, but no {FILE}; give a new or empty folder with --out")
+        else:
+            require_new_or_empty(folder, FILE)
         folder.mkdir(parents=True, exist_ok=True)
         write_toml(folder / FILE, self.to_dict())
 
@@ -167,4 +168,5 @@ def new_study(
         "commit": environment.commit(),
         **settings,
     }
+    content["data"] = data_spec(str(content.get("data", DATA)), DATASETS)
     return ScalingStudy.from_dict({key: value for key, value in content.items() if value is not None}, "study")

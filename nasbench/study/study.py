@@ -12,7 +12,7 @@ from typing_extensions import Self
 from nasbench import __version__
 from nasbench.costs.budget import Budget, device_metrics
 from nasbench.errors import UserError
-from nasbench.files import read_toml, write_toml
+from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.strategies import StrategyChoice
 from nasbench.study.fidelity import Ladder
@@ -133,8 +133,7 @@ class Study(Value):
         folder = Path(folder)
         if (folder / FILE).is_file():
             return self._must_equal(Study.open(folder), folder)
-        if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise UserError(f"{folder}: holds files, but no {FILE}; give a new or empty folder with --out")
+        require_new_or_empty(folder, FILE)
         self.write(folder)
 
     def write(self, folder: Path | str) -> None:

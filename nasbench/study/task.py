@@ -11,6 +11,7 @@ from nasbench.study.runner import RunnerSpec
 from nasbench.study.trials import SPLITS, Split
 
 DATA = "fashion-on-earth"
+DATASETS = (DATA, "cifar10")  # names of images, which proxy/data loads; all else is a path
 
 
 @dataclass(frozen=True)
