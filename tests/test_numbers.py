@@ -154,7 +154,7 @@ def test_numbers_of_a_runner(name: str, tmp_path: Path) -> None:
 def test_shares_that_no_machine_can_give() -> None:
     for name in ("gpus_per_trial", "memory_gib_per_trial", "cpus_per_trial"):
         with pytest.raises(UserError, match=name):
-            RunnerSpec.from_dict({name: 1e-308})
+            RunnerSpec.from_dict({name: 1e-300})  # no subnormal: a runtime in this process may flush those to 0
 
 
 @pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 100_000])
