@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import math
 import shutil
 import statistics
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from report_toys import ARCHS, row
 
 from nasbench.arch.library import load
 from nasbench.latency.device import Settings
@@ -21,24 +21,11 @@ from nasbench.progress import Lines, ProgressState, Silent, duration, headline, 
 from nasbench.report.designs import design_files, write_designs
 from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
-from nasbench.report.noise import accuracy_gap, challengers, seed_noise, verdict
 from nasbench.report.plots import draw_front
 from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow, in_reading_order
 from nasbench.report.tables import closing_text, front_table, records, write_front_csv
 from nasbench.study.trials import Kind
-
-ARCHS = {name: load(name) for name in ("emo_1m", "emo_2m", "fastvit_t8", "mobilevit_xxs")}
-
-
-def row(name: str = "emo_1m", kind: Kind = Kind.SEARCHED, accuracies=(0.8,), latency=5.0, **changes) -> ReportRow:
-    arch = ARCHS.get(name, ARCHS["emo_1m"])
-    values = {
-        "id": f"{name:>016}"[:16], "name": name, "kind": kind, "arch": arch, "rung": 2, "split": "test",
-        "accuracies": dict(enumerate(accuracies)), "cost": {"macs": 250e6, "params": 1_361_168},
-        "latency_predicted": None if latency is None else 1.1 * latency, "latency_measured": latency,
-    }  # fmt: skip
-    return ReportRow(**(values | changes))
 
 
 def scatter(count: int = 30) -> list[ReportRow]:
@@ -54,103 +41,6 @@ def scatter(count: int = 30) -> list[ReportRow]:
         row(f"t{i}", accuracies=(rng.uniform(0.6, 0.75),), latency=rng.uniform(3, 9), **faint) for i in range(count)
     ]
     return rows
-
-
-def test_seed_noise_is_the_pooled_standard_deviation() -> None:
-    groups = [(0.80, 0.81, 0.83), (0.70, 0.74), (0.9,)]
-    squares = sum(statistics.variance(group) * (len(group) - 1) for group in groups if len(group) > 1)
-    noise = seed_noise([row(accuracies=group) for group in groups])
-    assert noise is not None
-    assert noise.degrees_of_freedom == 3
-    assert noise.std == pytest.approx(math.sqrt(squares / 3))
-    assert seed_noise([row(), row()]) is None
-
-
-def test_pooled_noise_finds_the_noise_that_was_put_in() -> None:
-    rng = np.random.default_rng(3)
-    rows = [row(accuracies=0.8 + rng.normal(0, 0.007, 3)) for _ in range(400)]
-    noise = seed_noise(rows)
-    assert noise is not None
-    assert noise.std == pytest.approx(0.007, rel=0.05)
-
-
-def test_a_difference_of_nothing_rarely_exceeds_noise() -> None:
-    """With equal networks, two standard errors are passed in about 5 % of comparisons."""
-    rng, passed = np.random.default_rng(5), 0
-    for _ in range(400):
-        rows = [row(accuracies=0.8 + rng.normal(0, 0.007, 3)) for _ in range(8)]
-        passed += bool(accuracy_gap(rows[0], rows[1], seed_noise(rows)).exceeds_noise)
-    assert 0.02 < passed / 400 < 0.11
-
-
-def test_a_difference_compares_like_with_like() -> None:
-    with pytest.raises(ValueError, match="were not measured alike; compare rows of one split and one rung"):
-        accuracy_gap(row(), row(split="validation"), None)
-
-
-def test_challengers_are_no_slower_than_the_best_fixed_point() -> None:
-    best, weak = row("emo_2m", Kind.FIXED_POINT, (0.82,), 6.0), row("emo_1m", Kind.FIXED_POINT, (0.79,), 4.0)
-    slow, equal, fast = row("s", accuracies=(0.9,), latency=6.01), row("e", latency=6.0), row("f", latency=2.0)
-    lower_rung = row("l", accuracies=(0.95,), latency=1.0, rung=1)
-    assert challengers([best, weak, slow, equal, fast, lower_rung]) == (best, [equal, fast])
-    assert challengers([slow]) == (None, [])
-
-
-def test_measured_and_predicted_latency_are_never_compared() -> None:
-    fixed = row("emo_2m", Kind.FIXED_POINT, (0.8,), 6.0, latency_predicted=4.0)
-    guess = row("g", accuracies=(0.9,), latency=None, latency_predicted=5.0)  # below 6.0 measured, above 4.0 predicted
-    assert challengers([fixed, guess]) == (fixed, [])
-
-
-NOISE = (
-    "Seed noise is 1.00 points (pooled, 4 degrees of freedom), so two standard errors are 1.63 points: "
-    "the difference is {} than seed noise."
-)
-
-
-@pytest.mark.parametrize(
-    ("gain", "words"),
-    [
-        (0.05, "It beats the fixed point. " + NOISE.format("more")),
-        (0.01, "It beats the fixed point. " + NOISE.format("not more")),
-        (-0.02, "It does not beat the fixed point. " + NOISE.format("more")),
-    ],
-)
-def test_the_verdict_states_figures(gain: float, words: str) -> None:
-    fixed = row("emo_2m", Kind.FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
-    searched = row("found", accuracies=[0.80 + gain + step for step in (-0.01, 0, 0.01)], latency=4.5)
-    lines = verdict([fixed, searched])
-    assert lines[0] == "Best fixed point within the budget: emo_2m (80.00 ± 1.00 % test, 3 seeds, 6.00 ms measured)."
-    assert lines[1].startswith("Best of 1 searched design at equal or lower latency: found (")
-    assert f"{100 * gain:+.2f} points at -25% latency (measured)" in lines[1]
-    assert lines[2] == words
-
-
-def test_the_verdict_on_equal_networks() -> None:
-    fixed = row("emo_2m", Kind.FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
-    lines = verdict([fixed, row("twin", accuracies=(0.79, 0.80, 0.81), latency=6.0)])
-    assert "+0.00 points at +0% latency (measured)" in lines[1]
-    assert lines[2] == "It does not beat the fixed point. " + NOISE.format("not more")
-
-
-def test_a_design_that_is_better_but_slower_does_not_win() -> None:
-    fixed = row("emo_2m", Kind.FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
-    slower = row("slower", accuracies=(0.89, 0.90, 0.91), latency=6.1)
-    assert verdict([fixed, slower])[1:] == [
-        "No searched design was as fast or faster: nothing beats it at equal or lower latency."
-    ]
-    weaker = row("weaker", accuracies=(0.69, 0.70, 0.71), latency=5.0)
-    lines = verdict([fixed, slower, weaker])
-    assert lines[1].startswith("Best of 1 searched design at equal or lower latency: weaker (")
-    assert lines[2].startswith("It does not beat the fixed point. ")
-
-
-def test_the_verdict_without_grounds() -> None:
-    assert verdict([row()]) == ["No fixed point fits the budget, so there is nothing to compare the front with."]
-    alone = row("emo_2m", Kind.FIXED_POINT, latency=1.0)
-    assert "nothing beats it at equal or lower latency" in verdict([alone, row(latency=5.0)])[1]
-    single = verdict([row("emo_2m", Kind.FIXED_POINT), row(accuracies=(0.9,))])
-    assert single[2].endswith("Each was trained with one seed, so nothing can be said about noise.")
 
 
 def test_front_csv_labels_every_figure(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from nasbench.report.rows import ReportRow
 from nasbench.study.trials import Kind
@@ -56,6 +59,33 @@ def accuracy_gap(first: ReportRow, second: ReportRow, noise: SeedNoise | None) -
     return AccuracyGap(first, second, first.accuracy - second.accuracy, error)
 
 
+@lru_cache(maxsize=64)
+def choice_factor(candidates: int, degrees_of_freedom: int) -> float:
+    """Standard errors that the best of `candidates` must lead another network by: equal ones do in 5 % of cases.
+
+    Dunnett's one-sided test: the candidates are compared with the same network, trained with as many seeds, so their t
+    statistics are correlated by 1/2. Two at least, as for a single candidate, whose own point lies there where the
+    noise is known from four degrees of freedom on (5.8 %).
+    """
+    if candidates == 1 and degrees_of_freedom >= 4:
+        return 2.0
+    from scipy.optimize import brentq
+
+    return max(2.0, float(brentq(lambda c: _largest_below(c, candidates, degrees_of_freedom) - 0.95, 0.5, 1000.0)))
+
+
+def _largest_below(limit: float, candidates: int, freedom: int) -> float:
+    """P(the largest of `candidates` t statistics < limit), Eq. 3 of Dunnett (1955), by quadrature at rho = 1/2."""
+    from scipy.special import ndtr
+    from scipy.stats import chi2
+
+    shares = (np.arange(400) + 0.5) / 400
+    spread = np.sqrt(chi2.ppf(shares, freedom) / freedom)  # of the estimated noise about the true one
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    below = ndtr(math.sqrt(2) * limit * spread[:, None] + nodes) ** candidates  # (400, 60)
+    return float((below @ (weights / weights.sum())).mean())
+
+
 def _latencies(first: ReportRow, second: ReportRow) -> tuple[float, float, str] | None:
     """Both rows' latency of the same kind, and that kind; measured where both have it."""
     if first.latency_measured is not None and second.latency_measured is not None:
@@ -95,13 +125,25 @@ def _describe(row: ReportRow) -> str:
     return f"{row.name} ({100 * row.accuracy:.2f}{spread} {row.objective.unit} {row.split}, {seeds}{latency})"
 
 
-def _judgement(gap: AccuracyGap, noise: SeedNoise | None) -> str:
-    if gap.standard_error is None or noise is None:
-        return "Each was trained with one seed, so nothing can be said about noise."
-    relation = "more" if gap.exceeds_noise else "not more"
+def _judgement(gap: AccuracyGap, noise: SeedNoise | None, searched: int, fixed: int) -> str:
+    """Whether the best of `searched` designs beats the best of `fixed` networks, and whether that is more than luck.
+
+    The one that leads was picked as the best of its kind, and equal networks lead by luck the more of them there are.
+    """
+    ahead = gap.mean > 0
+    candidates, kind = (searched, "searched designs") if ahead else (fixed, "fixed points")
+    factor = None if noise is None else choice_factor(candidates, noise.degrees_of_freedom)
+    exceeds = gap.standard_error is not None and factor is not None and abs(gap.mean) > factor * gap.standard_error
+    beats = "beats" if exceeds or candidates == 1 else "is ahead of"
+    outcome = f"It {beats if ahead else 'does not beat'} the fixed point."
+    if gap.standard_error is None or noise is None or factor is None:
+        return f"{outcome} Each was trained with one seed, so nothing can be said about noise."
+    errors = "two standard errors" if factor == 2 else f"{factor:.2f} standard errors"
+    chosen = f", corrected for having picked the best of {candidates} {kind} (Dunnett)," if candidates > 1 else ""
     return (
-        f"Seed noise is {100 * noise.std:.2f} points (pooled, {noise.degrees_of_freedom} degrees of freedom), so two "
-        f"standard errors are {200 * gap.standard_error:.2f} points: the difference is {relation} than seed noise."
+        f"{outcome} Seed noise is {100 * noise.std:.2f} points (pooled, {noise.degrees_of_freedom} degrees of "
+        f"freedom), so {errors}{chosen} are {100 * factor * gap.standard_error:.2f} points: the difference is "
+        f"{'more' if exceeds else 'not more'} than seed noise."
     )
 
 
@@ -113,7 +155,8 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
     lines = [f"Best fixed point within the budget: {_describe(fixed)}."]
     if not faster:
         return [*lines, "No searched design was as fast or faster: nothing beats it at equal or lower latency."]
-    noise = seed_noise(_comparable(rows))
+    compared = _comparable(rows)
+    noise = seed_noise(compared)
     gap = accuracy_gap(faster[0], fixed, noise)
     pair = _latencies(gap.first, fixed)
     assert pair is not None  # challengers() kept only rows with a common latency
@@ -123,5 +166,5 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
         f"{_points(gap.mean)} at "
         f"{pair[0] / pair[1] - 1:+.0%} latency ({pair[2]})."
     )
-    outcome = "It beats the fixed point. " if gap.mean > 0 else "It does not beat the fixed point. "
-    return [*lines, outcome + _judgement(gap, noise)]
+    published = sum(row.kind == Kind.FIXED_POINT for row in compared)
+    return [*lines, _judgement(gap, noise, len(faster), published)]
