@@ -7,7 +7,6 @@ seeds and scored on the test split, which nothing before saw.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
@@ -86,9 +85,9 @@ class Schedule:
         plan = [(Level(0), places)]
         if self.study.extrapolated_to is not None:
             plan.insert(0, (Level(PROBE_RUNG), len(PROBE_SHARES) * places))
-        for rung in range(1, self.study.ladder.top + 1):
-            places = self._places(rung, places)
-            plan.append((Level(rung), places))
+        for level in map(Level, range(1, self.study.ladder.top + 1)):
+            places = self.study.places(level, places)
+            plan.append((level, places))
         finals = min(places, self.study.finalists) * len(self.study.final_seeds)
         return [*plan, (Level(self.study.ladder.top, final=True), finals)]
 
@@ -142,23 +141,18 @@ class Schedule:
 
     def _members(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
         """All that a level trains once the one below is complete."""
+        chosen = self._promoted(level, trials)
         if not level.final:
-            below = complete_at(trials, Level(level.rung - 1))
-            chosen = self._promoted(f"rung {level.rung}", below, self._places(level.rung, len(below)), trials)
             return [self._again(each, level.rung, self.study.seed, "promoted") for each in chosen]
-        below = complete_at(trials, Level(level.rung))
-        finalists = self._promoted("final", below, self.study.finalists, trials)
         return [
-            self._again(each, level.rung, seed, "final", "test")
-            for seed in self.study.final_seeds
-            for each in finalists
+            self._again(each, level.rung, seed, "final", "test") for seed in self.study.final_seeds for each in chosen
         ]
 
-    def _places(self, rung: int, below: int) -> int:
-        return min(self.study.ladder.rungs[rung].trials, max(2, math.ceil(below / 2)))
-
-    def _promoted(self, name: str, below: Sequence[Trial], places: int, trials: Sequence[Trial]) -> list[Trial]:
-        return self.promotions.decide(name, below, lambda: most_promising(self.contenders(below, trials), places))
+    def _promoted(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
+        assert level.below is not None  # nobody is promoted to the lowest rung
+        below = complete_at(trials, level.below)
+        places = self.study.places(level, len(below))
+        return self.promotions.decide(level.name, below, lambda: most_promising(self.contenders(below, trials), places))
 
     def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:
         """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""

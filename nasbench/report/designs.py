@@ -25,7 +25,7 @@ def _header(row: ReportRow) -> str:
     lines = [
         f"id {row.id}; {row.kind}",
         f"{row.objective.noun} {row.accuracy:.4f} measured on {row.split}, mean of {row.seeds} seed(s), "
-        f"proxy rung {row.rung}",
+        f"proxy rung {row.rung}" + (f"; without the {row.lacks} so far" if row.lacks else ""),
     ]
     if row.latency is not None:
         lines.append(f"latency {row.latency:.3f} ms, {row.latency_kind}")

@@ -96,7 +96,7 @@ def _latencies(first: ReportRow, second: ReportRow) -> tuple[float, float, str] 
 
 
 def _comparable(rows: Sequence[ReportRow]) -> list[ReportRow]:
-    """The rows that share the split and rung of the best supported ones (most seeds, highest rung)."""
+    """The rows that share the split and rung of the best supported ones (highest rung, most seeds)."""
     if not rows:
         return []
     chief = max(rows, key=lambda row: (row.rung, row.seeds, row.split == "test"))
@@ -147,14 +147,27 @@ def _judgement(gap: AccuracyGap, noise: SeedNoise | None, searched: int, fixed: 
     )
 
 
+def _without_fixed_point(rows: Sequence[ReportRow]) -> str:
+    if any(row.kind == Kind.FIXED_POINT for row in rows):
+        return "No fixed point has been scored as the best designs were, so there is nothing to compare the front with."
+    return "No fixed point fits the budget, so there is nothing to compare the front with."
+
+
+def _without_challenger(fixed: ReportRow, rows: Sequence[ReportRow]) -> str:
+    waiting = [row for row in rows if row.kind == Kind.SEARCHED and row.lacks]
+    if any((pair := _latencies(row, fixed)) and pair[0] <= pair[1] for row in waiting):
+        return "No searched design that is as fast or faster has been scored as it was yet."
+    return "No searched design was as fast or faster: nothing beats it at equal or lower latency."
+
+
 def verdict(rows: Sequence[ReportRow]) -> list[str]:
     """In words and figures: does a searched design beat the best fixed point at no more latency?"""
     fixed, faster = challengers(rows)
     if fixed is None:
-        return ["No fixed point fits the budget, so there is nothing to compare the front with."]
+        return [_without_fixed_point(rows)]
     lines = [f"Best fixed point within the budget: {_describe(fixed)}."]
     if not faster:
-        return [*lines, "No searched design was as fast or faster: nothing beats it at equal or lower latency."]
+        return [*lines, _without_challenger(fixed, rows)]
     compared = _comparable(rows)
     noise = seed_noise(compared)
     gap = accuracy_gap(faster[0], fixed, noise)

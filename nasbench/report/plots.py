@@ -24,17 +24,21 @@ from nasbench.study.trials import Kind
 
 # Okabe and Ito's colour-blind-safe blue and vermilion, which also differ in grey; shapes say the same again.
 SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"
-ASIDE_COLOUR = "#E9A27A"  # a paler vermilion: scored on other images than the front
+ASIDE_COLOUR = "#E9A27A"  # a paler vermilion: not scored as the front was
+LACKING_COLOUR = "#7FB8D8"  # a paler blue: on the front of the level below
 INK = "#222222"
 
 
 @dataclass(frozen=True)
 class _Groups:
-    """The rows that can be drawn. `split` is the one that the front was taken on; `aside` are fixed points that were
-    only scored on another."""
+    """The rows that can be drawn. `split` is the one that the front was taken on, at `rung`; `aside` are fixed points
+    that were only scored elsewhere; `lacking` is the rest of the front of the level below, where a search was stopped.
+    """
 
     split: str
+    rung: int
     front: list[ReportRow]
+    lacking: list[ReportRow]
     fixed: list[ReportRow]
     aside: list[ReportRow]
     dominated: list[ReportRow]
@@ -42,21 +46,33 @@ class _Groups:
     @classmethod
     def of(cls, rows: Sequence[ReportRow]) -> _Groups:
         rows = [row for row in rows if row.latency is not None]
-        leading = [row for row in rows if row.on_front] or [row for row in rows if row.kind == Kind.FIXED_POINT] or rows
-        split = leading[0].split if leading else "no"
+        leading = (
+            [row for row in rows if row.on_front and not row.lacks]
+            or [row for row in rows if row.on_front or row.kind == Kind.FIXED_POINT]
+            or rows
+        )
+        split, rung = (leading[0].split, leading[0].rung) if leading else ("no", 0)
         fixed = [row for row in rows if row.kind == Kind.FIXED_POINT]
+        alike = [row for row in fixed if (row.split, row.rung) == (split, rung)]
         searched = [row for row in rows if row.kind != Kind.FIXED_POINT]
         return cls(
             split,
-            [row for row in searched if row.on_front],
-            [row for row in fixed if row.split == split],
-            [row for row in fixed if row.split != split],
+            rung,
+            [row for row in searched if row.on_front and not row.lacks],
+            [row for row in searched if row.lacks],
+            alike,
+            [row for row in fixed if row not in alike],
             [row for row in searched if not row.on_front],
         )
 
     @property
     def named(self) -> list[ReportRow]:
-        return [*self.front, *self.fixed, *self.aside]
+        return [*self.front, *self.lacking, *self.fixed, *self.aside]
+
+    def images(self, rows: Sequence[ReportRow]) -> str:
+        """What `rows` were scored on, and their rung where it is another than the front's."""
+        rungs = sorted({f"rung {row.rung}, " for row in rows if row.rung != self.rung})
+        return f"{''.join(rungs)}{'/'.join(sorted({row.split for row in rows}))} images"
 
 
 def _draw(axes: Any, rows: Sequence[ReportRow], colour: str, marker: str, size: float = 7) -> None:
@@ -130,19 +146,19 @@ def _legend(figure: Figure, groups: _Groups, hidden: int) -> None:
     def mark(label: str, marker: str, size: float, colour: str, **style: Any) -> Line2D:
         return Line2D([], [], linestyle="none", label=label, marker=marker, markersize=size, color=colour, **style)
 
-    def images(rows: Sequence[ReportRow]) -> str:
-        return "/".join(sorted({row.split for row in rows})) + " images"
-
     handles = []
     if groups.front:
         handles.append(mark("searched, on the front", "o", 7, SEARCHED_COLOUR))
+    if groups.lacking:
+        label = f"without the {groups.lacking[0].lacks} so far ({groups.images(groups.lacking)})"
+        handles.append(mark(label, "o", 5.5, LACKING_COLOUR))
     if groups.fixed:
         handles.append(mark("published network, same training", "D", 6, FIXED_COLOUR))
     if groups.aside:
-        handles.append(mark(f"the same on {images(groups.aside)}", "D", 4, ASIDE_COLOUR))
+        handles.append(mark(f"the same on {groups.images(groups.aside)}", "D", 4, ASIDE_COLOUR))
     if groups.dominated:
         below = f"; {hidden} lie below" if hidden else ""
-        handles.append(mark(f"dominated trial ({images(groups.dominated)}{below})", "o", 3.5, FAINT))
+        handles.append(mark(f"dominated trial ({groups.images(groups.dominated)}{below})", "o", 3.5, FAINT))
     if any(row.latency_kind == "predicted" for row in groups.named):
         handles.append(mark("hollow: latency predicted", "o", 6, INK, markerfacecolor="white"))
     if any(row.seeds > 1 for row in groups.named):
@@ -154,7 +170,10 @@ def _label(axes: Any, groups: _Groups, line: np.ndarray) -> None:
     axes.figure.draw_without_rendering()  # settles the layout, so that pixel positions hold
     axes.figure.set_layout_engine("none")
     obstacles = _obstacles(axes, groups.named, groups.dominated, line)
-    styles = ((groups.front, SEARCHED_COLOUR, 8), (groups.fixed, INK, 8), (groups.aside, "0.4", 7))
+    styles = (
+        *((groups.front, SEARCHED_COLOUR, 8), (groups.fixed, INK, 8)),
+        *((groups.lacking, SEARCHED_COLOUR, 7), (groups.aside, "0.4", 7)),
+    )
     for rows, colour, size in styles:
         points = np.array([(row.latency, 100 * row.accuracy, 100 * (row.accuracy_std or 0)) for row in rows])
         names = [row.name for row in rows]
@@ -186,11 +205,13 @@ def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-m
     floor = _floor(groups.named, groups.dominated)
     _scale(axes, shown, floor)
     line = _staircase(axes, shown)
-    axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1, alpha=0.5, zorder=2)
+    dashes = "--" if any(row.lacks for row in shown) else "-"  # through scores of two levels
+    axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1, alpha=0.5, zorder=2, linestyle=dashes)
     points = np.array([(row.latency, 100 * row.accuracy) for row in groups.dominated]).reshape(-1, 2)
     axes.scatter(points[:, 0], points[:, 1], s=12, color=FAINT, zorder=1.5)
     _draw(axes, groups.aside, ASIDE_COLOUR, "D", size=4.5)
     _draw(axes, groups.fixed, FIXED_COLOUR, "D")
+    _draw(axes, groups.lacking, LACKING_COLOUR, "o", size=5.5)
     _draw(axes, groups.front, SEARCHED_COLOUR, "o")
     _legend(axes.figure, groups, sum(row.accuracy < floor for row in groups.dominated))
     _label(axes, groups, line)

@@ -14,12 +14,13 @@ from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import DeviceProfile, load_study_device
 from nasbench.pareto import Front
 from nasbench.report.rows import Figure, ReportRow
-from nasbench.study.notes import LatencyNote
+from nasbench.report.standing import Promoted, ended_at, is_interrupted, promoted_by
+from nasbench.study.notes import LatencyNote, PromotionNote
 from nasbench.study.objective import Objective
 from nasbench.study.predicted import Predicted, predict
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
-from nasbench.study.trials import Level, Split, Trial
+from nasbench.study.trials import Kind, Level, Split, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +41,8 @@ def check_scores(study: Study, store: TrialStore) -> None:
 class StudyResult:
     """What a study's folder holds. Reading it trains and measures nothing.
 
-    The last three are by architecture id: measured latency in ms, what the device's profile predicted, and measured
-    memory and energy.
+    By architecture id: measured latency in ms, what the device's profile predicted, and measured memory and energy.
+    `promoted`: by level, who was chosen for it.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class StudyResult:
     measured_ms: Mapping[str, float]
     predictions: Mapping[str, Predicted]
     measured_resources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    promoted: Promoted = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path | str) -> StudyResult:
@@ -65,7 +67,8 @@ class StudyResult:
         measured = {key: value for note in notes for key, value in note.measured_ms.items()}
         predicted = {key: value for note in notes for key, value in note.predicted.items()}
         taken = {key: value for note in notes for key, value in note.taken.items()}
-        return cls(store.folder, study, store.trials, measured, predicted, taken)
+        promoted = promoted_by(store.notes(PromotionNote))
+        return cls(store.folder, study, store.trials, measured, predicted, taken, promoted)
 
     @property
     def unpredicted(self) -> list[Architecture]:
@@ -95,17 +98,35 @@ class StudyResult:
 
     def rows(self) -> list[ReportRow]:
         """One row an architecture, from its best supported trials: the final ones, else those of the highest rung that
-        any trial reached. The front is taken among the rows of the highest level alone, where all are comparable."""
+        any trial reached. The front is taken among the rows of the highest level alone, where all are comparable; where
+        that level was interrupted, the rest of the front of the level below is kept and marked."""
         complete = [trial for trial in self.trials if trial.complete]
         if not complete:
             return []
         top = max(trial.level for trial in complete)
+        rows = self._front_at(top, [trial for trial in complete if trial.level.rung == top.rung])
+        interrupted = is_interrupted(top, self.trials, self.promoted, self.study)
+        return self._with_rest_of_front(rows, top) if interrupted else rows
+
+    def _front_at(self, level: Level, trials: Sequence[Trial]) -> list[ReportRow]:
+        """The rows of `trials`, all of one rung, with the front of `level`."""
         grouped: dict[str, list[Trial]] = {}
-        for trial in complete:
-            if trial.level.rung == top.rung:
-                grouped.setdefault(trial.architecture_id, []).append(trial)
-        rows = [self._row(trials) for trials in grouped.values()]
-        return _with_front(rows, "test" if top.final else "validation")
+        for trial in trials:
+            grouped.setdefault(trial.architecture_id, []).append(trial)
+        return _with_front([self._row(of_one) for of_one in grouped.values()], "test" if level.final else "validation")
+
+    def _with_rest_of_front(self, rows: list[ReportRow], top: Level) -> list[ReportRow]:
+        """`rows` with those of the level below that are on its front, compared there with all that have a score there,
+        and of which nothing has ended at `top`; and with the fixed points that have come no further."""
+        assert top.below is not None  # else nobody waits to get from there
+        below = [trial for trial in self.trials if trial.complete and trial.level == top.below]
+        lower, ended = self._front_at(top.below, below), ended_at(top, self.trials)
+        training = "final training" if top.final else f"training at rung {top.rung}"
+        rest = [replace(row, lacks=training) for row in lower if row.on_front and row.id not in ended]
+        kept = [row for row in rows if row.id not in {row.id for row in rest}]
+        known = {row.id for row in (*kept, *rest)}
+        fixed = [row for row in lower if row.kind == Kind.FIXED_POINT and row.id not in known]
+        return [*kept, *rest, *(replace(row, on_front=False) for row in fixed)]
 
     def _row(self, trials: Sequence[Trial]) -> ReportRow:
         best = max(trial.level for trial in trials)
@@ -147,7 +168,8 @@ class StudyResult:
         return figures
 
     def front(self) -> list[ReportRow]:
-        """The non-dominated networks in accuracy (or the objective's score) and latency, fastest first."""
+        """The non-dominated networks in accuracy (or the objective's score) and latency, fastest first; `lacks` marks
+        those that an interrupted study has only scored at the level below."""
         members = [row for row in self.rows() if row.on_front]
         return sorted(members, key=lambda row: row.latency or 0.0)
 

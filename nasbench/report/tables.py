@@ -27,8 +27,12 @@ def _round(value: float | None, digits: int) -> float | None:
 
 
 def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
-    """The front and the fixed points as flat dicts; each figure's name says measured, predicted or analytic."""
+    """The front and the fixed points as flat dicts; each figure's name says measured, predicted or analytic.
+
+    Of an interrupted study one says which of the front has only been scored at the level below.
+    """
     files = design_files(rows)
+    marked = any(row.lacks for row in rows)
     return [
         {
             "id": row.id,
@@ -41,6 +45,7 @@ def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
             "seeds": row.seeds,
             f"{row.objective.metric}_measured_mean": _round(row.accuracy, 6),
             f"{row.objective.metric}_measured_std": _round(row.accuracy_std, 6),
+            **({"measured_at_level_below": bool(row.lacks)} if marked else {}),
             "latency_ms_measured": _round(row.latency_measured, 5),
             "latency_ms_predicted": _round(row.latency_predicted, 5),
             "latency_ms_predicted_low": _round(row.latency_low, 5),
@@ -105,7 +110,7 @@ def _resource_cell(figure: Figure, scale: float) -> str:
 def _cells(row: ReportRow) -> list[str]:
     measured = "-" if row.latency_measured is None else f"{row.latency_measured:.2f}"
     size = f"{row.cost['params'] / 1e6:.2f}" if "params" in row.cost else "-"
-    mark = "●" if row.on_front else " "
+    mark = "○" if row.lacks else "●" if row.on_front else " "
     seeds = f"{row.seeds} {SHORT.get(row.split, row.split)}"
     return [
         f"{mark} {row.name}",
@@ -161,6 +166,11 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
     asked = [RESOURCES[metric][0] for metric in (rows[0].resources if rows else ())]
     if asked:
         lines.append(f"{' and '.join(asked).capitalize()}: measured, or ≤ the upper end of the predicted interval.")
+    lines += [
+        f"○: on the front of the level below, without the {training} so far; `nasbench resume` goes on with a search "
+        "that was stopped."
+        for training in sorted({row.lacks for row in rows if row.lacks})
+    ]
     lines += [*rows[0].objective.notes, *_baseline(rows[0])] if rows else ()
     return lines + verdict(rows)
 

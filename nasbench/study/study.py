@@ -18,6 +18,7 @@ from nasbench.strategies import StrategyChoice
 from nasbench.study.fidelity import Ladder
 from nasbench.study.objective import BY_LOSS, PREDICTED, Objective, extrapolation_target
 from nasbench.study.runner import RunnerSpec
+from nasbench.study.trials import Level
 from nasbench.values import Value, content_hash, shown
 
 FILE = "study.toml"
@@ -116,6 +117,10 @@ class Study(Value):
     def device_metrics(self) -> tuple[str, ...]:
         """What budgets ask of the device's profile: its time, memory, energy."""
         return device_metrics(self.budgets)
+
+    def places(self, level: Level, below: int) -> int:
+        """How many designs a level above the lowest rung takes, of so many complete ones below it."""
+        return self.finalists if level.final else min(self.ladder.rungs[level.rung].trials, max(2, -(-below // 2)))
 
     @classmethod
     def open(cls, folder: Path | str) -> Study:

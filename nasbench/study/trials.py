@@ -52,6 +52,18 @@ class Level(NamedTuple):
     rung: int
     final: bool = False
 
+    @property
+    def name(self) -> str:
+        """What promotion notes call it."""
+        return "final" if self.final else f"rung {self.rung}"
+
+    @property
+    def below(self) -> Level | None:
+        """The level whose best go on to this one."""
+        if self.final:
+            return Level(self.rung)
+        return Level(self.rung - 1) if self.rung > 0 else None
+
 
 @dataclass(frozen=True)
 class Origin:

@@ -1,0 +1,40 @@
+"""Whether the level that a front is taken at was interrupted: who is still to be trained there, and where they stand.
+
+Designs are compared at one level. Where a study stops within a level, some of the designs that were chosen for it have
+a score there and the others only that of the level below. The front is then that of the first, by their new scores,
+and the rest of the front of the level below, marked: no score of one level is held against one of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from nasbench.study.notes import PromotionNote
+from nasbench.study.study import Study
+from nasbench.study.trials import Level, Trial
+
+Promoted = Mapping[str, Sequence[str]]  # a level's name -> the keys of the trials below that were chosen for it
+
+
+def promoted_by(notes: Iterable[PromotionNote]) -> Promoted:
+    """The latest decision on each level."""
+    return {note.level: note.chosen for note in notes}
+
+
+def ended_at(level: Level, trials: Iterable[Trial]) -> set[str]:
+    """The architectures of which a training at `level` has ended, well or not."""
+    return {trial.architecture_id for trial in trials if trial.level == level and trial.finished}
+
+
+def is_interrupted(level: Level, trials: Sequence[Trial], promoted: Promoted, study: Study) -> bool:
+    """Whether a design that was chosen for `level` has no training there that has ended.
+
+    Who was chosen is noted in the store; where it is not, how many there should be is known.
+    """
+    below, ended = level.below, ended_at(level, trials)
+    if below is None:
+        return False
+    complete = {trial.key: trial.architecture_id for trial in trials if trial.level == below and trial.complete}
+    if level.name in promoted:
+        return any(complete[key] not in ended for key in promoted[level.name] if key in complete)
+    return len(ended) < min(study.places(level, len(complete)), len(complete))
