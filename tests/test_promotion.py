@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from nasbench.arch.library import load
@@ -12,9 +16,10 @@ from nasbench.engine.promotion import (
     better_than_the_worst_fixed_point,
     most_promising,
 )
+from nasbench.report.results import StudyResult
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.notes import PromotionNote
-from nasbench.study.trials import Kind, Origin, Trial
+from nasbench.study.trials import Kind, Level, Origin, Trial
 
 ARCH, FIDELITY = load("emo_1m"), load_recipe().at(64)
 
@@ -106,3 +111,57 @@ def test_a_decision_is_taken_once_and_another_number_of_trials_is_another_questi
     assert again.decide("final", trials, lambda: trials[3:]) == trials[3:]
     assert again.decide("rung 1", trials[:4], lambda: trials[2:3]) == trials[2:3]
     assert [(note.level, note.of) for note in noted] == [("rung 1", 5), ("final", 5), ("rung 1", 4)]
+
+
+def test_of_the_default_run_only_designs_above_the_best_published_one_go_on_beside_the_published_ones() -> None:
+    """Seven searched designs scored above FastViT-T8 at the lowest rung; three of them and one of 22.6 % went on."""
+    result = StudyResult.read(Path(__file__).parent.parent / "results" / "default")
+    lowest = [trial for trial in result.trials if trial.level == Level(0) and trial.complete]
+    everyone = [
+        Contender(trial, 1 - score, result.latency_ms(trial.architecture_id), score)
+        for trial in lowest
+        for score in [trial.metric("accuracy")]
+    ]
+    best = max(each.score for each in everyone if each.fixed_point)
+    above = {each.trial.key for each in everyone if each.score > best}
+    assert len(above) == 7
+    chosen = most_promising(everyone, 7)
+    searched = {trial.key for trial in chosen if trial.origin.kind == Kind.SEARCHED}
+    assert len(searched) == 4
+    assert searched <= above
+
+
+def positions(chosen: list[Trial]) -> dict[str, int]:
+    return {trial.label: place for place, trial in enumerate(chosen)}
+
+
+def test_a_fast_design_of_22_6_per_cent_never_comes_before_one_of_50_at_similar_cost() -> None:
+    """It is the fastest of all, so no design dominates it, and at the end of the front nothing crowds it."""
+    weak, good = contender("weak", 0.774, 3.79), contender("good", 0.50, 4.1)
+    others = [contender("slow", 0.48, 12.0), contender("middle", 0.55, 3.95), contender("weaker", 0.9, 3.7)]
+    published = [fixed("emo_1m", 0.95, 9.0), fixed("fastvit_t8", 0.49, 13.0), fixed("mobileone_s0", 0.8, 4.0)]
+    for fixed_points in (published, published[:1], []):
+        everyone = [weak, good, *others, *fixed_points]
+        for places in range(1, len(everyone) + 1):
+            at = positions(most_promising(everyone, places))
+            assert "weak" not in at or at.get("good", 99) < at["weak"]
+
+
+def random_contenders(rng: np.random.Generator) -> list[Contender]:
+    published = [fixed(f"f{i}_x", rng.uniform(0.4, 0.9), rng.uniform(2, 20)) for i in range(rng.integers(0, 5))]
+    return [*published, *(contender(f"s{i}", rng.uniform(0.3, 0.95), rng.uniform(2, 20)) for i in range(14))]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_who_scores_above_every_published_network_goes_on_before_any_that_does_not(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    everyone = random_contenders(rng)
+    best = max((each.score for each in everyone if each.fixed_point), default=2.0)
+    searched = [each for each in everyone if not each.fixed_point]
+    for places in range(1, len(everyone) + 1):
+        at = positions(most_promising(everyone, places))
+        room = sum(each.trial.label in at for each in searched)
+        for one, other in itertools.permutations(searched, 2):
+            similar = one.slowness <= 1.25 * other.slowness
+            if (one.score > best >= other.score and room > 1) or (1.25 * one.error < other.error and similar):
+                assert other.trial.label not in at or at.get(one.trial.label, 99) < at[other.trial.label]

@@ -1,4 +1,4 @@
-"""Who goes on to the next rung: the best by Pareto rank, and fixed points to compare them with."""
+"""Who goes on to the next rung: fixed points to compare with, what scored above them all, the best by Pareto rank."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from nasbench.study.notes import PromotionNote
 from nasbench.study.trials import Kind, Trial
 
 FIXED_SHARE = 0.45  # of a rung's places that fixed points take at most: of seven, one for each of three families
+# An error is clearly larger from this factor on: about two standard errors of the lowest rung's seed noise (4 points a
+# training, results/proxy) at an error of one half.
+CLEARLY = 1.25
+SIMILAR = 1.25  # costs are similar up to this factor; latencies are predicted within a tenth or so
 
 
 class Contender(NamedTuple):
@@ -30,6 +34,10 @@ class Contender(NamedTuple):
     def fixed_point(self) -> bool:
         return self.trial.origin.kind == Kind.FIXED_POINT
 
+    def clearly_beats(self, other: Contender) -> bool:
+        """Whether its error is clearly lower at a similar or lower cost."""
+        return CLEARLY * self.error < other.error and self.slowness <= SIMILAR * other.slowness
+
 
 def better_than_the_worst_fixed_point(contenders: Sequence[Contender]) -> list[Contender]:
     """Those that score at least as well as the worst fixed point: a faster network that has learnt nothing would sit on
@@ -39,17 +47,32 @@ def better_than_the_worst_fixed_point(contenders: Sequence[Contender]) -> list[C
 
 
 def most_promising(contenders: Sequence[Contender], places: int) -> list[Trial]:
-    """The `places` most promising: the best fixed points of different families, the most accurate searched design that
-    is no slower than the first of them, then searched designs by Pareto rank and crowding, then what is left."""
+    """The `places` most promising: the best fixed points of different families; then the searched designs that are more
+    accurate than all of these; then a challenger, the most accurate one that is no slower than the best of them; then
+    the other searched designs, and what is left. A single place for searched designs is the challenger's."""
     if not contenders or places < 1:
         return []
-    eligible = better_than_the_worst_fixed_point(contenders)
-    ordered = [eligible[i] for i in best_first([each.losses for each in eligible])]
-    ordered += sorted((each for each in contenders if each not in eligible), key=lambda each: each.losses)
     fixed = _family_leaders(contenders)[: max(1, int(places * FIXED_SHARE))]
-    searched = [each for each in ordered if not each.fixed_point]
-    chosen = {each.trial.key: each.trial for each in (*fixed, *_challenger(searched, fixed), *searched, *ordered)}
-    return list(chosen.values())[:places]
+    eligible = better_than_the_worst_fixed_point(contenders)
+    best = min((each.error for each in fixed), default=-math.inf)
+    searched = [each for each in eligible if not each.fixed_point]
+    above = _ranked([each for each in searched if each.error < best])
+    challenger = _challenger(searched, fixed)
+    first = [*above, *challenger] if places - len(fixed) > 1 else [*challenger, *above]
+    left = sorted((each for each in contenders if each not in eligible), key=lambda each: each.losses)
+    ordered = [*fixed, *first, *_ranked(searched), *left, *_ranked(eligible)]
+    return list({each.trial.key: each.trial for each in ordered}.values())[:places]
+
+
+def _ranked(contenders: Sequence[Contender]) -> list[Contender]:
+    """By Pareto rank and crowding, but nobody before one that clearly beats it at a similar cost: of the fastest design
+    the crowding is infinite, whatever it has learnt."""
+    ordered = [contenders[i] for i in best_first([each.losses for each in contenders])] if contenders else []
+    tiers: dict[str, int] = {}
+    for each in sorted(ordered, key=lambda contender: contender.error):  # whoever beats it comes before
+        above = (tiers[other.trial.key] for other in ordered if other.clearly_beats(each))
+        tiers[each.trial.key] = 1 + max(above, default=-1)
+    return sorted(ordered, key=lambda each: tiers[each.trial.key])
 
 
 def _family_leaders(contenders: Sequence[Contender]) -> list[Contender]:
@@ -62,11 +85,15 @@ def _family_leaders(contenders: Sequence[Contender]) -> list[Contender]:
 
 
 def _challenger(searched: Sequence[Contender], fixed: Sequence[Contender]) -> list[Contender]:
-    """The most accurate searched design that is no slower than the best fixed point."""
-    if not fixed:
-        return []
-    no_slower = [each for each in searched if each.slowness <= fixed[0].slowness]
-    return sorted(no_slower, key=lambda each: each.losses)[:1]
+    """The most accurate searched design that is no slower than the best fixed point, unless its error is clearly larger
+    than that one's, or than that of a design of similar cost."""
+    candidates = [
+        each
+        for each in searched
+        if fixed and each.slowness <= fixed[0].slowness and each.error <= CLEARLY * fixed[0].error
+    ]
+    unbeaten = [each for each in candidates if not any(other.clearly_beats(each) for other in searched)]
+    return sorted(unbeaten, key=lambda each: each.losses)[:1]
 
 
 class Promotions:
