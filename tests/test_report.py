@@ -7,6 +7,7 @@ import io
 import itertools
 import shutil
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from nasbench.progress import Lines, ProgressState, Silent, duration, headline, 
 from nasbench.report.designs import design_files, write_designs
 from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
+from nasbench.report.noise import verdict
 from nasbench.report.plots import draw_front
 from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow, in_reading_order
@@ -116,6 +118,25 @@ def test_the_closing_text_states_what_always_one_answer_would_reach() -> None:
         in balanced
     )
     assert not any("Always" in line for line in closing_text([row()]))
+
+
+def test_balanced_accuracy_is_called_so_wherever_it_is_shown(tmp_path: Path) -> None:
+    """In the table, the verdict, the files and the plot; and nowhere where it is plain accuracy."""
+    from rich.console import Console
+
+    for balanced in (True, False):
+        rows = [replace(line, balanced=balanced) for line in scatter()]
+        out = io.StringIO()
+        Console(file=out, width=80).print(front_table(rows))
+        head = " ".join(line[18:35].strip() for line in out.getvalue().splitlines()[:6])
+        write_report(tmp_path, rows)
+        svg, table = ((tmp_path / name).read_text() for name in ("front.svg", "front.csv"))
+        designs = [path.read_text() for path in (tmp_path / "designs").glob("*.toml")]
+        told = [head, "\n".join(verdict(rows)), svg, table, *designs]
+        assert all(("balanced" in text) == balanced for text in told)
+        assert all(("balanced accuracy" in text) == balanced for text in told[1:])
+        assert "…" not in out.getvalue()
+        assert ("accuracy_measured_as" in records(rows)[0]) == balanced
 
 
 def boxes(figure) -> tuple[list, object]:

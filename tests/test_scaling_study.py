@@ -19,7 +19,7 @@ from nasbench.files import read_toml
 from nasbench.scaling.family_laws import FamilyLaws, fit_families
 from nasbench.scaling.heldout import ONE, hold_out_largest
 from nasbench.scaling.plan import make_plan, measured_rate
-from nasbench.scaling.points import by_family, data_of, most_sampled, read_points
+from nasbench.scaling.points import by_family, data_of, loss_name, most_sampled, read_points
 from nasbench.scaling.rule_search import SHARES, Tried, fit_shares, search_rule
 from nasbench.scaling.study import ScalingStudy, new_study
 from nasbench.scaling.training import train_family
@@ -287,3 +287,23 @@ def test_images_are_stored_so_that_the_study_is_found_from_anywhere(
     assert new_study([load("emo_1m")], [target], [64], 1, runner=runner).data == "fashion-on-earth"
     with pytest.raises(UserError, match="data '' is empty"):
         new_study([load("emo_1m")], [target], [64], 1, data="", runner=runner)
+
+
+def test_errors_of_balanced_accuracy_are_called_so(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In tables, on axes and in what is stored; and they are not mixed with others."""
+    uneven = tmp_path / "uneven"
+    shutil.copytree(folder, uneven)
+    trials = (uneven / "trials.jsonl").read_text()
+    (uneven / "trials.jsonl").write_text(trials.replace('"metrics":{', '"metrics":{"accuracy_is":"balanced",'))
+    told, out = [], tmp_path / "laws"
+    for verb in (("fit", "--trainings", "--out", str(out)), ("compare",), ("plan", "--hours", "0.01")):
+        assert main(["scale", verb[0], str(uneven), *verb[1:], "--draws", "2"]) == 0
+        told.append(capsys.readouterr().out)
+    told += [path.read_text() for path in (*out.glob("*.svg"), out / "laws.json")]
+    assert len(told) == 3 + 5 + 1
+    assert all("balanced accuracy" in text for text in told)
+    assert loss_name(read_points([folder])) == "error"
+    with pytest.raises(UserError, match="scored by plain and by balanced accuracy cannot be compared"):
+        read_points([folder, uneven])

@@ -80,7 +80,7 @@ def _fit(options: argparse.Namespace) -> int:
 def _fit_studies(options: argparse.Namespace) -> int:
     from nasbench.scaling.family_laws import fit_families, law_rows, record, warnings, write_record
     from nasbench.scaling.pictures import study_pictures
-    from nasbench.scaling.points import by_family, read_points, summary
+    from nasbench.scaling.points import by_family, loss_name, read_points, summary
 
     points = read_points(options.studies)
     laws = fit_families(points, options.loss, options.draws)
@@ -93,7 +93,8 @@ def _fit_studies(options: argparse.Namespace) -> int:
         for group in by_family(points).values() if options.trainings else ():
             print_table(summary(group, options.loss))
         print_table(
-            [row for entry in laws for row in law_rows(entry)], title=f"{options.loss} = E + A x^-exponent, 90 %"
+            [row for entry in laws for row in law_rows(entry)],
+            title=f"{loss_name(points, options.loss)} = E + A x^-exponent, 90 %",
         )
         for line in (line for entry in laws for line in warnings(entry)):
             print(f"! {line}")
@@ -164,7 +165,7 @@ def _compare(options: argparse.Namespace) -> int:
     from nasbench.scaling.comparison import crossings, standings
     from nasbench.scaling.family_laws import fit_families
     from nasbench.scaling.heldout import ONE
-    from nasbench.scaling.points import largest, read_points
+    from nasbench.scaling.points import largest, loss_name, read_points
 
     points = read_points(options.studies)
     fitted = fit_families(points, options.loss, options.draws, forms=(ONE,), hold_out=False)
@@ -179,7 +180,10 @@ def _compare(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"flops": place, "standings": [vars(s) for s in table], "crossings": [vars(c) for c in crossing]})
         return 0
-    print_table([s.row() for s in table], title=f"at {place / 1e9:.3g} GFLOP ({place / top:.3g} x the largest trained)")
+    print_table(
+        [s.row(loss_name(points, options.loss)) for s in table],
+        title=f"at {place / 1e9:.3g} GFLOP ({place / top:.3g} x the largest trained)",
+    )
     for c in crossing:
         print(f"{c.first} and {c.second} cross at {c.at / 1e9:.3g} GFLOP [{c.low / 1e9:.3g}, {c.high / 1e9:.3g}] "
               f"(in {c.probability:.0%} of the draws)")  # fmt: skip
@@ -215,7 +219,7 @@ def _plan(options: argparse.Namespace) -> int:
     from nasbench.scaling.family_laws import fit_families
     from nasbench.scaling.heldout import TWO
     from nasbench.scaling.plan import make_plan, measured_rate
-    from nasbench.scaling.points import read_points
+    from nasbench.scaling.points import loss_name, read_points
 
     if not 0 < options.hours < 1e6:
         raise UserError(f"--hours {options.hours:g}: give a number of hours above zero")
@@ -234,8 +238,9 @@ def _plan(options: argparse.Namespace) -> int:
         print_json({**vars(best), "runs": [vars(run) for run in best.runs], "target": vars(best.target)})
     else:
         _print_budget(options, best, rate, points[0].device)
-        _print_trainings(best)
-        _print_target(best, options.loss, max(point.compute for point in points))
+        name = loss_name(points, options.loss)
+        _print_trainings(best, name)
+        _print_target(best, name, max(point.compute for point in points))
     return 0
 
 
@@ -245,12 +250,12 @@ def _print_budget(options: argparse.Namespace, plan: Plan, rate: float, device: 
           f"{plan.compute / 1e15:.3g} PMAC of training")  # fmt: skip
 
 
-def _print_trainings(plan: Plan) -> None:
+def _print_trainings(plan: Plan, loss: str) -> None:
     """What to train first, and the commands that do."""
     if not plan.runs:
         print(f"{plan.design}: no training within a quarter of the budget would narrow the prediction by 1 %")
         return
-    print_table([run.row() for run in plan.runs], title=f"{plan.design}: trainings that tell most, to make first")
+    print_table([run.row(loss) for run in plan.runs], title=f"{plan.design}: trainings that tell most, to make first")
     for run in plan.runs:
         print(f"  nasbench scale train {plan.design} --to {run.flops / 1e6:.0f}MFLOP --samples {run.samples} "
               f"--seeds {run.seeds} --out DIR")  # fmt: skip

@@ -40,7 +40,7 @@ def progress_state(
         running=pace.running,
         best=best[0] if best else None,
         best_name=best[1] if best else "",
-        best_unit=schedule.study.objective.unit,
+        best_unit=schedule.study.objective.words(any(trial.balanced for trial in trials)).unit,
         seconds_spent=pace.seconds_spent,
         seconds_left=seconds_left(schedule, trials, pace.at_a_time),
         rejected=dict(rejected),

@@ -24,7 +24,7 @@ def design_files(rows: Sequence[ReportRow]) -> dict[str, str]:
 def _header(row: ReportRow) -> str:
     lines = [
         f"id {row.id}; {row.kind}",
-        f"{row.objective.noun} {row.accuracy:.4f} measured on {row.split}, mean of {row.seeds} seed(s), "
+        f"{row.words.noun} {row.accuracy:.4f} measured on {row.split}, mean of {row.seeds} seed(s), "
         f"proxy rung {row.rung}" + (f"; without the {row.lacks} so far" if row.lacks else ""),
     ]
     if row.latency is not None:

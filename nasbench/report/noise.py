@@ -122,7 +122,7 @@ def _describe(row: ReportRow) -> str:
     spread = f" ± {100 * row.accuracy_std:.2f}" if row.accuracy_std is not None else ""
     seeds = f"{row.seeds} seed{'s' if row.seeds != 1 else ''}"
     latency = "" if row.latency is None else f", {row.latency:.2f} ms {row.latency_kind}"
-    return f"{row.name} ({100 * row.accuracy:.2f}{spread} {row.objective.unit} {row.split}, {seeds}{latency})"
+    return f"{row.name} ({100 * row.accuracy:.2f}{spread} {row.words.unit} {row.split}, {seeds}{latency})"
 
 
 def _judgement(gap: AccuracyGap, noise: SeedNoise | None, searched: int, fixed: int) -> str:

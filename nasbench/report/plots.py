@@ -196,8 +196,8 @@ def _empty_axes(title: str, score: str, device: str) -> Any:
 def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> Figure:
     """The figure: searched front, named fixed points, dominated trials faint."""
     groups = _Groups.of(rows)
-    objective = rows[0].objective if rows else SUPERVISED
-    axes = _empty_axes(title, f"{objective.axis} ({groups.split} images)", device)
+    words = rows[0].words if rows else SUPERVISED
+    axes = _empty_axes(title, f"{words.axis} ({groups.split} images)", device)
     shown = [*groups.named, *groups.dominated]
     if not shown:
         axes.text(0.5, 0.5, "no network was trained to the last rung", transform=axes.transAxes, ha="center", color=INK)

@@ -149,7 +149,7 @@ class StudyResult:
             extrapolating=predicted.extrapolating if predicted else False,
             resources=self.resources(first.architecture_id),
             majority_share=first.metric("majority_share") if "majority_share" in first.metrics else None,
-            balanced=first.metrics.get("accuracy_is") == "balanced",
+            balanced=first.balanced,
         )
 
     def resources(self, key: str) -> dict[str, Figure]:

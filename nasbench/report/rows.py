@@ -61,6 +61,11 @@ class ReportRow:
         return statistics.fmean(self.accuracies.values())
 
     @property
+    def words(self) -> Objective:
+        """What `accuracy` is called: balanced where it is the mean over classes."""
+        return self.objective.words(self.balanced)
+
+    @property
     def seeds(self) -> int:
         return len(self.accuracies)
 

@@ -29,10 +29,11 @@ def _round(value: float | None, digits: int) -> float | None:
 def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
     """The front and the fixed points as flat dicts; each figure's name says measured, predicted or analytic.
 
-    Of an interrupted study one says which of the front has only been scored at the level below.
+    Where accuracy is balanced one says so; of an interrupted study one says which of the front has only been scored at
+    the level below.
     """
     files = design_files(rows)
-    marked = any(row.lacks for row in rows)
+    marked, balanced = any(row.lacks for row in rows), any(row.balanced for row in rows)
     return [
         {
             "id": row.id,
@@ -45,6 +46,7 @@ def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
             "seeds": row.seeds,
             f"{row.objective.metric}_measured_mean": _round(row.accuracy, 6),
             f"{row.objective.metric}_measured_std": _round(row.accuracy_std, 6),
+            **({"accuracy_measured_as": row.words.noun} if balanced else {}),
             **({"measured_at_level_below": bool(row.lacks)} if marked else {}),
             "latency_ms_measured": _round(row.latency_measured, 5),
             "latency_ms_predicted": _round(row.latency_predicted, 5),
@@ -134,7 +136,8 @@ def front_table(rows: Sequence[ReportRow], title: str = "") -> Table:
         title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column("● on the front", no_wrap=True, overflow="ellipsis")
-    noun = shown[0].objective.noun if shown else "accuracy"
+    noun = shown[0].words.noun if shown else "accuracy"
+    noun = noun.replace("balanced ", "balanced\n")  # else the table is wider than 80 columns
     table.add_column(f"{noun} %\nmeas. ± std", justify="right", no_wrap=True)
     table.add_column("seeds,\nimages", justify="right", no_wrap=True)
     table.add_column("ms\nmeas.", justify="right", no_wrap=True)

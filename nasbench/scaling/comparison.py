@@ -22,10 +22,10 @@ class Standing:
     wins: float
     identified: bool
 
-    def row(self) -> dict[str, str]:
+    def row(self, loss: str = "error") -> dict[str, str]:
         return {
             "design": self.name,
-            "error (predicted)": f"{self.predicted:.4f}",
+            f"{loss} (predicted)": f"{self.predicted:.4f}",
             "90 % interval": f"{self.low:.4f} to {self.high:.4f}",
             "wins with probability": f"{self.wins:.2f}",
             "exponent": "identified" if self.identified else "not identified",

@@ -9,6 +9,7 @@ import numpy as np
 
 from nasbench.costs.budget import Budget
 from nasbench.scaling.objective import PredictedError, curve, lines, predict_all
+from nasbench.scaling.points import BALANCED_ERROR
 from nasbench.study.trials import Trial
 
 SHOWN = 5
@@ -38,7 +39,7 @@ def standing_at_target(target: Budget | None, trials: Sequence[Trial]) -> list[s
     if target is None:
         return []
     best = [
-        f"  {name}: error {value.error:.3f} [{value.low:.3f}, {value.high:.3f}]"
+        f"  {name}: {_error_name(trials)} {value.error:.3f} [{value.low:.3f}, {value.high:.3f}]"
         for _, name, value in ranking(trials, target)[:SHOWN]
     ]
     return [f"Predicted at {target} (90 % interval; {NAME}.png shows the curves):", *best] if best else []
@@ -56,4 +57,8 @@ def write_crossing(folder: Path, trials: Sequence[Trial], target: Budget) -> lis
     if not bands:
         return []
     title = f"Error on the way to {target}"
-    return save(draw_bands(bands, title, target.limit), folder, NAME)
+    return save(draw_bands(bands, title, target.limit, _error_name(trials)), folder, NAME)
+
+
+def _error_name(trials: Sequence[Trial]) -> str:
+    return BALANCED_ERROR if any(trial.balanced for trial in trials) else "error"

@@ -138,6 +138,7 @@ def record(laws: Sequence[FamilyLaws]) -> dict[str, Any]:
             "joint": None if entry.joint is None else fit_record(entry.joint),
             "held_out": [_held_record(held) for held in entry.held_out],
             "missing": list(entry.missing),
+            **({"error_is": "1 - balanced accuracy"} if any(point.balanced for point in entry.points) else {}),
         }
         for entry in laws
     }

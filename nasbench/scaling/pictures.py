@@ -13,8 +13,9 @@ from nasbench.scaling.heldout import ONE
 from nasbench.scaling.intervals import LawFit
 from nasbench.scaling.isoflop import budgets
 from nasbench.scaling.plots import Curve, FamilyFront, draw_fronts, draw_isoflop, draw_laws, save
-from nasbench.scaling.points import largest, most_sampled
+from nasbench.scaling.points import largest, loss_name, most_sampled
 from nasbench.scaling.published import Family
+from nasbench.study.objective import SUPERVISED
 
 EMPTY = np.zeros(0)
 
@@ -23,7 +24,7 @@ def study_pictures(laws: Sequence[FamilyLaws], folder: Path, loss: str = "error"
     """laws (fitted to all), held-out (fitted without the largest size), isoflop-NAME and fronts, as png and svg."""
     sized = [entry for entry in laws if entry.size is not None]
     paths: list[Path] = []
-    label = f"{loss} after proxy training"
+    label = f"{loss_name([point for entry in laws for point in entry.points], loss)} after proxy training"
     if sized:
         curves = [_curve(entry, loss) for entry in sized]
         paths += save(
@@ -71,8 +72,9 @@ def _fronts(laws: Sequence[FamilyLaws]) -> Figure:
         spread = np.array([np.std(score, ddof=1) if len(score) > 1 else 0.0 for score in scores])
         groups.append(FamilyFront(entry.name, np.array(sizes) / 1e9, np.array([np.mean(s) for s in scores]), spread))
     samples = most_sampled(laws[0].points)[0].samples
+    words = SUPERVISED.words(any(point.balanced for entry in laws for point in entry.points))
     return draw_fronts(
-        groups, "FLOPs of the design, 1e9 multiply-adds (log scale)", "accuracy after proxy training, %",
+        groups, "FLOPs of the design, 1e9 multiply-adds (log scale)", words.axis,
         f"Families over size, {samples:,.0f} images seen", "points: mean over seeds (measured)   |   bar: ± 1 std",
     )  # fmt: skip
 

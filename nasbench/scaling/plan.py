@@ -41,14 +41,14 @@ class Run:
     low: float
     high: float
 
-    def row(self) -> dict[str, str]:
+    def row(self, loss: str = "error") -> dict[str, str]:
         return {
             "FLOPs M": f"{self.flops / 1e6:,.0f}",
             "params M (trained)": f"{self.params / 1e6:.3g}",
             "images": f"{self.samples:,}",
             "seeds": str(self.seeds),
             "device hours": f"{self.hours:.3g}",
-            "error (predicted)": f"{self.error:.3f}",
+            f"{loss} (predicted)": f"{self.error:.3f}",
             "90 %": f"{self.low:.3f} to {self.high:.3f}",
         }
 

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from nasbench.files import write_atomic
 from nasbench.scaling.intervals import LEVEL, LawFit
 from nasbench.scaling.isoflop import CostModel, isoflop, split
-from nasbench.scaling.points import Point
+from nasbench.scaling.points import Point, loss_name
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -67,9 +67,9 @@ class Band:
     ends: np.ndarray
 
 
-def draw_bands(bands: Sequence[Band], title: str, target: float) -> Figure:
+def draw_bands(bands: Sequence[Band], title: str, target: float, loss: str = "error") -> Figure:
     """Predicted curves of designs over size with 90 % bands, up to a target that is marked."""
-    figure, axes = _axes(title, _label("flops"), "error after proxy training")
+    figure, axes = _axes(title, _label("flops"), f"{loss} after proxy training")
     for index, band in enumerate(bands):
         style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
         axes.plot(band.at / 1e9, band.ends[:, 0], linewidth=1.6, zorder=3, **style)
@@ -198,7 +198,7 @@ def draw_isoflop(
     fit: LawFit, cost: CostModel, computes: Sequence[float], points: Sequence[Point], title: str
 ) -> Figure:
     """One curve for each amount of compute over the network's size, with its best split marked."""
-    figure, axes = _axes(title, _label("params"), "error (predicted; points measured)")
+    figure, axes = _axes(title, _label("params"), f"{loss_name(points)} (predicted; points measured)")
     shown = [point.error for point in points]
     for index, compute in enumerate(computes):
         shown += _isoflop_curve(axes, fit, cost, compute, points, index)

@@ -24,6 +24,7 @@ VARIABLES = {
 }
 ENOUGH_SEEDS = 3
 LOSSES = ("error", "loss")
+BALANCED_ERROR = "error (1 - balanced accuracy)"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Point:
     seed: int
     seconds: float  # that the device was busy: of the CPU, or by the clock on an accelerator
     device: str = "CPU"
+    balanced: bool = False  # error is 1 - balanced accuracy
 
 
 def read_points(folders: Sequence[Path | str]) -> list[Point]:
@@ -60,6 +62,8 @@ def read_points(folders: Sequence[Path | str]) -> list[Point]:
     split = "validation" if any(trial.split == "validation" for trial in trials) else "test"
     chosen = [trial for trial in trials if trial.split == split]
     _require_one_recipe(chosen)
+    if len({trial.balanced for trial in chosen}) > 1:
+        raise UserError("trainings scored by plain and by balanced accuracy cannot be compared; fit the studies apart")
     return [point_of(trial) for trial in chosen]
 
 
@@ -90,7 +94,13 @@ def point_of(trial: Trial) -> Point:
         seed=trial.seed,
         seconds=trial.metric(seconds) if seconds in trial.metrics else trial.seconds,
         device=str(gpu or "CPU"),
+        balanced=trial.balanced,
     )
+
+
+def loss_name(points: Iterable[Point], loss: str = "error") -> str:
+    """What to call the figure that falls: where classes are uneven the error is 1 - balanced accuracy."""
+    return BALANCED_ERROR if loss == "error" and any(point.balanced for point in points) else loss
 
 
 def by_family(points: Iterable[Point]) -> dict[str, list[Point]]:
@@ -142,7 +152,7 @@ def summary(points: Sequence[Point], loss: str = "error") -> list[dict[str, Any]
                 "FLOPs M": round(group[0].flops / 1e6),
                 "samples": int(samples),
                 "seeds": len(group),
-                f"{loss} (measured)": float(values.mean()),
+                f"{loss_name(group, loss)} (measured)": float(values.mean()),
                 "std": float(values.std(ddof=1)) if len(group) > 1 else None,
                 "seconds": float(np.mean([point.seconds for point in group])),
             }

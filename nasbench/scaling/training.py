@@ -8,6 +8,7 @@ from nasbench.progress import Progress, ProgressState, Silent
 from nasbench.running import Job, Outcome, run
 from nasbench.scaling.study import ScalingStudy
 from nasbench.study import environment
+from nasbench.study.objective import SUPERVISED
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.task import DataSplit, Task
@@ -37,7 +38,8 @@ class _Trainings:
     def tell(self, job: Job, outcome: Outcome) -> None:
         trial = self.store.finish(job.id, outcome)
         name = f"{trial.label}, {trial.fidelity.samples} samples, seed {trial.seed}"
-        result = f"accuracy {trial.metric('accuracy'):.3f}" if trial.complete else f"failed: {trial.reason}"
+        noun = SUPERVISED.words(trial.balanced).noun
+        result = f"{noun} {trial.metric('accuracy'):.3f}" if trial.complete else f"failed: {trial.reason}"
         self.progress.note(f"{name}: {result}")
 
     def _show(self) -> None:

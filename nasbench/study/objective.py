@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
@@ -50,6 +50,10 @@ class Objective:
     axis: str
     notes: tuple[str, ...] = ()
 
+    def words(self, balanced: bool) -> Objective:
+        """With the words that its figure has where classes are uneven, and accuracy is the mean over them."""
+        return BALANCED if balanced and self.metric == SUPERVISED.metric else self
+
 
 # results/masked/agreement.json, "masked seed 0 against supervised seed 0" and "seeds"; a test compares.
 MASKED_AGREEMENT = Agreement(
@@ -67,6 +71,12 @@ SUPERVISED = Objective(
     noun="accuracy",
     unit="%",
     axis="accuracy after proxy training, %",
+)
+BALANCED = replace(
+    SUPERVISED,
+    noun="balanced accuracy",
+    unit="% balanced accuracy",
+    axis="balanced accuracy after proxy training, %",
 )
 MASKED = Objective(
     name="masked",

@@ -190,6 +190,11 @@ class Trial:
         return self.state == State.COMPLETE
 
     @property
+    def balanced(self) -> bool:
+        """Whether its accuracy is the mean over classes, as where these are uneven."""
+        return self.metrics.get("accuracy_is") == "balanced"
+
+    @property
     def finished(self) -> bool:
         """Complete or failed: it must not be run again."""
         return self.state != State.SUBMITTED
