@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
@@ -13,6 +14,7 @@ from typing import Any
 import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
+RUNS = "environment.json"  # in a study's folder: where each of its runs took place
 
 
 def cpu_cores() -> int:
@@ -37,6 +39,16 @@ def cpu_model() -> str:
         return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
     lines = [line for line in _read(Path("/proc/cpuinfo")).splitlines() if line.startswith(("model name", "Model"))]
     return lines[0].partition(":")[2].strip() if lines else platform.processor() or platform.machine()
+
+
+def other_processor(folder: Path | str) -> str | None:
+    """The processor that the last run of the study in `folder` had, if it is not this machine's; None where it is, or
+    where nothing tells."""
+    try:
+        cpu = json.loads(_read(Path(folder) / RUNS))["runs"][-1]["hardware"]["cpu"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return str(cpu) if cpu != cpu_model() else None
 
 
 def gpus() -> tuple[dict[str, Any], ...]:

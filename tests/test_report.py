@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import shutil
 import statistics
 from dataclasses import replace
@@ -16,8 +17,11 @@ import numpy as np
 import pytest
 from report_toys import ARCHS, row
 
+from nasbench import hardware
 from nasbench.arch.library import load
+from nasbench.errors import UserError
 from nasbench.latency.device import Settings
+from nasbench.latency.profile import load_study_device
 from nasbench.progress import Lines, ProgressState, Silent, duration, headline, progress_display
 from nasbench.report.designs import design_files, write_designs
 from nasbench.report.folder import write_report
@@ -268,3 +272,21 @@ def test_the_axis_names_what_latencies_were_measured_with(
     monkeypatch.setattr("nasbench.report.folder.write_report", lambda *_, device, **__: shown.append(device))
     StudyResult.read(folder).report()
     assert shown == [axis]
+
+
+def test_a_study_of_another_machine_is_not_said_to_be_measured_with_this_one_s_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The profile called this-machine in the cache is of this machine, whatever machine the study called so."""
+    shown: list[str] = []
+    profile = SimpleNamespace(device=SimpleNamespace(settings=Settings(runtime="openvino", threads=2)))
+    monkeypatch.setattr("nasbench.latency.profile.load_device", lambda name: profile)
+    monkeypatch.setattr("nasbench.report.folder.write_report", lambda *_, device, **__: shown.append(device))
+    folder = tmp_path / "study"
+    shutil.copytree(Path(__file__).parent.parent / "results" / "default", folder)
+    for cpu in (hardware.cpu_model(), "Z80"):
+        (folder / "environment.json").write_text(json.dumps({"runs": [{"hardware": {"cpu": cpu}}]}))
+        StudyResult.read(folder).report()
+    assert shown == ["this machine, openvino, 2 threads", "this machine"]
+    with pytest.raises(UserError, match=r"its this-machine was another one \(Z80\)"):
+        load_study_device(folder, "this-machine")

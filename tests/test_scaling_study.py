@@ -15,13 +15,13 @@ from nasbench.arch.library import load
 from nasbench.cli import main
 from nasbench.costs.budget import Budget, parse_budgets
 from nasbench.errors import UserError
-from nasbench.files import read_toml
+from nasbench.files import read_toml, write_toml
 from nasbench.scaling.family_laws import FamilyLaws, fit_families
 from nasbench.scaling.heldout import ONE, hold_out_largest
 from nasbench.scaling.plan import make_plan, measured_rate
 from nasbench.scaling.points import by_family, data_of, loss_name, most_sampled, read_points
 from nasbench.scaling.rule_search import SHARES, Tried, fit_shares, search_rule
-from nasbench.scaling.study import ScalingStudy, new_study
+from nasbench.scaling.study import ScalingStudy, new_study, train_options
 from nasbench.scaling.training import train_family
 from nasbench.study.fidelity import FORMER, STANDARD, load_recipe
 from nasbench.study.runner import RunnerSpec
@@ -307,3 +307,20 @@ def test_errors_of_balanced_accuracy_are_called_so(
     assert loss_name(read_points([folder])) == "error"
     with pytest.raises(UserError, match="scored by plain and by balanced accuracy cannot be compared"):
         read_points([folder, uneven])
+
+
+def test_a_plan_s_commands_train_as_the_study_was_trained(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its recipe, on its images, growing as it did; laws would refuse other trainings."""
+    assert train_options([folder]) == []
+    assert train_options([RESULTS / "scaling", folder]) == ["--recipe", FORMER]
+    assert train_options([RESULTS / "default"]) == []
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed)
+    settings = read_toml(changed / "scaling.toml")
+    write_toml(changed / "scaling.toml", {**settings, "recipe": FORMER, "rule": "depth", "data": "/my photos"})
+    assert main(["scale", "plan", str(changed), "--hours", "0.01", "--draws", "2"]) == 0
+    commands = [line for line in capsys.readouterr().out.splitlines() if "scale train" in line]
+    assert commands
+    assert all("--recipe proxy-sgd --data '/my photos' --rule depth --out DIR" in line for line in commands)

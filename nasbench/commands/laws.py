@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,10 +221,12 @@ def _plan(options: argparse.Namespace) -> int:
     from nasbench.scaling.heldout import TWO
     from nasbench.scaling.plan import make_plan, measured_rate
     from nasbench.scaling.points import loss_name, read_points
+    from nasbench.scaling.study import train_options
 
     if not 0 < options.hours < 1e6:
         raise UserError(f"--hours {options.hours:g}: give a number of hours above zero")
-    points = read_points(options.studies or _known_studies())
+    studies = options.studies or _known_studies()
+    points = read_points(studies)
     if options.design:
         points = [point for point in points if point.family == options.design]
     fitted = fit_families(points, options.loss, options.draws, forms=(TWO,), hold_out=False) if points else []
@@ -239,7 +242,7 @@ def _plan(options: argparse.Namespace) -> int:
     else:
         _print_budget(options, best, rate, points[0].device)
         name = loss_name(points, options.loss)
-        _print_trainings(best, name)
+        _print_trainings(best, name, train_options(studies))
         _print_target(best, name, max(point.compute for point in points))
     return 0
 
@@ -250,7 +253,7 @@ def _print_budget(options: argparse.Namespace, plan: Plan, rate: float, device: 
           f"{plan.compute / 1e15:.3g} PMAC of training")  # fmt: skip
 
 
-def _print_trainings(plan: Plan, loss: str) -> None:
+def _print_trainings(plan: Plan, loss: str, options: list[str]) -> None:
     """What to train first, and the commands that do."""
     if not plan.runs:
         print(f"{plan.design}: no training within a quarter of the budget would narrow the prediction by 1 %")
@@ -258,7 +261,7 @@ def _print_trainings(plan: Plan, loss: str) -> None:
     print_table([run.row(loss) for run in plan.runs], title=f"{plan.design}: trainings that tell most, to make first")
     for run in plan.runs:
         print(f"  nasbench scale train {plan.design} --to {run.flops / 1e6:.0f}MFLOP --samples {run.samples} "
-              f"--seeds {run.seeds} --out DIR")  # fmt: skip
+              f"--seeds {run.seeds} {''.join(f'{shlex.quote(word)} ' for word in options)}--out DIR")  # fmt: skip
 
 
 def _print_target(plan: Plan, loss: str, largest_compute: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from nasbench import files
+from nasbench import files, hardware
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import RESOURCES
 from nasbench.errors import UserError
@@ -222,9 +222,17 @@ def study_profile_path(folder: Path | str) -> Path:
 
 
 def load_study_device(folder: Path | str, name: str) -> DeviceProfile:
-    """The study's own profile, made from that of the device called `name`; the latter while there is none."""
+    """The study's own profile, made from that of the device called `name`; the latter while there is none.
+
+    A UserError where that is `this-machine` and the study ran on another one: what the cache holds is of this one.
+    """
     path = study_profile_path(folder)
-    return _read(path) if path.is_file() else load_device(name)
+    if path.is_file():
+        return _read(path)
+    elsewhere = hardware.other_processor(folder) if name == THIS_MACHINE else None
+    if elsewhere is not None:
+        raise UserError(f"{folder}: its {name} was another one ({elsewhere}), whose profile is not here")
+    return load_device(name)
 
 
 def _read(path: Path) -> DeviceProfile:

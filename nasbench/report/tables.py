@@ -29,8 +29,7 @@ def _round(value: float | None, digits: int) -> float | None:
 def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
     """The front and the fixed points as flat dicts; each figure's name says measured, predicted or analytic.
 
-    Where accuracy is balanced one says so; of an interrupted study one says which of the front has only been scored at
-    the level below.
+    Further ones where accuracy is balanced, and where a search was stopped within a level.
     """
     files = design_files(rows)
     marked, balanced = any(row.lacks for row in rows), any(row.balanced for row in rows)

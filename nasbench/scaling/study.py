@@ -23,14 +23,16 @@ from nasbench.scaling.rules import rule_named
 from nasbench.scaling.target import scale_to, scaled_name
 from nasbench.scaling.target_metric import metric_of
 from nasbench.study import environment
-from nasbench.study.fidelity import FORMER, STANDARD, Fidelity, load_recipe
+from nasbench.study.fidelity import FORMER, STANDARD, Fidelity, load_recipe, recipe_files, recipe_name
 from nasbench.study.runner import Numerics, RunnerSpec
-from nasbench.study.study import StoredBudget
+from nasbench.study.study import FILE as SEARCH_FILE
+from nasbench.study.study import StoredBudget, Study
 from nasbench.study.task import DATA, DATASETS
 from nasbench.study.trials import Kind, Origin, Split, Trial
 from nasbench.values import Value
 
 FILE = "scaling.toml"
+RULE = "width"  # how designs grow unless another rule is named
 MAY_DIFFER = {"version", "commit", "runner"}  # between two runs of one study
 MAY_GROW = {"designs", "targets", "samples", "seeds", "made"}  # no finished trial depends on how many there are
 
@@ -52,7 +54,7 @@ class ScalingStudy(Value):
     `seeds` by `recipe`; `fidelity` holds what is changed in the recipe."""
 
     designs: dict[str, dict[str, Any]] = Field(min_length=1)
-    rule: str = "width"
+    rule: str = RULE
     targets: tuple[StoredBudget, ...] = Field(min_length=1)
     samples: tuple[int, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
@@ -146,6 +148,26 @@ class ScalingStudy(Value):
                     origin = Origin(Kind.SCALED, cost=costs, family=design.family, rule=self.rule, target=design.target)
                     data = self.data_id or self.data
                     yield Trial.new(design.arch, fidelity, seed, data, self.split, origin, numerics)
+
+
+def train_options(folders: Sequence[Path | str]) -> list[str]:
+    """What `nasbench scale train` has to be told so that it trains as the first of these studies was, where that is not
+    what it does untold. Only what is trained alike can be fitted together."""
+    untold = {"recipe": STANDARD, "data": DATA, "rule": RULE}
+    settings = next((found for folder in folders if (found := _settings(Path(folder)))), untold)
+    return [word for key, value in settings.items() if value != untold[key] for word in (f"--{key}", value)]
+
+
+def _settings(folder: Path) -> dict[str, str]:
+    """A scaling study's or a search's recipe and data, and how designs grow; nothing where the folder holds neither."""
+    if (folder / FILE).is_file():
+        scaled = ScalingStudy.open(folder)
+        return {"recipe": scaled.recipe, "data": scaled.data, "rule": scaled.rule}
+    if (folder / SEARCH_FILE).is_file():
+        searched = Study.open(folder)
+        recipe = recipe_name(searched.ladder.rungs[0].fidelity)
+        return {"recipe": recipe if recipe in recipe_files() else "RECIPE.toml", "data": searched.data}
+    return {}
 
 
 def _lost(before: Any, now: Any) -> list[str]:

@@ -18,7 +18,7 @@ from nasbench import __version__, hardware
 from nasbench.errors import UserError
 from nasbench.files import write_atomic
 
-FILE = "environment.json"
+FILE = hardware.RUNS
 LIBRARIES = (
     *("torch", "ray", "optuna", "onnx", "onnxruntime", "onnxscript", "fvcore", "numpy", "scipy", "pydantic"),
     *("pandas", "scikit-learn", "matplotlib", "pillow", "safetensors"),
