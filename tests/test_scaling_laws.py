@@ -11,7 +11,7 @@ from nasbench.scaling.intervals import analyse, measured_noise
 from nasbench.scaling.isoflop import CostModel, best_params, growth, isoflop, split
 from nasbench.scaling.laws import Data, PowerLaw, fit_law
 from nasbench.scaling.points import Point
-from nasbench.scaling.published import families, family, fit_published
+from nasbench.scaling.quoted_families import families, family, fit_published
 
 SIZES = np.repeat(3.0 ** np.arange(6) * 1e8, 3)
 

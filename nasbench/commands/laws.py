@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nasbench.scaling.family_laws import FamilyLaws
     from nasbench.scaling.intervals import LawFit
     from nasbench.scaling.plan import Plan
-    from nasbench.scaling.published import Family
+    from nasbench.scaling.quoted_families import Family
 
 
 FAR = 30.0  # times the largest training: beyond that a prediction comes with a caution
@@ -123,7 +123,7 @@ def _print_splits(laws: list[FamilyLaws]) -> None:
 def _fit_published(options: argparse.Namespace) -> int:
     from nasbench.scaling.family_laws import fit_record
     from nasbench.scaling.pictures import published_picture
-    from nasbench.scaling.published import family, fit_published
+    from nasbench.scaling.quoted_families import family, fit_published
 
     found = family(options.published)
     fit = fit_published(found, options.over, options.hold_out, options.draws)

@@ -14,7 +14,7 @@ from nasbench.scaling.intervals import LawFit
 from nasbench.scaling.isoflop import budgets
 from nasbench.scaling.plots import Curve, FamilyFront, draw_fronts, draw_isoflop, draw_laws, save
 from nasbench.scaling.points import largest, loss_name, most_sampled
-from nasbench.scaling.published import Family
+from nasbench.scaling.quoted_families import Family
 from nasbench.study.objective import SUPERVISED
 
 EMPTY = np.zeros(0)

@@ -13,7 +13,7 @@ from nasbench.files import read_toml
 from nasbench.scaling.intervals import DRAWS, LawFit, analyse
 from nasbench.scaling.laws import Data
 
-FILE = Path(__file__).with_name("published.toml")
+FILE = Path(__file__).with_name("quoted_families.toml")
 PRINTED_TO = 0.001  # error: tables round to a tenth of a point, and a second run differs by about as much
 UNITS = {"flops": 1e9, "params": 1e6}
 
