@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.arch.library import load
-from nasbench.running import Job, RunnerSpec, run
+from nasbench.running import Job, RunnerSpec, Usage, run
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.store import TrialStore
 from nasbench.study.trials import Outcome, Trial
@@ -58,6 +58,9 @@ class Listed:
         self.outstanding -= 1
         self.told[job.id] = outcome
 
+    def watch(self, usage: Usage | None) -> None:
+        pass
+
 
 class Study:
     """The smallest search with a store: `count` trials, in order."""
@@ -80,6 +83,9 @@ class Study:
     def tell(self, job: Job, outcome: Outcome) -> None:
         self.store.finish(job.id, outcome)
         print(job.id, flush=True)
+
+    def watch(self, usage: Usage | None) -> None:
+        pass
 
 
 def drive(folder: str, log: str, count: int) -> None:

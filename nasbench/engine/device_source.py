@@ -82,6 +82,11 @@ class DeviceSource:
         """Whether designs can be measured now: the device is this machine, and nothing else is being measured."""
         return self.study.device == THIS_MACHINE and self() is not None and self._extension is None
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a process of this source measures now."""
+        return any(job is not None and not job.done() for job in (self._fit, self._extension))
+
     def measure(self, designs: Sequence[Architecture]) -> None:
         """Start measuring `designs`, and fitting the profile again with them; see `extended`."""
         base = str(self._path) if self._own else THIS_MACHINE

@@ -89,7 +89,7 @@ class Errors(Callback):
 
 
 class Halt(Stopper):
-    """Ends the experiment as soon as the source has raised."""
+    """Ends the experiment as soon as the source has raised; Tune asks ten times a second, which serves as a clock."""
 
     def __init__(self, bridge: str) -> None:
         self.bridge = bridge
@@ -98,7 +98,9 @@ class Halt(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return BRIDGES[self.bridge].error is not None
+        bridge = BRIDGES[self.bridge]
+        bridge.watch()
+        return bridge.error is not None
 
 
 def _error(trial: Any) -> BaseException | None:
