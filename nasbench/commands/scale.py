@@ -147,7 +147,7 @@ def _train(options: argparse.Namespace) -> int:
     if runner.kind == "serial":  # the trials run in this process
         import torch
 
-        from nasbench.proxy.train import tune_allocator
+        from nasbench.hardware import tune_allocator
 
         torch.set_num_threads(runner.threads)
         tune_allocator()

@@ -117,7 +117,7 @@ def _report(options: argparse.Namespace) -> int:
 def _show(result: StudyResult, as_json: bool) -> int:
     """The closing table and what it means; or the same figures as JSON."""
     from nasbench.engine.worth_measuring import advice
-    from nasbench.report.tables import closing_text, front_table, records
+    from nasbench.report.tables import closing_text, front_table, memory_text, records
     from nasbench.scaling.crossing import standing_at_target
 
     rows = result.rows()
@@ -128,6 +128,8 @@ def _show(result: StudyResult, as_json: bool) -> int:
     out = console()
     out.print(front_table(rows))
     for line in conclusion:
+        out.print(line, markup=False)
+    for line in memory_text(result.trials, result.study.runner.memory_gib_per_trial):
         out.print(line, markup=False)
     for line in standing_at_target(result.study.extrapolated_to, result.trials):
         out.print(line, markup=False)

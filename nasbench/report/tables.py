@@ -14,6 +14,7 @@ from nasbench.files import write_atomic
 from nasbench.report.designs import design_files
 from nasbench.report.noise import verdict
 from nasbench.report.rows import Figure, ReportRow, in_reading_order
+from nasbench.study.trials import Trial
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -163,6 +164,17 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
         lines.append(f"{' and '.join(asked).capitalize()}: measured, or ≤ the upper end of the predicted interval.")
     lines += [*rows[0].objective.notes, *_baseline(rows[0])] if rows else ()
     return lines + verdict(rows)
+
+
+def memory_text(trials: Sequence[Trial], counted_gib: float) -> list[str]:
+    """The most memory that the process of a trial held, beside what the runner counts for one; nothing if unknown."""
+    peaks = [trial for trial in trials if trial.complete and "peak_memory_gib" in trial.metrics]
+    if not peaks:
+        return []
+    largest = max(peaks, key=lambda trial: trial.metric("peak_memory_gib"))
+    peak = largest.metric("peak_memory_gib")
+    line = f"Memory: a trial held at most {peak:.1f} GiB ({largest.label}); the runner counts {counted_gib:g} for each"
+    return [f"{line}, too little: raise memory_gib_per_trial in its file." if peak > counted_gib > 0 else f"{line}."]
 
 
 def _baseline(row: ReportRow) -> list[str]:

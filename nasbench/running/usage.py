@@ -17,8 +17,9 @@ from nasbench import hardware
 from nasbench.study.runner import RunnerSpec
 
 MEMORY_S = 120.0  # older figures fade with this time constant
-ENOUGH_S = 30.0  # of trials' time that a figure must rest on
+ENOUGH_S = 60.0  # of trials' time that a figure must rest on
 LITTLE = 0.6  # of what a trial could have; less than that is worth a word
+STARTED_S = 2.0  # of the processor: a worker that has used less is loading libraries, and may wait for the disk
 WORKER, IDLE = "ray::", "ray::IDLE"  # as Ray names its workers' processes
 
 
@@ -44,14 +45,15 @@ class WorkerClock:
 
 
 def _worker_seconds() -> dict[int, float]:
-    """Process id -> processor seconds so far of each worker that has been given work."""
+    """Process id -> processor seconds so far of each worker that has been given work, and has begun with it."""
     found: dict[int, float] = {}
     for process in psutil.Process().children(recursive=True):
         try:
             name = process.name()
             if name.startswith(WORKER) and not name.startswith(IDLE):
                 times = process.cpu_times()
-                found[process.pid] = times.user + times.system
+                if times.user + times.system >= STARTED_S:
+                    found[process.pid] = times.user + times.system
         except psutil.Error:  # it has just ended
             continue
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import gc
 import os
 import platform
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nasbench.hardware import give_memory_back
 from nasbench.running import Job
 from nasbench.study.spool import spool_write
 from nasbench.study.trials import Outcome, complete_or_failed, failed
@@ -60,7 +60,7 @@ def this_process() -> dict[str, Any]:
 
 def release_memory() -> None:
     """Give back what a failed trial held, for the process goes on to the next one."""
-    gc.collect()
+    give_memory_back()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
