@@ -35,7 +35,7 @@ def evaluate(task: dict[str, Any]) -> dict[str, Any]:
         while len(list(log.parent.glob("met-*"))) < 2:
             time.sleep(0.05)
     if what == "busy":
-        while time.process_time() < 8.0 and time.time() < start + 60.0:  # a worker counts once it has used some
+        while time.process_time() < 5.0 and time.time() < start + 60.0:  # a worker counts once it has used some
             pass
     error = float("nan") if what == "diverge" else task["n"] / 100
     threads = os.environ.get("OMP_NUM_THREADS")
