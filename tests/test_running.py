@@ -164,12 +164,12 @@ def test_a_worker_gives_memory_back_after_each_job(tmp_path: Path, monkeypatch: 
     from nasbench.running import tune_parts
 
     given_back: list[int] = []
-    monkeypatch.setattr(tune_parts, "give_memory_back", lambda: given_back.append(1))
+    monkeypatch.setattr(tune_parts, "give_memory_back", given_back.append)
     for job in jobs(tmp_path, "", "raise"):
         worker = tune_parts.Worker.__new__(tune_parts.Worker)
         worker.config = {"job": job, "spool": "", "evaluate": EVALUATE}
         assert worker.step()["done"]
-    assert given_back == [1, 1]
+    assert given_back == 2 * [2**30]  # what it may keep
 
 
 # Beside other work.
@@ -251,6 +251,11 @@ def test_workers_have_the_priority_that_was_asked_for_and_are_watched(tmp_path: 
     assert source.told["job0"].metrics["niceness"] == os.getpriority(os.PRIO_PROCESS, 0)
     assert max(usage.workers for usage in source.heard) == 1
     assert sum(usage.seconds for usage in source.heard) > 0.5
+
+
+def test_the_peak_of_its_memory_is_told_with_each_job(ray_run: tuple[Watched, Path]) -> None:
+    assert 0.02 < told(ray_run, "").worker["peak_memory_gib"] < 2.0  # type: ignore[operator]
+    assert "peak_memory_gib" in told(ray_run, "raise").worker
 
 
 def test_low_priority_is_the_default(ray_run: tuple[Watched, Path]) -> None:

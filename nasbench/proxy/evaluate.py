@@ -15,7 +15,7 @@ from torch import nn
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.counted import count_work
-from nasbench.hardware import peak_memory_bytes, tune_allocator, watch_peak_memory
+from nasbench.hardware import tune_allocator
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
@@ -46,11 +46,10 @@ def evaluate(task: Task) -> dict[str, Any]:
 
     Raises `Diverged`, `CostMismatch`, `DeployMismatch`, `UserError`, or what torch raises when memory runs out.
     The objective's own metrics are of the split asked for; proxy_* and fvcore_* count the reduced network
-    in its train form at the proxy's resolution, seconds are of the training loop, peak_memory_gib is the process's.
+    in its train form at the proxy's resolution, seconds are of the training loop.
     """
     if RAY_WORKER_VARIABLE in os.environ:  # a process of our own; in a user's, memory is the user's business
         tune_allocator()
-    watch_peak_memory()
     small = reduced(task.architecture, task.fidelity)
     data = dataset(task.data.name, task.objective)
     classes = max(1, len(data.classes))
@@ -70,13 +69,7 @@ def evaluate(task: Task) -> dict[str, Any]:
         "proxy_id": small.id,
         "proxy_resolution": small.resolution,
         **counts,
-        **_peak_memory(),
     }
-
-
-def _peak_memory() -> dict[str, float]:
-    peak = peak_memory_bytes()
-    return {} if peak is None else {"peak_memory_gib": peak / 2**30}
 
 
 class TrialImages(NamedTuple):

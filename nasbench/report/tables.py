@@ -168,12 +168,11 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
 
 def memory_text(trials: Sequence[Trial], counted_gib: float) -> list[str]:
     """The most memory that the process of a trial held, beside what the runner counts for one; nothing if unknown."""
-    peaks = [trial for trial in trials if trial.complete and "peak_memory_gib" in trial.metrics]
+    peaks = [(peak, trial.label) for trial in trials if isinstance(peak := trial.worker.get("peak_memory_gib"), float)]
     if not peaks:
         return []
-    largest = max(peaks, key=lambda trial: trial.metric("peak_memory_gib"))
-    peak = largest.metric("peak_memory_gib")
-    line = f"Memory: a trial held at most {peak:.1f} GiB ({largest.label}); the runner counts {counted_gib:g} for each"
+    peak, label = max(peaks)
+    line = f"Memory: a trial held at most {peak:.1f} GiB ({label}); the runner counts {counted_gib:g} for each"
     return [f"{line}, too little: raise memory_gib_per_trial in its file." if peak > counted_gib > 0 else f"{line}."]
 
 

@@ -16,6 +16,7 @@ from nasbench.running.bridge import Bridge
 from nasbench.running.worker import reason, run_job, watchdog
 from nasbench.study.trials import Outcome
 
+KEPT_BYTES = 1 << 30  # that a worker may hold between jobs; one that had run sixty trials held 2 GB
 BRIDGES: dict[str, Bridge] = {}  # Tune pickles the parts below: a name survives that, a store's open file would not
 
 
@@ -34,7 +35,7 @@ class Worker(Trainable):
         spool = Path(self.config["spool"]) if self.config["spool"] else None
         with watchdog(job, spool):
             outcome = run_job(job, function(self.config["evaluate"]), spool)
-        give_memory_back()  # a process that has run sixty trials held 2 GB
+        give_memory_back(KEPT_BYTES)
         return {"outcome": cloudpickle.dumps(outcome), "done": True}  # as bytes: Tune flattens and copies what it knows
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
