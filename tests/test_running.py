@@ -12,9 +12,8 @@ import psutil
 import pytest
 from running_toys import Listed
 
-from nasbench import hardware
 from nasbench.errors import UserError
-from nasbench.running import Job, Outcome, ProcessorShare, RunnerSpec, Usage, load_runner, run
+from nasbench.running import Job, Outcome, RunnerSpec, Usage, load_runner, run
 from nasbench.running import session as ray_session
 from nasbench.running.bridge import Bridge
 from nasbench.study.runner import shipped_runners
@@ -96,6 +95,7 @@ def test_workers_are_reused_with_one_thread_and_our_folder(ray_run: tuple[Watche
     assert len(set(workers)) < len(workers)
     metrics = told(ray_run, "").metrics
     assert (metrics["threads"], metrics["folder"]) == ("1", os.getcwd())
+    assert metrics["niceness"] >= 15  # low priority is the default
 
 
 def test_jobs_run_side_by_side_from_the_start(ray_run: tuple[Watched, Path]) -> None:
@@ -172,67 +172,6 @@ def test_a_worker_gives_memory_back_after_each_job(tmp_path: Path, monkeypatch: 
     assert given_back == 2 * [2**30]  # what it may keep
 
 
-# Beside other work.
-
-
-def share_after(runner: RunnerSpec, steps: list[tuple[Usage, bool]], running: int = 2) -> ProcessorShare:
-    """What is known after so many looks, ten seconds apart."""
-    now = [0.0]
-    share = ProcessorShare(runner, lambda: now[0])
-    for usage, measuring in steps:
-        now[0] += 10.0
-        share.watch(usage, running, measuring)
-    return share
-
-
-def test_a_share_is_processor_time_over_the_time_of_the_trials_that_run() -> None:
-    assert share_after(RunnerSpec(), 12 * [(Usage(20.0, 2), False)]).share == pytest.approx(1.0)
-    assert share_after(RunnerSpec(), 12 * [(Usage(5.0, 2), False)]).share == pytest.approx(0.25)
-    assert share_after(RunnerSpec(), 12 * [(Usage(5.0, 1), False)]).share == pytest.approx(0.5)  # the other one starts
-    assert share_after(RunnerSpec(), 2 * [(Usage(5.0, 2), False)]).share is None  # too early
-    assert share_after(RunnerSpec(device="cuda"), 12 * [(Usage(1.0, 2), False)]).share is None
-    turned = share_after(RunnerSpec(), 60 * [(Usage(20.0, 2), False)] + 60 * [(Usage(2.0, 2), False)])
-    assert turned.share == pytest.approx(0.1, abs=0.01)  # what was long ago is forgotten
-
-
-@pytest.mark.parametrize(
-    ("runner", "used", "said"),
-    [
-        (RunnerSpec(), 20.0, None),
-        (RunnerSpec(), 13.0, None),
-        (RunnerSpec(), 2.0, "trials get 10% of a processor core: other work on this machine takes the rest, and comes "
-         "first, for they run at low priority; to share alike, stop and go on by `nasbench resume a`"),
-        (RunnerSpec(priority="normal"), 8.0, "trials get 40% of a processor core: other work on this machine takes the "
-         "rest; they take longer until it ends"),
-        (RunnerSpec(threads=2, cpus_per_trial=2), 30.0, None),
-    ],
-)  # fmt: skip
-def test_other_work_is_told_once(runner: RunnerSpec, used: float, said: str | None) -> None:
-    share = share_after(runner, 12 * [(Usage(used, 2), False)])
-    assert [share.notice("nasbench resume a"), share.notice("nasbench resume a")] == [said, None]
-
-
-def test_what_the_search_itself_measures_is_no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "cpu_cores", lambda: 2)
-    assert share_after(RunnerSpec(), 12 * [(Usage(10.0, 2), True)]).notice("") is None  # two share the other core
-    assert share_after(RunnerSpec(), 12 * [(Usage(4.0, 2), True)]).notice("") is not None
-    monkeypatch.setattr(hardware, "cpu_cores", lambda: 1)
-    assert share_after(RunnerSpec(), 12 * [(Usage(0.3, 1), True)], 1).notice("") is None
-
-
-def test_trials_elsewhere_tell_of_it_themselves() -> None:
-    figures = {"train_seconds": 100.0, "cpu_seconds": 9.0}
-    share = ProcessorShare(RunnerSpec(address="auto"))
-    share.ended(figures, 2)
-    notice = share.notice("x")
-    assert notice is not None
-    assert "--priority" not in notice
-    assert notice.startswith("trials get 9%")
-    share = ProcessorShare(RunnerSpec(device="cuda"))
-    share.ended(figures, 2)
-    assert share.notice("x") is None
-
-
 class Clocked(Listed):
     """Keeps what it hears of its workers."""
 
@@ -256,20 +195,6 @@ def test_workers_have_the_priority_that_was_asked_for_and_are_watched(tmp_path: 
 def test_the_peak_of_its_memory_is_told_with_each_job(ray_run: tuple[Watched, Path]) -> None:
     assert 0.02 < told(ray_run, "").worker["peak_memory_gib"] < 2.0  # type: ignore[operator]
     assert "peak_memory_gib" in told(ray_run, "raise").worker
-
-
-def test_low_priority_is_the_default(ray_run: tuple[Watched, Path]) -> None:
-    assert told(ray_run, "").metrics["niceness"] >= min(19, 15)
-
-
-def test_a_priority_is_no_part_of_a_study_and_not_ours_to_set_everywhere() -> None:
-    assert "priority" not in RunnerSpec(priority="normal").to_dict()
-    assert load_runner("laptop", "normal").priority == "normal"
-    assert load_runner("laptop").priority == "low"
-    with pytest.raises(UserError, match="RAY_worker_niceness=0"):
-        RunnerSpec(address="auto").with_priority("normal")
-    with pytest.raises(UserError, match="start it with `nice`"):
-        RunnerSpec(kind="serial").with_priority("normal")
 
 
 # The bridge, without Ray.
