@@ -33,10 +33,10 @@ from nasbench.arch.library import fixed_points
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.files import write_atomic
+from nasbench.hardware import tune_allocator
 from nasbench.proxy.data import DEFAULT
 from nasbench.proxy.evaluate import SCORED, dataset, pools, seeded_model
 from nasbench.proxy.reduction import reduced
-from nasbench.proxy.train import tune_allocator
 from nasbench.report.results import StudyResult
 from nasbench.space.shipped import load_space
 from nasbench.study.fidelity import Fidelity

@@ -21,8 +21,8 @@ from scipy.stats import kendalltau
 
 from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
+from nasbench.hardware import tune_allocator
 from nasbench.proxy.evaluate import evaluate
-from nasbench.proxy.train import tune_allocator
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import LAPTOP, load_runner, runner_ladder
 from nasbench.study.task import DataSplit, Task

@@ -21,9 +21,9 @@ from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import fixed_points
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
+from nasbench.hardware import tune_allocator
 from nasbench.proxy.data import DEFAULT
 from nasbench.proxy.evaluate import evaluate
-from nasbench.proxy.train import tune_allocator
 from nasbench.space.shipped import load_space
 from nasbench.study.runner import RunnerSpec, runner_ladder
 from nasbench.study.task import DataSplit, Task

@@ -26,9 +26,9 @@ from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
 from nasbench.costs.budget import Budget
 from nasbench.files import read_toml, write_atomic
+from nasbench.hardware import tune_allocator
 from nasbench.proxy.evaluate import SCORED, dataset, pools, seeded_model
 from nasbench.proxy.reduction import reduced
-from nasbench.proxy.train import tune_allocator
 from nasbench.report.results import StudyResult
 from nasbench.space.shipped import load_space
 from nasbench.study.fidelity import FORMER, load_recipe

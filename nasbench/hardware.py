@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import json
 import math
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +76,59 @@ def describe() -> dict[str, Any]:
         "memory_bytes": memory_bytes(),
         "gpus": list(gpus()),
     }
+
+
+def tune_allocator() -> bool:
+    """Keep freed memory in the process: page faults were 40 % of a training step. Only glibc has the knobs.
+
+    For a worker of its own, never in a user's process; `give_memory_back` between trainings bounds it. Returns whether
+    it took effect.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_* of malloc.h
+    mallopt, limit = _libc("mallopt"), 1 << 30
+    knobs = ((mmap_threshold, limit), (trim_threshold, limit), (top_pad, 64 << 20))
+    return mallopt is not None and all(mallopt(knob, value) for knob, value in knobs)
+
+
+def give_memory_back(above: int = 0) -> None:
+    """Return to the system what this process has freed and kept, where it holds more than `above` bytes.
+
+    To fault the pages in again takes a trial 0.2 s, and so does this. Without glibc nothing is kept.
+    """
+    if psutil.Process().memory_info().rss <= above:
+        return
+    gc.collect()  # optimisers and their schedules hold each other, and a network with them
+    malloc_trim = _libc("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def watch_peak_memory() -> None:
+    """Let `peak_memory_bytes` tell the peak from here on, where the system can: on Linux."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held: since `watch_peak_memory`, or since it began; None if unknown."""
+    for line in _read(Path("/proc/self/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def _libc(name: str) -> Callable[..., int] | None:
+    """A function of glibc; None where there is none."""
+    try:
+        found: Callable[..., int] = getattr(ctypes.CDLL("libc.so.6"), name)
+    except (OSError, AttributeError):
+        return None
+    return found
 
 
 def _cpu_quota() -> float:

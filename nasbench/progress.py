@@ -6,10 +6,11 @@ what to draw. `with progress_display() as progress: ...` puts the terminal back 
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LINE_EVERY_SECONDS = 10.0
+WAITING_LINE_EVERY_SECONDS = 60.0  # where nothing but the time has changed
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ def headline(state: ProgressState) -> str:
     return " · ".join(parts)
 
 
+def _timeless(state: ProgressState) -> ProgressState:
+    return replace(state, seconds_spent=0.0, seconds_left=None)
+
+
 class Silent:
     """Shows nothing."""
 
@@ -109,18 +115,19 @@ class Silent:
 
 
 class Lines(Silent):
-    """Plain lines for a log: at a change of phase, and every ten seconds if something else changed."""
+    """Plain lines for a log: at a change of phase, every ten seconds if something else changed, and every minute."""
 
     def __init__(self, stream: TextIO, every: float = LINE_EVERY_SECONDS) -> None:
         self._stream, self._every = stream, every
         self._shown: ProgressState | None = None
-        self._due = 0.0
+        self._due, self._waited = 0.0, math.inf
 
     def update(self, state: ProgressState) -> None:
         new_phase = self._shown is None or (state.phase, state.rung) != (self._shown.phase, self._shown.rung)
         finished = state.total > 0 and state.done == state.total
-        if state != self._shown and (new_phase or finished or time.monotonic() >= self._due):
-            self._shown, self._due = state, time.monotonic() + self._every
+        now, changed = time.monotonic(), self._shown is None or _timeless(state) != _timeless(self._shown)
+        if (changed and (new_phase or finished or now >= self._due)) or now >= self._waited:
+            self._shown, self._due, self._waited = state, now + self._every, now + WAITING_LINE_EVERY_SECONDS
             self.note(" · ".join([f"[{duration(state.seconds_spent)}]", headline(state), *details(state)]))
 
     def note(self, text: str) -> None:

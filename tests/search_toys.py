@@ -92,7 +92,7 @@ class NoDevice:
     """A source of a profile that never comes."""
 
     profile: Any = None
-    can_measure = False
+    can_measure = under_way = False
 
     def __call__(self) -> Any:
         return self.profile

@@ -20,7 +20,15 @@ from nasbench.costs.analytic import cost
 from nasbench.proxy import evaluate as evaluation
 from nasbench.proxy.data.augment import normalisation
 from nasbench.proxy.data.pool import MemoryPool
-from nasbench.proxy.evaluate import SCORED, CostMismatch, DeployMismatch, evaluate, seeded_model
+from nasbench.proxy.evaluate import (
+    SCORED,
+    CostMismatch,
+    DeployMismatch,
+    checked_cost,
+    evaluate,
+    forget_checked_costs,
+    seeded_model,
+)
 from nasbench.proxy.initial import scale_linear_layers, scale_residual_branches, set_layer_scale
 from nasbench.proxy.masked import LR_FACTORS
 from nasbench.proxy.muon import Muon, is_matrix, orthogonalised
@@ -118,10 +126,24 @@ def test_the_test_split_is_another_set_of_images(blobs, metrics):
 
 
 def test_a_wrong_cost_fails_the_trial_loudly(blobs, monkeypatch):
-    real = evaluation.count_fvcore
-    monkeypatch.setattr(evaluation, "count_fvcore", lambda m, r: real(m, r) | {"macs": 1})
+    real = evaluation.count_work
+    monkeypatch.setattr(evaluation, "count_work", lambda m, r: real(m, r) | {"macs": 1})
+    forget_checked_costs()
     with pytest.raises(CostMismatch, match=r"hybrid .*macs is \d+ analytically and 1 by fvcore"):
         evaluate(task(blobs))
+
+
+def test_each_design_is_checked_once_whatever_its_seed(monkeypatch):
+    counted, real = [], evaluation.count_work
+    monkeypatch.setattr(evaluation, "count_work", lambda m, r: counted.append(r) or real(m, r))
+    forget_checked_costs()
+    small = HYBRID.with_resolution(32)
+    first, again = (checked_cost(small, seeded_model(small, 4, seed), 4) for seed in (0, 1))
+    assert first == again
+    assert counted == [32, 32]  # its train form and its deploy form
+    checked_cost(HYBRID.with_resolution(64), seeded_model(HYBRID.with_resolution(64), 4, 0), 4)
+    checked_cost(small, seeded_model(small, 5, 0), 5)
+    assert counted == [32, 32, 64, 64, 32, 32]
 
 
 def test_a_wrong_deploy_form_fails_the_trial(blobs, monkeypatch):

@@ -35,7 +35,7 @@ def evaluate(task: Task) -> dict[str, float]:
 class Fitted:
     """A device with a profile, where nothing can be measured."""
 
-    can_measure = False
+    can_measure = under_way = False
 
     def __init__(self) -> None:
         self.profile = ToyProfile()

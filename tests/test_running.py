@@ -13,7 +13,7 @@ import pytest
 from running_toys import Listed
 
 from nasbench.errors import UserError
-from nasbench.running import Job, Outcome, RunnerSpec, load_runner, run
+from nasbench.running import Job, Outcome, RunnerSpec, Usage, load_runner, run
 from nasbench.running import session as ray_session
 from nasbench.running.bridge import Bridge
 from nasbench.study.runner import shipped_runners
@@ -95,6 +95,7 @@ def test_workers_are_reused_with_one_thread_and_our_folder(ray_run: tuple[Watche
     assert len(set(workers)) < len(workers)
     metrics = told(ray_run, "").metrics
     assert (metrics["threads"], metrics["folder"]) == ("1", os.getcwd())
+    assert metrics["niceness"] >= 15  # low priority is the default
 
 
 def test_jobs_run_side_by_side_from_the_start(ray_run: tuple[Watched, Path]) -> None:
@@ -157,6 +158,43 @@ def test_a_killed_driver_leaves_no_process() -> None:
             return
         time.sleep(0.5)
     pytest.fail(f"folders of dead drivers are left in {base}")
+
+
+def test_a_worker_gives_memory_back_after_each_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nasbench.running import tune_parts
+
+    given_back: list[int] = []
+    monkeypatch.setattr(tune_parts, "give_memory_back", given_back.append)
+    for job in jobs(tmp_path, "", "raise"):
+        worker = tune_parts.Worker.__new__(tune_parts.Worker)
+        worker.config = {"job": job, "spool": "", "evaluate": EVALUATE}
+        assert worker.step()["done"]
+    assert given_back == 2 * [2**30]  # what it may keep
+
+
+class Clocked(Listed):
+    """Keeps what it hears of its workers."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        super().__init__(jobs)
+        self.heard: list[Usage] = []
+
+    def watch(self, usage: Usage | None) -> None:
+        assert usage is not None
+        self.heard.append(usage)
+
+
+def test_workers_have_the_priority_that_was_asked_for_and_are_watched(tmp_path: Path) -> None:
+    source = Clocked(jobs(tmp_path, "busy"))
+    run(source, EVALUATE, RunnerSpec(workers=1, cpus_per_trial=0.5, priority="normal"))
+    assert source.told["job0"].metrics["niceness"] == os.getpriority(os.PRIO_PROCESS, 0)
+    assert max(usage.workers for usage in source.heard) == 1
+    assert sum(usage.seconds for usage in source.heard) > 0.5
+
+
+def test_the_peak_of_its_memory_is_told_with_each_job(ray_run: tuple[Watched, Path]) -> None:
+    assert 0.02 < told(ray_run, "").worker["peak_memory_gib"] < 2.0  # type: ignore[operator]
+    assert "peak_memory_gib" in told(ray_run, "raise").worker
 
 
 # The bridge, without Ray.

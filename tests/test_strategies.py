@@ -238,3 +238,23 @@ def test_climbing_proposes_changes_of_the_most_accurate_that_are_no_slower():
     assert all(score(arch)[1] <= best.losses[1] for arch in climbed)
     spread = ask("evolution", SPACE, trials, 1, 4, climb=0.0, **settings)
     assert np.mean([score(arch)[0] for arch in climbed]) < np.mean([score(arch)[0] for arch in spread])
+
+
+def test_climbing_stops_when_it_has_enough():
+    """Every change is no slower here: as many are made as one step looks at, not as many as may be tried."""
+
+    class Counted:
+        made = 0
+
+        def __getattr__(self, name):
+            return getattr(SPACE, name)
+
+        def mutate(self, arch, rng, changes):
+            Counted.made += 1
+            return SPACE.mutate(arch, rng, changes)
+
+    rng = np.random.default_rng(0)
+    trials = [Candidate(arch, losses(arch)) for arch in (SPACE.sample(rng) for _ in range(12))]
+    settings = {"explore": 0.0, "initial": 0, "climb": 1.0, "children": 3}
+    ask("evolution", Counted(), trials, 1, 1, speed=lambda arch: 1.0, **settings)
+    assert 3 <= Counted.made < 12  # a change now and then is one that was made before

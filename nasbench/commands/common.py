@@ -50,6 +50,15 @@ def _indent(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
+def add_priority(parser: Parser) -> None:
+    """`--priority`, of the workers that train."""
+    parser.add_argument(
+        "--priority", choices=("low", "normal"),
+        help="of the trials beside other work here: low gives way to it, normal shares alike (default: low, or what "
+        "the runner's file says)",
+    )  # fmt: skip
+
+
 def add_group(verbs: Any, name: str, summary: str, otherwise: str | None = None) -> Any:
     """Describe a verb that has verbs of its own; returns where they are added. `otherwise`: see `Parser`."""
     parser = verbs.add_parser(

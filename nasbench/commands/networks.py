@@ -234,8 +234,8 @@ def _train(options: argparse.Namespace) -> int:
 
     import torch
 
+    from nasbench.hardware import tune_allocator
     from nasbench.proxy.evaluate import evaluate
-    from nasbench.proxy.train import tune_allocator
 
     torch.set_num_threads(runner.threads)
     tune_allocator()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import laws
-from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table
+from nasbench.commands.common import add_group, add_priority, add_verb, positive, print_json, print_table
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -67,6 +67,7 @@ def _add_train(group: Any) -> None:
     add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
     add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")
     add("--out", required=True, metavar="DIR", help="the study's folder; one that was stopped goes on")
+    add_priority(train)
 
 
 def _design(options: argparse.Namespace) -> int:
@@ -137,7 +138,7 @@ def _train(options: argparse.Namespace) -> int:
     from nasbench.scaling.training import train_family
     from nasbench.study.runner import load_runner
 
-    runner = load_runner(options.runner)
+    runner = load_runner(options.runner, options.priority)
     study = new_study(
         [load(name) for name in options.architectures], parse_budgets(options.to), options.samples, options.seeds,
         rule=options.rule, recipe=options.recipe, fidelity={"evaluate": options.evaluate}, data=options.data,
@@ -146,7 +147,7 @@ def _train(options: argparse.Namespace) -> int:
     if runner.kind == "serial":  # the trials run in this process
         import torch
 
-        from nasbench.proxy.train import tune_allocator
+        from nasbench.hardware import tune_allocator
 
         torch.set_num_threads(runner.threads)
         tune_allocator()

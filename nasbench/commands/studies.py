@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_verb, console, positive, print_json, seconds, whole
+from nasbench.commands.common import add_priority, add_verb, console, positive, print_json, seconds, whole
 
 if TYPE_CHECKING:
     from nasbench.report.results import StudyResult
@@ -21,6 +21,7 @@ def add(verbs: Any) -> None:
     )
     resume.add_argument("folder", help="the study's folder")
     resume.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long")
+    add_priority(resume)
     front = add_verb(
         verbs, "front", "print the front of a stored study", "nasbench front results/reference --json", _front, True
     )
@@ -62,6 +63,7 @@ def _add_search(verbs: Any) -> None:
         help="profile that predicts time, memory, energy (default: this-machine)",
     )
     add("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long, such as 15min")
+    add_priority(search)
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -84,6 +86,7 @@ def _search(options: argparse.Namespace) -> int:
             address=options.address,
             time_limit=options.time_limit,
             progress=progress,
+            priority=options.priority,
         )
     return _show(result, options.json)
 
@@ -93,7 +96,7 @@ def _resume(options: argparse.Namespace) -> int:
     from nasbench.progress import progress_display
 
     with progress_display(quiet=options.json) as progress:
-        result = resume(options.folder, time_limit=options.time_limit, progress=progress)
+        result = resume(options.folder, options.time_limit, progress, options.priority)
     return _show(result, options.json)
 
 
@@ -114,7 +117,7 @@ def _report(options: argparse.Namespace) -> int:
 def _show(result: StudyResult, as_json: bool) -> int:
     """The closing table and what it means; or the same figures as JSON."""
     from nasbench.engine.worth_measuring import advice
-    from nasbench.report.tables import closing_text, front_table, records
+    from nasbench.report.tables import closing_text, front_table, memory_text, records
     from nasbench.scaling.crossing import standing_at_target
 
     rows = result.rows()
@@ -125,6 +128,8 @@ def _show(result: StudyResult, as_json: bool) -> int:
     out = console()
     out.print(front_table(rows))
     for line in conclusion:
+        out.print(line, markup=False)
+    for line in memory_text(result.trials, result.study.runner.memory_gib_per_trial):
         out.print(line, markup=False)
     for line in standing_at_target(result.study.extrapolated_to, result.trials):
         out.print(line, markup=False)

@@ -18,12 +18,15 @@ from nasbench.errors import UserError
 from nasbench.latency.background import BackgroundFit, extend_in_background, fit_in_background
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import DeviceProfile, load_device, study_profile_path
-from nasbench.latency.selection import calibration_set
+from nasbench.latency.selection import calibration_set, covering_set
 from nasbench.progress import Progress
 from nasbench.space import SearchSpace
 from nasbench.study.study import Study
 
 FIRST_NETWORKS = 32  # measured before there is any profile; designs of the study itself follow
+MORE_NETWORKS = 16  # of the space that is searched, where a profile was fitted to others
+LOOKED_AT = 32  # members of the space that tell whether a profile covers it
+UNCOVERED = 0.2  # share of them outside what was measured, from which on more is measured
 
 
 class DeviceSource:
@@ -36,6 +39,7 @@ class DeviceSource:
         self._own = False  # whether `profile` is the study's, not that of the cache
         self._fit: BackgroundFit | None = None
         self._extension: BackgroundFit | None = None
+        self._widening: BackgroundFit | None = None
         try:
             self.profile = self._study_profile() or load_device(study.device)
         except UserError as error:
@@ -44,6 +48,23 @@ class DeviceSource:
             self._begin(space, "unknown device" in str(error), str(error))
         else:
             self.profile.require_metrics(study.device_metrics)
+            if study.device == THIS_MACHINE and not self._own:
+                self._widen(self.profile, space)
+
+    def _widen(self, profile: DeviceProfile, space: SearchSpace) -> None:
+        """Measure some of the space meanwhile, where the profile was fitted to networks that are unlike them."""
+        rng = np.random.default_rng(self.study.seed)
+        members = [space.sample(rng, num_classes=self.study.classes) for _ in range(LOOKED_AT)]
+        outside = float(profile.predict(members, self.study.classes).extrapolating.mean())
+        if outside < UNCOVERED:
+            return
+        designs = covering_set(space, MORE_NETWORKS, rng, fixed_points().values(), self.study.classes)
+        memory = "memory_bytes" in self.study.device_metrics
+        self._widening = extend_in_background(THIS_MACHINE, designs, self._path, self.study.classes, memory)
+        self.progress.note(
+            f"{outside:.0%} of the space {space.name} lies outside what the latency profile of this machine was fitted "
+            f"to: measuring {len(designs)} networks of it meanwhile"
+        )
 
     def _study_profile(self) -> DeviceProfile | None:
         """What the study has refined before; None where it has not, or on another machine than this."""
@@ -69,18 +90,29 @@ class DeviceSource:
     def __call__(self) -> DeviceProfile | None:
         if self._fit is not None and self._fit.done():
             self._take(self._fit)
+        if self._widening is not None and self._widening.done():
+            self._take_widened(self._widening)
         return self.profile
 
     def wait(self) -> DeviceProfile | None:
         """The profile, once it is there."""
         if self._fit is not None:
             self._take(self._fit)
+        if self._widening is not None:
+            self._take_widened(self._widening)
         return self.profile
 
     @property
     def can_measure(self) -> bool:
         """Whether designs can be measured now: the device is this machine, and nothing else is being measured."""
-        return self.study.device == THIS_MACHINE and self() is not None and self._extension is None
+        there = self() is not None  # which takes in what has been measured
+        idle = self._extension is None and self._widening is None
+        return self.study.device == THIS_MACHINE and there and idle
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a process of this source measures now."""
+        return any(job is not None and not job.done() for job in self._jobs)
 
     def measure(self, designs: Sequence[Architecture]) -> None:
         """Start measuring `designs`, and fitting the profile again with them; see `extended`."""
@@ -107,9 +139,22 @@ class DeviceSource:
         self.profile, self._own = profile, True
 
     def stop(self) -> None:
-        for job in (self._fit, self._extension):
+        for job in self._jobs:
             if job is not None:
                 job.stop()
+
+    @property
+    def _jobs(self) -> tuple[BackgroundFit | None, ...]:
+        return self._fit, self._widening, self._extension
+
+    def _take_widened(self, widening: BackgroundFit) -> None:
+        self._widening = None
+        try:
+            self.profile = widening.result()
+        except (RuntimeError, UserError) as error:
+            self.progress.note(f"networks of the space could not be measured meanwhile: {error}")
+        else:
+            self._own = True
 
     def _take(self, fit: BackgroundFit) -> None:
         self._fit = None

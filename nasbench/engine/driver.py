@@ -8,7 +8,8 @@ import time
 from nasbench.engine.measuring import Measuring
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
-from nasbench.running import Job, Outcome
+from nasbench.engine.time_left import Pace, Progressing
+from nasbench.running import Job, Outcome, ProcessorShare, Usage
 from nasbench.study.store import TrialStore
 from nasbench.study.task import DataSplit, Task
 from nasbench.study.trials import Trial
@@ -30,23 +31,44 @@ class Driver:
         self.schedule, self.store, self.deadline = schedule, store, deadline
         self.reporting, self.measuring = reporting, measuring
         self._left_over = list(store.outstanding())  # of a driver that was killed
-        self._running: set[str] = set()
+        self._running: dict[str, Progressing] = {}  # by trial key
         self._at_a_time = 0  # most trials that ran together so far
+        self._share = ProcessorShare(schedule.study.runner, time.monotonic)
 
     def ask(self) -> Job | None:
         trial = self._next() if time.monotonic() < self.deadline else None
         if trial is not None:
             self.store.submit(trial)
-            self._running.add(trial.key)
+            self._running[trial.key] = Progressing(time.monotonic())
             self._at_a_time = max(self._at_a_time, len(self._running))
-        self.reporting.show(len(self._running), self._at_a_time)
+        self._show()
         return None if trial is None else self._job(trial)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         trial = self.store.finish(job.id, outcome)
-        self._running.discard(job.id)
+        self._share.ended(trial.metrics, len(self._running), self.measuring.under_way)
+        self._running.pop(job.id, None)
+        self._say_where_trials_are_slow()
         self.reporting.after(trial)
         self.measuring.after(trial)
+
+    def watch(self, usage: Usage | None) -> None:
+        """Time passes: keep what each trial has used, and show what is left."""
+        if usage is not None:
+            self._share.watch(usage, len(self._running), self.measuring.under_way)
+            for key, each in self._running.items():
+                self._running[key] = each.used_more(usage.seconds / len(self._running))
+            self._say_where_trials_are_slow()
+        self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        self.reporting.show(Pace(dict(self._running), self._at_a_time, now, self._share.share, self.deadline))
+
+    def _say_where_trials_are_slow(self) -> None:
+        notice = self._share.notice(f"nasbench resume {self.store.folder} --priority normal")
+        if notice is not None:
+            self.reporting.progress.note(notice)
 
     def _next(self) -> Trial | None:
         return self._left_over.pop(0) if self._left_over else self.schedule.next_trial(self.store.trials)

@@ -47,6 +47,11 @@ class Measuring:
         if self.source.can_measure and self._due():
             self._measure_near_front()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a core measures, beside the trainings."""
+        return self.source.under_way
+
     def finish(self) -> None:
         """Measure, on this machine, what the closing table shows and nothing has measured yet; predict the rest."""
         self._learn(self.source.extended(wait=True))

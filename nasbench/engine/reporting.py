@@ -6,7 +6,7 @@ import time
 
 from nasbench.engine.predictions import ProfileSource
 from nasbench.engine.schedule import Schedule
-from nasbench.engine.time_left import Pace, progress_state
+from nasbench.engine.time_left import Pace, TimeLeft, progress_state
 from nasbench.progress import Progress
 from nasbench.report.results import StudyResult
 from nasbench.study.store import TrialStore
@@ -23,14 +23,14 @@ class Reporting:
         self._reported: set[Level] = set()
         self._any_is_written = False
         self._started = time.monotonic()
+        self._time_left = TimeLeft(schedule)
 
     def seconds_spent(self) -> float:
         return time.monotonic() - self._started
 
-    def show(self, running: int, at_a_time: int) -> None:
-        pace = Pace(running, at_a_time, self.seconds_spent())
-        rejected = self.schedule.rejections.rejected
-        self.progress.update(progress_state(self.schedule, self.store.trials, pace, rejected))
+    def show(self, pace: Pace) -> None:
+        left = self._time_left.seconds(self.store.trials, pace)
+        self.progress.update(progress_state(self.schedule, self.store.trials, pace, self.seconds_spent(), left))
 
     def after(self, trial: Trial) -> None:
         """A trial has ended: say why it failed; write the front after the first few and with each complete level."""

@@ -79,6 +79,13 @@ class Schedule:
         finished = {trial.key for trial in trials if trial.finished}
         return all(trial.key in finished for trial in self._members(level, trials))
 
+    def decided(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
+        """All that a higher level trains, submitted or not, once that is decided; empty before."""
+        place = self.levels.index(level) if level in self.levels else 0
+        if place == 0 or not self.is_complete(self.levels[place - 1], trials):
+            return []
+        return self._members(level, trials)
+
     def planned(self) -> list[tuple[Level, int]]:
         """How many trials each level takes, as far as can be told before its turn."""
         places = self.study.trials

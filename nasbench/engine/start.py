@@ -40,7 +40,7 @@ from nasbench.study.fidelity import recipe_name
 from nasbench.study.notes import PromotionNote
 from nasbench.study.objective import OBJECTIVES, split_objective
 from nasbench.study.predicted import predict
-from nasbench.study.runner import LAPTOP, RunnerSpec, load_runner, runner_ladder
+from nasbench.study.runner import LAPTOP, Priority, RunnerSpec, load_runner, runner_ladder
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
@@ -55,13 +55,15 @@ def search(
     trials: int | None = None, out: str | Path | None = None, runner: str | Path = LAPTOP, strategy: str = "evolution",
     seed: int = 0, classes: int = 1000, device: str = THIS_MACHINE, address: str | None = None,
     time_limit: float | None = None, progress: Progress | None = None, objective: str = "supervised",
+    priority: Priority | None = None,
 ) -> StudyResult:  # fmt: skip
     """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
 
     `trials` designs are trained at the lowest rung, by default as many as the runner's ladder says. `time_limit`
     (seconds) bounds when the last trial may start. `objective`: "supervised" (accuracy) or "masked", which reads no
     labels and ranks by how well hidden parts of images are painted, or "predicted@4GFLOP": by the error that designs
-    should have there. Everything is checked before anything is written; a UserError says what to change.
+    should have there. `priority`: that of the trials beside other work, "low" (nice 15) or "normal". Everything is
+    checked before anything is written; a UserError says what to change.
     """
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
     _check_device(device, device_metrics(limits))
@@ -77,7 +79,7 @@ def search(
         "seed": seed,
         "device": device,
         "time_limit_s": time_limit,
-        "runner": _runner_at(runner, address),
+        "runner": _runner_at(runner, address).with_priority(priority),
     }
     study = Study.from_dict({**content, **_settled(seed)}, "search")
     found.sample(np.random.default_rng(seed), budgets=on_cost(limits), num_classes=classes)  # or it says why not
@@ -99,9 +101,13 @@ def _settled(seed: int) -> dict[str, object]:
     }
 
 
-def resume(folder: str | Path, time_limit: float | None = None, progress: Progress | None = None) -> StudyResult:
+def resume(
+    folder: str | Path, time_limit: float | None = None, progress: Progress | None = None,
+    priority: Priority | None = None,
+) -> StudyResult:  # fmt: skip
     """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again."""
     study = Study.open(folder)
+    study = study.replace(runner=study.runner.with_priority(priority))
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
     data_id = _prepare_data(study)

@@ -1,33 +1,59 @@
-"""How far a search has come and how long it will take, from its trials."""
+"""How far a search has come and how long it will take, from its trials.
+
+The trials to come are laid out over the workers, level by level, at the speed that trials have now: on a machine that
+others use a second gives less. What each will need efforts.py says.
+"""
 
 from __future__ import annotations
 
-import statistics
+import heapq
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from nasbench.engine.efforts import Efforts, Sizes
 from nasbench.engine.schedule import Schedule, at_level
 from nasbench.progress import ProgressState
 from nasbench.report.results import best_so_far
+from nasbench.study.fidelity import Fidelity
 from nasbench.study.trials import Level, State, Trial
 
 REASON_CHARACTERS = 40  # of a failure, in the display
+LAST = 4  # trials at least that tell how fast it goes now
+AS_DESIGNS_DIFFER = 2.0  # a factor, in what trials of the same cost take
+LEAST_SPEED = 0.005  # of a worker, so that what is left stays finite
+STILL_TO_COME = 0.05  # of its effort, of a trial that has taken longer than expected
+MORE_OF_THE_SAME = 0.5  # of what it has taken too long, expected to come
+
+
+@dataclass(frozen=True)
+class Progressing:
+    """A trial that runs: since when, on the clock of `Pace.now`, and processor seconds used, where they are known."""
+
+    since: float
+    used: float | None = None
+
+    def used_more(self, seconds: float) -> Progressing:
+        return replace(self, used=(self.used or 0.0) + seconds)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How a run goes: trials that run now, most that ran together, seconds since it began."""
+    """How a run goes at the time `now`: trials that run, by key; most that ran together; processor seconds a trial gets
+    in a second, where the workers are watched; when the last trial may start."""
 
-    running: int
-    at_a_time: int
-    seconds_spent: float
+    running: Mapping[str, Progressing] = field(default_factory=dict)
+    at_a_time: int = 0
+    now: float = 0.0
+    share: float | None = None
+    deadline: float = math.inf
 
 
 def progress_state(
-    schedule: Schedule, trials: Sequence[Trial], pace: Pace, rejected: Mapping[str, int]
+    schedule: Schedule, trials: Sequence[Trial], pace: Pace, seconds_spent: float, seconds_left: float | None
 ) -> ProgressState:
-    """What the progress display shows; `rejected`: how many proposals each rule turned away."""
+    """What the progress display shows."""
     plan, ladder = schedule.planned(), schedule.study.ladder
     current = next((level for level, count in plan if len(_finished(trials, level)) < count), plan[-1][0])
     best = best_so_far(trials, schedule.study.objective)
@@ -37,28 +63,102 @@ def progress_state(
         rung=ladder.rungs[rung].name or f"rung {rung}",
         done=sum(trial.finished for trial in trials),
         total=sum(count for _, count in plan),
-        running=pace.running,
+        running=len(pace.running),
         best=best[0] if best else None,
         best_name=best[1] if best else "",
         best_unit=schedule.study.objective.words(any(trial.balanced for trial in trials)).unit,
-        seconds_spent=pace.seconds_spent,
-        seconds_left=seconds_left(schedule, trials, pace.at_a_time),
-        rejected=dict(rejected),
+        seconds_spent=seconds_spent,
+        seconds_left=seconds_left,
+        rejected=dict(schedule.rejections.rejected),
         failed=_failures(trials),
     )
 
 
-def seconds_left(schedule: Schedule, trials: Sequence[Trial], at_a_time: int) -> float | None:
-    """From the mean duration at each level; a level not reached yet counts by its samples. None until one has ended."""
-    work, rate = 0.0, None
-    for level, count in schedule.planned():
-        samples = schedule.study.ladder.rungs[max(0, level.rung)].fidelity.samples
-        seconds = [trial.seconds for trial in at_level(trials, level) if trial.complete]
-        rate = statistics.fmean(seconds) / samples if seconds else rate
-        if rate is None:
+class TimeLeft:
+    """Estimates what is left of a search; keeps only what designs cost, and what is decided."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule, self._sizes = schedule, Sizes()
+        self._decided: dict[Level, list[Trial]] = {}
+
+    def seconds(self, trials: Sequence[Trial], pace: Pace) -> float | None:
+        """Until the last trial ends; None until one is complete."""
+        if not any(trial.complete for trial in trials):
             return None
-        work += max(0, count - len(_finished(trials, level))) * rate * samples
-    return work / max(1, at_a_time)
+        efforts = Efforts(trials, self._sizes, by_processor=self._schedule.study.runner.device == "cpu")
+        running = [trial for trial in trials if trial.key in pace.running]
+        speed = max(LEAST_SPEED, pace.share if pace.share is not None else _speed(trials, efforts, pace))
+        workers = _Workers(max(1, pace.at_a_time, len(running)), pace.deadline - pace.now)
+        for trial in running:
+            workers.busy(_still(efforts.of(trial), pace.running[trial.key], pace, speed) / speed)
+        like = [trial for trial in trials if trial.complete]  # what those not known yet should resemble
+        for level, count in self._schedule.planned():
+            decided = self._decided_at(level, trials)
+            like = decided or like
+            waiting = [trial for trial in at_level(trials, level) if not trial.finished and trial not in running]
+            there = {trial.key for trial in at_level(trials, level)}
+            for trial in (*waiting, *(trial for trial in decided if trial.key not in there)):
+                workers.take(efforts.of(trial) / speed)
+            for _ in range(0 if decided else count - len(there)):
+                workers.take(efforts.like(level, self._fidelity(level), like) / speed)
+            if not self._is_over(level, count, trials, decided):  # the next one waits for it
+                workers.wait_for_all()
+        return workers.end
+
+    @staticmethod
+    def _is_over(level: Level, count: int, trials: Sequence[Trial], decided: Sequence[Trial]) -> bool:
+        return len(_finished(trials, level)) >= (len(decided) or count)
+
+    def _decided_at(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
+        if not self._decided.get(level):
+            self._decided[level] = self._schedule.decided(level, trials)
+        return self._decided[level]
+
+    def _fidelity(self, level: Level) -> Fidelity:
+        return self._schedule.study.ladder.rungs[max(0, level.rung)].fidelity
+
+
+def _still(effort: float, progressing: Progressing, pace: Pace, speed: float) -> float:
+    """What is left of the effort of a trial that runs; one that has taken more than expected will take more still."""
+    known = progressing.used is not None and pace.share is not None
+    used = progressing.used or 0.0 if known else (pace.now - progressing.since) * speed
+    return max(effort - used, STILL_TO_COME * effort, MORE_OF_THE_SAME * (used - effort))
+
+
+def _speed(trials: Sequence[Trial], efforts: Efforts, pace: Pace) -> float:
+    """Effort a second of the trials that ended last, and of those that run longer than that lets expect; 1 where it
+    differs by no more than designs do."""
+    complete = sorted((trial for trial in trials if trial.complete), key=lambda trial: trial.finished_at)
+    last = complete[-max(LAST, 2 * pace.at_a_time) :]
+    done, seconds = sum(map(efforts.expected, last)), sum(trial.seconds for trial in last)
+    running = [trial for trial in trials if trial.key in pace.running]
+    for trial in sorted(running, key=lambda trial: pace.running[trial.key].since):
+        effort, age = efforts.of(trial), pace.now - pace.running[trial.key].since
+        if age * done > effort * seconds:
+            done, seconds = done + effort, seconds + age
+    speed = done / seconds if done > 0 and seconds > 0 else 1.0
+    return 1.0 if not efforts.by_processor and abs(math.log(speed)) < math.log(AS_DESIGNS_DIFFER) else speed
+
+
+class _Workers:
+    """When each of `count` workers is free again, in seconds from now; nothing starts after `limit`."""
+
+    def __init__(self, count: int, limit: float) -> None:
+        self._free, self._limit = [0.0] * count, limit
+
+    @property
+    def end(self) -> float:
+        return max(self._free)
+
+    def busy(self, seconds: float) -> None:
+        heapq.heapreplace(self._free, seconds)
+
+    def take(self, seconds: float) -> None:
+        if self._free[0] < self._limit:
+            heapq.heapreplace(self._free, self._free[0] + seconds)
+
+    def wait_for_all(self) -> None:
+        self._free = [self.end] * len(self._free)
 
 
 def _finished(trials: Sequence[Trial], level: Level) -> list[Trial]:

@@ -34,14 +34,18 @@ def calibration_set(
     """`n` architectures to fit a predictor on, in an order whose beginning covers the space too.
 
     Up to a quarter are `fixed` points below `max_macs`; of the rest every second one is a random sample, the others
-    are those farthest in features from all chosen before (k-centre), so that small, large and rare mixes are in.
+    are those farthest in features from all chosen before (k-centre), so that rare mixes are in. The smallest and the
+    largest come first: whatever lies between them is no extrapolation.
     """
     anchors = [a for a in _inside(space, fixed) if _macs(a, num_classes) <= max_macs]
     chosen = [anchors[i] for i in rng.permutation(len(anchors))[: n // 4]]
     pool = _pool(space, n - len(chosen), rng, max_macs, num_classes, {a.id for a in chosen})
     everything = [*chosen, *pool]
-    picked = spread_out(coordinates(everything, num_classes), list(range(len(chosen))), n)
-    return [everything[i] for i in rng.permutation(picked)]
+    points = coordinates(everything, num_classes)
+    ends = list(dict.fromkeys([int(points[:, -1].argmin()), int(points[:, -1].argmax())]))
+    begun = [*ends, *(i for i in range(len(chosen)) if i not in ends)][:n]
+    picked = spread_out(points, begun, n)
+    return [everything[i] for i in (*ends, *rng.permutation([i for i in picked if i not in ends]))]
 
 
 def covering_set(

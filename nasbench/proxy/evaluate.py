@@ -14,7 +14,8 @@ from torch import nn
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
-from nasbench.costs.counted import count_fvcore
+from nasbench.costs.counted import count_work
+from nasbench.hardware import tune_allocator
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.proxy.data import ImageData, load_dataset
 from nasbench.proxy.data.augment import Normalisation, normalisation
@@ -22,7 +23,7 @@ from nasbench.proxy.data.decoding import say_once
 from nasbench.proxy.data.pool import ImagePool, PoolSpec, open_pool
 from nasbench.proxy.masked import LR_FACTORS, MaskedLoss, masked_form, score_masked
 from nasbench.proxy.reduction import reduced
-from nasbench.proxy.train import Trained, score, train, tune_allocator
+from nasbench.proxy.train import Trained, score, train
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import OBJECTIVES
 from nasbench.study.task import Task
@@ -172,11 +173,29 @@ COUNTED = ("params", "macs", "flops")
 
 
 def checked_cost(arch: Architecture, model: nn.Module, classes: int) -> dict[str, int]:
-    """Analytic and fvcore counts of the train form and of the deploy form, which must agree to the last unit."""
+    """Analytic and fvcore counts of the train form and of the deploy form, which must agree to the last unit.
+
+    Tracing takes as long as a hundred steps of training: each process checks a design once.
+    """
+    key = (arch.id, arch.resolution, classes)
+    if key not in _checked:
+        _checked[key] = _compared(arch, model, classes)
+    return dict(_checked[key])
+
+
+_checked: dict[tuple[str, int, int], dict[str, int]] = {}
+
+
+def forget_checked_costs() -> None:
+    """So that designs are checked anew, where how costs are worked out has changed."""
+    _checked.clear()
+
+
+def _compared(arch: Architecture, model: nn.Module, classes: int) -> dict[str, int]:
     analytic = cost(arch, classes, deploy=False)
-    counted = count_fvcore(model, arch.resolution)
+    counted = count_work(model, arch.resolution)
     _compare(arch, "train", analytic, counted)
-    _compare(arch, "deploy", cost(arch, classes, deploy=True), count_fvcore(reparameterise(model), arch.resolution))
+    _compare(arch, "deploy", cost(arch, classes, deploy=True), count_work(reparameterise(model), arch.resolution))
     own = {f"proxy_{name}": int(getattr(analytic, name)) for name in COUNTED}
     return own | {f"fvcore_{name}": int(counted[name]) for name in COUNTED}
 

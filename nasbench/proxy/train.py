@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import time
 from collections import Counter
@@ -225,19 +224,3 @@ def autocast(device: torch.device, precision: Precision) -> Iterator[None]:
     else:
         with torch.autocast(device.type, dtype=torch.bfloat16):
             yield
-
-
-def tune_allocator() -> bool:
-    """Keep freed memory in the process: page faults were 40 % of a training step. Only glibc has the knobs.
-
-    For a worker of its own, never in a user's process. Returns whether it took effect.
-    """
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_* of malloc.h
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    limit = 1 << 30
-    return all(
-        mallopt(knob, value) for knob, value in ((mmap_threshold, limit), (trim_threshold, limit), (top_pad, 64 << 20))
-    )

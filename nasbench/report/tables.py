@@ -14,6 +14,7 @@ from nasbench.files import write_atomic
 from nasbench.report.designs import design_files
 from nasbench.report.noise import verdict
 from nasbench.report.rows import Figure, ReportRow, in_reading_order
+from nasbench.study.trials import Trial
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -175,6 +176,16 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
     ]
     lines += [*rows[0].objective.notes, *_baseline(rows[0])] if rows else ()
     return lines + verdict(rows)
+
+
+def memory_text(trials: Sequence[Trial], counted_gib: float) -> list[str]:
+    """The most memory that the process of a trial held, beside what the runner counts for one; nothing if unknown."""
+    peaks = [(peak, trial.label) for trial in trials if isinstance(peak := trial.worker.get("peak_memory_gib"), float)]
+    if not peaks:
+        return []
+    peak, label = max(peaks)
+    line = f"Memory: a trial held at most {peak:.1f} GiB ({label}); the runner counts {counted_gib:g} for each"
+    return [f"{line}, too little: raise memory_gib_per_trial in its file." if peak > counted_gib > 0 else f"{line}."]
 
 
 def _baseline(row: ReportRow) -> list[str]:

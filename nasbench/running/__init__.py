@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from nasbench.running.usage import ProcessorShare, Usage
 from nasbench.study.runner import RunnerSpec, load_runner
 from nasbench.study.trials import Outcome
 
-__all__ = ["RUNNERS", "Job", "JobSource", "Outcome", "RunnerSpec", "load_runner", "run"]
+__all__ = ["RUNNERS", "Job", "JobSource", "Outcome", "ProcessorShare", "RunnerSpec", "Usage", "load_runner", "run"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class JobSource(Protocol):
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """What came of `job`; called once a job."""
+
+    def watch(self, usage: Usage | None) -> None:
+        """Called every few seconds while jobs run in other processes: what those of this machine have used since."""
 
 
 # Kind of runner -> "module:function", loaded on use so that reading a study needs no ray.

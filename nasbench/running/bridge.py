@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.running import Job, JobSource
+from nasbench.running.usage import WorkerClock
 from nasbench.running.worker import exceeded
 from nasbench.study.spool import spool_get
 from nasbench.study.trials import Outcome, failed
 
+WATCH_S = 2.0  # how often the source is told what the workers use
 RETRIES = 2  # of a job whose worker died; what its function raises is never retried
 
 
 class Bridge:
     """Between Tune's callbacks and the source: which trial of Tune's runs which job, retries, and the first error."""
 
-    def __init__(self, source: JobSource, spool: Path | None, room: Callable[[], int]) -> None:
-        self.source, self.spool, self.room = source, spool, room
+    def __init__(
+        self, source: JobSource, spool: Path | None, room: Callable[[], int], workers: WorkerClock | None = None
+    ) -> None:
+        """`workers`: of this machine; None where they run on others."""
+        self.source, self.spool, self.room, self.workers = source, spool, room, workers
+        self._watch_at = 0.0
         self.running: dict[str, Job] = {}  # by Tune's trial id
         self.started: dict[str, float] = {}
         self.again: list[Job] = []
@@ -65,6 +71,13 @@ class Bridge:
             self.settle(trial_id, failed(f"its worker died {RETRIES + 1} times: {cause}", seconds))
         else:
             self.again.append(self.running.pop(trial_id))
+
+    def watch(self) -> None:
+        """Called often: every few seconds the source hears that time passes."""
+        if time.monotonic() >= self._watch_at and not self.error:
+            self._watch_at = time.monotonic() + WATCH_S
+            usage = self.workers.read() if self.workers is not None else None
+            self._guarded(lambda: self.source.watch(usage))
 
     def _ask(self) -> Job | None:
         if self.exhausted:

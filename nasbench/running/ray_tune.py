@@ -21,6 +21,7 @@ from nasbench.errors import UserError
 from nasbench.running import JobSource, RunnerSpec
 from nasbench.running.bridge import Bridge
 from nasbench.running.session import TEMPORARY, capacity, ray_session, require_capacity, temporary_base
+from nasbench.running.usage import WorkerClock
 
 CAPACITY_S = 5.0  # how often a cluster is asked for its size
 
@@ -31,7 +32,7 @@ def run_ray(source: JobSource, evaluate: str, runner: RunnerSpec, spool: Path | 
         require_capacity(ray, runner)
         if runner.address is not None:
             _probe(ray, evaluate, runner)
-        bridge = Bridge(source, spool, _room(ray, runner))
+        bridge = Bridge(source, spool, _room(ray, runner), WorkerClock() if runner.address is None else None)
         storage = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-tune-", dir=temporary_base()))
         try:
             _fit(bridge, evaluate, runner, storage)

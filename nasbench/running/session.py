@@ -39,6 +39,8 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial without a GPU keeps the devices' variables as they are
 }
+NICENESS = {"low": 15, "normal": 0}  # of a Ray's workers that starts here; 15 is Ray's own
+NICENESS_VARIABLE = "RAY_worker_niceness"  # what the user has set in it stays, where no other priority is asked for
 # Only for a Ray that starts here: all its servers listen on 127.0.0.1.
 LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -75,6 +77,12 @@ def _worker_environment(runner: RunnerSpec) -> dict[str, Any]:
     return {"env_vars": variables}
 
 
+def _system_config(runner: RunnerSpec) -> dict[str, int]:
+    if NICENESS_VARIABLE in os.environ and runner.priority == "low":
+        return {}
+    return {"worker_niceness": NICENESS[runner.priority]}
+
+
 @contextlib.contextmanager
 def _local(ray: Any, runner: RunnerSpec) -> Iterator[None]:
     """A Ray of this process's own, which listens on the loopback only and leaves nothing behind."""
@@ -93,6 +101,7 @@ def _local(ray: Any, runner: RunnerSpec) -> Iterator[None]:
             _temp_dir=temporary,
             _node_ip_address="127.0.0.1",
             runtime_env=_worker_environment(runner),
+            _system_config=_system_config(runner),
         )
         yield
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import gc
 import os
 import platform
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nasbench.hardware import give_memory_back, peak_memory_bytes, watch_peak_memory
 from nasbench.running import Job
 from nasbench.study.spool import spool_write
 from nasbench.study.trials import Outcome, complete_or_failed, failed
@@ -26,6 +26,7 @@ GRACE_S = (
 def run_job(job: Job, evaluate: Callable[[Any], dict[str, Any]], spool: Path | None) -> Outcome:
     """Evaluate `job`; whatever the function raises is a failed outcome. The outcome is in `spool` on return."""
     start = time.monotonic()
+    watch_peak_memory()
     try:
         metrics = evaluate(job.task)
         outcome = complete_or_failed(metrics, time.monotonic() - start, this_process())
@@ -52,15 +53,17 @@ def exceeded(limit_s: float) -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """Where an outcome comes from; the device only if torch is in use already."""
+    """Where an outcome comes from, and the most memory that its process held; the device only if torch is in use."""
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
-    return {"host": platform.node(), "process": os.getpid(), "gpu": gpu}
+    peak = peak_memory_bytes()
+    known = {} if peak is None else {"peak_memory_gib": round(peak / 2**30, 3)}
+    return {"host": platform.node(), "process": os.getpid(), "gpu": gpu, **known}
 
 
 def release_memory() -> None:
     """Give back what a failed trial held, for the process goes on to the next one."""
-    gc.collect()
+    give_memory_back()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

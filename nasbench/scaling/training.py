@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nasbench.progress import Progress, ProgressState, Silent
-from nasbench.running import Job, Outcome, run
+from nasbench.running import Job, Outcome, ProcessorShare, Usage, run
 from nasbench.scaling.study import ScalingStudy
 from nasbench.study import environment
 from nasbench.study.objective import SUPERVISED
@@ -24,12 +24,15 @@ class _Trainings:
         self.study, self.store, self.progress = study, store, progress
         self.all = list(study.trials())
         self.waiting = [trial for trial in self.all if not store.has_result(trial.key)]
+        self.running = 0
+        self.share = ProcessorShare(study.runner)
 
     def ask(self) -> Job | None:
         if not self.waiting:
             return None
         trial = self.waiting.pop(0)
         self.store.submit(trial)
+        self.running += 1
         self._show()
         data = DataSplit(self.study.data, split=trial.split)
         task = Task(trial.design, trial.fidelity, trial.seed, data, self.study.runner, limit_s=TRIAL_LIMIT_S)
@@ -37,14 +40,27 @@ class _Trainings:
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         trial = self.store.finish(job.id, outcome)
+        self.share.ended(trial.metrics, self.running)
+        self.running -= 1
+        self._say_where_trials_are_slow()
         name = f"{trial.label}, {trial.fidelity.samples} samples, seed {trial.seed}"
         noun = SUPERVISED.words(trial.balanced).noun
         result = f"{noun} {trial.metric('accuracy'):.3f}" if trial.complete else f"failed: {trial.reason}"
         self.progress.note(f"{name}: {result}")
 
+    def watch(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self.share.watch(usage, self.running)
+            self._say_where_trials_are_slow()
+
+    def _say_where_trials_are_slow(self) -> None:
+        notice = self.share.notice("the same command with --priority normal")
+        if notice is not None:
+            self.progress.note(notice)
+
     def _show(self) -> None:
         done = sum(self.store.has_result(trial.key) for trial in self.all)
-        self.progress.update(ProgressState("scaling study", done=done, total=len(self.all), running=1))
+        self.progress.update(ProgressState("scaling study", done=done, total=len(self.all), running=self.running))
 
 
 def train_family(study: ScalingStudy, folder: Path | str, progress: Progress | None = None) -> Path:

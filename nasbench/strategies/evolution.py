@@ -101,8 +101,10 @@ class _Breeding:
         rng, best, finished = self.context.rng, self._most_accurate(), self.context.finished
         steps: dict[str, Architecture] = {}
         for _ in range(CHILDREN_TRIED):
+            if len(steps) == self.settings.children:
+                break
             child = self.context.space.mutate(best, rng, _changes(rng))
-            if len(steps) < self.settings.children and self.proposals.accepts(child) and speed(child) <= speed(best):
+            if self.proposals.accepts(child) and speed(child) <= speed(best):
                 steps[child.id] = child
         designs = list(steps.values())
         return designs[int(np.argmin(guessed_errors(designs, finished)))] if designs else None

@@ -18,6 +18,7 @@ LAPTOP = "laptop"
 LEAST_SHARE = 0.001  # of a core, a device or a GiB
 Accelerator = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bf16"]
+Priority = Literal["low", "normal"]  # of a local Ray's workers: nice 15 or nice 0
 
 
 class Numerics(NamedTuple):
@@ -41,6 +42,7 @@ class RunnerSpec(Value):
     device: Accelerator = "cpu"
     precision: Precision = "float32"
     channels_last: bool = True
+    priority: Priority = Field("low", exclude=True)  # beside other work; no part of a study, whose results it leaves
 
     @model_validator(mode="after")
     def _shares_are_none_or_some(self) -> Self:
@@ -56,6 +58,19 @@ class RunnerSpec(Value):
             raise UserError(f"gpus_per_trial = {self.gpus_per_trial}: take a fraction below 1 or whole devices")
         return self
 
+    def with_priority(self, priority: Priority | None) -> RunnerSpec:
+        """This runner with another priority, where one is given; UserError where it is not this program's to set."""
+        if priority is None:
+            return self
+        if self.address is not None:
+            raise UserError(
+                f"priority {priority!r}: the workers of the cluster at {self.address} have what it was started with; "
+                "start it with RAY_worker_niceness=0 for normal"
+            )
+        if self.kind == "serial" and priority != self.priority:
+            raise UserError(f"priority {priority!r}: a serial runner trains in this process; start it with `nice`")
+        return self.replace(priority=priority)
+
     @property
     def numerics(self) -> Numerics:
         return Numerics(self.device, self.precision)
@@ -66,10 +81,11 @@ def shipped_runners() -> dict[str, Path]:
     return {path.stem: path for path in sorted(data_dir("runners").glob("*.toml"))}
 
 
-def load_runner(name_or_path: str | Path) -> RunnerSpec:
-    """A shipped runner by name ("laptop"), or a runner file by path."""
+def load_runner(name_or_path: str | Path, priority: Priority | None = None) -> RunnerSpec:
+    """A shipped runner by name ("laptop"), or a runner file by path; `priority` instead of the file's."""
     content, source = _read(name_or_path)
-    return RunnerSpec.from_dict({key: value for key, value in content.items() if key != LADDER}, source)
+    spec = RunnerSpec.from_dict({key: value for key, value in content.items() if key != LADDER}, source)
+    return spec.with_priority(priority)
 
 
 def runner_ladder(name_or_path: str | Path) -> Ladder:

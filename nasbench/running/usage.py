@@ -1,0 +1,123 @@
+"""How much of the processor the trials get, from their processor time against wall time, and a word where it is little.
+
+Ray's workers run at a low priority, so that whoever sits at the machine does not notice them. Beside other work that
+can leave them a tenth of the processor, and nothing else would tell.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import psutil
+
+from nasbench import hardware
+from nasbench.study.runner import RunnerSpec
+
+MEMORY_S = 120.0  # older figures fade with this time constant
+ENOUGH_S = 60.0  # of trials' time that a figure must rest on
+LITTLE = 0.6  # of what a trial could have; less than that is worth a word
+STARTED_S = 2.0  # of the processor: a worker that has used less is loading libraries, and may wait for the disk
+WORKER, IDLE = "ray::", "ray::IDLE"  # as Ray names its workers' processes
+
+
+class Usage(NamedTuple):
+    """Processor seconds that `workers` worker processes used since they were last looked at."""
+
+    seconds: float
+    workers: int
+
+
+class WorkerClock:
+    """Reads the processor time of the workers that Ray started below this process."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, float] = {}
+
+    def read(self) -> Usage:
+        """What was used since the last call; a process that is new has used nothing yet."""
+        now = _worker_seconds()
+        used = sum(max(0.0, seconds - self._before.get(process, seconds)) for process, seconds in now.items())
+        self._before = now
+        return Usage(used, len(now))
+
+
+def _worker_seconds() -> dict[int, float]:
+    """Process id -> processor seconds so far of each worker that has been given work, and has begun with it."""
+    found: dict[int, float] = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            name = process.name()
+            if name.startswith(WORKER) and not name.startswith(IDLE):
+                times = process.cpu_times()
+                if times.user + times.system >= STARTED_S:
+                    found[process.pid] = times.user + times.system
+        except psutil.Error:  # it has just ended
+            continue
+    return found
+
+
+class ProcessorShare:
+    """Processor seconds a trial gets in a second, lately; what this program itself measures meanwhile is allowed for.
+
+    Fed by `watch` where the workers can be looked at, and by `ended` where they run elsewhere. On an accelerator
+    nothing is said: the processor waits for the device there.
+    """
+
+    def __init__(self, runner: RunnerSpec, clock: Callable[[], float] = time.monotonic) -> None:
+        self._runner, self._clock = runner, clock
+        self._cores = hardware.cpu_cores()
+        self._used = self._possible = 0.0  # seconds
+        self._looked_at = clock()
+        self._watched = self._said = False
+
+    @property
+    def share(self) -> float | None:
+        """None before enough is known, and for workers that nobody watches."""
+        return self._share if self._watched else None
+
+    def watch(self, usage: Usage, running: int, measuring: bool = False) -> float:
+        """Take in what the workers used since the last call, while so many trials ran -> the seconds that passed."""
+        now = self._clock()
+        passed, self._looked_at = now - self._looked_at, now
+        active = min(running, usage.workers)
+        if active and self._runner.device == "cpu":
+            self._watched = True
+            self._add(usage.seconds, passed * active * self._room(active, measuring), passed)
+        return passed
+
+    def ended(self, metrics: Mapping[str, float | int | str | bool], running: int, measuring: bool = False) -> None:
+        """Take in a trial's own figures, where its worker is not watched."""
+        seconds, used = metrics.get("train_seconds"), metrics.get("cpu_seconds")
+        if self._watched or self._runner.device != "cpu":
+            return
+        if isinstance(seconds, float) and isinstance(used, float):
+            self._add(used, seconds * self._room(running, measuring), seconds)
+
+    def notice(self, again: str) -> str | None:
+        """Once, where the trials get little: what happens and what to do; `again` goes on with the work."""
+        share = self._share
+        if self._said or share is None or share >= LITTLE:
+            return None
+        self._said = True
+        what = f"trials get {max(0.01, share):.0%} of a processor core: other work on this machine takes the rest"
+        if self._runner.priority == "low" and self._watched:
+            return f"{what}, and comes first, for they run at low priority; to share alike, stop and go on by `{again}`"
+        return f"{what}; they take longer until it ends"
+
+    @property
+    def _share(self) -> float | None:
+        return self._used / self._possible if self._possible >= ENOUGH_S else None
+
+    def _room(self, trials: int, measuring: bool) -> float:
+        """Share of its time that each of the trials can have at most while this program measures on one core."""
+        if not measuring or self._runner.address is not None:
+            return 1.0
+        return min(1.0, (self._cores - 1) / (max(1, trials) * self._runner.cpus_per_trial))
+
+    def _add(self, used: float, possible: float, passed: float) -> None:
+        if possible > 0:
+            fade = math.exp(-passed / MEMORY_S)
+            self._used, self._possible = fade * self._used + used, fade * self._possible + possible
