@@ -122,11 +122,11 @@ def _rule(options: argparse.Namespace, arch: Architecture) -> Rule:
 
 
 def _write(designs: list[Architecture], folder: Path) -> None:
-    from nasbench.files import write_atomic
+    from nasbench.files import file_stem, write_atomic
 
     folder.mkdir(parents=True, exist_ok=True)
     for arch in designs:
-        write_atomic(folder / f"{arch.name}.toml", arch.to_toml())
+        write_atomic(folder / f"{file_stem(arch.name, arch.id)}.toml", arch.to_toml())
 
 
 def _train(options: argparse.Namespace) -> int:
