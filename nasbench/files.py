@@ -107,7 +107,7 @@ def _temporary_cache(instead_of: Path) -> Path:
 
 
 def file_stem(name: str, otherwise: str) -> str:
-    """`name` as the name of a file, without suffix, that lies nowhere but in its folder; `otherwise` if none is left."""
+    """`name` as a file's name without suffix, which lies nowhere but in its folder; `otherwise` if nothing is left."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:STEM_CHARACTERS] or otherwise
 
 

@@ -13,11 +13,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 
 MISFITS = ("missing", "extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for keys that do not fit
 PLACE_CHARACTERS = 160
-SHOWN_CHARACTERS = 60  # of a value in an error
 
 
 class Value(BaseModel):
@@ -88,15 +87,6 @@ def _likeliest(problems: list[Any]) -> Any:
     ]
     misfits = Counter(problem["loc"][:-1] for problem in beside if problem["type"] in MISFITS)
     return min(beside, key=lambda problem: misfits[problem["loc"][:-1]]) if first in beside else first
-
-
-def shown(value: Any) -> str:
-    """`value` as an error shows it, cut where it is long."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no whole number of more than 4300 digits
-        text = "a number with thousands of digits"
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 def _keys_beside(location: tuple[int | str, ...], model: type[Any] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Damage to files, drawn with a seed: bytes flipped and cut, lines moved, values of every kind put in place of others."""
+"""Damage to files, drawn with a seed: bytes flipped and cut, lines moved, values by others of every kind."""
 
 from __future__ import annotations
 
@@ -56,6 +56,13 @@ def _items(content: Any) -> list[tuple[Any, Any]]:
 def _inside(content: Any, path: Path) -> Any:
     for key in path:
         content = content[key]
+    return content
+
+
+def changed_at(content: Any, path: Path, value: Any) -> Any:
+    """A copy of `content` with `value` at one place."""
+    content = copy.deepcopy(content)
+    _inside(content, path[:-1])[path[-1]] = value
     return content
 
 

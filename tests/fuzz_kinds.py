@@ -29,7 +29,7 @@ from nasbench.files import data_dir
 from nasbench.latency import standalone
 from nasbench.latency.device import KernelTime, Measurement, this_device
 from nasbench.latency.features import VERSION
-from nasbench.latency.kernels import ANY, COLUMNS, Forest, KernelModel
+from nasbench.latency.kernels import ANY, Forest, KernelModel
 from nasbench.latency.lowering import network_kernels
 from nasbench.latency.pack import Results, pack_id
 from nasbench.latency.prediction import HeldOut
@@ -132,11 +132,12 @@ def search_folder() -> Folder:
     )
     study.create(path)
     drawn = [space.sample(np.random.default_rng(seed)) for seed in range(6)]
+    lowest = study.ladder.rungs[0].fidelity
     with TrialStore(path) as store:
         trials = [
-            Trial.new(arch, study.ladder.rungs[0].fidelity, 0, "toy", origin=Origin(Published.SEARCHED, 0, "random", cost(arch)))
+            Trial.new(arch, lowest, 0, "toy", origin=Origin(Published.SEARCHED, 0, "random", cost(arch)))
             for arch in drawn
-        ]  # fmt: skip
+        ]
         for trial in trials[:4]:
             _complete(store, trial, {"accuracy": 0.3 + 0.01 * len(store.trials), "samples": 64, "data_id": "toy"})
         store.submit(trials[4])
@@ -272,7 +273,8 @@ def pack_folder() -> Folder:
         "manifest": manifest, "protocol": {"version": 3, "clock": "thread", "energy_meter": ""},
         "device": this_device().__dict__,
         "networks": [
-            {"id": r.id, "passes": [p.__dict__ for p in r.passes], "memory_bytes": 2e6, "energy_j": None} for r in records
+            {"id": r.id, "passes": [p.__dict__ for p in r.passes], "memory_bytes": 2e6, "energy_j": None}
+            for r in records
         ],
     }  # fmt: skip
     return {**files, "manifest.json": json.dumps(manifest).encode(), "results.json": json.dumps(results).encode()}

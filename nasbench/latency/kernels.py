@@ -17,12 +17,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from nasbench.errors import shown
 from nasbench.latency.device import KernelTime
 from nasbench.latency.features import counted_as, kernel_features, shape_kind
 from nasbench.latency.launches import LAUNCH_RULES, PASS, Kernel
 from nasbench.latency.linear import relative_nnls
 from nasbench.latency.ranges import STRICT, Amount, Log, Node, Signed
-from nasbench.values import shown
 
 TREES, LEAF = 30, 2
 MIN_KERNELS = 100  # of different shapes, from which on a model is fitted

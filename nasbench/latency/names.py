@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 from nasbench import files
-from nasbench.errors import UserError
-from nasbench.values import shown
+from nasbench.errors import UserError, shown
 
 THIS_MACHINE = "this-machine"
 FIT_COMMAND = "nasbench latency fit"

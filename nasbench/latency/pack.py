@@ -160,6 +160,7 @@ class Results:
                     f"{path}: its networks are not those of the pack; copy results.json from the device again"
                 )
             protocol = Protocol.of(content["protocol"]["clock"], content["protocol"].get("energy_meter", ""))
+            against = manifest["reference"]["sha256"], manifest["reference"]["name"]
             checked_name(str(manifest["device"])), CLASSES.validate_python(manifest["num_classes"])
             records = _records(content, protocol.clock)
         except UserError:
@@ -169,7 +170,7 @@ class Results:
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             what = first_problem(error) if isinstance(error, ValidationError) else f"{error} ".splitlines()[0].strip()
             raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
-        if manifest["reference"]["sha256"] != reference_hash() or manifest["reference"]["name"] != REFERENCE_NAME:
+        if against != (reference_hash(), REFERENCE_NAME):
             raise UserError(
                 f"{path}: measured against another reference network; make the folder again with this nasbench"
             )

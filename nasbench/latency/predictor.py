@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from nasbench.errors import UserError
 from nasbench.latency.features import kind_of, network_features
@@ -46,7 +47,7 @@ SHARE_SLACK = 0.1  # likewise for a kind's share of the time, absolute
 
 WHOLE = {"ms": "time", "MB": "memory", "mJ": "energy"}  # unit of what is predicted -> what it measures
 
-Unit = Literal["ms", "MB", "mJ"]
+Unit = Annotated[str, Field(pattern="^(ms|MB|mJ)$")]
 Features = Mapping[str, float]
 
 

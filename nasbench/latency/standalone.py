@@ -451,7 +451,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         words = [manifest[key] for key in ("runtime", "dtype", "accelerator")]
         counts = [manifest[key] for key in ("threads", "batch")]
         sound = manifest["runtime"] in LOADERS and isinstance(manifest["options"], dict) and len(named) > 1
-        sound = sound and all(isinstance(word, str) for word in (*words, *named, *(n["id"] for n in manifest["networks"])))
+        words += [*named, *(network["id"] for network in manifest["networks"])]
+        sound = sound and all(isinstance(word, str) for word in words)
         if not sound or not all(type(count) is int and 1 <= count <= MOST_THREADS for count in counts):
             raise ValueError("a value that cannot be")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -15,9 +15,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.files import data_dir, named_file, read_toml
-from nasbench.values import Value, content_hash, shown
+from nasbench.values import Value, content_hash
 
 MAX_SAMPLES = 10**12
 MIN_SIZE = 16  # pixels a side of a proxy image

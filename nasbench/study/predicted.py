@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import RESOURCES
-from nasbench.errors import UserError
-from nasbench.values import shown
+from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
     from nasbench.latency.profile import DeviceProfile
@@ -52,7 +51,10 @@ class Predicted(NamedTuple):
             for metric in RESOURCES
             if metric in content
         }
-        return cls(latency, content.get("extrapolating") is True, resources)
+        extrapolating = content.get("extrapolating")
+        if extrapolating not in (False, True):  # stored as 0.0 and 1.0 too
+            raise UserError(f"extrapolating = {shown(extrapolating)}: must be true or false")
+        return cls(latency, bool(extrapolating), resources)
 
     def to_dict(self) -> dict[str, float]:
         figures = {"latency_ms": self.latency.value, "low_ms": self.latency.low, "high_ms": self.latency.high}

@@ -11,13 +11,12 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.study.journal import Journal, Line
 from nasbench.study.notes import LatencyNote, PromotionNote, note_of
 from nasbench.study.spool import SPOOL, spool_path, spool_read
 from nasbench.study.trial_records import finished_time
 from nasbench.study.trials import Outcome, Trial
-from nasbench.values import shown
 
 FILE = "trials.jsonl"
 Note = TypeVar("Note", LatencyNote, PromotionNote)

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from nasbench import __version__
 from nasbench.costs.budget import Budget, device_metrics
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.strategies import StrategyChoice
@@ -19,7 +19,7 @@ from nasbench.study.fidelity import Ladder
 from nasbench.study.objective import BY_LOSS, PREDICTED, Objective, extrapolation_target
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.trial_records import MAX_CLASSES, Seed
-from nasbench.values import Value, content_hash, shown
+from nasbench.values import Value, content_hash
 
 FILE = "study.toml"
 MAX_TRIALS = 10**6

@@ -74,6 +74,6 @@ class SubmittedRecord(Value, strict=True):
 class OutcomeRecord(Value, strict=True):
     state: Literal["complete", "failed"]
     metrics: dict[str, Annotated[Any, AfterValidator(_figure)]]
-    reason: str | None
+    reason: str | None = None
     seconds: Seconds
     worker: dict[str, Any]
