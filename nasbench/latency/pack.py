@@ -235,6 +235,8 @@ def _records(content: dict[str, Any], clock: str) -> list[Record]:
     packed = {n["id"]: n["architecture"] for n in content["manifest"]["networks"]}
     measured = [(n, [PASS.validate_python(p) for p in n["passes"]]) for n in content["networks"]]
     reference_ms = min(p.reference_ms(clock) for _, passes in measured for p in passes)
+    if len({network["id"] for network, _ in measured}) < len(measured):
+        raise ValueError("one network was measured twice")
     records = []
     for network, passes in measured:
         if len(passes) < standalone.PASSES:

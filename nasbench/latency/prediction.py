@@ -74,7 +74,8 @@ def accuracy(predicted: np.ndarray, measured: np.ndarray) -> HeldOut:
     from scipy.stats import spearmanr
 
     relative = np.abs(predicted / measured - 1)
-    rank = float(spearmanr(predicted, measured).statistic)
+    varied = min(np.ptp(predicted), np.ptp(measured)) > 0  # else no correlation is defined
+    rank = float(spearmanr(predicted, measured).statistic) if varied else 0.0
     return HeldOut(rank, float(relative.mean()), float((relative <= 0.1).mean()))
 
 

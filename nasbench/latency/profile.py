@@ -29,7 +29,7 @@ from nasbench.latency.names import FIT_COMMAND, THIS_MACHINE, checked_name, fit_
 from nasbench.latency.prediction import Prediction
 from nasbench.latency.predictor import MIN_NETWORKS, Predictor, fit_networks
 from nasbench.latency.ranges import Amount, Few
-from nasbench.latency.records import Protocol, Record, Reference
+from nasbench.latency.records import Protocol, Record, Records, Reference
 from nasbench.latency.resources import Estimate
 from nasbench.latency.standalone import DEVIATION_LIMIT
 from nasbench.values import Value, first_problem
@@ -50,7 +50,7 @@ class DeviceProfile(Value):
     reference: Reference
     deviation: Amount | None  # standard deviation of a pass, relative, pooled over the networks; None: not kept
     num_classes: Few
-    records: list[Record]
+    records: Records
     features_version: Few
     predictor: Predictor
     resources: dict[str, Predictor] = Field(default_factory=dict)  # of memory_bytes, energy_j: what enough records hold
@@ -134,7 +134,7 @@ class _Measured(Value):
 
     device: Device
     num_classes: Few
-    records: list[Record]
+    records: Records
 
 
 def new_profile(

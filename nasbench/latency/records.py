@@ -56,6 +56,13 @@ class Reference(Value):
     quiet_ms: Positive
 
 
+def _distinct(records: list[Record]) -> list[Record]:
+    """Records of networks that each come once; ValueError. What is fitted to them takes longer with every one."""
+    if len({record.id for record in records}) < len(records):
+        raise ValueError("one network stands there twice")
+    return records
+
+
 class Record(Value):
     """One measured network. `architecture` is its content, so that it can be built and measured again anywhere.
 
@@ -74,3 +81,6 @@ class Record(Value):
         """Memory and energy of an earlier measurement, where this one has none."""
         kept = {m: getattr(older, m, None) for m in RESOURCES if getattr(self, m) is None}
         return self.model_copy(update=kept) if any(kept.values()) else self
+
+
+Records = Annotated[list[Record], AfterValidator(_distinct)]
