@@ -70,11 +70,8 @@ def _is_point(trial: Trial, store: TrialStore) -> bool:
     try:
         point = point_of(trial)
         figures = [point.flops, point.params, point.compute, point.loss, point.seconds]
-        problem = (
-            ""
-            if min(figures) > 0 and trial.metric("accuracy") <= 1
-            else "an accuracy beyond 1, or a figure that is not above 0"
-        )
+        sound = min(figures) > 0 and trial.metric("accuracy") <= 1
+        problem = "" if sound else "an accuracy beyond 1, or a figure that is not above 0"
     except KeyError as error:
         problem = f"its outcome has no {error}"
     except (TypeError, ValueError) as error:
