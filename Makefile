@@ -4,19 +4,24 @@ PYTHON ?= python3
 VENV   ?= .venv
 BUDGET ?= 1GFLOP
 OUT    ?= results/mine
+FILES  ?= 20000
 
 BIN     := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # One stamp a Python version: another PYTHON, or a change of what is installed, makes the environment anew.
 READY   := $(VENV)/.ready-$(VERSION)
 
-.PHONY: search test lint format clean
+.PHONY: search test fuzz lint format clean
 
 search: $(READY)
 	$(BIN)/nasbench search --budget $(BUDGET) --out $(OUT)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# Damages files of every kind that the program reads, at the lowest priority, and prints what came of them.
+fuzz: $(READY)
+	cd tests && OMP_NUM_THREADS=1 PYTHONPATH=.. ../$(BIN)/python fuzz.py --files $(FILES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

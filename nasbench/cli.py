@@ -29,6 +29,8 @@ USERS_OS_ERRORS = {
     errno.EROFS: "choose a place that you may write to",
     errno.ENOTDIR: "choose a folder",
     errno.EISDIR: "choose a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "choose a place that is no circle of links",
 }
 
 

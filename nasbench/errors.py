@@ -1,6 +1,10 @@
-"""The one error type whose text is meant for the person who wrote the input."""
+"""The one error type whose text is meant for the person who wrote the input, and how a value is shown in it."""
 
 from __future__ import annotations
+
+from typing import Any
+
+SHOWN_CHARACTERS = 60  # of a value in an error
 
 
 class UserError(ValueError):
@@ -8,3 +12,12 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def shown(value: Any) -> str:
+    """`value` as an error shows it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        text = "a number with thousands of digits"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."

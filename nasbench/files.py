@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Collection, Mapping
@@ -25,6 +26,7 @@ else:
 log = logging.getLogger("nasbench.files")
 
 BYTE_ORDER_MARK = "\ufeff"  # which editors on Windows begin a file with
+STEM_CHARACTERS = 120
 SHOWN = 6  # names in an error where none is near
 
 
@@ -102,6 +104,11 @@ def _temporary_cache(instead_of: Path) -> Path:
         raise UserError(f"{path}: belongs to somebody else; set NASBENCH_CACHE to a folder that you may write to")
     log.warning("%s cannot be written to; using %s (NASBENCH_CACHE names another)", instead_of, path)
     return path
+
+
+def file_stem(name: str, otherwise: str) -> str:
+    """`name` as a file's name without suffix, which lies nowhere but in its folder; `otherwise` if nothing is left."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:STEM_CHARACTERS] or otherwise
 
 
 def data_spec(text: str, names: Collection[str]) -> str:

@@ -13,10 +13,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 
 MISFITS = ("missing", "extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for keys that do not fit
-SHOWN_CHARACTERS = 60  # of a value in an error
+PLACE_CHARACTERS = 160
 
 
 class Value(BaseModel):
@@ -55,7 +55,7 @@ class Value(BaseModel):
 def first_problem(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """The first problem of a pydantic error in one line: key, value, rule. `model` knows which keys there are."""
     first = _likeliest(error.errors(include_url=False))
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    place = _place(first["loc"])
     rule = first["msg"].removeprefix("Value error, ").replace("\n", " ")
     if first["type"] in MISFITS[1:]:
         known = _keys_beside(first["loc"], model)
@@ -66,6 +66,13 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         return rule if rule.startswith(place) else f"{place}: {rule}"
     rule = rule[:1].lower() + rule[1:]
     return f"{place} = {shown(first['input'])}: {rule}" if place else rule
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """`stages[2].depth`, on one line and cut where a key is long."""
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    place = "".join(character if character.isprintable() else repr(character)[1:-1] for character in place)
+    return place if len(place) <= PLACE_CHARACTERS else f"{place[: PLACE_CHARACTERS - 3]}..."
 
 
 def _likeliest(problems: list[Any]) -> Any:
@@ -80,15 +87,6 @@ def _likeliest(problems: list[Any]) -> Any:
     ]
     misfits = Counter(problem["loc"][:-1] for problem in beside if problem["type"] in MISFITS)
     return min(beside, key=lambda problem: misfits[problem["loc"][:-1]]) if first in beside else first
-
-
-def shown(value: Any) -> str:
-    """`value` as an error shows it, cut where it is long."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no whole number of more than 4300 digits
-        text = "a number with thousands of digits"
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 def _keys_beside(location: tuple[int | str, ...], model: type[Any] | None) -> list[str]:

@@ -45,7 +45,7 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
         assert [store.has_result(trial(n).key) for n in range(4)] == [True, True, False, False]
 
 
-Step = tuple[str, int]  # submit trial n; finish the n-th of those outstanding; note a latency of n ms
+Step = tuple[str, int]  # submit trial n; finish the n-th of those outstanding; note a latency of n + 1 ms
 STEPS = st.lists(st.tuples(st.sampled_from(["submit", "finish", "fail", "note"]), st.integers(0, 30)), max_size=12)
 
 
@@ -53,7 +53,7 @@ def take(store: TrialStore, step: Step) -> bool:
     """Apply a step where it is possible -> whether it was."""
     what, n = step
     if what == "note":
-        store.note(LatencyNote(measured_ms={"a": float(n)}))
+        store.note(LatencyNote(measured_ms={"a": n + 1.0}))
     elif what == "submit":
         if store.get(trial(n).key) is not None:
             return False
@@ -117,41 +117,138 @@ def test_a_finished_trial_is_never_run_or_finished_again(tmp_path: Path) -> None
     assert len((tmp_path / FILE).read_bytes().splitlines()) == 2
 
 
-def test_a_corrupt_middle_line_names_file_and_line(tmp_path: Path) -> None:
+def test_a_line_that_cannot_be_read_is_named_and_the_rest_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with TrialStore(tmp_path) as store:
         for n in range(3):
             store.submit(trial(n))
     lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
-    (tmp_path / FILE).write_bytes(lines[0] + lines[1][:40] + b"\n" + lines[2])
-    with pytest.raises(UserError, match=r"trials\.jsonl, line 2: not a JSON record; delete that line"):
-        TrialStore(tmp_path)
-    (tmp_path / FILE).write_bytes(lines[0] + lines[2])
+    damaged = lines[0] + lines[1][:40] + b"\n\n" + lines[2]  # a blank line is none, and counted
+    (tmp_path / FILE).write_bytes(damaged)
+    for read_only in (True, False):
+        caplog.clear()
+        with TrialStore(tmp_path, read_only) as store:
+            assert [t.key for t in store.trials] == [trial(0).key, trial(2).key]
+            assert store.unread == {2: "not a JSON record"}
+        (message,) = caplog.messages
+        assert message.startswith(f"{tmp_path / FILE}, line 2: not a JSON record; passed over, the rest of the study")
+        assert "put that line back from a copy, or delete it" in message
+        assert (tmp_path / FILE).read_bytes() == damaged
+    with TrialStore(tmp_path) as store:  # a resumed study trains again what the line held
+        store.submit(trial(1))
+        store.finish(trial(1).key, done())
     with TrialStore(tmp_path) as store:
-        assert len(store.trials) == 2
+        assert [t.key for t in store.trials] == [trial(n).key for n in (0, 2, 1)]
+        assert store.has_result(trial(1).key)
+        assert list(store.unread) == [2]
+
+
+BEYOND = [-1, 10**400, 1e308, "3", None, [], {}]
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({"kind": "dream"}, "unknown kind 'dream'"),
-        ({"kind": "finished", "key": "0" * 16}, "trial 0000000000000000 is unknown"),
-        ({"origin": {"mood": "good"}}, "unknown key 'mood' in a trial's origin"),
+        ({"kind": ["dream"]}, "unknown kind ['dream']"),
+        ({"kind": "finished", "key": "0" * 16}, "trial '0000000000000000' is unknown"),
+        ({"kind": "note", "name": "latency", "content": {"measured_ms": {"a": -1}}}, "measured_ms.a = -1"),
+        ({"kind": "note", "name": "latency", "content": {"predicted": {"a": {}}}}, "predicted.a: latency_ms = None"),
+        ({"kind": "note", "name": "promotion", "content": {"level": "rung 1", "chosen": []}}, "key 'of' is missing"),
+        ({"kind": "note"}, "a note without content"),
+        ({"origin": {"mood": "good"}}, "unknown key 'origin.mood'; known keys: cost, family"),
+        ({"origin": {"rung": 10**6}}, "origin.rung = 1000000: input should be less than 1000"),
         ({"fidelity": {"samples": 3}}, "fidelity: key 'pool' is missing"),
-        ({"fidelity": 3}, "a trial's fidelity and origin are tables"),
+        ({"fidelity": 3}, "fidelity = 3: input should be a valid dictionary"),
+        ({"architecture": {"resolution": 64}}, "key 'stages' is missing"),
         ({"key": ...}, "key 'key' is missing"),
+        ({"key": "../../../outside"}, "key = '../../../outside'"),
+        *(({"seed": value}, "seed = ") for value in BEYOND),
+        *(({"submitted_at": value}, "submitted_at = ") for value in BEYOND),
     ],
+    ids=str,
 )
 def test_a_record_that_is_no_trial_is_named_in_one_line(
     tmp_path: Path, change: dict[str, object], problem: str
 ) -> None:
     record = {"kind": "submitted", **trial().to_record(), **change}
-    (tmp_path / FILE).write_text(json.dumps({key: value for key, value in record.items() if value is not ...}) + "\n")
+    good = json.dumps({"kind": "submitted", **trial(7).to_record()}) + "\n"
+    bad = json.dumps({key: value for key, value in record.items() if value is not ...}) + "\n"
+    (tmp_path / FILE).write_text(good + bad)
+    with TrialStore(tmp_path) as store:
+        assert problem in store.unread[2]
+        assert [t.key for t in store.trials] == [trial(7).key]
+    (tmp_path / FILE).write_text(bad)
     with pytest.raises(UserError) as caught:
         TrialStore(tmp_path)
     text = str(caught.value)
-    assert text.startswith(f"{tmp_path / FILE}, record 1: {problem}")
-    assert text.endswith("was it written by a newer nasbench? read it with that one, or delete that line")
+    assert text.startswith(f"{tmp_path / FILE}, line 1: ")
+    assert "no line of the file can be read: was it written by a newer nasbench? read it with that one" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"state": value} for value in ("submitted", "dream", 3, None)),
+        *({"seconds": value} for value in BEYOND),
+        *({"finished_at": value} for value in BEYOND),
+        *({"metrics": {"error": value}} for value in (1e308, 10**400, None, [], {})),
+        {"metrics": 3},
+        {"worker": 3},
+        {"reason": 3},
+        {"state": "failed", "reason": None},
+    ],
+    ids=str,
+)
+def test_an_outcome_that_cannot_be_is_passed_over_and_its_trial_trained_again(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    with TrialStore(tmp_path) as store:
+        store.submit(trial())
+        store.finish(trial().key, done())
+    first, second = map(json.loads, (tmp_path / FILE).read_text(encoding="utf-8").splitlines())
+    (tmp_path / FILE).write_text(f"{json.dumps(first)}\n{json.dumps({**second, **change})}\n", encoding="utf-8")
+    with TrialStore(tmp_path) as store:
+        assert list(store.unread) == [2]
+        assert [left.key for left in store.outstanding()] == [trial().key]
+
+
+def test_many_lines_that_cannot_be_read_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with TrialStore(tmp_path) as store:
+        store.submit(trial())
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b"\0\xff\n" * 5000)
+    with TrialStore(tmp_path, read_only=True) as store:
+        assert len(store.unread) == 5000
+    assert len(caplog.messages) == 4
+    assert "4997 more lines cannot be read: 5, 6, 7" in caplog.messages[-1]
+
+
+def test_a_line_that_stands_twice_changes_nothing(tmp_path: Path) -> None:
+    with TrialStore(tmp_path) as store:
+        store.submit(trial())
+        store.finish(trial().key, done())
+        before = store.trials
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes() * 2)
+    with TrialStore(tmp_path) as store:
+        assert store.trials == before
+        assert not store.unread
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\xff", b"[]", b"3", b"[" * 100_000, b'{"state": "complete"}'])
+def test_a_damaged_file_in_the_spool_is_as_good_as_none(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with TrialStore(tmp_path) as store:
+        for n in range(2):
+            store.submit(trial(n))
+            spool_write(tmp_path / "spool", trial(n).key, done())
+        (tmp_path / "spool" / f"{trial(0).key}.json").write_bytes(content)
+        assert [t.key for t in store.drain_spool()] == [trial(1).key]
+        assert [t.key for t in store.outstanding()] == [trial(0).key]
+    assert "not the outcome of a trial" in caplog.text
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from nasbench.errors import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+MOST_SECONDS, MOST_HOURS = 1e9, 1e6
 Run = Callable[[argparse.Namespace], int | None]
 
 
@@ -69,30 +73,54 @@ def add_group(verbs: Any, name: str, summary: str, otherwise: str | None = None)
     return group
 
 
-def positive(text: str) -> int:
-    """An argparse type: a whole number of at least one."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+def up_to(most: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from 1 to `most`."""
+
+    def number(text: str) -> int:
+        if not _digits(text) or int(text) < 1:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number of at least 1")
+        if int(text) > most:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is more than {most:,}; give a smaller number")
+        return int(text)
+
+    return number
+
+
+positive = up_to(10**6)
 
 
 def whole(text: str) -> int:
     """An argparse type: a whole number of at least zero, as seeds are."""
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
+    if not _digits(text) or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 0 to 2^63 - 1")
     return int(text)
+
+
+def _digits(text: str) -> bool:
+    """Whether `text` is a whole number that Python reads: it refuses those of more than 4300 digits."""
+    return text.isascii() and text.isdigit() and len(text) <= 4000
+
+
+def _number(text: str) -> float:
+    """`text` in plain digits as a number; -1 for anything else."""
+    return float(text) if re.fullmatch(r"[+]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.ASCII | re.I) else -1.0
+
+
+def hours(text: str) -> float:
+    """An argparse type: a number of hours above zero."""
+    value = _number(text)
+    if not 0 < value < MOST_HOURS:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number of hours above 0 and below {MOST_HOURS:g}")
+    return value
 
 
 def seconds(text: str) -> float:
     """An argparse type: `90`, `90s`, `15min` or `2h`, in seconds."""
     units = {"": 1, "s": 1, "min": 60, "m": 60, "h": 3600}
     number = text.rstrip("minsh")
-    try:
-        value = float(number) * units[text[len(number) :]]
-    except (ValueError, KeyError):
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write for example 900s, 15min or 2h")
+    value = _number(number) * units.get(text[len(number) :], 0)
+    if not 0 < value <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a time; write for example 900s, 15min or 2h")
     return value
 
 

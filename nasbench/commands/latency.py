@@ -16,8 +16,10 @@ from nasbench.commands.common import (
     print_json,
     print_table,
     seconds,
+    up_to,
     whole,
 )
+from nasbench.errors import shown
 from nasbench.latency.names import THIS_MACHINE
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def _add_networks(parser: argparse.ArgumentParser, count: int, flag: str = "--ne
         "--space", default="metablock", help="where the measured networks come from (default: metablock)"
     )
     parser.add_argument(
-        flag, dest="count", type=positive, default=count, metavar="N", help=f"how many (default: {count})"
+        flag, dest="count", type=up_to(10_000), default=count, metavar="N", help=f"how many (default: {count})"
     )
     parser.add_argument("--seed", type=whole, default=0, help="seed of their choice (default: 0)")
 
@@ -146,8 +148,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime", default="onnxruntime", help="onnxruntime (default), openvino, ncnn, torch or torch-compile"
     )
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of the runtime (default: 1)")
-    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images at a time (default: 1)")
+    parser.add_argument("--threads", type=up_to(4096), default=1, metavar="N", help="of the runtime (default: 1)")
+    parser.add_argument("--batch", type=up_to(1024), default=1, metavar="N", help="images at a time (default: 1)")
     parser.add_argument("--dtype", default="fp32", help="fp32 (default), fp16, bf16 or int8, as the runtime can")
     parser.add_argument("--accelerator", default="cpu", help="cpu (default) or cuda, for torch and torch-compile")
     parser.add_argument(
@@ -161,11 +163,13 @@ def option(text: str) -> tuple[str, Any]:
     import json
 
     name, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE; for example optimise=false")
+    if not (separator and name.strip()):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not NAME=VALUE; for example optimise=false")
     try:
-        return name, json.loads(value)
-    except ValueError:
+        content = json.loads(value)
+        json.dumps(content, allow_nan=False)
+        return name, content
+    except (ValueError, RecursionError):  # no JSON, or a number that JSON does not know
         return name, value
 
 

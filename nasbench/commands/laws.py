@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_verb, positive, print_json, print_table
-from nasbench.errors import UserError
+from nasbench.commands.common import add_verb, hours, positive, print_json, print_table, up_to
+from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
     from nasbench.scaling.family_laws import FamilyLaws
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nasbench.scaling.quoted_families import Family
 
 
+MOST_TIMES = 1e9
 FAR = 30.0  # times the largest training: beyond that a prediction comes with a caution
 
 
@@ -36,7 +37,7 @@ def _add_plan(group: Any) -> None:
     add = plan.add_argument
     add("studies", nargs="*", metavar="STUDY", help="folders of studies (default: every one below results/)")
     add("--gpus", type=positive, default=1, metavar="N", help="devices (default: 1)")
-    add("--hours", type=float, default=24.0, help="hours of each (default: 24)")
+    add("--hours", type=hours, default=24.0, help="hours of each (default: 24)")
     add("--rate", metavar="MACS", help="multiply-adds a second of one device, such as 4TMAC (default: as measured)")
     add("--design", metavar="NAME", help="whose law to plan with (default: the best expected at the target)")
     _add_law_options(plan)
@@ -59,7 +60,7 @@ def _add_fit(group: Any) -> None:
 
 def _add_law_options(parser: Any) -> None:
     parser.add_argument("--loss", default="error", help="what falls: error or loss (default: error)")
-    parser.add_argument("--draws", type=positive, default=300, metavar="N", help="bootstrap fits (default: 300)")
+    parser.add_argument("--draws", type=up_to(100_000), default=300, metavar="N", help="bootstrap fits (default: 300)")
 
 
 def _add_compare(group: Any) -> None:
@@ -168,6 +169,7 @@ def _compare(options: argparse.Namespace) -> int:
     from nasbench.scaling.heldout import ONE
     from nasbench.scaling.points import largest, loss_name, read_points
 
+    factor, size = _place(options.at)
     points = read_points(options.studies)
     fitted = fit_families(points, options.loss, options.draws, forms=(ONE,), hold_out=False)
     laws = [entry for entry in fitted if entry.size is not None]
@@ -175,7 +177,7 @@ def _compare(options: argparse.Namespace) -> int:
     if len(fits) < 2:
         raise UserError(f"{len(fits)} design can be compared; a comparison needs two, each at three sizes or more")
     top = max(largest(entry.points) for entry in laws)
-    place = _place(options.at, top)
+    place = factor * top if size is None else size
     table = standings(fits, place)
     crossing = crossings(fits, min(point.flops for point in points), max(place, top))
     if options.json:
@@ -195,8 +197,8 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _place(text: str, top: float) -> float:
-    """`4x` of the largest trained size, or a size such as 4GFLOP, in multiply-adds."""
+def _place(text: str) -> tuple[float, float | None]:
+    """`4x` as a factor of the largest trained size; or a size such as 4GFLOP, in multiply-adds, beside it."""
     from nasbench.costs.budget import Budget
 
     if text.lower().endswith("x"):
@@ -204,27 +206,25 @@ def _place(text: str, top: float) -> float:
             factor = float(text[:-1])
         except ValueError:
             factor = -1.0
-        if not 0 < factor < float("inf"):
-            raise UserError(f"--at {text}: write a factor such as 4x, or a size such as 4GFLOP")
-        return factor * top
+        if not 1 / MOST_TIMES <= factor <= MOST_TIMES:
+            raise UserError(f"--at {shown(text)}: write a factor such as 4x, or a size such as 4GFLOP")
+        return factor, None
     budget = Budget.parse(text)
     if budget.metric not in ("flops", "macs"):
         raise UserError(
             f"--at {text}: laws of size are over FLOPs; write a factor such as 4x, or a size such as 4GFLOP"
         )
-    return budget.limit
+    return 1.0, budget.limit
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from nasbench.costs.budget import Budget
     from nasbench.scaling.family_laws import fit_families
     from nasbench.scaling.heldout import TWO
     from nasbench.scaling.plan import make_plan, measured_rate
     from nasbench.scaling.points import loss_name, read_points
     from nasbench.scaling.study import train_options
 
-    if not 0 < options.hours < 1e6:
-        raise UserError(f"--hours {options.hours:g}: give a number of hours above zero")
+    given = _rate(options.rate) if options.rate is not None else None
     studies = options.studies or _known_studies()
     points = read_points(studies)
     if options.design:
@@ -234,7 +234,7 @@ def _plan(options: argparse.Namespace) -> int:
     if not laws:
         wanted = f"of {options.design} " if options.design else ""
         raise UserError(f"no law {wanted}in parameters and samples: train three sizes at three sample counts or more")
-    rate = Budget.parse(options.rate.removesuffix("/s")).limit if options.rate else measured_rate(points)
+    rate = measured_rate(points) if given is None else given
     plans = [make_plan(entry, options.gpus, options.hours, rate) for entry in laws]
     best = min(plans, key=lambda plan: plan.target.error)
     if options.json:
@@ -245,6 +245,16 @@ def _plan(options: argparse.Namespace) -> int:
         _print_trainings(best, name, train_options(studies))
         _print_target(best, name, max(point.compute for point in points))
     return 0
+
+
+def _rate(text: str) -> float:
+    """`4TMAC` or `4TMAC/s`, in multiply-adds a second."""
+    from nasbench.costs.budget import Budget
+
+    rate = Budget.parse(text.removesuffix("/s"))
+    if rate.metric not in ("flops", "macs"):
+        raise UserError(f"--rate {text}: a device's multiply-adds a second are asked for; write for example 4TMAC")
+    return rate.limit
 
 
 def _print_budget(options: argparse.Namespace, plan: Plan, rate: float, device: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import weights
 from nasbench.commands.common import add_verb, cell, console, positive, print_facts, print_json, print_table, whole
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -65,7 +65,7 @@ def _add_train(verbs: Any) -> None:
     train.add_argument("architecture", help=ARCH_HELP)
     train.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
     train.add_argument("--runner", default="laptop", help="whose ladder and device it uses (default: laptop)")
-    train.add_argument("--rung", type=int, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
+    train.add_argument("--rung", type=whole, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
     train.add_argument("--seed", type=whole, default=0, help="seed of weights and batches (default: 0)")
     train.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
 
@@ -91,7 +91,9 @@ def _batch(text: str) -> int | None:
     if text == DYNAMIC:
         return None
     if not text.isascii() or not text.isdigit() or not 1 <= len(text) <= 9 or not 1 <= int(text) <= MAX_BATCH:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 to {MAX_BATCH} nor {DYNAMIC!r}")
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is neither a whole number from 1 to {MAX_BATCH} nor {DYNAMIC!r}"
+        )
     return int(text)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import laws
-from nasbench.commands.common import add_group, add_priority, add_verb, positive, print_json, print_table
+from nasbench.commands.common import add_group, add_priority, add_verb, positive, print_json, print_table, up_to
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -46,7 +46,7 @@ def _add_design(group: Any) -> None:
     add("--space", default="metablock", help="the space that `in space` is about (default: metablock)")
     add("--no-check", action="store_true", help="do not build the designs and make a training step")
     add("--out", metavar="DIR", help="also write each as DIR/NAME.toml")
-    add("--seeds", type=positive, default=1, metavar="N", help="trainings of each way to grow, for --rule searched")
+    add("--seeds", type=up_to(1000), default=1, metavar="N", help="trainings of each way to grow, for --rule searched")
     add("--data", default="fashion-on-earth", help="images for --rule searched")
 
 
@@ -60,10 +60,10 @@ def _add_train(group: Any) -> None:
     add("architectures", nargs="+", metavar="ARCH", help=ARCH_HELP)
     add("--to", nargs="+", required=True, metavar="TARGET", help="sizes with their unit, smallest first")
     add("--rule", default="width", help="how the designs grow: compound, fast, width, depth or resolution")
-    add("--samples", nargs="+", type=positive, default=[3200], metavar="N", help="images seen (default: 3200)")
-    add("--seeds", type=positive, default=3, metavar="N", help="trainings of each (default: 3)")
+    add("--samples", nargs="+", type=up_to(10**9), default=[3200], metavar="N", help="images seen (default: 3200)")
+    add("--seeds", type=up_to(1000), default=3, metavar="N", help="trainings of each (default: 3)")
     add("--recipe", default="proxy", help="how they are trained: proxy (default), proxy-sgd or a TOML file")
-    add("--evaluate", type=positive, default=2500, metavar="N", help="images scored at most (default: 2500)")
+    add("--evaluate", type=up_to(10**9), default=2500, metavar="N", help="images scored at most (default: 2500)")
     add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
     add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")
     add("--out", required=True, metavar="DIR", help="the study's folder; one that was stopped goes on")
@@ -123,11 +123,11 @@ def _rule(options: argparse.Namespace, arch: Architecture) -> Rule:
 
 
 def _write(designs: list[Architecture], folder: Path) -> None:
-    from nasbench.files import write_atomic
+    from nasbench.files import file_stem, write_atomic
 
     folder.mkdir(parents=True, exist_ok=True)
     for arch in designs:
-        write_atomic(folder / f"{arch.name}.toml", arch.to_toml())
+        write_atomic(folder / f"{file_stem(arch.name, arch.id)}.toml", arch.to_toml())
 
 
 def _train(options: argparse.Namespace) -> int:

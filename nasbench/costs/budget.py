@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 
 PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 BINARY_PREFIXES = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
@@ -40,6 +40,8 @@ JOULES: tuple[tuple[float, str, tuple[str, ...]], ...] = (  # joules in one unit
     (1e-3, "mJ", ("mj", "millijoule", "millijoules")),
     (1.0, "J", ("j", "joule", "joules")),
 )
+LEAST, MOST = 1e-15, 1e24  # of a bound, in the metric's own unit: from a femtojoule to far beyond any machine's memory
+MAX_CHARACTERS = 100
 EXAMPLES = (
     "1GFLOP, 300MMAC, 5Mparams, 2MB (weights), 2MBpeak (activations), 10ms, 64MBmem (memory of running it) or 5mJ"
 )
@@ -59,16 +61,16 @@ _NUMBER = re.compile(
 def _units() -> dict[str, tuple[str, float, str]]:
     """Every unit in lower case -> (metric, scale to the metric's own unit, unit as it is shown)."""
     units: dict[str, tuple[str, float, str]] = {}
-    for metric, shown, spellings in COUNTS:
+    for metric, sign, spellings in COUNTS:
         for prefix, scale in PREFIXES.items():
-            units.update({prefix + name: (metric, scale, SHOWN_PREFIXES[prefix] + shown) for name in spellings})
-    for metric, shown, spellings in BYTES:
+            units.update({prefix + name: (metric, scale, SHOWN_PREFIXES[prefix] + sign) for name in spellings})
+    for metric, sign, spellings in BYTES:
         for prefix, scale in (PREFIXES | BINARY_PREFIXES).items():
-            units.update({prefix + name: (metric, scale, SHOWN_PREFIXES[prefix] + shown) for name in spellings})
-    for milliseconds, shown, spellings in SECONDS:
-        units.update(dict.fromkeys(spellings, ("latency_ms", milliseconds, shown)))
-    for joules, shown, spellings in JOULES:
-        units.update(dict.fromkeys(spellings, ("energy_j", joules, shown)))
+            units.update({prefix + name: (metric, scale, SHOWN_PREFIXES[prefix] + sign) for name in spellings})
+    for milliseconds, sign, spellings in SECONDS:
+        units.update(dict.fromkeys(spellings, ("latency_ms", milliseconds, sign)))
+    for joules, sign, spellings in JOULES:
+        units.update(dict.fromkeys(spellings, ("energy_j", joules, sign)))
     return units
 
 
@@ -93,13 +95,20 @@ class Budget:
         """`text` is a number with a unit: 1GFLOP, 500 MFLOPs, 5Mparams, 10ms, 1.5 s, 2MB, 2MBpeak, 64MBmem, 5mJ."""
         match = _NUMBER.fullmatch(text.strip())
         if match is None:
-            raise UserError(f"budget {text!r}: a budget is a number with a unit (1.5, not 1,5); for example {EXAMPLES}")
+            raise UserError(
+                f"budget {shown(text)}: a budget is a number with a unit (1.5, not 1,5); for example {EXAMPLES}"
+            )
         number, unit = match[1].replace("_", ""), re.sub(r"[\s_-]", "", match[2])
-        metric, scale, shown = _known_unit(text, number, unit)
+        if len(text) > MAX_CHARACTERS:
+            raise UserError(f"budget {shown(text)}: longer than any number with a unit; for example {EXAMPLES}")
+        metric, scale, shown_unit = _known_unit(text, number, unit)
         limit = float(number) * scale
         if not (math.isfinite(limit) and limit > 0):
             raise UserError(f"budget {text!r}: the bound must be a finite number above zero; for example {EXAMPLES}")
-        return cls(metric, limit, text.strip(), shown)
+        if not LEAST <= limit <= MOST:
+            far = "below" if limit < LEAST else "above"
+            raise UserError(f"budget {text!r}: {far} what any network or machine has; for example {EXAMPLES}")
+        return cls(metric, limit, text.strip(), shown_unit)
 
     def violation(self, metrics: Mapping[str, float]) -> float:
         """By what share `metrics` exceed the limit: 0.0 where it is met, 0.25 for a quarter too much."""

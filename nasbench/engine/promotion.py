@@ -111,4 +111,4 @@ class Promotions:
             self._chosen[key] = tuple(trial.key for trial in choose())
             self._note(PromotionNote(level=level, of=len(trials), chosen=self._chosen[key]))
         by_key = {trial.key: trial for trial in trials}
-        return [by_key[key] for key in self._chosen[key]]
+        return [by_key[chosen] for chosen in self._chosen[key] if chosen in by_key]

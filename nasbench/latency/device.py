@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from nasbench.errors import UserError
 from nasbench.latency import standalone
+from nasbench.latency.ranges import STRICT, Amount, Few, Many, Positive
 from nasbench.latency.standalone import SPREAD_LIMIT, Pass
 
 RUNTIME = "onnxruntime"
@@ -43,14 +44,16 @@ class Settings:
 class Device:
     """What identifies the hardware, runtime and settings of a profile."""
 
+    __pydantic_config__ = STRICT
+
     cpu: str
     machine: str  # instruction set, as platform.machine() says it
     system: str
-    cores: int
+    cores: Few
     runtime: str
     runtime_version: str
-    threads: int = 1
-    batch: int = 1
+    threads: Few = 1
+    batch: Few = 1
     dtype: str = "fp32"
     accelerator: str = "cpu"
     options: dict[str, Any] = field(default_factory=dict)
@@ -70,22 +73,24 @@ class KernelTime(NamedTuple):
     """One kernel as a runtime reported it: its operator's name there, the elements it wrote, and microseconds."""
 
     operator: str
-    outputs: int
-    us: float
+    outputs: Many
+    us: Amount
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One network on one machine. `noisy`: its passes still disagreed at the end by more than SPREAD_LIMIT."""
 
-    latency_ms: float  # ratio x reference_ms
-    ratio: float  # to the reference network, over all passes
-    spread: float  # largest relative deviation of a pass from the median
-    cpu_min_ms: float
-    wall_min_ms: float
-    reference_ms: float
-    repeats: int  # runs in all passes together
-    passes: int
+    __pydantic_config__ = STRICT
+
+    latency_ms: Positive  # ratio x reference_ms
+    ratio: Positive  # to the reference network, over all passes
+    spread: Amount  # largest relative deviation of a pass from the median
+    cpu_min_ms: Amount
+    wall_min_ms: Amount
+    reference_ms: Positive
+    repeats: Many  # runs in all passes together
+    passes: Many
     noisy: bool
 
     @classmethod

@@ -17,16 +17,19 @@ from itertools import pairwise
 
 import numpy as np
 
+from nasbench.errors import shown
 from nasbench.latency.device import KernelTime
 from nasbench.latency.features import counted_as, kernel_features, shape_kind
 from nasbench.latency.launches import LAUNCH_RULES, PASS, Kernel
 from nasbench.latency.linear import relative_nnls
+from nasbench.latency.ranges import STRICT, Amount, Log, Node, Signed
 
 TREES, LEAF = 30, 2
 MIN_KERNELS = 100  # of different shapes, from which on a model is fitted
 ANY = "any"
 PADDING = 0.3  # in log size, between a kernel as listed and as reported; few channels are padded by more
 BEYOND = 4.0  # times the largest kernel seen of a kind, up to which its own roofline holds
+SEEN = 15  # figures of a kernel that the trees look at: its kind and its shape
 COLUMNS = ("launches", "bytes", "macs", "reads", "weights", "uncached")
 # The operators of onnxruntime's profile that kinds of kernels appear as there; the kind itself where it is not listed.
 REPORTED = {
@@ -113,12 +116,25 @@ def scaled(kernels: Sequence[Kernel], reported: Sequence[KernelTime], latency_ms
 class Forest:
     """Regression trees as flat lists over all nodes of all trees; a leaf has feature -1."""
 
-    roots: list[int]
-    feature: list[int]
-    threshold: list[float]
-    left: list[int]
-    right: list[int]
-    value: list[float]
+    __pydantic_config__ = STRICT
+
+    roots: list[Node]
+    feature: list[Node]
+    threshold: list[Signed]
+    left: list[Node]
+    right: list[Node]
+    value: list[Log]
+
+    def __post_init__(self) -> None:
+        nodes, columns = len(self.feature), (self.threshold, self.left, self.right, self.value)
+        if not self.roots or any(len(column) != nodes for column in columns):
+            raise ValueError("a forest has roots, and as many of each figure as nodes")
+        feature, _, left, right, _ = self._arrays
+        ends = np.concatenate([self.roots, left, right])
+        if ends.min() < 0 or ends.max() >= nodes or feature.max() >= SEEN:
+            raise ValueError(f"a forest's nodes lie among its {nodes}, and look at one of {SEEN} figures")
+        if (np.minimum(left, right) <= np.arange(nodes))[feature >= 0].any():  # so that every walk ends
+            raise ValueError("a forest's branches lead on to later nodes")
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, ...]:
@@ -142,11 +158,21 @@ class KernelModel:
     Kernels of a kind that it never saw, or far larger than all that it saw, get the roofline of all kinds together.
     """
 
+    __pydantic_config__ = STRICT
+
     runtime: str
     kinds: list[str]
-    roofline: Mapping[str, list[float]]  # kind -> microseconds per unit of each of COLUMNS; ANY for all together
-    largest: Mapping[str, float]  # kind -> most multiply-adds of a kernel seen
+    roofline: Mapping[str, list[Amount]]  # kind -> microseconds per unit of each of COLUMNS; ANY for all together
+    largest: Mapping[str, Amount]  # kind -> most multiply-adds of a kernel seen
     forest: Forest
+
+    def __post_init__(self) -> None:
+        if self.runtime not in LAUNCH_RULES:
+            raise ValueError(f"runtime {shown(self.runtime)} is not known; known: {', '.join(LAUNCH_RULES)}")
+        if ANY not in self.roofline or any(len(weights) != len(COLUMNS) for weights in self.roofline.values()):
+            raise ValueError(f"a roofline has {len(COLUMNS)} weights for each kind, and for {ANY!r}")
+        if missing := self.roofline.keys() - self.largest.keys() - {ANY}:
+            raise ValueError(f"the largest kernel of {min(missing)!r} is missing")
 
     @cached_property
     def _known(self) -> dict[Kernel, float]:

@@ -9,7 +9,7 @@ from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.device import Measurement
 from nasbench.latency.names import FIT_COMMAND
-from nasbench.latency.records import Protocol
+from nasbench.latency.records import PASS, Protocol
 
 VERSION = 2  # of a profile file's layout today
 
@@ -37,7 +37,7 @@ def _estimated_anew(old: dict[str, Any]) -> dict[str, Any]:
     """Protocol 2 had the same runs, and another estimator: the figures are taken again, and fitted."""
     try:
         clock, quiet_ms = old["protocol"]["clock"], old["reference"]["quiet_ms"]
-        groups = [[standalone.Pass(**p) for p in record["passes"]] for record in old["records"]]
+        groups = [[PASS.validate_python(p) for p in record["passes"]] for record in old["records"]]
         figures = [asdict(Measurement.of(passes, clock, quiet_ms)) if passes else None for passes in groups]
     except (KeyError, TypeError):
         return old  # the schema says what is wrong

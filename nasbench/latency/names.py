@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from nasbench import files
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 
 THIS_MACHINE = "this-machine"
 FIT_COMMAND = "nasbench latency fit"
@@ -26,8 +26,10 @@ def _folder() -> Path:
 
 
 def checked_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"device name {name!r} must be letters, digits, '.', '_' or '-'; for example pixel-6")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UserError(
+            f"device name {shown(name)} must be letters, digits, '.', '_' or '-', at most 100; for example pixel-6"
+        )
     return name
 
 

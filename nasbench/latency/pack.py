@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
@@ -26,10 +26,12 @@ from nasbench.latency.device import Device, Measurement, Settings, runtime_versi
 from nasbench.latency.export import deploy_form
 from nasbench.latency.names import checked_name, known_devices
 from nasbench.latency.profile import DeviceProfile, load_device, new_profile, require_agreement
-from nasbench.latency.records import Protocol, Record, Reference
+from nasbench.latency.ranges import Few
+from nasbench.latency.records import PASS, Protocol, Record, Reference
 from nasbench.latency.reference import REFERENCE_NAME, REFERENCE_SIZE, reference_hash, reference_module
 from nasbench.values import first_problem
 
+DEVICE, CLASSES = TypeAdapter(Device), TypeAdapter[int](Few)
 SCRIPT = "standalone.py"
 HOW_TO = """This folder measures {count} networks on the device {device!r} with {runtime} ({settings}).
 
@@ -150,7 +152,7 @@ class Results:
         """UserError says what is wrong with the file."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            manifest, device = content["manifest"], Device(**content["device"])
+            manifest, device = content["manifest"], DEVICE.validate_python(content["device"])
             if content["protocol"]["version"] not in standalone.SAME_RUNS:
                 raise UserError(f"{path}: measured by another version of the script; make the folder again")
             if manifest["pack"] != pack_id({k: v for k, v in manifest.items() if k != "pack"}):
@@ -158,15 +160,17 @@ class Results:
                     f"{path}: its networks are not those of the pack; copy results.json from the device again"
                 )
             protocol = Protocol.of(content["protocol"]["clock"], content["protocol"].get("energy_meter", ""))
+            against = manifest["reference"]["sha256"], manifest["reference"]["name"]
+            checked_name(str(manifest["device"])), CLASSES.validate_python(manifest["num_classes"])
             records = _records(content, protocol.clock)
         except UserError:
             raise
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}; give the results.json of a pack") from None
-        except (ValueError, KeyError, TypeError) as error:
-            what = first_problem(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            what = first_problem(error) if isinstance(error, ValidationError) else f"{error} ".splitlines()[0].strip()
             raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
-        if manifest["reference"]["sha256"] != reference_hash():
+        if against != (reference_hash(), REFERENCE_NAME):
             raise UserError(
                 f"{path}: measured against another reference network; make the folder again with this nasbench"
             )
@@ -229,8 +233,10 @@ def _scaled(record: Record, profile: DeviceProfile, protocol: Protocol) -> Recor
 def _records(content: dict[str, Any], clock: str) -> list[Record]:
     """Every measured network with all its passes; each architecture must be the one that was packed."""
     packed = {n["id"]: n["architecture"] for n in content["manifest"]["networks"]}
-    measured = [(n, [standalone.Pass(**_tuples(p)) for p in n["passes"]]) for n in content["networks"]]
+    measured = [(n, [PASS.validate_python(p) for p in n["passes"]]) for n in content["networks"]]
     reference_ms = min(p.reference_ms(clock) for _, passes in measured for p in passes)
+    if len({network["id"] for network, _ in measured}) < len(measured):
+        raise ValueError("one network was measured twice")
     records = []
     for network, passes in measured:
         if len(passes) < standalone.PASSES:
@@ -249,10 +255,6 @@ def _records(content: dict[str, Any], clock: str) -> list[Record]:
             )
         )
     return records
-
-
-def _tuples(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
 
 
 def pack_id(manifest: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ from typing import Any, overload
 import numpy as np
 from typing_extensions import Self
 
+from nasbench.latency.ranges import STRICT, Amount, Share, Signed
+
 COVERAGE = 0.9
 
 
@@ -60,9 +62,11 @@ class Prediction(Columns):
 class HeldOut:
     """How well networks were predicted by a fit that had not seen them, over all folds."""
 
-    spearman: float
-    mape: float  # mean absolute relative error, as a share
-    within_10_percent: float  # share of networks
+    __pydantic_config__ = STRICT
+
+    spearman: Signed
+    mape: Amount  # mean absolute relative error, as a share
+    within_10_percent: Share  # share of networks
 
 
 def accuracy(predicted: np.ndarray, measured: np.ndarray) -> HeldOut:
@@ -70,7 +74,8 @@ def accuracy(predicted: np.ndarray, measured: np.ndarray) -> HeldOut:
     from scipy.stats import spearmanr
 
     relative = np.abs(predicted / measured - 1)
-    rank = float(spearmanr(predicted, measured).statistic)
+    varied = min(np.ptp(predicted), np.ptp(measured)) > 0  # else no correlation is defined
+    rank = float(spearmanr(predicted, measured).statistic) if varied else 0.0
     return HeldOut(rank, float(relative.mean()), float((relative <= 0.1).mean()))
 
 

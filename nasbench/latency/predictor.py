@@ -16,8 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from nasbench.errors import UserError
 from nasbench.latency.features import kind_of, network_features
@@ -26,6 +28,7 @@ from nasbench.latency.launches import Kernel
 from nasbench.latency.linear import groups_of, shrunk_nnls
 from nasbench.latency.lowering import NetworkKernels
 from nasbench.latency.prediction import HeldOut, Prediction, accuracy, conformal
+from nasbench.latency.ranges import STRICT, Amount, HalfWidth, Positive, Share
 from nasbench.latency.residual import Residual, fit_residual
 
 FOLDS = 10
@@ -37,11 +40,14 @@ HELPS = 0.97  # an addition is kept where it brings the cross-validated error be
 # Beyond the fitted range the interval is widened so: from convolutional to hybrid networks the mean error grew from
 # 4.9 % to 20 %. No coverage is promised there.
 EXTRAPOLATION_WIDENING = 4.0
+MOST_CORRECTION = 10.0  # in the logarithm, whatever a file says
+LEAST = 1e-9  # of a prediction: weights may all be 0
 TOTAL_SLACK = 1.25  # a total this much outside the fitted range is still inside
 SHARE_SLACK = 0.1  # likewise for a kind's share of the time, absolute
 
 WHOLE = {"ms": "time", "MB": "memory", "mJ": "energy"}  # unit of what is predicted -> what it measures
 
+Unit = Annotated[str, Field(pattern="^(ms|MB|mJ)$")]
 Features = Mapping[str, float]
 
 
@@ -49,18 +55,20 @@ Features = Mapping[str, float]
 class Predictor:
     """A fitted model: plain numbers, all of them stored in the profile."""
 
-    weights: Mapping[str, float]  # ms per unit of each feature seen in fitting
-    log_error: float  # half-width of the interval in log latency
-    total_range: tuple[float, float]  # ms, of the fitted predictions
-    share_range: Mapping[str, tuple[float, float]]  # per kind, its share of the predicted time
+    __pydantic_config__ = STRICT
+
+    weights: Mapping[str, Amount]  # ms per unit of each feature seen in fitting
+    log_error: HalfWidth  # half-width of the interval in log latency
+    total_range: tuple[Positive, Positive]  # ms, of the fitted predictions
+    share_range: Mapping[str, tuple[Share, Share]]  # per kind, its share of the predicted time
     held_out: HeldOut
-    shrinkage: float = SHRINKAGES[0]
+    shrinkage: Amount = SHRINKAGES[0]
     kinds: tuple[str, ...] = ()  # of kernels seen in fitting
     kernel_model: KernelModel | None = None
     from_prior: bool = False  # whether the kernel model is another device's
-    roofline: Mapping[str, float] | None = None  # weights of a roofline that is mixed in beside kernel times
+    roofline: Mapping[str, Amount] | None = None  # weights of a roofline that is mixed in beside kernel times
     residual: Residual | None = None
-    unit: str = "ms"  # one of WHOLE, where other figures than latency are predicted
+    unit: Unit = "ms"  # those of WHOLE, where other figures than latency are predicted
 
     @cached_property
     def _known(self) -> dict[Kernel, float]:
@@ -95,7 +103,8 @@ class Predictor:
         if mixed_in is not None:
             totals = _mixed(totals, mixed_in)
         if self.residual is not None:
-            totals = totals * np.exp(self.residual.predict(times))
+            totals = totals * np.exp(np.clip(self.residual.predict(times), -MOST_CORRECTION, MOST_CORRECTION))
+        totals = np.maximum(totals, LEAST)
         extrapolating = np.array([bool(r) for r in reasons], dtype=bool)
         factor = np.exp(self.log_error * np.where(extrapolating, EXTRAPOLATION_WIDENING, 1.0))
         return Prediction(totals, totals / factor, totals * factor, extrapolating, tuple(reasons))
@@ -190,7 +199,7 @@ def fit(
     latency_ms: Sequence[float],
     seed: int = 0,
     shrinkage: float | None = None,
-    unit: str = "ms",
+    unit: Unit = "ms",
 ) -> Predictor:
     """Fit features to measured latencies (ms); errors are relative, so small networks count as much as large ones.
 

@@ -44,6 +44,6 @@ def _read(path: Path) -> tuple[dict, KernelModel] | None:
         if predictor.get("kernel_model") is None or predictor.get("from_prior"):
             return None
         return content["device"], TypeAdapter(KernelModel).validate_python(predictor["kernel_model"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
         log.info("%s offers no kernel times: %s", path, error)
         return None

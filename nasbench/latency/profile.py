@@ -28,7 +28,8 @@ from nasbench.latency.migrate import VERSION, to_current
 from nasbench.latency.names import FIT_COMMAND, THIS_MACHINE, checked_name, fit_command, known_devices, profile_path
 from nasbench.latency.prediction import Prediction
 from nasbench.latency.predictor import MIN_NETWORKS, Predictor, fit_networks
-from nasbench.latency.records import Protocol, Record, Reference
+from nasbench.latency.ranges import Amount, Few
+from nasbench.latency.records import Protocol, Record, Records, Reference
 from nasbench.latency.resources import Estimate
 from nasbench.latency.standalone import DEVIATION_LIMIT
 from nasbench.values import Value, first_problem
@@ -41,16 +42,16 @@ log = logging.getLogger(__name__)
 class DeviceProfile(Value):
     """Everything measured on a device and what was fitted to it."""
 
-    version: int
+    version: Few
     name: str
     made: str  # ISO 8601, UTC
     device: Device
     protocol: Protocol
     reference: Reference
-    deviation: float | None  # standard deviation of a pass, relative, pooled over the networks; None: not kept
-    num_classes: int
-    records: list[Record]
-    features_version: int
+    deviation: Amount | None  # standard deviation of a pass, relative, pooled over the networks; None: not kept
+    num_classes: Few
+    records: Records
+    features_version: Few
     predictor: Predictor
     resources: dict[str, Predictor] = Field(default_factory=dict)  # of memory_bytes, energy_j: what enough records hold
 
@@ -132,8 +133,8 @@ class _Measured(Value):
     """The part of a profile that a fit needs."""
 
     device: Device
-    num_classes: int
-    records: list[Record]
+    num_classes: Few
+    records: Records
 
 
 def new_profile(
@@ -250,7 +251,11 @@ def _read(path: Path) -> DeviceProfile:
         raise UserError(f"{path}: cannot be read: {error.strerror}; give a device's name or its profile") from None
     except ValidationError as error:  # of a value, or no JSON
         problem = first_problem(error, DeviceProfile)
-    except ValueError as error:
+    except (
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:  # the last two of figures that nothing can be fitted to
         problem = str(error).splitlines()[0]
     raise UserError(f"{path}: not a device profile: {problem}; make one with `{FIT_COMMAND}`")
 

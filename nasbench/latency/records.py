@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, TypeAdapter
 
 from nasbench.costs.budget import RESOURCES
 from nasbench.latency import standalone
 from nasbench.latency.device import KernelTime, Measurement
+from nasbench.latency.ranges import LARGEST, Few, Positive
 from nasbench.latency.standalone import Pass
 from nasbench.values import Value
 
+LONGEST_US = 10**12  # eleven days
 PAIRED = "median of paired ratios x sqrt(slowing of the reference)"
+
+
+def _whole(taken: Pass) -> Pass:
+    """A pass whose runs are all there and took some time; ValueError."""
+    runs = (taken.reference_cpu_us, taken.reference_wall_us, taken.cpu_us, taken.wall_us)
+    if not all(runs):
+        raise ValueError("a pass must hold runs of the network and of the reference")
+    if not all(1 <= us <= LONGEST_US for each in runs for us in each):
+        raise ValueError(f"a run must take 1 to {LONGEST_US:.0e} us")
+    if not 0 <= taken.at <= LARGEST:
+        raise ValueError(f"at = {taken.at}: a pass begins 0 to {LARGEST:g} seconds after the session")
+    return taken
+
+
+StoredPass = Annotated[Pass, AfterValidator(_whole)]
+PASS = TypeAdapter[Pass](StoredPass)  # a pass from a file; a ValidationError
 
 
 class Protocol(Value):
     """How the figures were taken. clock: `thread` or `process` for processor time, `wall`. energy_meter: what told the
     energy, "" where none did or nobody said."""
 
-    version: int = standalone.PROTOCOL_VERSION
-    clock: str = standalone.THREAD
+    version: Few = standalone.PROTOCOL_VERSION
+    clock: Literal["thread", "process", "wall"] = "thread"
     estimator: str = PAIRED
     energy_meter: str = ""
 
     @classmethod
     def of(cls, clock: str, energy_meter: str = "") -> Protocol:
         estimator = "ratio of minima" if clock == standalone.WALL else PAIRED
-        return cls(clock=clock, estimator=estimator, energy_meter=energy_meter)
+        return cls.from_dict({"clock": clock, "estimator": estimator, "energy_meter": energy_meter}, "protocol")
 
 
 class Reference(Value):
@@ -35,7 +53,14 @@ class Reference(Value):
 
     name: str
     sha256: str  # of its operators and weights, see reference.py; "" where an old profile did not keep it
-    quiet_ms: float
+    quiet_ms: Positive
+
+
+def _distinct(records: list[Record]) -> list[Record]:
+    """Records of networks that each come once; ValueError. What is fitted to them takes longer with every one."""
+    if len({record.id for record in records}) < len(records):
+        raise ValueError("one network stands there twice")
+    return records
 
 
 class Record(Value):
@@ -47,12 +72,15 @@ class Record(Value):
     id: str
     architecture: dict[str, Any]
     measurement: Measurement
-    passes: tuple[Pass, ...] = ()
+    passes: tuple[StoredPass, ...] = ()
     kernels: tuple[KernelTime, ...] = ()  # where the runtime tells
-    memory_bytes: float | None = Field(None, gt=0)  # the peak that running it adds to a process
-    energy_j: float | None = Field(None, gt=0)  # of the whole device during one run
+    memory_bytes: Positive | None = None  # the peak that running it adds to a process
+    energy_j: Positive | None = None  # of the whole device during one run
 
     def with_resources_of(self, older: Record | None) -> Record:
         """Memory and energy of an earlier measurement, where this one has none."""
         kept = {m: getattr(older, m, None) for m in RESOURCES if getattr(self, m) is None}
         return self.model_copy(update=kept) if any(kept.values()) else self
+
+
+Records = Annotated[list[Record], AfterValidator(_distinct)]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nasbench.latency.ranges import STRICT, Amount, Positive, Signed
+
 Times = Mapping[str, float]  # kind of kernel -> ms
 LEAST_SHARE = 0.01  # of the mean network's time: rarer kinds are not looked at
 
@@ -15,13 +17,22 @@ LEAST_SHARE = 0.01  # of the mean network's time: rarer kinds are not looked at
 class Residual:
     """A fitted process as numbers: log correction = sum of `alpha` x kernel(points, point), squared exponential."""
 
+    __pydantic_config__ = STRICT
+
     kinds: list[str]
-    points: list[list[float]]  # (n, kinds + 1): shares of the time, and the total's logarithm, in standard deviations
-    mean: list[float]
-    deviation: list[float]
-    alpha: list[float]
-    variance: float
-    length: float
+    points: list[list[Signed]]  # (n, kinds + 1): shares of the time, and the total's logarithm, in standard deviations
+    mean: list[Signed]
+    deviation: list[Positive]
+    alpha: list[Signed]
+    variance: Amount
+    length: Positive
+
+    def __post_init__(self) -> None:
+        width = len(self.kinds) + 1
+        if any(len(row) != width for row in (self.mean, self.deviation, *self.points)) or not self.points:
+            raise ValueError(f"a process over {len(self.kinds)} kinds has points, each of {width} figures")
+        if len(self.alpha) != len(self.points):
+            raise ValueError(f"a process has one alpha a point: {len(self.alpha)} for {len(self.points)}")
 
     def predict(self, networks: Sequence[Times]) -> np.ndarray:
         """(n,) log corrections, from each network's times by kind."""

@@ -42,6 +42,7 @@ PASSES, MAX_PASSES = 3, 6
 SPREAD_LIMIT = 0.03  # passes that deviate by more from their median are repeated
 DEVIATION_LIMIT = 0.03  # pooled standard deviation of passes above which no profile is made
 PEAK_REPEATS = 3
+MOST_THREADS = 4096  # and passes
 THREAD, PROCESS, WALL = "thread", "process", "wall"  # clocks
 # While the reference takes 1 % longer under load, networks take about half of that longer: between passes over the same
 # network, log ratio falls with the log of the reference's time by 0.37 to 0.58, in four sets of measurements on two
@@ -441,15 +442,43 @@ def cpu_name() -> str:
     return f"{fields['model name']} (family {fields.get('cpu family')} model {fields.get('model')})"
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What the pack in `folder` says of itself; SystemExit where that, or one of its files, is damaged."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        named = [manifest["reference"]["file"], *(network["file"] for network in manifest["networks"])]
+        digests = {name: manifest["files"][name] for name in named}
+        words = [manifest[key] for key in ("runtime", "dtype", "accelerator")]
+        counts = [manifest[key] for key in ("threads", "batch")]
+        sound = manifest["runtime"] in LOADERS and isinstance(manifest["options"], dict) and len(named) > 1
+        words += [*named, *(network["id"] for network in manifest["networks"])]
+        sound = sound and all(isinstance(word, str) for word in words)
+        if not sound or not all(type(count) is int and 1 <= count <= MOST_THREADS for count in counts):
+            raise ValueError("a value that cannot be")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"{type(error).__name__}: {str(error)[:80]}"
+        raise SystemExit(f"manifest.json is damaged ({what!r}); copy the folder again") from None
+    for name, digest in digests.items():
+        path = folder / name
+        inside = Path(name).name == name and path.is_file()
+        if not inside or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise SystemExit(f"{name!r}: its content has changed since the pack was made; copy the folder again")
+    return manifest
+
+
+def _count(text: str) -> int:
+    """An argparse type: a whole number of at least one."""
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {MOST_THREADS}")
+    return int(text)
+
+
 def measure_pack(folder: Path, passes: int, threads: int, memory: bool, meter: Meter | None = None) -> dict[str, Any]:
     """Every network of the pack in `folder` measured, as `nasbench latency import` reads it."""
     from importlib.metadata import version
 
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_manifest(folder)
     runtime, options = manifest["runtime"], {**manifest["options"], "dtype": manifest["dtype"]}
-    for name, digest in manifest["files"].items():
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-            raise SystemExit(f"{name}: its content has changed since the pack was made; copy the folder again")
     load = lambda name: LOADERS[runtime](str(folder / name), threads, options)  # noqa: E731
     reference, began, networks = load(manifest["reference"]["file"]), time.perf_counter(), manifest["networks"]
     clock = choose_clock(reference, threads)
@@ -480,8 +509,8 @@ def measure_pack(folder: Path, passes: int, threads: int, memory: bool, meter: M
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the networks of this folder on this device.")
-    parser.add_argument("--passes", type=int, default=PASSES, help=f"of each network (default: {PASSES})")
-    parser.add_argument("--threads", type=int, default=None, help="of the runtime (default: as the pack says)")
+    parser.add_argument("--passes", type=_count, default=PASSES, help=f"of each network (default: {PASSES})")
+    parser.add_argument("--threads", type=_count, default=None, help="of the runtime (default: as the pack says)")
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
     parser.add_argument("--no-energy", action="store_true", help="do not measure energy, where the device tells it")
     parser.add_argument("--sysfs", type=Path, default=SYSFS, help=argparse.SUPPRESS)
@@ -490,7 +519,7 @@ def main() -> None:
     if given.peak:
         return _print_peak(given.peak)
     folder = Path(__file__).resolve().parent
-    threads = given.threads or json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["threads"]
+    threads = given.threads or read_manifest(folder)["threads"]
     meter = None if given.no_energy else find_meter(given.sysfs)
     results = measure_pack(folder, given.passes, threads, not given.no_memory, meter)
     clock = results["protocol"]["clock"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasbench.files import write_atomic
+from nasbench.files import file_stem, write_atomic
 from nasbench.report.rows import ReportRow
 
 
@@ -15,7 +14,7 @@ def design_files(rows: Sequence[ReportRow]) -> dict[str, str]:
     files: dict[str, str] = {}
     for row in rows:
         if row.on_front:
-            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", row.name).strip("-.") or row.id
+            stem = file_stem(row.name, row.id)
             path = f"designs/{stem}.toml"
             files[row.id] = path if path not in files.values() else f"designs/{stem}-{row.id}.toml"
     return files

@@ -27,14 +27,28 @@ if TYPE_CHECKING:
 
 
 def check_scores(study: Study, store: TrialStore) -> None:
-    """Raise UserError where study.toml was changed to another objective than its trials have."""
-    objective = study.objective
-    odd = sum(trial.complete and objective.metric not in trial.metrics for trial in store.trials)
-    if odd:
+    """Pass over trials that cannot be of this study: without the objective's score, or of a rung that it has not.
+
+    UserError where no trial has the score, since study.toml was changed to another objective.
+    """
+    objective, complete = study.objective, [trial for trial in store.trials if trial.complete]
+    odd = [trial for trial in complete if not _is_score(trial.metrics.get(objective.metric))]
+    if odd and len(odd) == len(complete):
         raise UserError(
-            f"{store.folder}: {odd} of its trials have no {objective.metric}, the score of the objective "
+            f"{store.folder}: {len(odd)} of its trials have no {objective.metric}, the score of the objective "
             f"{objective.name}; put the objectives in study.toml back, or start a new study with --out"
         )
+    for trial in odd:
+        store.pass_over(trial, f"its outcome has no {objective.metric} of at most 1")
+    for trial in store.trials:
+        if trial.origin.rung > study.ladder.top:
+            store.pass_over(trial, f"rung {trial.origin.rung} of a study whose highest is {study.ladder.top}")
+        elif trial.complete and trial.origin.cost is None:
+            store.pass_over(trial, "its record has no cost")
+
+
+def _is_score(value: object) -> bool:
+    return isinstance(value, (int, float)) and value <= 1
 
 
 @dataclass(frozen=True)

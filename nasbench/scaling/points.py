@@ -54,7 +54,7 @@ def read_points(folders: Sequence[Path | str]) -> list[Point]:
         if not (Path(folder) / FILE).is_file():
             raise UserError(f"{folder}: holds no {FILE}; give the folder of a study (`nasbench scale train` makes one)")
         with TrialStore(folder, read_only=True) as store:
-            trials += [trial for trial in store.trials if trial.complete]
+            trials += [trial for trial in store.trials if _is_point(trial, store)]
     if not trials:
         raise UserError(f"{', '.join(map(str, folders))}: no complete training yet; let the study go on")
     if len({trial.data for trial in trials}) > 1:
@@ -65,6 +65,24 @@ def read_points(folders: Sequence[Path | str]) -> list[Point]:
     if len({trial.balanced for trial in chosen}) > 1:
         raise UserError("trainings scored by plain and by balanced accuracy cannot be compared; fit the studies apart")
     return [point_of(trial) for trial in chosen]
+
+
+def _is_point(trial: Trial, store: TrialStore) -> bool:
+    """Whether a training is complete; one whose figures cannot be is passed over, with a warning."""
+    if not trial.complete:
+        return False
+    try:
+        point = point_of(trial)
+        figures = [point.flops, point.params, point.compute, point.loss, point.seconds]
+        sound = min(figures) > 0 and trial.metric("accuracy") <= 1
+        problem = "" if sound else "an accuracy beyond 1, or a figure that is not above 0"
+    except KeyError as error:
+        problem = f"its outcome has no {error}"
+    except (TypeError, ValueError) as error:
+        problem = str(error)
+    if problem:
+        store.pass_over(trial, problem)
+    return not problem
 
 
 def _require_one_recipe(trials: Sequence[Trial]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ SEARCHED = "searched"  # its shares are found for each design: nasbench.scaling.
 
 def rule_named(name: str) -> Rule:
     if name not in RULES:
-        raise UserError(f"unknown rule {name!r}; known rules: {', '.join((*RULES, SEARCHED))}")
+        raise UserError(f"unknown rule {shown(name)}; known rules: {', '.join((*RULES, SEARCHED))}")
     return RULES[name]

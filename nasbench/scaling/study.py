@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 from typing_extensions import Self
@@ -23,11 +23,20 @@ from nasbench.scaling.rules import rule_named
 from nasbench.scaling.target import scale_to, scaled_name
 from nasbench.scaling.target_metric import metric_of
 from nasbench.study import environment
-from nasbench.study.fidelity import FORMER, STANDARD, Fidelity, load_recipe, recipe_files, recipe_name
+from nasbench.study.fidelity import (
+    FORMER,
+    MAX_SAMPLES,
+    STANDARD,
+    Fidelity,
+    load_recipe,
+    recipe_files,
+    recipe_name,
+)
 from nasbench.study.runner import Numerics, RunnerSpec
 from nasbench.study.study import FILE as SEARCH_FILE
 from nasbench.study.study import StoredBudget, Study
 from nasbench.study.task import DATA, DATASETS
+from nasbench.study.trial_records import MAX_CLASSES, Seed
 from nasbench.study.trials import Kind, Origin, Split, Trial
 from nasbench.values import Value
 
@@ -35,6 +44,9 @@ FILE = "scaling.toml"
 RULE = "width"  # how designs grow unless another rule is named
 MAY_DIFFER = {"version", "commit", "runner"}  # between two runs of one study
 MAY_GROW = {"designs", "targets", "samples", "seeds", "made"}  # no finished trial depends on how many there are
+
+
+Samples = Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
 
 
 class PlannedDesign(NamedTuple):
@@ -56,11 +68,11 @@ class ScalingStudy(Value):
     designs: dict[str, dict[str, Any]] = Field(min_length=1)
     rule: str = RULE
     targets: tuple[StoredBudget, ...] = Field(min_length=1)
-    samples: tuple[int, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    samples: tuple[Samples, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     recipe: str = FORMER  # what studies were trained by whose file names none
     fidelity: dict[str, Any] = Field(default_factory=dict)
-    classes: int = Field(1000, ge=2)  # that targets are counted with
+    classes: int = Field(1000, ge=2, le=MAX_CLASSES)  # that targets are counted with
     data: str = "fashion-on-earth"
     data_id: str | None = None
     split: Split = "validation"
@@ -74,6 +86,8 @@ class ScalingStudy(Value):
     def from_dict(cls, content: Mapping[str, object], source: str = FILE) -> Self:
         study = super().from_dict(content, source)
         rule_named(study.rule)
+        if "samples" in study.fidelity:
+            raise UserError(f"{source}: fidelity.samples: how many images are seen stands in samples; remove it here")
         study.fidelity_at(study.samples[0])
         return study
 

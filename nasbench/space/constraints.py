@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from nasbench.arch.metablock import MAX_RESOLUTION
 from nasbench.arch.parts import Stage
-from nasbench.errors import UserError
-from nasbench.values import shown
+from nasbench.errors import UserError, shown
 
 
 @dataclass(frozen=True)

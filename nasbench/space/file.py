@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from nasbench.arch.metablock import MetaBlock
 from nasbench.arch.parts import MAX_STAGES, Head, Stage, Stem
-from nasbench.errors import UserError
-from nasbench.values import content_hash, first_problem, shown
+from nasbench.errors import UserError, shown
+from nasbench.values import content_hash, first_problem
 
 FieldValue = bool | int | float | str | tuple[MetaBlock, ...] | None  # what a field of an architecture may be
 PartValues = dict[str, FieldValue]  # field -> value of a stem, stage or head, only of the fields that take effect
@@ -76,7 +76,7 @@ def read_space(content: Mapping[str, object], source: str) -> SpaceFile:
     """`content` checked; the first thing wrong is a UserError naming `source`, key and value."""
     for key in content:
         if key not in TABLES:
-            raise UserError(f"{source}: unknown key {key!r}; a search space has the keys {', '.join(TABLES)}")
+            raise UserError(f"{source}: unknown key {shown(key)}; a search space has the keys {', '.join(TABLES)}")
     name, constraints = content.get("name", ""), content.get("constraints", {})
     if not isinstance(name, str):
         raise UserError(f"{source}: name = {shown(name)}: a name is text; put it in quotes")
@@ -104,7 +104,9 @@ def _choices(table: object, kind: type[BaseModel], place: str, source: str) -> C
         raise UserError(f"{source}: {place} = {shown(table)}: write a table of keys")
     for key in table:
         if key not in kind.model_fields:
-            raise UserError(f"{source}: unknown key '{place}.{key}'; known keys: {', '.join(kind.model_fields)}")
+            raise UserError(
+                f"{source}: unknown key {shown(f'{place}.{key}')}; known keys: {', '.join(kind.model_fields)}"
+            )
     choices: dict[str, tuple[FieldValue, ...]] = {}
     for name, field in kind.model_fields.items():
         if name in table:

@@ -20,12 +20,12 @@ CHILDREN_TRIED = 60  # per proposal, before a random draw takes its place
 class EvolutionSettings(Value, strict=True):
     """How many trials are random, whom the others descend from, and how a child is made."""
 
-    initial: int = Field(6, ge=0)  # random trials before the first child
-    population: int = Field(20, ge=2)  # the best trials, of which parents are drawn
-    tournament: int = Field(3, ge=1)  # trials drawn for a parent, of which the best becomes it
+    initial: int = Field(6, ge=0, le=10**6)  # random trials before the first child
+    population: int = Field(20, ge=2, le=10**6)  # the best trials, of which parents are drawn
+    tournament: int = Field(3, ge=1, le=1000)  # trials drawn for a parent, of which the best becomes it
     crossover: float = Field(0.8, ge=0, le=1)  # share of the children that have two parents
     explore: float = Field(0.1, ge=0, le=1)  # share of the later trials that are random
-    children: int = Field(24, ge=1)  # made for one proposal, where a surrogate chooses among them
+    children: int = Field(24, ge=1, le=1000)  # made for one proposal, where a surrogate chooses among them
     climb: float = Field(0.5, ge=0, le=1)  # share of those proposals that are steps of hill climbing
 
 

@@ -91,9 +91,14 @@ def read(folder: Path | str) -> list[dict[str, object]]:
     if not path.exists():
         return []
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["runs"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: not a record of runs; move it away") from None
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; move it away") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        runs = None
+    if not isinstance(runs, list):
+        raise UserError(f"{path}: not a record of runs; move it away")
+    return runs
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:

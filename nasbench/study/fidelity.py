@@ -15,10 +15,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.files import data_dir, named_file, read_toml
-from nasbench.values import Value, content_hash, shown
+from nasbench.values import Value, content_hash
 
+MAX_SAMPLES = 10**12
 MIN_SIZE = 16  # pixels a side of a proxy image
 MIN_SCALE = 1 / 256
 MAX_IMAGES = 10**9
@@ -84,7 +85,7 @@ class Fidelity(Recipe):
     Every fidelity is a one-cycle schedule of its own: accuracy read in the middle of a longer one misranks.
     """
 
-    samples: int = Field(ge=1, le=10**12)
+    samples: int = Field(ge=1, le=MAX_SAMPLES)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object], source: str = "fidelity") -> Self:

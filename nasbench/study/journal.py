@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from nasbench.errors import UserError
 
@@ -17,11 +18,19 @@ Record = dict[str, object]
 LOCK_WAIT_S = 2.0  # children of a killed writer hold its lock until they notice; they get this long
 
 
+class Line(NamedTuple):
+    """One line of the file with its number, from 1; None where it is no JSON record."""
+
+    number: int
+    record: Record | None
+
+
 class Journal:
-    """`path`'s records, read once on opening; `append` adds one.
+    """`path`'s lines, read once on opening; `append` adds one.
 
     A torn last line (the writer was killed, or the machine) is left out, and cut off before the next append, so that
-    it never spoils a later record. Any other line that is not JSON is an error with file and line.
+    it never spoils a later record. Any other line that is no record stays where it is; who reads says so. Blank lines
+    are none.
     """
 
     def __init__(self, path: Path | str, read_only: bool = False) -> None:
@@ -30,7 +39,7 @@ class Journal:
         if not read_only:
             self._lock = lock_folder(self.path.parent)
         try:
-            self.records, self._end, self._missing_newline = _read(self.path)
+            self.lines, self._end, self._missing_newline = _read(self.path)
             if not read_only:
                 self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -56,7 +65,7 @@ class Journal:
             raise UserError(f"{self.path}: cannot write: {error.strerror}; {remedy}") from None
         self._end += len(line)
         self._missing_newline = False
-        self.records.append(dict(record))
+        self.lines.append(Line(self.lines[-1].number + 1 if self.lines else 1, dict(record)))
 
     def close(self) -> None:
         """Release the file and the folder's lock."""
@@ -102,24 +111,25 @@ def _write_all(handle: int, data: bytes, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
-def _read(path: Path) -> tuple[list[Record], int, bool]:
-    """Records, the offset behind the last good one, and whether that one lacks its newline."""
+def _read(path: Path) -> tuple[list[Line], int, bool]:
+    """Lines, the offset behind the last good one, and whether that one lacks its newline."""
     data = path.read_bytes() if path.exists() else b""
     whole, _, tail = data.rpartition(b"\n")
-    records = [_parse(line, path, n) for n, line in enumerate(whole.split(b"\n"), 1)] if whole else []
-    try:
-        records.append(_parse(tail, path, len(records) + 1))
-    except UserError:
-        return records, len(data) - len(tail), False
-    return records, len(data), True
+    numbered = enumerate(whole.split(b"\n") if whole else [], 1)
+    lines = [Line(number, _parse(text)) for number, text in numbered if text.strip()]
+    last = Line(data.count(b"\n") + 1, _parse(tail))
+    if last.record is None:
+        return lines, len(data) - len(tail), False
+    return [*lines, last], len(data), True
 
 
-def _parse(line: bytes, path: Path, number: int) -> Record:
+def _parse(text: bytes) -> Record | None:
     try:
-        record = json.loads(line)
-    except ValueError:  # not JSON, or not UTF-8
-        record = None
-    if not isinstance(record, dict):
-        message = f"{path}, line {number}: not a JSON record; delete that line to go on without it"
-        raise UserError(message)
-    return record
+        record = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):  # not JSON, or not UTF-8
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
+from nasbench.errors import UserError
 from nasbench.study.predicted import Predicted
+from nasbench.study.trial_records import Key
 from nasbench.values import Value
+
+Figure = Annotated[float, Field(gt=0, le=1e18)]  # ms, bytes or joules
 
 
 def _predicted(content: object) -> object:
@@ -21,9 +26,9 @@ class LatencyNote(Value):
     """Latencies by architecture id: measured in ms, predicted before that, and measured memory and energy."""
 
     name: ClassVar[str] = "latency"
-    measured_ms: dict[str, float] = Field(default_factory=dict)
+    measured_ms: dict[str, Figure] = Field(default_factory=dict)
     predicted: dict[str, StoredPrediction] = Field(default_factory=dict)
-    taken: dict[str, dict[str, float]] = Field(default_factory=dict)
+    taken: dict[str, dict[str, Figure]] = Field(default_factory=dict)
 
 
 class PromotionNote(Value):
@@ -31,5 +36,16 @@ class PromotionNote(Value):
 
     name: ClassVar[str] = "promotion"
     level: str
-    of: int
-    chosen: tuple[str, ...]
+    of: int = Field(ge=0, le=10**9)
+    chosen: tuple[Key, ...]
+
+
+KINDS: tuple[type[LatencyNote] | type[PromotionNote], ...] = (LatencyNote, PromotionNote)
+
+
+def note_of(record: Mapping[str, object]) -> list[LatencyNote | PromotionNote]:
+    """The note of a stored line; none where its name is not known. A UserError says what is wrong with it."""
+    content = record.get("content")
+    if not isinstance(content, dict):
+        raise UserError("a note without content")
+    return [kind.from_dict(content) for kind in KINDS if kind.name == record.get("name")]

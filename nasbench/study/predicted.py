@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import RESOURCES
+from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
     from nasbench.latency.profile import DeviceProfile
+
+LARGEST = 1e18
 
 
 class Interval(NamedTuple):
@@ -19,6 +22,14 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+def _figure(content: Mapping[str, float], key: str) -> float:
+    """Of a stored prediction: milliseconds, bytes or joules."""
+    value = content.get(key)
+    if not isinstance(value, (int, float)) or not 0 <= value <= LARGEST:
+        raise UserError(f"{key} = {shown(value)}: a predicted figure is a number from 0 to {LARGEST:g}")
+    return float(value)
 
 
 class Predicted(NamedTuple):
@@ -30,14 +41,20 @@ class Predicted(NamedTuple):
 
     @classmethod
     def from_dict(cls, content: Mapping[str, float]) -> Predicted:
-        """From the flat form in which it is stored: latency_ms, low_ms, high_ms, memory_bytes, memory_bytes_low ..."""
-        latency = Interval(float(content["latency_ms"]), float(content["low_ms"]), float(content["high_ms"]))
+        """From the flat form in which it is stored: latency_ms, low_ms, high_ms, memory_bytes, memory_bytes_low ...
+
+        A UserError names the key that is missing, or whose figure cannot be.
+        """
+        latency = Interval(*(_figure(content, key) for key in ("latency_ms", "low_ms", "high_ms")))
         resources = {
-            metric: Interval(*(float(content[metric + end]) for end in ("", "_low", "_high")))
+            metric: Interval(*(_figure(content, metric + end) for end in ("", "_low", "_high")))
             for metric in RESOURCES
             if metric in content
         }
-        return cls(latency, bool(content["extrapolating"]), resources)
+        extrapolating = content.get("extrapolating")
+        if extrapolating not in (False, True):  # stored as 0.0 and 1.0 too
+            raise UserError(f"extrapolating = {shown(extrapolating)}: must be true or false")
+        return cls(latency, bool(extrapolating), resources)
 
     def to_dict(self) -> dict[str, float]:
         figures = {"latency_ms": self.latency.value, "low_ms": self.latency.low, "high_ms": self.latency.high}

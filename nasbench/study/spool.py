@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 
 from nasbench.files import write_atomic
 from nasbench.study.trials import Outcome
+
+log = logging.getLogger("nasbench.study")
 
 SPOOL = "spool"  # its name in a study's folder
 
@@ -36,12 +39,21 @@ def spool_write(spool: Path | str, key: str, outcome: Outcome) -> bool:
 
 
 def spool_get(spool: Path | str, key: str) -> Outcome | None:
-    """The outcome that a worker left under `key`, if it did; it stays there until the store has it."""
+    """The outcome that a worker left under `key`, if it did; it stays there until the store has it.
+
+    A file that cannot be read is as good as none: its trial is run again.
+    """
     path = spool_path(Path(spool), key)
     if not path.exists():
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return Outcome(**{name: value for name, value in record.items() if name != "key"})
+    try:
+        return Outcome.from_record(dict(json.loads(path.read_text(encoding="utf-8"))))
+    except OSError as error:
+        problem = str(error.strerror)
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = str(error).splitlines()[0]
+    log.warning("%s: not the outcome of a trial: %s; passed over, its trial is run again", path, problem)
+    return None
 
 
 def spool_read(spool: Path | str) -> dict[str, Outcome]:

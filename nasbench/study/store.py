@@ -6,33 +6,44 @@ its result. Workers leave their result in a spool folder first, so that a driver
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
-from nasbench.errors import UserError
-from nasbench.study.journal import Journal
-from nasbench.study.notes import LatencyNote, PromotionNote
+from nasbench.errors import UserError, shown
+from nasbench.study.journal import Journal, Line
+from nasbench.study.notes import LatencyNote, PromotionNote, note_of
 from nasbench.study.spool import SPOOL, spool_path, spool_read
+from nasbench.study.trial_records import finished_time
 from nasbench.study.trials import Outcome, Trial
 
 FILE = "trials.jsonl"
 Note = TypeVar("Note", LatencyNote, PromotionNote)
-OUTCOME_FIELDS = tuple(each.name for each in fields(Outcome))
+NEWER = "was it written by a newer nasbench? read it with that one"
+NAMED = 3  # lines that could not be read; of more, how many
+
+log = logging.getLogger("nasbench.study")
 
 
 class TrialStore:
-    """The trials of one study folder, in the order they were submitted; only one process may have it open to write."""
+    """The trials of one study folder, in the order they were submitted; only one process may have it open to write.
+
+    A line that cannot be read is passed over with a warning that names it, and stays where it is: `unread` has its
+    number and what is wrong with it. A file of which no line can be read is an error.
+    """
 
     def __init__(self, folder: Path | str, read_only: bool = False) -> None:
         self.folder = Path(folder)
         self._journal = Journal(self.folder / FILE, read_only)
         self._trials: dict[str, Trial] = {}
+        self._lines: dict[str, int] = {}  # where each trial was submitted
+        self._notes: list[LatencyNote | PromotionNote] = []
+        self.unread: dict[int, str] = {}
         try:
-            for number, record in enumerate(self._journal.records, 1):
-                self._apply(record, number)
+            for line in self._journal.lines:
+                self._apply(line)
+            self._warn()
         except BaseException:
             self.close()
             raise
@@ -85,12 +96,18 @@ class TrialStore:
     def note(self, note: Note) -> None:
         """Record something that is no trial: a measured latency, a promotion."""
         self._journal.append({"kind": "note", "name": note.name, "time": time.time(), "content": note.to_dict()})
+        self._notes.append(note)
 
     def notes(self, kind: type[Note]) -> tuple[Note, ...]:
         """The notes of this kind, oldest first."""
-        records = (record for record in self._journal.records if record["kind"] == "note")
-        found = (record["content"] for record in records if record["name"] == kind.name)
-        return tuple(kind.from_dict(content, str(self._journal.path)) for content in found if isinstance(content, dict))
+        return tuple(note for note in self._notes if isinstance(note, kind))
+
+    def pass_over(self, trial: Trial, problem: str) -> None:
+        """Go on without a trial whose record turned out to be of no use."""
+        del self._trials[trial.key]
+        number = self._lines[trial.key]
+        self.unread[number] = problem
+        log.warning("%s", self._passed_over(number))
 
     def drain_spool(self) -> tuple[Trial, ...]:
         """Record the results that workers left and no driver took -> those trials, now finished."""
@@ -102,28 +119,48 @@ class TrialStore:
                 spool_path(self.folder / SPOOL, key).unlink(missing_ok=True)
         return tuple(drained)
 
-    def _apply(self, record: Mapping[str, object], number: int) -> None:
+    def _apply(self, line: Line) -> None:
         try:
-            self._take(record)
-        except (ValueError, KeyError, TypeError) as error:
-            what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
-            remedy = "was it written by a newer nasbench? read it with that one, or delete that line"
-            raise UserError(f"{self._journal.path}, record {number}: {what}; {remedy}") from None
+            self._take(line)
+        except (ValueError, KeyError) as error:
+            self.unread[line.number] = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
 
-    def _take(self, record: Mapping[str, object]) -> None:
-        """Apply one stored record; a ValueError, KeyError or TypeError where it cannot be read."""
+    def _take(self, line: Line) -> None:
+        """Apply one stored line; a ValueError or KeyError where it cannot be read."""
+        record = line.record
+        if record is None:
+            raise ValueError("not a JSON record")
         kind = record.get("kind")
         if kind == "submitted":
             trial = Trial.from_record(record)
-            self._trials[trial.key] = trial
+            if trial.key not in self._trials:  # else what came of it stands
+                self._trials[trial.key] = trial
+                self._lines[trial.key] = line.number
         elif kind == "finished":
             key = str(record["key"])
             if key not in self._trials:
-                raise ValueError(f"trial {key} is unknown")
-            content = {name: record[name] for name in OUTCOME_FIELDS}
-            self._trials[key] = self._trials[key].with_outcome(
-                Outcome(**content),  # type: ignore[arg-type]
-                float(record["finished_at"]),  # type: ignore[arg-type]
-            )
-        elif kind != "note":
-            raise ValueError(f"unknown kind {kind!r}")
+                raise ValueError(f"trial {shown(key)} is unknown")
+            outcome, finished_at = Outcome.from_record(record), finished_time(record)
+            self._trials[key] = self._trials[key].with_outcome(outcome, finished_at)
+        elif kind == "note":
+            self._notes += note_of(record)
+        else:
+            raise ValueError(f"unknown kind {shown(kind)}")
+
+    def _warn(self) -> None:
+        """Name the lines that could not be read; a UserError where that is all there is."""
+        numbers = list(self.unread)
+        if numbers and len(numbers) == len(self._journal.lines):
+            first = f"{self._journal.path}, line {numbers[0]}: {self.unread[numbers[0]]}"
+            raise UserError(f"{first}; no line of the file can be read: {NEWER}, or put back a copy of the file")
+        for number in numbers[:NAMED]:
+            log.warning("%s", self._passed_over(number))
+        if len(numbers) > NAMED:
+            more = ", ".join(map(str, numbers[NAMED : NAMED + 12])) + (", ..." if len(numbers) > NAMED + 12 else "")
+            log.warning("%s: %d more lines cannot be read: %s", self._journal.path, len(numbers) - NAMED, more)
+
+    def _passed_over(self, number: int) -> str:
+        return (
+            f"{self._journal.path}, line {number}: {self.unread[number]}; passed over, the rest of the study is read: "
+            f"put that line back from a copy, or delete it ({NEWER})"
+        )

@@ -11,18 +11,33 @@ from typing_extensions import Self
 
 from nasbench import __version__
 from nasbench.costs.budget import Budget, device_metrics
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.strategies import StrategyChoice
 from nasbench.study.fidelity import Ladder
 from nasbench.study.objective import BY_LOSS, PREDICTED, Objective, extrapolation_target
 from nasbench.study.runner import RunnerSpec
+from nasbench.study.trial_records import MAX_CLASSES, Seed
 from nasbench.study.trials import Level
-from nasbench.values import Value, content_hash, shown
+from nasbench.values import Value, content_hash
 
 FILE = "study.toml"
+MAX_TRIALS = 10**6
+MAX_SECONDS = 1e9
 WHO_RAN_IT = {"version", "commit"}  # tells how a result came about, and does not make it another study
+
+
+def _read_budget(text: object) -> object:
+    if not isinstance(text, (str, Budget)):
+        raise ValueError('write it as text with its unit, such as "1GFLOP"')
+    return Budget.parse(text) if isinstance(text, str) else text
+
+
+def _read_strategy(table: object) -> object:
+    if not isinstance(table, (dict, StrategyChoice)):
+        raise ValueError('must be a table; write for example [strategy] and below it name = "random"')
+    return StrategyChoice.from_dict(table) if isinstance(table, dict) else table
 
 
 def _read_ladder(tables: object) -> object:
@@ -34,19 +49,9 @@ def _read_ladder(tables: object) -> object:
 
 
 # Values that are read from plain TOML once, and written back to it as they were.
-StoredBudget = Annotated[
-    Budget, BeforeValidator(lambda text: Budget.parse(text) if isinstance(text, str) else text), PlainSerializer(str)
-]
-StoredLadder = Annotated[
-    Ladder,
-    BeforeValidator(_read_ladder),
-    PlainSerializer(Ladder.to_tables),
-]
-StoredStrategy = Annotated[
-    StrategyChoice,
-    BeforeValidator(lambda table: StrategyChoice.from_dict(table) if isinstance(table, dict) else table),
-    PlainSerializer(StrategyChoice.to_dict),
-]
+StoredBudget = Annotated[Budget, BeforeValidator(_read_budget), PlainSerializer(str)]
+StoredLadder = Annotated[Ladder, BeforeValidator(_read_ladder), PlainSerializer(Ladder.to_tables)]
+StoredStrategy = Annotated[StrategyChoice, BeforeValidator(_read_strategy), PlainSerializer(StrategyChoice.to_dict)]
 
 
 class SpaceRecord(Value):
@@ -66,19 +71,19 @@ class Study(Value):
     space: SpaceRecord
     objectives: tuple[str, ...] = Field(("error", "latency_ms"), min_length=1)  # "masked_error": without labels
     budgets: tuple[StoredBudget, ...] = ()
-    classes: int = Field(1000, ge=2)  # that budgets are counted with
+    classes: int = Field(1000, ge=2, le=MAX_CLASSES)  # that budgets are counted with
     data: str = "fashion-on-earth"  # name or path
     data_id: str | None = None  # its content, once it is loaded
-    data_seed: int = 0  # of the cut between training and validation images
+    data_seed: Seed = 0  # of the cut between training and validation images
     ladder: StoredLadder
     strategy: StoredStrategy
-    trials: int = Field(ge=1)
-    seed: int = 0
+    trials: int = Field(ge=1, le=MAX_TRIALS)
+    seed: Seed = 0
     device: str = THIS_MACHINE
-    finalists: int = Field(5, ge=0)  # trained again with each of `final_seeds` and measured
-    final_seeds: tuple[int, ...] = (0, 1, 2)
-    trial_limit_s: float | None = Field(None, gt=0)  # a trial that takes longer has failed
-    time_limit_s: float | None = Field(None, gt=0)  # no trial starts later than this
+    finalists: int = Field(5, ge=0, le=MAX_TRIALS)  # trained again with each of `final_seeds` and measured
+    final_seeds: tuple[Seed, ...] = (0, 1, 2)
+    trial_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # a trial that takes longer has failed
+    time_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # no trial starts later than this
     runner: RunnerSpec
     numerics_in_keys: bool = False  # whether precision and kind of device tell trials apart; not so in older studies
     version: str = __version__

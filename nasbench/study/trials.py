@@ -15,6 +15,7 @@ from nasbench.costs.analytic import Cost
 from nasbench.errors import UserError
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import Numerics
+from nasbench.study.trial_records import OriginRecord, OutcomeRecord, SubmittedRecord
 from nasbench.values import content_hash
 
 REASON_CHARACTERS = 500
@@ -85,14 +86,14 @@ class Origin:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> Origin:
-        """From its stored form; a ValueError says which key or word is not known."""
-        known = {each.name for each in fields(cls)}
-        unknown = sorted(content.keys() - known)
-        if unknown:
-            raise ValueError(f"unknown key {unknown[0]!r} in a trial's origin; known keys: {', '.join(sorted(known))}")
-        origin = cls(**content)  # type: ignore[arg-type]
-        cost = Cost(**origin.cost) if isinstance(origin.cost, Mapping) else None
-        return replace(origin, kind=Kind(origin.kind), rung=int(origin.rung), cost=cost)
+        """From its stored form; a UserError says what is wrong with it."""
+        return cls._of(OriginRecord.from_dict(content, "origin"))
+
+    @classmethod
+    def _of(cls, record: OriginRecord) -> Origin:
+        content = {each.name: getattr(record, each.name) for each in fields(cls)}
+        cost = None if record.cost is None else Cost(**record.cost.to_dict())
+        return cls(**{**content, "kind": Kind(record.kind), "cost": cost})
 
     def to_dict(self) -> dict[str, object]:
         """The stored form: what is not known, or empty, is left out."""
@@ -117,6 +118,12 @@ class Outcome:
         object.__setattr__(self, "state", State(self.state))
         if self.state == State.FAILED and not self.reason:
             raise ValueError("a failed outcome needs a reason")
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, object]) -> Outcome:
+        """From what was stored, other keys beside it; a UserError says what is wrong with it."""
+        stored = OutcomeRecord.from_dict(_only(record, OutcomeRecord))
+        return cls(**{each.name: getattr(stored, each.name) for each in fields(cls)})
 
     def to_dict(self) -> dict[str, object]:
         return {**asdict(self), "state": self.state.value}
@@ -221,12 +228,18 @@ class Trial:
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Trial:
-        """From what was stored; a ValueError, KeyError or TypeError where that is no trial."""
-        content = {name: record[name] for name in SUBMITTED_FIELDS}
-        fidelity, origin = content["fidelity"], content["origin"]
-        if not isinstance(fidelity, Mapping) or not isinstance(origin, Mapping):
-            raise TypeError("a trial's fidelity and origin are tables")
-        return cls(**{**content, "fidelity": Fidelity.from_dict(fidelity), "origin": Origin.from_dict(origin)})  # type: ignore[arg-type]
+        """From what was stored; a UserError says what is wrong with it."""
+        stored = SubmittedRecord.from_dict(_only(record, SubmittedRecord))
+        content = {name: getattr(stored, name) for name in SUBMITTED_FIELDS}
+        fidelity = Fidelity.from_dict(stored.fidelity)
+        trial = cls(**{**content, "fidelity": fidelity, "origin": Origin._of(stored.origin)})
+        _ = trial.design  # or it says what is wrong
+        return trial
+
+
+def _only(record: Mapping[str, object], kind: type[SubmittedRecord] | type[OutcomeRecord]) -> dict[str, object]:
+    """The keys that `kind` reads; a journal's line has others beside them."""
+    return {name: record[name] for name in kind.model_fields if name in record}
 
 
 SUBMITTED_FIELDS = (

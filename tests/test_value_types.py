@@ -1,0 +1,156 @@
+"""Every class of values that files are read into: round trip, frozen, unknown keys, numbers of any size."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from damage import changed_at, places
+from fuzz_kinds import profile_folder, scaling_folder, search_folder
+from pydantic import ValidationError
+
+import nasbench
+from nasbench.arch.library import load
+from nasbench.costs.analytic import cost
+from nasbench.errors import UserError
+from nasbench.files import parse_toml
+from nasbench.strategies.evolution import EvolutionSettings
+from nasbench.study.fidelity import load_recipe
+from nasbench.study.runner import RunnerSpec
+from nasbench.values import Value
+
+BEYOND = (10**400, -(10**400), 10**31, 1e308, -1e308, math.inf, -math.inf, math.nan)
+
+
+def _profile() -> dict[str, Any]:
+    return json.loads(profile_folder()["own.json"])
+
+
+def _record(kind: str) -> dict[str, Any]:
+    lines = map(json.loads, search_folder()["trials.jsonl"].decode().splitlines())
+    return next(line for line in lines if line["kind"] == kind)
+
+
+def _only(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: content[name] for name in names}
+
+
+def _note(name: str) -> dict[str, Any]:
+    lines = map(json.loads, search_folder()["trials.jsonl"].decode().splitlines())
+    return next(line["content"] for line in lines if line.get("name") == name)
+
+
+def _stage() -> dict[str, Any]:
+    return load("mobilevit_s").to_dict()["stages"][3]
+
+
+OUTCOME = ("state", "metrics", "reason", "seconds", "worker")
+SUBMITTED = (
+    *("key", "architecture_id", "architecture", "fidelity", "seed", "data", "split", "origin", "submitted_at"),
+)
+# The content of one value of each class: a class without is a class untested.
+CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
+    "Architecture": lambda: load("fastvit_t8").to_dict(),
+    "CostRecord": lambda: cost(load("emo_1m")).to_dict(),
+    "DeviceProfile": _profile,
+    "EvolutionSettings": lambda: EvolutionSettings().to_dict(),
+    "Fidelity": lambda: load_recipe().at(100).to_dict(),
+    "Head": lambda: {"kind": "decoder", "expansion": 2.0, "width": 64, "depth": 2, "heads": 4},
+    "Ladder": lambda: {"rungs": [{"name": "a", "trials": 2, "fidelity": load_recipe().at(100).to_dict()}]},
+    "LatencyNote": lambda: _note("latency"),
+    "OriginRecord": lambda: _record("submitted")["origin"],
+    "OutcomeRecord": lambda: _only(_record("finished"), *OUTCOME),
+    "PromotionNote": lambda: _note("promotion"),
+    "Protocol": lambda: _profile()["protocol"],
+    "RandomSettings": dict,
+    "Recipe": lambda: load_recipe().to_dict(),
+    "Record": lambda: _profile()["records"][0],
+    "Reference": lambda: _profile()["reference"],
+    "Rung": lambda: {"name": "a", "trials": 2, "fidelity": load_recipe().at(100).to_dict()},
+    "RunnerSpec": lambda: RunnerSpec(workers=2, gpus_per_trial=0.5).to_dict(),
+    "ScalingStudy": lambda: parse_toml(scaling_folder()["scaling.toml"].decode(), "file"),
+    "SpaceRecord": lambda: parse_toml(search_folder()["study.toml"].decode(), "file")["space"],
+    "Stage": _stage,
+    "Stem": lambda: {"kind": "conv", "channels": 16, "stride": 2},
+    "Study": lambda: parse_toml(search_folder()["study.toml"].decode(), "file"),
+    "SubmittedRecord": lambda: _only(_record("submitted"), *SUBMITTED),
+    "_Finished": lambda: {"finished_at": 1e9},
+    "_Measured": lambda: _only(_profile(), "device", "num_classes", "records"),
+}
+# What these hold is checked where it is used: it is the content of other values, or words of a runtime.
+HELD = {"content", "architecture", "designs", "made", "worker", "options", "fidelity"}
+
+
+def _classes(base: type[Value]) -> Iterator[type[Value]]:
+    for child in base.__subclasses__():
+        yield child
+        yield from _classes(child)
+
+
+def every_class() -> list[type[Value]]:
+    for module in pkgutil.walk_packages(nasbench.__path__, "nasbench."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found = {kind for kind in _classes(Value) if kind.__module__.startswith("nasbench.")}
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+CLASSES = every_class()
+
+
+@pytest.fixture(params=CLASSES, ids=lambda kind: kind.__name__)
+def kind(request: pytest.FixtureRequest) -> type[Value]:
+    return request.param
+
+
+def test_every_class_has_content() -> None:
+    assert {kind.__name__ for kind in CLASSES} == set(CONTENT)
+
+
+def test_round_trip(kind: type[Value]) -> None:
+    value = kind.from_dict(CONTENT[kind.__name__](), "file")
+    again = kind.from_dict(json.loads(json.dumps(value.to_dict(), allow_nan=False)), "file")
+    assert again == value
+    assert again.to_dict() == value.to_dict()
+    assert value.replace() == value
+
+
+def test_values_are_frozen(kind: type[Value]) -> None:
+    value = kind.from_dict(CONTENT[kind.__name__](), "file")
+    for name in [*kind.model_fields, "another"]:
+        with pytest.raises((ValidationError, AttributeError)):
+            setattr(value, name, None)
+
+
+def test_a_key_that_is_not_known_is_named(kind: type[Value]) -> None:
+    with pytest.raises(UserError, match=r"file: .*unknown key 'surprise'") as caught:
+        kind.from_dict({**CONTENT[kind.__name__](), "surprise": 1}, "file")
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_any_size(kind: type[Value]) -> None:
+    content = CONTENT[kind.__name__]()
+    for path in _numbers(content):
+        for number in BEYOND:
+            with pytest.raises(UserError) as caught:
+                kind.from_dict(changed_at(content, path, number), "file")
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 1000
+
+
+def _numbers(content: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Where numbers stand, one of each kind of place: of long lists and tables of figures the first."""
+    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for path in places(content):
+        value = content
+        for key in path:
+            value = value[key]
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not HELD & set(path[:-1]):
+            shape = tuple("#" if isinstance(key, int) else key for key in path)
+            found.setdefault(shape, path)
+    return list(found.values())
