@@ -8,6 +8,8 @@ import torch
 from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 from torch import nn
 
+from nasbench.blocks.metablock import image_channels
+
 # What fvcore has no handle for and costs nothing in the papers' convention.
 FVCORE_MAC_OPERATORS = ("conv", "linear", "matmul", "addmm", "bmm", "baddbmm", "einsum")
 
@@ -20,7 +22,8 @@ def count_fvcore(model: nn.Module, resolution: int) -> dict[str, Any]:
     was_training = model.training
     model.eval()
     parameter = next(model.parameters())
-    image = torch.zeros(1, 3, resolution, resolution, dtype=parameter.dtype, device=parameter.device)
+    shape = (1, image_channels(model), resolution, resolution)
+    image = torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)
     try:
         counts = []
         for analysis in (FlopCountAnalysis(model, image), ActivationCountAnalysis(model, image)):

@@ -44,7 +44,7 @@ from nasbench.study.runner import LAPTOP, RunnerSpec, load_runner, runner_ladder
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.task import DATASETS
+from nasbench.study.task import DATASETS, require_images_for
 
 TRIAL_LIMIT_S = 900.0
 FINAL_SEEDS = 3
@@ -64,6 +64,7 @@ def search(
     should have there. Everything is checked before anything is written; a UserError says what to change.
     """
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
+    require_images_for(found.in_channels, f"space {found.label!r}")
     _check_device(device, device_metrics(limits))
     content = {
         "space": SpaceRecord(name=found.name, content=found.to_dict()),
@@ -134,7 +135,8 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
     """Id -> shipped network of the space that meets the budgets on cost; largest first, families in turn."""
     limits = on_cost(study.budgets)
     families: dict[str, list[tuple[int, Architecture]]] = {}
-    for name, arch in fixed_points().items():
+    for name, shipped in fixed_points().items():
+        arch = shipped.with_in_channels(space.in_channels)
         costs = cost(arch, study.classes)
         if space.contains(arch) and total_violation(limits, costs.to_dict()) == 0:
             families.setdefault(name.partition("_")[0], []).append((costs.macs, arch))

@@ -10,7 +10,7 @@ from nasbench.scaling.study import ScalingStudy
 from nasbench.study import environment
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
-from nasbench.study.task import DataSplit, Task
+from nasbench.study.task import DataSplit, Task, require_images_for
 
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 TRIAL_LIMIT_S = 3600.0  # families reach sizes beyond those of a search
@@ -52,6 +52,8 @@ def train_family(study: ScalingStudy, folder: Path | str, progress: Progress | N
     folder, progress = Path(folder), progress or Silent()
     study = study.with_family(folder)  # a target that cannot be met is told before anything is written
     progress.update(ProgressState("preparing images"))
+    for planned in study.family():
+        require_images_for(planned.arch.in_channels, planned.arch.label)
     sizes = tuple(planned.arch.resolution for planned in study.family())
     data = prepare(study.data, study.fidelity_at(study.samples[0]), sizes)
     study = study.model_copy(update={"data_id": data.id})

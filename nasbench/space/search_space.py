@@ -64,6 +64,11 @@ class SearchSpace:
         return self.file.id
 
     @property
+    def in_channels(self) -> int:
+        """Channels of the images that all its designs see."""
+        return self.file.in_channels
+
+    @property
     def label(self) -> str:
         return self.name or self.id[:8]
 
