@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,14 @@ class Loaded(NamedTuple):
     passed_over: tuple[str, ...]
     adapted: tuple[str, ...] = ()
 
+    def lines(self, in_channels: int) -> Iterator[str]:
+        """What of it a user should hear."""
+        if self.fresh or self.passed_over:
+            over = f"; passed over in the file: {listed(list(self.passed_over))}" if self.passed_over else ""
+            yield f"left as they were: {listed(list(self.fresh))}{over}"
+        if self.adapted:
+            yield f"adapted to {in_channels} input channels: {listed(list(self.adapted))}"
+
 
 def load_weights(
     model: nn.Module,
@@ -59,12 +67,8 @@ def load_weights(
     for key, tensor in fit.tensors.items():
         set_exactly(own[key], tensor, key)
     loaded = Loaded(tuple(fit.fresh), tuple(fit.passed_over), tuple(fit.adapted))
-    if fresh_head:
-        over = f"; passed over in the file: {listed(list(loaded.passed_over))}" if loaded.passed_over else ""
-        warnings.warn(f"left as they were: {listed(list(loaded.fresh))}{over}", stacklevel=2)
-    if loaded.adapted:
-        channels = model.arch.in_channels
-        warnings.warn(f"adapted to {channels} input channels: {listed(list(loaded.adapted))}", stacklevel=2)
+    for line in loaded.lines(model.arch.in_channels):
+        warnings.warn(line, stacklevel=2)
     return loaded
 
 
