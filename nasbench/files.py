@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import platformdirs
 import tomli_w
@@ -24,6 +25,7 @@ else:
 
 log = logging.getLogger("nasbench.files")
 
+URI = "file:///"  # how a path that is not UTF-8 is stored
 BYTE_ORDER_MARK = "\ufeff"  # which editors on Windows begin a file with
 SHOWN = 6  # names in an error where none is near
 
@@ -60,7 +62,7 @@ def write_toml(path: Path | str, content: Mapping[str, Any]) -> None:
 def write_atomic(path: Path | str, content: str | bytes) -> None:
     """Write `path` so that a reader sees the old file or the whole new one, also after a crash."""
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -113,8 +115,35 @@ def data_spec(text: str, names: Collection[str]) -> str:
         raise UserError(f"data {text!r} is empty; name a data set ({', '.join(names)}) or a folder")
     name, _, path = text.partition(":")
     if name in names:
-        return f"{name}:{Path(path).expanduser().resolve()}" if path else name
-    return str(Path(text).expanduser().resolve())
+        return f"{name}:{_stored(path)}" if path else name
+    return _stored(text)
+
+
+def _stored(path: str) -> str:
+    """An absolute path as UTF-8 text: one that is none is written as a file URI, which `data_path` reads."""
+    whole = data_path(path).resolve()
+    return str(whole) if is_utf8(str(whole)) else whole.as_uri()
+
+
+def data_path(text: str) -> Path:
+    """The folder or archive that `--data` or a study names: a path, `~` allowed, or a file URI."""
+    if text.startswith(URI):
+        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix("file://"))))
+    return Path(text).expanduser()
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text can be written as UTF-8; names of files that are other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def readable(name: str) -> str:
+    """A name, made of a file's, with `?` for what is not UTF-8 in it."""
+    return name.encode(errors="replace").decode()
 
 
 def data_dir(name: str) -> Path:

@@ -27,7 +27,7 @@ from nasbench.arch.parts import (
 )
 from nasbench.arch.presets import lower
 from nasbench.errors import UserError
-from nasbench.files import parse_toml, read_toml
+from nasbench.files import parse_toml, read_toml, readable
 from nasbench.values import Value, content_hash
 
 
@@ -59,7 +59,7 @@ class Architecture(Value):
         """Read a .toml or .json file; a file without a name gets the file's stem."""
         path = Path(path)
         content = _read_json(path) if path.suffix == ".json" else read_toml(path)
-        return cls.from_dict({"name": path.stem, **content}, str(path))
+        return cls.from_dict({"name": readable(path.stem), **content}, str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; only the stages and fields that take effect."""

@@ -226,6 +226,7 @@ def _train(options: argparse.Namespace) -> int:
 
     arch, runner = load(options.architecture), load_runner(options.runner)
     arch.require_classes()
+    runner.require_device()
     require_images_for(arch.in_channels, arch.label)
     rungs = runner_ladder(options.runner).rungs
     if not 0 <= options.rung < len(rungs):

@@ -20,6 +20,7 @@ def add(verbs: Any) -> None:
         verbs, "resume", "go on with a search that was stopped or killed", "nasbench resume results/mine", _resume, True
     )
     resume.add_argument("folder", help="the study's folder")
+    resume.add_argument("--data", metavar="DIR", help="where the study's images lie now, if they were moved")
     resume.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long")
     front = add_verb(
         verbs, "front", "print the front of a stored study", "nasbench front results/reference --json", _front, True
@@ -93,7 +94,7 @@ def _resume(options: argparse.Namespace) -> int:
     from nasbench.progress import progress_display
 
     with progress_display(quiet=options.json) as progress:
-        result = resume(options.folder, time_limit=options.time_limit, progress=progress)
+        result = resume(options.folder, options.time_limit, progress, options.data)
     return _show(result, options.json)
 
 

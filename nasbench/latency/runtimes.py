@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasbench.errors import UserError
+from nasbench.hardware import require_device
 from nasbench.latency.device import Settings, runtime_version
 from nasbench.latency.standalone import LOADERS, Run
 
@@ -191,8 +192,7 @@ def open_module(module: nn.Module, resolution: int, settings: Settings) -> Run:
     generator = torch.Generator().manual_seed(0)
     shape = (settings.batch, image_channels(module), resolution, resolution)
     image = torch.randn(shape, generator=generator)
-    if settings.accelerator.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"accelerator {settings.accelerator!r}: this torch sees no CUDA GPU; measure on the cpu")
+    require_device(settings.accelerator)
     image = image.to(settings.accelerator, dtype)
     model: Any = copy.deepcopy(module).eval().to(settings.accelerator, dtype)
     if settings.runtime == "torch-compile":

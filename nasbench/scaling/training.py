@@ -50,6 +50,7 @@ def train_family(study: ScalingStudy, folder: Path | str, progress: Progress | N
     from nasbench.proxy.evaluate import prepare
 
     folder, progress = Path(folder), progress or Silent()
+    study.runner.require_device()
     study = study.with_family(folder)  # a target that cannot be met is told before anything is written
     progress.update(ProgressState("preparing images"))
     for planned in study.family():

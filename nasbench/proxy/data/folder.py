@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nasbench.errors import UserError
+from nasbench.files import data_path
 from nasbench.proxy.data.decoding import VERSION, decode, say_once
 from nasbench.proxy.data.images import ImageData
 from nasbench.proxy.data.splits import Part, Role, find_splits, find_splits_in_classes, require_no_splits_inside
@@ -50,7 +51,7 @@ def load_folder(path: str, labelled: bool = True) -> ImageData:
     """
     if not path.strip():
         raise UserError(f"data {path!r} is empty; give fashion-on-earth, cifar10 or a folder")
-    root = Path(path).expanduser()
+    root = data_path(path)
     if not root.is_dir():
         known = "fashion-on-earth, cifar10"
         raise UserError(
