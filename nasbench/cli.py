@@ -31,6 +31,8 @@ USERS_OS_ERRORS = {
     errno.EROFS: "choose a place that you may write to",
     errno.ENOTDIR: "choose a folder",
     errno.EISDIR: "choose a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "remove the link that leads to itself",
 }
 
 

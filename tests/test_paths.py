@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from test_search import save_profile
 
 import nasbench
-from nasbench import cli
+from nasbench import cli, files
 from nasbench.arch.library import load
 from nasbench.engine.device_source import DeviceSource
 from nasbench.engine.measuring import Measuring
@@ -52,6 +53,14 @@ def _odd_names() -> bool:
     return True
 
 
+def write_images(root: Path, classes: tuple[str, ...]) -> None:
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for index in range(12):
+            pixels = np.full((16, 16, 3), 20 * index, np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{name}{index}.png")
+
+
 @pytest.fixture(scope="module")
 def study(unmeasured, tmp_path_factory):
     """A search on images, classes, a space and a study whose names are not UTF-8."""
@@ -62,11 +71,7 @@ def study(unmeasured, tmp_path_factory):
             pytest.skip("this file system takes no names that are not UTF-8")
         patch.setenv("NASBENCH_CACHE", str(folder / "cache"))
         save_profile()
-        for name in (ODD, "dog"):
-            (folder / ODD / name).mkdir(parents=True)
-            for index in range(12):
-                pixels = np.full((16, 16, 3), 20 * index, np.uint8)
-                Image.fromarray(pixels).save(folder / ODD / name / f"{ODD}{index}.png")
+        write_images(folder / ODD, (ODD, "dog"))
         (folder / "quick.toml").write_text(RUNNER)
         space = nasbench.load_space("small").to_dict()
         write_toml(folder / f"{ODD}.toml", {key: value for key, value in space.items() if key != "name"})
@@ -148,3 +153,46 @@ def test_a_path_that_is_not_there_is_named_whatever_bytes_it_has(tmp_path, monke
     for words in (("train", "emo_1m", "--data", ODD), ("profile", f"{ODD}.toml"), ("front", ODD)):
         assert cli.main(words) == 2
         assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "file:///a%00b", "~nobody-of-this-name/photos", "a" * 5000], ids=repr)
+def test_what_can_be_no_path_is_the_user_s_error(path):
+    for read in (load_dataset, lambda text: data_spec(text, ())):
+        with pytest.raises(UserError, match=r"is no path: .*; give a folder that is there") as error:
+            read(path)
+        assert len(str(error.value)) < 400
+
+
+def test_names_that_are_too_long_or_lead_in_a_circle_end_with_one_line(tmp_path, capsys):
+    (tmp_path / "loop.toml").symlink_to(tmp_path / "loop.toml")
+    for name in ("a" * 5000, "a" * 5000 + ".toml", str(tmp_path / "loop.toml"), str(tmp_path)):
+        assert cli.main(["profile", name]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_where_the_home_cannot_be_written_to_the_work_goes_on_with_a_notice(tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.delenv("NASBENCH_CACHE", raising=False)
+    monkeypatch.setenv("HOME", "/proc/nobody")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nobody/cache")  # nothing can be made there, not by root either
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    files._temporary_cache.cache_clear()
+    write_images(tmp_path / "photos", ("cat", "dog"))
+    (tmp_path / "quick.toml").write_text(RUNNER)
+    assert cli.main(["latency", "devices"]) == 0
+    assert "/proc/nobody/cache/nasbench cannot be written to" in caplog.text
+    assert "NASBENCH_CACHE names another" in caplog.text
+    save_profile()
+    for words in (
+        ("profile", "emo_1m"),
+        ("latency", "predict", "emo_1m"),
+        ("train", "emo_1m", "--runner", "quick.toml", "--data", "photos"),
+        ("search", "--space", "small", "--budget", "100MFLOP", "--runner", "quick.toml", "--data", "photos"),
+    ):
+        assert cli.main(words) == 0, words
+    assert capsys.readouterr().err.count("error") == 0
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nobody")
+    files._temporary_cache.cache_clear()
+    with pytest.raises(UserError, match="nor a folder for temporary files can be written to"):
+        files.cache_dir()
+    files._temporary_cache.cache_clear()

@@ -27,7 +27,7 @@ from nasbench.arch.parts import (
 )
 from nasbench.arch.presets import lower
 from nasbench.errors import UserError
-from nasbench.files import parse_toml, read_toml, readable
+from nasbench.files import parse_toml, read_text, read_toml, readable
 from nasbench.values import Value, content_hash
 
 
@@ -161,10 +161,9 @@ def _plain(part: Stem | Stage | Head, fields: tuple[str, ...]) -> dict[str, Any]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    text = read_text(path, "TOML or JSON")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; give the path of a TOML or JSON file") from None
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON: {error}; compare with a file in search_spaces/") from None
     if not isinstance(content, dict):
