@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any, TextIO
 
 from nasbench import __version__
 from nasbench.commands import doctor, latency, networks, scale, spaces, studies
@@ -57,6 +59,25 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+class Messages:
+    """A stream for what is said beside the results: where it cannot be written, it is lost, and the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):  # its reader went away, its disk is full, it is closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def _settle_streams() -> None:
     """Streams that can take any text: a closed one swallows it, and one that is not UTF-8 gets `?` for what it lacks.
 
@@ -69,6 +90,8 @@ def _settle_streams() -> None:
         elif hasattr(stream, "reconfigure"):
             utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
             stream.reconfigure(errors="backslashreplace" if utf8 else "replace")
+    if not isinstance(sys.stderr, Messages):
+        sys.stderr = Messages(sys.stderr)  # type: ignore[assignment]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

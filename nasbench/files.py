@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import platformdirs
 import tomli_w
@@ -25,8 +27,18 @@ else:
 
 log = logging.getLogger("nasbench.files")
 
+URI = "file:///"  # how a path that is not UTF-8 is stored
 BYTE_ORDER_MARK = "\ufeff"  # which editors on Windows begin a file with
 STEM_CHARACTERS = 120
+# How a file's text is encoded, by what it begins with; UTF-32's mark begins like UTF-16's.
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+SHOWN_CHARACTERS = 200  # of a path in an error
 SHOWN = 6  # names in an error where none is near
 
 
@@ -41,12 +53,18 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
+    return parse_toml(read_text(path, "TOML"), str(path))
+
+
+def read_text(path: Path | str, kind: str) -> str:
+    """The text of a file of this kind: UTF-8, or UTF-16 and UTF-32 where a byte order mark says so."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UserError(f"{path}: cannot be read: {reason}; give the path of a TOML file") from None
-    return parse_toml(text, str(path))
+        content = Path(path).read_bytes()
+        return content.decode(next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give the path of a {kind} file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: cannot be read: not UTF-8 text; save it as UTF-8") from None
 
 
 def require_new_or_empty(folder: Path, file: str) -> None:
@@ -62,7 +80,7 @@ def write_toml(path: Path | str, content: Mapping[str, Any]) -> None:
 def write_atomic(path: Path | str, content: str | bytes) -> None:
     """Write `path` so that a reader sees the old file or the whole new one, also after a crash."""
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -98,8 +116,14 @@ def cache_dir() -> Path:
 def _temporary_cache(instead_of: Path) -> Path:
     """A folder that only this user can enter, the same for all processes until the machine forgets it."""
     user = os.getuid() if hasattr(os, "getuid") else 0
-    path = Path(tempfile.gettempdir()) / f"nasbench-{user}"
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path = Path(tempfile.gettempdir()) / f"nasbench-{user}"
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"neither {instead_of} nor a folder for temporary files can be written to ({error.strerror}); set "
+            "NASBENCH_CACHE to a folder that can"
+        ) from None
     if path.is_symlink() or (hasattr(os, "getuid") and path.stat().st_uid != user):
         raise UserError(f"{path}: belongs to somebody else; set NASBENCH_CACHE to a folder that you may write to")
     log.warning("%s cannot be written to; using %s (NASBENCH_CACHE names another)", instead_of, path)
@@ -120,8 +144,47 @@ def data_spec(text: str, names: Collection[str]) -> str:
         raise UserError(f"data {text!r} is empty; name a data set ({', '.join(names)}) or a folder")
     name, _, path = text.partition(":")
     if name in names:
-        return f"{name}:{Path(path).expanduser().resolve()}" if path else name
-    return str(Path(text).expanduser().resolve())
+        return f"{name}:{_stored(path)}" if path else name
+    return _stored(text)
+
+
+def _stored(path: str) -> str:
+    """An absolute path as UTF-8 text: one that is none is written as a file URI, which `data_path` reads."""
+    whole = data_path(path).resolve()
+    return str(whole) if is_utf8(str(whole)) else whole.as_uri()
+
+
+def data_path(text: str) -> Path:
+    """The folder or archive that `--data` or a study names: a path, `~` allowed, or a file URI."""
+    whole = os.fsdecode(unquote_to_bytes(text.removeprefix("file://"))) if text.startswith(URI) else text
+    try:
+        path = Path(whole) if text.startswith(URI) else Path(whole).expanduser()
+        path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, of no user, with a zero byte
+        reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+        raise UserError(f"data {shortened(text)!r} is no path: {reason}; give a folder that is there") from None
+    if "\0" in whole:
+        raise UserError(f"data {shortened(text)!r} is no path: it has a zero byte; give a folder that is there")
+    return path
+
+
+def shortened(text: str) -> str:
+    """Text as an error shows it."""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text can be written as UTF-8; names of files that are other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def readable(name: str) -> str:
+    """A name, made of a file's, with `?` for what is not UTF-8 in it."""
+    return name.encode(errors="replace").decode()
 
 
 def data_dir(name: str) -> Path:

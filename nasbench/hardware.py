@@ -1,4 +1,4 @@
-"""What this machine has, as far as this process may use it; needs neither torch nor ray."""
+"""What this machine has, as far as this process may use it; only asking for a GPU needs torch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from nasbench.errors import UserError
 
 CGROUP = Path("/sys/fs/cgroup")
 RUNS = "environment.json"  # in a study's folder: where each of its runs took place
@@ -64,6 +66,22 @@ def gpus() -> tuple[dict[str, Any], ...]:
         if len(cells) == 3 and cells[1].isdigit():
             found.append({"name": cells[0], "memory_bytes": int(cells[1]) * 2**20, "driver": cells[2]})
     return tuple(found)
+
+
+def require_device(device: str) -> None:
+    """A UserError unless torch computes on this device here: `cpu`, `cuda`, or one GPU by its number, `cuda:1`."""
+    kind, colon, number = device.partition(":")
+    if device == "cpu":
+        return
+    if kind != "cuda" or (colon and not (number.isascii() and number.isdigit())):
+        raise UserError(f"device {device!r} is not known; use cpu, cuda, or a GPU by its number such as cuda:0")
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(f"device {device!r}: this torch sees no CUDA GPU; use cpu, or see `nasbench doctor`")
+    count = torch.cuda.device_count()
+    if colon and int(number) >= count:
+        raise UserError(f"device {device!r}: GPUs are numbered 0 to {count - 1} here; use one of them, or cuda")
 
 
 def describe() -> dict[str, Any]:

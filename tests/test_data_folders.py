@@ -113,6 +113,61 @@ def test_what_looks_like_a_split_and_cannot_be_one_is_refused(tmp_path, folders,
     assert "\n" not in str(error.value)
 
 
+# Splits inside classes
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize(
+    ("train", "held_out"), [("train", "test"), ("Training", "Validation"), ("trainset", "val"), ("val", "test")]
+)
+def test_class_folders_may_hold_their_own_splits(tmp_path, caplog, train, held_out, labelled):
+    for name in ("bus", "car", "train"):  # a class may have a split's name
+        _fill(tmp_path / "d" / name / train)
+        _fill(tmp_path / "d" / name / held_out, 12, shade=100)
+    data = load_dataset(str(tmp_path / "d"), labelled=labelled)
+    trained, validated, tested = _names(data)
+    assert data.classes == (("bus", "car", "train") if labelled else ())
+    assert ({name.split("/")[1] for name in trained}, len(trained), validated) == ({train}, 30, set())
+    assert ({name.split("/")[1] for name in tested}, len(tested)) == ({held_out}, 36)
+    assert "3 class folders hold their own" in caplog.text
+
+
+def test_all_three_splits_inside_classes_are_used_and_what_lies_beside_them_is_counted(tmp_path):
+    for name in ("cat", "dog"):
+        for shade, split in ((0, "train"), (50, "val"), (100, "test"), (150, "sketches")):
+            _fill(tmp_path / "d" / name / split, shade=shade)
+    Image.new("RGB", (8, 8)).save(tmp_path / "d" / "cat" / "cover.png")
+    data = load_dataset(str(tmp_path / "d"))
+    assert [len(names) for names in _names(data)] == [20, 20, 20]
+    assert data.notes[0].startswith("left out: 21 images in folders that are no split")
+
+
+def test_a_folder_inside_a_class_may_be_called_train(tmp_path):
+    for name in ("vehicles/train", "vehicles/bus", "animals/cat"):
+        _fill(tmp_path / "d" / name)
+    assert load_dataset(str(tmp_path / "d")).classes == ("animals", "vehicles")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("cat/train", "cat/val", "dog"), "cat/val would train with the rest of its class"),
+        (("cat/train", "cat/val", "dog/train"), "cat/val would train with the rest of its class"),
+        (("cat/train", "cat/val", "dog/train", "dog/test"), "cat, dog are classes that hold different splits"),
+        (("cat/train", "cat/val", "cat/valid", "dog/train", "dog/val"), "val, valid are both the validation split"),
+        (("cat/train", "cat/val", "cat/val_old", "dog/train", "dog/val"), "val_old looks like a split beside"),
+        (("train/train", "train/val", "val/train", "val/val"), "and have such names themselves"),
+        (("images/train/cat", "images/train/dog", "images/val/cat", "images/val/dog"), "give that folder"),
+    ],
+)
+def test_splits_inside_classes_that_do_not_agree_are_refused(tmp_path, folders, message):
+    for folder in folders:
+        _fill(tmp_path / "d" / folder)
+    with pytest.raises(UserError, match=message) as error:
+        load_dataset(str(tmp_path / "d"))
+    assert "\n" not in str(error.value)
+
+
 def test_folders_beside_splits_are_counted_and_named(tmp_path, caplog):
     for name in ("train/cat", "train/dog", "test/cat", "test/dog", "samples"):
         _fill(tmp_path / "d" / name)

@@ -95,3 +95,13 @@ def test_what_pillow_reads_is_decoded_whatever_its_suffix(tmp_path, suffix):
 
 def test_documents_films_and_tables_are_no_images():
     assert not suffixes() & {".pdf", ".mpg", ".h5", ".eps", ".txt", ".json", ".npy"}
+
+
+@pytest.mark.parametrize("transparency", [0, bytes(range(256))], ids=["one colour", "all colours"])
+def test_transparent_palettes_keep_their_colours_without_a_warning(tmp_path, recwarn, transparency):
+    grey = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    grey.convert("P").save(tmp_path / "p.png", transparency=transparency)
+    pixels = decode(tmp_path / "p.png", 16)
+    assert pixels is not None
+    assert (pixels == np.asarray(grey)[..., None]).all()
+    assert not recwarn.list

@@ -177,12 +177,16 @@ def test_too_many_stages_are_refused() -> None:
             read({"resolution": 64, "stages": [stage] * 65}, "file")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("suffix", [".toml", ".json"])
-def test_a_byte_order_mark_is_no_part_of_a_file(suffix: str, tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_no_part_of_a_file(suffix: str, encoding: str, tmp_path: Path) -> None:
     arch, file = load("emo_1m"), tmp_path / f"own{suffix}"
     text = arch.to_toml() if suffix == ".toml" else arch.model_dump_json(include=set(arch.to_dict()))
-    file.write_text(text, encoding="utf-8-sig")
+    file.write_bytes(text.replace("\n", "\r\n").encode(encoding))
     assert Architecture.from_file(file).id == arch.id
+    file.write_bytes(b"\xff" + text.encode())
+    with pytest.raises(UserError, match="not UTF-8 text; save it as UTF-8"):
+        Architecture.from_file(file)
 
 
 @pytest.mark.parametrize("read", [SearchSpace.from_file, load_recipe, load_runner])

@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import Field
 from typing_extensions import Self
 
-from nasbench.arch.metablock import Network, canonical, spelled
+from nasbench.arch.metablock import Conv, MetaBlock, Network, canonical, changed, spelled
 from nasbench.arch.part_rules import ends_problem, stage_problem
 from nasbench.arch.parts import (
+    IMAGE_CHANNELS,
+    MAX_IMAGE_CHANNELS,
     MAX_STAGES,
     Head,
     Stage,
@@ -25,7 +27,7 @@ from nasbench.arch.parts import (
 )
 from nasbench.arch.presets import lower
 from nasbench.errors import UserError
-from nasbench.files import parse_toml, read_toml
+from nasbench.files import parse_toml, read_text, read_toml, readable
 from nasbench.values import Value, content_hash
 
 
@@ -34,6 +36,7 @@ class Architecture(Value):
 
     name: str = ""
     resolution: int = Field(ge=8, le=4096)
+    in_channels: int = Field(IMAGE_CHANNELS, ge=1, le=MAX_IMAGE_CHANNELS)  # of the images: 1 for grey, 4 with depth
     stem: Stem = Stem()
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=MAX_STAGES)
     head: Head = Head()
@@ -56,12 +59,14 @@ class Architecture(Value):
         """Read a .toml or .json file; a file without a name gets the file's stem."""
         path = Path(path)
         content = _read_json(path) if path.suffix == ".json" else read_toml(path)
-        return cls.from_dict({"name": path.stem, **content}, str(path))
+        return cls.from_dict({"name": readable(path.stem), **content}, str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; only the stages and fields that take effect."""
+        images = {} if self.in_channels == IMAGE_CHANNELS else {"in_channels": self.in_channels}
         content = {
             "resolution": self.resolution,
+            **images,
             "stem": _plain(self.stem, effective_stem_fields(self.stem)),
             "stages": [_plain(stage, effective_fields(stage)) for stage in self.stages if stage.depth],
             "head": _plain(self.head, effective_head_fields(self.head)),
@@ -71,7 +76,7 @@ class Architecture(Value):
     @cached_property
     def network(self) -> Network:
         """The network in meta-blocks."""
-        return lower(self.resolution, self.stem, self.stages, self.head)
+        return lower(self.resolution, self.stem, self.stages, self.head, self.in_channels)
 
     @cached_property
     def id(self) -> str:
@@ -97,7 +102,7 @@ class Architecture(Value):
             if problem:
                 return f"stages[{index}]: {problem}"
             c_in = stage.channels if stage.depth else c_in
-        problem = ends_problem(self.stem, [stage for stage in self.stages if stage.depth], self.head)
+        problem = ends_problem(self.stem, [stage for stage in self.stages if stage.depth], self.head, self.in_channels)
         if problem:
             return problem
         stride = self.total_stride
@@ -117,10 +122,36 @@ class Architecture(Value):
     def with_resolution(self, resolution: int) -> Architecture:
         return self.replace(resolution=resolution)
 
+    @property
+    def size_label(self) -> str:
+        """`224 px`, and the channels of the images where they are not three."""
+        count = self.in_channels
+        return f"{self.resolution} px" + (f", {count} channel{'s'[: count > 1]}" if count != IMAGE_CHANNELS else "")
+
+    def with_in_channels(self, in_channels: int) -> Architecture:
+        """The same network for images of so many channels: only its stem, and pixels that it paints, change."""
+        return self.replace(in_channels=in_channels)
+
     def replace(self, **changes: Any) -> Self:
-        """A validated copy with these top-level fields changed."""
+        """A validated copy with these top-level fields changed; a stem of slots follows other `in_channels`."""
+        if self.stem.kind == "slots" and "stem" not in changes and isinstance(changes.get("in_channels"), int):
+            first, *others = self.stem.slots
+            slots = (_taking(first, changes["in_channels"]), *others)
+            changes["stem"] = self.stem.model_copy(update={"slots": slots})
         own = {name: getattr(self, name) for name in Architecture.model_fields}
         return self.from_dict({**own, **changes}, self.label)
+
+
+def _taking(block: MetaBlock, channels: int) -> MetaBlock:
+    """A first meta-block for images of so many channels, where it begins with a convolution."""
+
+    def first(part: Any) -> Any:
+        return changed(part, c_in=channels) if isinstance(part, Conv) else part
+
+    place = next((name for name in ("before", "expand", "mix", "project") if getattr(block, name)), "mix")
+    part = getattr(block, place)
+    part = (first(part[0]), *part[1:]) if isinstance(part, tuple) and part else first(part)
+    return changed(block, **{place: part}, c_in=channels, skip=first(block.skip))
 
 
 def _plain(part: Stem | Stage | Head, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -130,10 +161,9 @@ def _plain(part: Stem | Stage | Head, fields: tuple[str, ...]) -> dict[str, Any]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    text = read_text(path, "TOML or JSON")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; give the path of a TOML or JSON file") from None
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON: {error}; compare with a file in search_spaces/") from None
     if not isinstance(content, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nasbench.arch.block_rules import entry_problem, slots_problem
-from nasbench.arch.parts import STEM_STRIDES, STRIDING_BLOCKS, Head, Stage, Stem, effective_fields
+from nasbench.arch.parts import IMAGE_CHANNELS, STEM_STRIDES, STRIDING_BLOCKS, Head, Stage, Stem, effective_fields
 
 
 def stage_problem(stage: Stage, c_in: int) -> str | None:
@@ -45,10 +45,13 @@ def _width_problem(stage: Stage) -> str | None:
     return None
 
 
-def ends_problem(stem: Stem, present: Sequence[Stage], head: Head) -> str | None:
+def ends_problem(stem: Stem, present: Sequence[Stage], head: Head, in_channels: int = IMAGE_CHANNELS) -> str | None:
     """What is wrong with stem, head, or where the tokens stand; `present`: the stages that have a depth."""
     if stem.kind == "slots":
-        problem = entry_problem(stem.slots, 3, stem.channels, stem.total_stride)
+        if stem.slots and stem.slots[0].c_in != in_channels:
+            own = stem.slots[0].c_in
+            return f"stem: slots[0] takes {own} channels and images have in_channels {in_channels}; make them equal"
+        problem = entry_problem(stem.slots, in_channels, stem.channels, stem.total_stride)
         if problem:
             return f"stem: {problem}"
     allowed = STEM_STRIDES.get(stem.kind)

@@ -22,6 +22,8 @@ Position = Literal["none", "learned", "interpolated", "sine"]
 
 MAX_DEPTH = 1000  # of a stage; published networks have up to 32 blocks in one
 MAX_STAGES = 64
+IMAGE_CHANNELS = 3  # of the images that a network takes, unless its file says otherwise
+MAX_IMAGE_CHANNELS = 1024
 MAX_EXPANSION = 64.0
 
 # The fields that a block reads besides channels, depth, downsample and stride.

@@ -28,7 +28,7 @@ def random_masking(rows: Tensor, kept: int, generator: torch.Generator | None = 
 
 
 class DecoderModule(nn.Module):
-    """Encoded visible positions behind their tokens, (B, C, 1, tokens + kept), -> pixels (B, N, patch²·3)."""
+    """Encoded visible positions behind their tokens, (B, C, 1, tokens + kept), -> pixels (B, N, patch²·c)."""
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class DecoderModule(nn.Module):
 
 
 def patches_of(images: Tensor, patch: int) -> Tensor:
-    """(B, 3, R, R) -> (B, N, patch²·3): row by row, within a patch pixel by pixel, colours last."""
+    """(B, c, R, R) -> (B, N, patch²·c): row by row, within a patch pixel by pixel, colours last."""
     c, height, width = images.shape[1:]
     x = images.reshape(-1, c, height // patch, patch, width // patch, patch)
     return x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
@@ -65,7 +65,7 @@ def patches_of(images: Tensor, patch: int) -> Tensor:
 def masked_error(predicted: Tensor, images: Tensor, mask: Tensor, patch: int, normalised: bool = False) -> Tensor:
     """Mean squared error over the hidden patches; `normalised` compares with each patch's own mean and deviation.
 
-    `predicted` (B, N, patch²·3); `mask` (B, N), 1 where hidden.
+    `predicted` (B, N, patch²·c); `mask` (B, N), 1 where hidden.
     """
     wanted = patches_of(images, patch)
     if normalised:

@@ -26,6 +26,7 @@ from nasbench.arch.metablock import (
     SpaceToDepth,
     SqueezeExcite,
 )
+from nasbench.arch.parts import IMAGE_CHANNELS
 from nasbench.blocks.attention import AttentionModule
 from nasbench.blocks.branches import grouped_identity
 from nasbench.blocks.conv import ConvModule
@@ -188,3 +189,13 @@ class MetaBlockModule(nn.Module):
 
 def _merged(module: nn.Module) -> nn.Module:
     return module.merged() if isinstance(module, (ConvModule, NestModule)) else copy.deepcopy(module)
+
+
+def image_channels(network: nn.Module) -> int:
+    """Channels of the images that a network takes: those of its first meta-block, or else of its first convolution."""
+    for part in network.modules():
+        if isinstance(part, MetaBlockModule):
+            return part.spec.c_in
+        if isinstance(part, nn.Conv2d):
+            return part.in_channels
+    return IMAGE_CHANNELS

@@ -109,7 +109,8 @@ def _profile(options: argparse.Namespace) -> int:
         "train": cost(arch, options.classes, deploy=False).to_dict(),
     }
     if options.json:
-        about = {"name": arch.name, "id": arch.id, "resolution": arch.resolution, "classes": options.classes}
+        images = {"resolution": arch.resolution, "in_channels": arch.in_channels}
+        about = {"name": arch.name, "id": arch.id, **images, "classes": options.classes}
         print_json({**about, "form": "deploy" if deploy else "train", "stages": stages, "totals": totals})
     else:
         _print_profile(arch, options.classes, stages, totals, "deploy" if deploy else "train")
@@ -140,7 +141,7 @@ def _print_profile(arch: Architecture, classes: int, stages: list[dict], totals:
         millions = {head: f"{record[key] / 1e6:,.3f}" for key, head in MILLIONS.items()}
         return {"": name, "params": f"{record['params']:,}", **millions}
 
-    title = f"{arch.label} ({arch.id}), {form} form, {arch.resolution} px, {classes} classes"
+    title = f"{arch.label} ({arch.id}), {form} form, {arch.size_label}, {classes} classes"
     rows = [shown(record["stage"], record) for record in stages]
     print_table([*rows, *(shown(f"total {name}", record) for name, record in totals.items())], title=title)
     console().print(NOTE, style="dim")
@@ -223,10 +224,12 @@ def _list(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
     from nasbench.study.runner import load_runner, runner_ladder
-    from nasbench.study.task import DataSplit, Task
+    from nasbench.study.task import DataSplit, Task, require_images_for
 
     arch, runner = load(options.architecture), load_runner(options.runner)
     arch.require_classes()
+    runner.require_device()
+    require_images_for(arch.in_channels, arch.label)
     rungs = runner_ladder(options.runner).rungs
     if not 0 <= options.rung < len(rungs):
         known = f"the ladder of runner {options.runner!r} has rungs 0 to {len(rungs) - 1}"
@@ -277,6 +280,6 @@ def _export(options: argparse.Namespace) -> int:
     write_atomic(output, content)
     size = cell(len(content) / 1e6)
     batch = {None: ", any batch size", 1: ""}.get(options.batch, f", batch {options.batch}")
-    print(f"{output}: {arch.label}, {arch.resolution} px{batch}, {options.classes} classes, {size} MB, {source}")
+    print(f"{output}: {arch.label}, {arch.size_label}{batch}, {options.classes} classes, {size} MB, {source}")
     print(f"onnxruntime and torch differ by {error:.1e} of the largest logit on random images")
     return 0

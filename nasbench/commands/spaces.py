@@ -50,7 +50,8 @@ def _show(options: argparse.Namespace) -> int:
         print_json(content | {"size": space.size()})
         return 0
     print(f"{content['name']}: {_count(space.size())} architectures")
-    parts = {"resolution": content["resolution"], "stem": content.get("stem", {})}
+    parts: dict[str, Any] = {name: content[name] for name in ("resolution", "in_channels") if name in content}
+    parts |= {"stem": content.get("stem", {})}
     stages = content["stages"]
     assert isinstance(stages, list)
     parts |= {f"stage {index + 1}": stage for index, stage in enumerate(stages)}

@@ -20,6 +20,7 @@ def add(verbs: Any) -> None:
         verbs, "resume", "go on with a search that was stopped or killed", "nasbench resume results/mine", _resume, True
     )
     resume.add_argument("folder", help="the study's folder")
+    resume.add_argument("--data", metavar="DIR", help="where the study's images lie now, if they were moved")
     resume.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long")
     add_priority(resume)
     front = add_verb(
@@ -96,7 +97,7 @@ def _resume(options: argparse.Namespace) -> int:
     from nasbench.progress import progress_display
 
     with progress_display(quiet=options.json) as progress:
-        result = resume(options.folder, options.time_limit, progress, options.priority)
+        result = resume(options.folder, options.time_limit, progress, options.data, options.priority)
     return _show(result, options.json)
 
 

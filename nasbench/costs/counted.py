@@ -7,6 +7,8 @@ from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 from fvcore.nn.jit_analysis import JitModelAnalysis
 from torch import nn
 
+from nasbench.blocks.metablock import image_channels
+
 # What fvcore has no handle for and costs nothing in the papers' convention.
 FVCORE_MAC_OPERATORS = ("conv", "linear", "matmul", "addmm", "bmm", "baddbmm", "einsum")
 
@@ -34,7 +36,8 @@ def _by_operator(analyse: type[JitModelAnalysis], model: nn.Module, resolution: 
     was_training = model.training
     model.eval()
     parameter = next(model.parameters())
-    image = torch.zeros(1, 3, resolution, resolution, dtype=parameter.dtype, device=parameter.device)
+    shape = (1, image_channels(model), resolution, resolution)
+    image = torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)
     try:
         analysis = analyse(model, image)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")

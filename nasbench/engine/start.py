@@ -23,7 +23,7 @@ from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
 from nasbench.errors import UserError
-from nasbench.files import data_spec
+from nasbench.files import data_path, data_spec
 from nasbench.latency import standalone
 from nasbench.latency.energy import required_meter
 from nasbench.latency.names import THIS_MACHINE
@@ -44,7 +44,7 @@ from nasbench.study.runner import LAPTOP, Priority, RunnerSpec, load_runner, run
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
-from nasbench.study.task import DATASETS
+from nasbench.study.task import DATASETS, require_images_for
 
 TRIAL_LIMIT_S = 900.0
 FINAL_SEEDS = 3
@@ -66,6 +66,7 @@ def search(
     checked before anything is written; a UserError says what to change.
     """
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
+    require_images_for(found.in_channels, f"space {found.label!r}")
     _check_device(device, device_metrics(limits))
     content = {
         "space": SpaceRecord(name=found.name, content=found.to_dict()),
@@ -102,18 +103,51 @@ def _settled(seed: int) -> dict[str, object]:
 
 
 def resume(
-    folder: str | Path, time_limit: float | None = None, progress: Progress | None = None,
+    folder: str | Path,
+    time_limit: float | None = None,
+    progress: Progress | None = None,
+    data: str | Path | None = None,
     priority: Priority | None = None,
-) -> StudyResult:  # fmt: skip
-    """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again."""
+) -> StudyResult:
+    """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again.
+
+    `data`: where its images lie now, if not where the study says; the study is told.
+    """
     study = Study.open(folder)
     study = study.replace(runner=study.runner.with_priority(priority))
+    if data is not None:
+        study = study.replace(data=data_spec(str(data), DATASETS))
+    _require_data(study, folder)
+    study.runner.require_device()
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
     data_id = _prepare_data(study)
     if study.data_id is not None and data_id != study.data_id:
-        raise UserError(f"{study.data}: its images have changed since the study began; start a new one with --out")
+        raise UserError(
+            f"{study.data}: its images have changed since the study began, or are others; name those with `nasbench "
+            f"resume {folder} --data DIR`, or start a new study with --out"
+        )
+    if data is not None:
+        study.write(folder)
     return _run(study.replace(data_id=data_id, time_limit_s=time_limit), Path(folder), progress)
+
+
+def _require_data(study: Study, folder: str | Path) -> None:
+    """A UserError where the images of a stored study are not where it says, which may be relative to a lost place."""
+    name, _, archive = study.data.partition(":")
+    if study.data in DATASETS:
+        return
+    path = data_path(archive if name in DATASETS else study.data)
+    if path.exists():
+        return
+    if path.is_absolute():
+        why = f"its images lie in {path}, which is not there; put them back"
+    else:
+        why = (
+            f"its images are stored as {str(path)!r}, relative to where the search was started, and {path.absolute()} "
+            "is not there; run this from that folder"
+        )
+    raise UserError(f"{folder}: {why}, or say where they are: `nasbench resume {folder} --data DIR`")
 
 
 def _claimed(wanted: Path) -> Path:
@@ -140,7 +174,8 @@ def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architec
     """Id -> shipped network of the space that meets the budgets on cost; largest first, families in turn."""
     limits = on_cost(study.budgets)
     families: dict[str, list[tuple[int, Architecture]]] = {}
-    for name, arch in fixed_points().items():
+    for name, shipped in fixed_points().items():
+        arch = shipped.with_in_channels(space.in_channels)
         costs = cost(arch, study.classes)
         if space.contains(arch) and total_violation(limits, costs.to_dict()) == 0:
             families.setdefault(name.partition("_")[0], []).append((costs.macs, arch))
@@ -173,6 +208,7 @@ def _runner_at(name_or_path: str | Path, address: str | None) -> RunnerSpec:
     """The runner, at the cluster's address where one is given; UserError where nothing answers there."""
     spec = load_runner(name_or_path)
     spec = spec if address is None else spec.replace(address=address)
+    spec.require_device()
     if spec.address not in (None, "auto"):
         check_address(str(spec.address))
     return spec

@@ -11,6 +11,7 @@ from importlib.metadata import version as installed_version
 from typing import Any, NamedTuple
 
 from nasbench.errors import UserError
+from nasbench.hardware import require_device
 from nasbench.latency import standalone
 from nasbench.latency.ranges import STRICT, Amount, Few, Many, Positive
 from nasbench.latency.standalone import SPREAD_LIMIT, Pass
@@ -136,8 +137,7 @@ def runtime_version(runtime: str) -> str:
 def _accelerator_name(accelerator: str) -> str:
     if not accelerator.startswith("cuda"):
         return ""
+    require_device(accelerator)
     import torch
 
-    if not torch.cuda.is_available():
-        raise UserError(f"device {accelerator!r}: this torch sees no CUDA GPU; measure on the cpu")
     return torch.cuda.get_device_name(accelerator)

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from nasbench.blocks.metablock import image_channels
 from nasbench.errors import UserError
 from nasbench.latency.onnx_session import INPUT, OUTPUT, open_session
 
@@ -49,14 +50,14 @@ class ConstantShapes(TorchFunctionMode):
 
 
 def export_onnx(model: nn.Module, resolution: int, batch: int | None = 1) -> bytes:
-    """`model` in eval mode as a checked ONNX file: input `image` (batch, 3, R, R), output `logits` (batch, classes).
+    """`model` in eval mode as a checked ONNX file: input `image` (batch, c, R, R), output `logits` (batch, classes).
 
     batch None: the file takes any number of images at a time.
     """
     require_finite(model)
     was_training = model.training
     model.eval()
-    image = torch.zeros(batch or TRACED_BATCH, 3, resolution, resolution)
+    image = torch.zeros(batch or TRACED_BATCH, image_channels(model), resolution, resolution)
     try:
         with torch.no_grad():
             content = _export(model, image, any_batch=batch is None)
@@ -131,7 +132,7 @@ def require_same_logits(model: nn.Module, content: bytes, resolution: int) -> No
 
 def onnx_difference(model: nn.Module, content: bytes, resolution: int, seed: int = 0, batch: int = 1) -> float:
     """Largest |onnxruntime - torch| over the logits of random images, relative to the largest |logit|."""
-    image = _random_image(resolution, seed, batch)
+    image = _random_image(model, resolution, seed, batch)
     with torch.no_grad():
         expected = model(torch.from_numpy(image)).numpy()
     (actual,) = open_session(content).run([OUTPUT], {INPUT: image})
@@ -140,14 +141,15 @@ def onnx_difference(model: nn.Module, content: bytes, resolution: int, seed: int
 
 def _rounding(model: nn.Module, resolution: int, seed: int = 0) -> float:
     """How far float32 is from float64 in torch alone: deep networks with random weights can amplify rounding."""
-    image = torch.from_numpy(_random_image(resolution, seed))
+    image = torch.from_numpy(_random_image(model, resolution, seed))
     with torch.no_grad():
         exact = copy.deepcopy(model).double()(image.double()).numpy()
         return _relative(model(image).numpy(), exact)
 
 
-def _random_image(resolution: int, seed: int, batch: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((batch, 3, resolution, resolution), dtype=np.float32)
+def _random_image(model: nn.Module, resolution: int, seed: int, batch: int = 1) -> np.ndarray:
+    shape = (batch, image_channels(model), resolution, resolution)
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
 def _relative(actual: np.ndarray, expected: np.ndarray) -> float:

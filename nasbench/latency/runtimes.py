@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasbench.errors import UserError
+from nasbench.hardware import require_device
 from nasbench.latency.device import Settings, runtime_version
 from nasbench.latency.standalone import LOADERS, Run
 
@@ -78,6 +79,7 @@ def open_file(path: Path, settings: Settings) -> Run:
 
 
 def _write_onnx(module: nn.Module, resolution: int, settings: Settings, stem: Path) -> Path:
+    from nasbench.blocks.metablock import image_channels
     from nasbench.latency.export import export_onnx
 
     path = stem.with_name(stem.name + ".onnx")
@@ -86,7 +88,7 @@ def _write_onnx(module: nn.Module, resolution: int, settings: Settings, stem: Pa
         content = _half(content)
     path.write_bytes(content)
     if settings.runtime == "onnxruntime" and settings.dtype == "int8":
-        _quantise(path, resolution, settings.batch)
+        _quantise(path, (settings.batch, image_channels(module), resolution, resolution))
     return path
 
 
@@ -99,8 +101,8 @@ def _half(content: bytes) -> bytes:
     return convert_float_to_float16(model, keep_io_types=True).SerializeToString()
 
 
-def _quantise(path: Path, resolution: int, batch: int) -> None:
-    """Replace the file by its static int8 form (QDQ, a scale a channel), by onnxruntime's own quantiser."""
+def _quantise(path: Path, shape: tuple[int, ...]) -> None:
+    """Replace the file, which takes this shape, by its int8 form (QDQ, a scale a channel): onnxruntime's quantiser."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -113,7 +115,6 @@ def _quantise(path: Path, resolution: int, batch: int) -> None:
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             self.left -= 1
-            shape = (batch, 3, resolution, resolution)
             return {INPUT: rng.standard_normal(shape, dtype=np.float32)} if self.left >= 0 else None
 
     prepared = path.with_name(path.stem + "-prepared.onnx")
@@ -127,23 +128,27 @@ def _quantise(path: Path, resolution: int, batch: int) -> None:
 
 
 def _write_ncnn(module: nn.Module, resolution: int, settings: Settings, stem: Path) -> Path:
-    """Converted by pnnx; the file's name ends in -SIDE, as its loader expects."""
+    """Converted by pnnx; the file's name ends in -SIDE, or -CHANNELSxSIDE, as its loader expects."""
     import tempfile
 
     import torch
 
+    from nasbench.arch.parts import IMAGE_CHANNELS
+    from nasbench.blocks.metablock import image_channels
     from nasbench.latency.export import ConstantShapes
 
     try:
         import pnnx
     except ImportError:
         raise UserError("ncnn's converter pnnx is not installed; run `pip install 'nasbench[ncnn]'`") from None
-    out = stem.with_name(f"{stem.name}-{resolution}.param")
+    channels = image_channels(module)
+    before = "" if channels == IMAGE_CHANNELS else f"{channels}x"
+    out = stem.with_name(f"{stem.name}-{before}{resolution}.param")
     with tempfile.TemporaryDirectory() as folder, _silence(), ConstantShapes():
         here = os.getcwd()
         try:  # pnnx writes a debugging file to the current folder
             os.chdir(folder)
-            image = torch.zeros(1, 3, resolution, resolution)
+            image = torch.zeros(1, channels, resolution, resolution)
             pnnx.export(module.eval(), f"{folder}/net.pt", image, check_trace=False, fp16=settings.dtype == "fp16")
         finally:
             os.chdir(here)
@@ -181,11 +186,13 @@ def open_module(module: nn.Module, resolution: int, settings: Settings) -> Run:
     """The torch module itself, eager or compiled, on the CPU or a GPU, as a call that runs it once."""
     import torch
 
+    from nasbench.blocks.metablock import image_channels
+
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings.dtype]
     generator = torch.Generator().manual_seed(0)
-    image = torch.randn(settings.batch, 3, resolution, resolution, generator=generator)
-    if settings.accelerator.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"accelerator {settings.accelerator!r}: this torch sees no CUDA GPU; measure on the cpu")
+    shape = (settings.batch, image_channels(module), resolution, resolution)
+    image = torch.randn(shape, generator=generator)
+    require_device(settings.accelerator)
     image = image.to(settings.accelerator, dtype)
     model: Any = copy.deepcopy(module).eval().to(settings.accelerator, dtype)
     if settings.runtime == "torch-compile":

@@ -197,7 +197,8 @@ def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Run:
 
 
 def open_ncnn(path: str, threads: int, options: dict[str, Any]) -> Run:
-    """`path` is the .param file; its .bin lies beside it, and its name ends in -SIDE, the input's side."""
+    """`path` is the .param file; its .bin lies beside it, and its name ends in -SIDE, the input's side, or
+    -CHANNELSxSIDE where the channels are not three."""
     import ncnn
     import numpy
 
@@ -206,8 +207,9 @@ def open_ncnn(path: str, threads: int, options: dict[str, Any]) -> Run:
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = options.get("dtype") == "fp16"
     if net.load_param(path) or net.load_model(str(Path(path).with_suffix(".bin"))):
         raise RuntimeError(f"{Path(path).name}: ncnn does not know one of its layers")
-    side = int(Path(path).stem.rpartition("-")[2])
-    image = ncnn.Mat(numpy.random.default_rng(0).standard_normal((3, side, side), dtype=numpy.float32)).clone()
+    channels, _, side = Path(path).stem.rpartition("-")[2].rpartition("x")
+    shape = (int(channels or 3), int(side), int(side))
+    image = ncnn.Mat(numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)).clone()
 
     def run() -> tuple[int, Any]:
         extractor = net.create_extractor()

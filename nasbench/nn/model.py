@@ -22,7 +22,7 @@ from nasbench.hardware import memory_bytes
 
 
 class Model(nn.Module):
-    """A network of meta-blocks: images (B, 3, R, R) -> logits (B, classes). `deployed`: its branches are merged."""
+    """Meta-blocks: images (B, in_channels, R, R) -> logits (B, classes). `deployed`: its branches are merged."""
 
     def __init__(self, arch: Architecture, num_classes: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class MaskedAutoencoder(Model):
         return DecoderModule(spec)
 
     def encode(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """(B, 3, R, R) -> the visible positions behind their tokens (B, C, 1, tokens + kept), all places (B, N)."""
+        """(B, c, R, R) -> the visible positions behind their tokens (B, C, 1, tokens + kept), all places (B, N)."""
         x = self.stem(x)
         embedding = self.stages[0][0].mix[0]
         assert isinstance(embedding, EmbeddingModule)
@@ -74,7 +74,7 @@ class MaskedAutoencoder(Model):
         return self.stages[0][1:](x), places
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        """(B, 3, R, R) -> loss, predicted pixels (B, N, patch²·3), mask (B, N) with 1 for a hidden position."""
+        """(B, c, R, R) -> loss, predicted pixels (B, N, patch²·c), mask (B, N) with 1 for a hidden position."""
         encoded, places = self.encode(x, generator)
         predicted = self.head(encoded, places)
         kept = encoded.shape[-1] - self.head.spec.tokens

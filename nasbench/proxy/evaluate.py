@@ -26,7 +26,7 @@ from nasbench.proxy.reduction import reduced
 from nasbench.proxy.train import Trained, score, train
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import OBJECTIVES
-from nasbench.study.task import Task
+from nasbench.study.task import Task, require_images_for
 
 DEPLOY_TOLERANCE = 1e-9  # relative, in float64
 DEPLOY_IMAGES = 8
@@ -50,6 +50,7 @@ def evaluate(task: Task) -> dict[str, Any]:
     """
     if RAY_WORKER_VARIABLE in os.environ:  # a process of our own; in a user's, memory is the user's business
         tune_allocator()
+    require_images_for(task.architecture.in_channels, task.architecture.label)
     small = reduced(task.architecture, task.fidelity)
     data = dataset(task.data.name, task.objective)
     classes = max(1, len(data.classes))
@@ -136,7 +137,7 @@ def pools(task: Task, size: int) -> TrialImages:
     name, seed, split = task.data.name, task.data.seed, task.data.split
     training = _pool(name, task.objective, PoolSpec("train", size, fidelity.pool, seed), device)
     held_out = _pool(name, task.objective, PoolSpec(split, size, fidelity.evaluate, seed), device)
-    return TrialImages(training, held_out, normalisation(training))
+    return TrialImages(training, held_out, normalisation(training, task.architecture.in_channels))
 
 
 def prepare(

@@ -48,21 +48,21 @@ class MaskedScore:
 
 
 class MaskedImageModel(nn.Module):
-    """Images (B, 3, R, R) and hidden cells (B, G, G) bool -> painted images (B, 3, R, R); `grid` is G.
+    """Images (B, c, R, R) and hidden cells (B, G, G) bool -> painted images (B, c, R, R); `grid` is G.
 
     `encoder` is the design's network, whose head has no part in this.
     """
 
     def __init__(self, encoder: Model, cell: int) -> None:
         super().__init__()
-        spec, size = encoder.head.spec, encoder.arch.resolution
+        spec, size, colours = encoder.head.spec, encoder.arch.resolution, encoder.arch.in_channels
         if not isinstance(spec, HeadSpec):
             raise UserError(
                 f"{encoder.arch.label}: a masked autoencoder's training form has a decoder of its own; "
                 "give its encoder with a classifier's head, such as mae_vit_base"
             )
         self.encoder, self.tokens = encoder, spec.tokens
-        self.colour = nn.Parameter(torch.zeros(1, 3, 1, 1))  # of hidden pixels; starts at the mean
+        self.colour = nn.Parameter(torch.zeros(1, colours, 1, 1))  # of hidden pixels; starts at the mean
         channels, side = _last_map(encoder, spec.tokens)
         self.grid = max(MIN_GRID, round(size / cell))
         self.drops = False
@@ -71,7 +71,10 @@ class MaskedImageModel(nn.Module):
             self.drops = fitting >= MIN_GRID
             self.grid = fitting if self.drops else self.grid
         patch = math.ceil(size / side)
-        self.decoder = _token_decoder(channels, side, patch, spec.tokens) if self.drops else MapDecoder(channels, patch)
+        if self.drops:
+            self.decoder: nn.Module = _token_decoder(channels, side, patch, spec.tokens, colours)
+        else:
+            self.decoder = MapDecoder(channels, patch, colours)
         _initialise(self.decoder)
 
     def forward(self, images: Tensor, hidden: Tensor) -> Tensor:
@@ -96,25 +99,25 @@ class MaskedImageModel(nn.Module):
         x = first[1:](x)
         for stage in self.encoder.stages[1:]:
             x = stage(x)
-        painted = self.decoder(x, places)  # (B, N, patch²·3), colours last
+        painted = self.decoder(x, places)  # (B, N, patch²·c), colours last
         patch = self.decoder.spec.patch
-        squares = painted.reshape(len(painted), side, side, patch, patch, 3)
-        return squares.permute(0, 5, 1, 3, 2, 4).reshape(len(painted), 3, side * patch, side * patch)
+        squares = painted.reshape(len(painted), side, side, patch, patch, -1)
+        return squares.permute(0, 5, 1, 3, 2, 4).reshape(len(painted), -1, side * patch, side * patch)
 
 
 class MapDecoder(nn.Module):
-    """(B, C, H, W) -> (B, 3, H·patch, W·patch): norm, 1x1 convolution, pixel shuffle."""
+    """(B, C, H, W) -> (B, c, H·patch, W·patch): norm, 1x1 convolution, pixel shuffle."""
 
-    def __init__(self, channels: int, patch: int) -> None:
+    def __init__(self, channels: int, patch: int, colours: int) -> None:
         super().__init__()
         self.patch, self.norm = patch, nn.BatchNorm2d(channels)
-        self.predict = nn.Conv2d(channels, 3 * patch**2, 1)
+        self.predict = nn.Conv2d(channels, colours * patch**2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return pixel_shuffle(self.predict(self.norm(x)), self.patch)
 
 
-def _token_decoder(channels: int, side: int, patch: int, tokens: int) -> DecoderModule:
+def _token_decoder(channels: int, side: int, patch: int, tokens: int, colours: int) -> DecoderModule:
     """One transformer layer as wide as the encoder."""
     norm, heads = Norm("ln", 1e-6), next(heads for heads in DECODER_HEADS if channels % heads == 0)
     return DecoderModule(
@@ -124,7 +127,7 @@ def _token_decoder(channels: int, side: int, patch: int, tokens: int) -> Decoder
             embedding=Embedding(channels, side, tokens, "learned" if channels % 4 else "sine"),
             blocks=transformer_layer(Attention(channels, heads, linear=True), norm, DECODER_EXPANSION, "gelu"),
             last_norm=norm,
-            predict=Conv(channels, 3 * patch**2, bias=True, linear=True),
+            predict=Conv(channels, colours * patch**2, bias=True, linear=True),
             patch=patch,
             tokens=tokens,
             mask_ratio=HIDDEN,
@@ -162,7 +165,7 @@ def drops_positions(model: Model) -> bool:
 def _last_map(encoder: Model, tokens: int) -> tuple[int, int]:
     """Channels and side of the last map at the network's resolution, tokens left out."""
     was_training, size = encoder.training, encoder.arch.resolution
-    blank = torch.zeros(1, 3, size, size, device=next(encoder.parameters()).device)
+    blank = torch.zeros(1, encoder.arch.in_channels, size, size, device=next(encoder.parameters()).device)
     last = _square(encoder.eval().features(blank)[-1], tokens)
     encoder.train(was_training)
     return last.shape[1], last.shape[2]

@@ -94,7 +94,7 @@ def training_step(arch: Architecture, seed: int = 0) -> float:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(arch, STEP_CLASSES).train()
-        images = torch.randn(STEP_IMAGES, 3, arch.resolution, arch.resolution)
+        images = torch.randn(STEP_IMAGES, arch.in_channels, arch.resolution, arch.resolution)
         loss = cross_entropy(model(images), torch.arange(STEP_IMAGES) % STEP_CLASSES)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
     loss.backward()

@@ -11,7 +11,7 @@ from nasbench.study import environment
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
-from nasbench.study.task import DataSplit, Task
+from nasbench.study.task import DataSplit, Task, require_images_for
 
 EVALUATE = "nasbench.proxy.evaluate:evaluate"
 TRIAL_LIMIT_S = 3600.0  # families reach sizes beyond those of a search
@@ -68,8 +68,11 @@ def train_family(study: ScalingStudy, folder: Path | str, progress: Progress | N
     from nasbench.proxy.evaluate import prepare
 
     folder, progress = Path(folder), progress or Silent()
+    study.runner.require_device()
     study = study.with_family(folder)  # a target that cannot be met is told before anything is written
     progress.update(ProgressState("preparing images"))
+    for planned in study.family():
+        require_images_for(planned.arch.in_channels, planned.arch.label)
     sizes = tuple(planned.arch.resolution for planned in study.family())
     data = prepare(study.data, study.fidelity_at(study.samples[0]), sizes)
     study = study.model_copy(update={"data_id": data.id})

@@ -75,8 +75,8 @@ class Composer:
             values, state = self._stage(index, state)
             stages.append(values)
         head = self._from_rows(len(stages) + 2, space.heads(state.channels, state.tokens))
-        resolutions: list[PartValues] = [{"resolution": value} for value in space.resolutions_for(state.stride)]
-        return (self._from_rows(0, resolutions), stem, *stages, head)
+        tops = [space.top(resolution) for resolution in space.resolutions_for(state.stride)]
+        return (self._from_rows(0, tops), stem, *stages, head)
 
     def _forced_at(self, part: int) -> Mapping[str, FieldValue]:
         return self.forced if part == self.part else {}

@@ -39,7 +39,7 @@ def _genotypes(structure: Structure, graph: StageGraph) -> Iterator[Genotype]:
         for stages, end in _walks(graph, 0, structure.start(stem)):
             resolutions = structure.resolutions_for(end.stride) if graph.resolution is None else (graph.resolution,)
             for head, resolution in itertools.product(structure.heads(end.channels, end.tokens), resolutions):
-                yield ({"resolution": resolution}, stem, *stages, head)
+                yield (structure.top(resolution), stem, *stages, head)
 
 
 def _walks(graph: StageGraph, index: int, state: State) -> Iterator[tuple[Stages, State]]:

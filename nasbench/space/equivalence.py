@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from functools import cache
 from typing import NamedTuple
 
-from nasbench.arch.parts import BLOCK_FIELDS, Head, Stage, Stem
+from nasbench.arch.parts import BLOCK_FIELDS, IMAGE_CHANNELS, Head, Stage, Stem
 from nasbench.arch.presets import HEADS, STEMS, End, make_divisible, squeeze_excite, widened
 from nasbench.arch.presets import branches_of as _branches_of
 
@@ -192,7 +192,7 @@ def groups_of(block: str, attention: bool | None) -> tuple[FieldGroup, ...]:
 
 
 def stem_key(stem: Stem) -> Hashable:
-    return stem.channels, STEMS[stem.kind](stem)
+    return stem.channels, STEMS[stem.kind](stem, IMAGE_CHANNELS)
 
 
 def head_key(head: Head, c_in: int, tokens: int) -> Hashable:

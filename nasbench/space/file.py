@@ -9,7 +9,7 @@ from typing import TypeGuard, cast
 from pydantic import BaseModel, ValidationError
 
 from nasbench.arch.metablock import MetaBlock
-from nasbench.arch.parts import MAX_STAGES, Head, Stage, Stem
+from nasbench.arch.parts import IMAGE_CHANNELS, MAX_IMAGE_CHANNELS, MAX_STAGES, Head, Stage, Stem
 from nasbench.errors import UserError, shown
 from nasbench.values import content_hash, first_problem
 
@@ -17,7 +17,7 @@ FieldValue = bool | int | float | str | tuple[MetaBlock, ...] | None  # what a f
 PartValues = dict[str, FieldValue]  # field -> value of a stem, stage or head, only of the fields that take effect
 Choices = Mapping[str, tuple[FieldValue, ...]]  # field -> its choices; one for a fixed value
 SPELLED_OUT = ("slots", "entry")  # a list of meta-blocks is one value, no choice
-TABLES = ("name", "resolution", "stem", "stages", "head", "constraints")
+TABLES = ("name", "resolution", "in_channels", "stem", "stages", "head", "constraints")
 REQUIRED: dict[type[BaseModel], dict[str, int]] = {Stage: {"channels": 8, "depth": 1}, Stem: {}, Head: {}}
 
 
@@ -31,19 +31,30 @@ class SpaceFile:
     stages: tuple[Choices, ...]
     head: Choices
     constraints: Mapping[str, object]
+    in_channels: int = IMAGE_CHANNELS
 
     @property
     def id(self) -> str:
         """16 hexadecimal digits of the content; neither the name nor the order of choices counts."""
-        parts = [{"resolution": self.resolution}, self.stem, *self.stages, self.head]
+        parts = [self.top, self.stem, *self.stages, self.head]
         content = [{name: sorted(map(repr, values)) for name, values in part.items()} for part in parts]
         return content_hash([content, self.constraints])
+
+    @property
+    def _images(self) -> Choices:
+        return {} if self.in_channels == IMAGE_CHANNELS else {"in_channels": (self.in_channels,)}
+
+    @property
+    def top(self) -> Choices:
+        """The choices that belong to no part."""
+        return {"resolution": self.resolution, **self._images}
 
     def to_dict(self) -> dict[str, object]:
         """Plain TOML types: scalars where the value is fixed, no key that says its default."""
         content = {
             "name": self.name,
             "resolution": _plain(self.resolution),
+            **{name: values[0] for name, values in self._images.items()},
             "stem": _plain_table(self.stem, Stem),
             "stages": [_plain_table(stage, Stage) for stage in self.stages],
             "head": _plain_table(self.head, Head),
@@ -96,6 +107,7 @@ def read_space(content: Mapping[str, object], source: str) -> SpaceFile:
         tuple(_choices(stage, Stage, f"stages[{i}]", source) for i, stage in enumerate(stages)),
         _choices(content.get("head", {}), Head, "head", source),
         dict(constraints),
+        _in_channels(content.get("in_channels", IMAGE_CHANNELS), source),
     )
 
 
@@ -151,6 +163,15 @@ def _resolutions(value: object, source: str) -> tuple[int, ...]:
         resolutions.append(item)
     _distinct(resolutions, "resolution", source)
     return tuple(resolutions)
+
+
+def _in_channels(value: object, source: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_IMAGE_CHANNELS:
+        raise UserError(
+            f"{source}: in_channels = {shown(value)}: all designs see the same images: give one whole number from 1 to "
+            f"{MAX_IMAGE_CHANNELS}"
+        )
+    return value
 
 
 def _plain_table(choices: Choices, kind: type[BaseModel]) -> dict[str, object]:

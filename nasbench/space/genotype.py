@@ -1,7 +1,7 @@
 """A genotype: an architecture by the choices of its space, part by part.
 
-It holds the resolution, the stem, one part for each [[stages]] table (`{"depth": 0}` for an absent stage) and the head;
-each with the fields alone that the space sees for its block.
+It holds the resolution (and the images' channels where they are not three), the stem, one part for each [[stages]]
+table (`{"depth": 0}` for an absent stage) and the head; each with the fields alone that the space sees for its block.
 """
 
 from __future__ import annotations
@@ -18,4 +18,4 @@ def express(genotype: Genotype) -> Architecture:
     """The architecture that a genotype describes; absent stages are left out."""
     top, stem, *stages, head = genotype
     parts = {"stem": Stem(**stem), "stages": tuple(Stage(**values) for values in stages if values["depth"])}
-    return Architecture(resolution=top["resolution"], head=Head(**head), **parts)
+    return Architecture(**top, head=Head(**head), **parts)

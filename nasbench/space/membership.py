@@ -26,6 +26,8 @@ def locate(structure: Structure, arch: Architecture) -> Genotype | str:
         return problem
     if arch.resolution not in structure.file.resolution:
         return f"resolution = {arch.resolution}: the space offers {_listed(structure.file.resolution)}"
+    if arch.in_channels != structure.file.in_channels:
+        return f"in_channels = {arch.in_channels}: the space offers {structure.file.in_channels}"
     stem = next((row for row in structure.stems if stem_key(Stem(**row)) == stem_key(arch.stem)), None)
     if stem is None:
         return _end_outside("stem", arch.stem, effective_stem_fields(arch.stem), structure.file.stem)
@@ -41,7 +43,7 @@ def locate(structure: Structure, arch: Architecture) -> Genotype | str:
     head = next((row for row in rows if head_key(Head(**row), end.channels, end.tokens) == wanted), None)
     if head is None:
         return _end_outside("head", arch.head, effective_head_fields(arch.head), structure.file.head)
-    return ({"resolution": arch.resolution}, stem, *fitted, head)
+    return (structure.top(arch.resolution), stem, *fitted, head)
 
 
 class _Fit:

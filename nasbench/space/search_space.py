@@ -11,7 +11,7 @@ import numpy as np
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.files import read_toml
+from nasbench.files import read_toml, readable
 from nasbench.space.checks import check_stages, why_empty
 from nasbench.space.encoding import Column, columns_of
 from nasbench.space.enumeration import count, members
@@ -42,7 +42,7 @@ class SearchSpace:
     @classmethod
     def from_file(cls, path: Path | str) -> SearchSpace:
         """Read a .toml file; one without a name gets the file's stem."""
-        return cls.from_dict({"name": Path(path).stem, **read_toml(path)}, str(path))
+        return cls.from_dict({"name": readable(Path(path).stem), **read_toml(path)}, str(path))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object], source: str = "search space") -> SearchSpace:
@@ -62,6 +62,11 @@ class SearchSpace:
     def id(self) -> str:
         """16 hexadecimal digits of the content, the name excluded."""
         return self.file.id
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images that all its designs see."""
+        return self.file.in_channels
 
     @property
     def label(self) -> str:

@@ -13,10 +13,10 @@ from nasbench.space.file import Choices, PartValues
 ANY_STAGE = Stage(channels=8, depth=1)
 
 
-def distinct_stems(choices: Choices) -> list[PartValues]:
+def distinct_stems(choices: Choices, in_channels: int) -> list[PartValues]:
     """The stems that can be built, one of each that the network tells apart; only with the fields that take effect."""
     stems = [Stem(**dict(zip(choices, values))) for values in itertools.product(*choices.values())]
-    fitting = [stem for stem in stems if not ends_problem(stem, [ANY_STAGE], Head())]
+    fitting = [stem for stem in stems if not ends_problem(stem, [ANY_STAGE], Head(), in_channels)]
     rows = {stem_key(stem): _row(stem, effective_stem_fields(stem)) for stem in reversed(fitting)}
     return list(rows.values())[::-1]
 

@@ -21,7 +21,7 @@ class Structure:
         self.constraints = parse_constraints(file.constraints, source)
         count = len(file.stages)
         self.tables = tuple(StageTable(i, count, choices, self.constraints) for i, choices in enumerate(file.stages))
-        self.stems = distinct_stems(file.stem)
+        self.stems = distinct_stems(file.stem, file.in_channels)
         self.graph = StageGraph(self.tables, self._endings)
         self._heads: dict[tuple[int, int], list[PartValues]] = {}
 
@@ -51,10 +51,14 @@ class Structure:
             return ()
         return tuple(resolution for resolution in self.file.resolution if resolution % stride == 0)
 
+    def top(self, resolution: int) -> PartValues:
+        """What belongs to no part, at this resolution."""
+        return {name: values[0] for name, values in self.file.top.items()} | {"resolution": resolution}
+
     @cached_property
     def choices(self) -> tuple[Choices, ...]:
         """The choices part by part, as in a genotype."""
-        return ({"resolution": self.file.resolution}, self.file.stem, *self.file.stages, self.file.head)
+        return (self.file.top, self.file.stem, *self.file.stages, self.file.head)
 
     @cached_property
     def distinguishing_graphs(self) -> tuple[StageGraph, ...]:

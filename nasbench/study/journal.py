@@ -54,7 +54,7 @@ class Journal:
         if self._handle < 0:
             raise ValueError(f"{self.path} is open for reading only, or closed")
         text = json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        line = (b"\n" if self._missing_newline else b"") + text.encode() + b"\n"
+        line = (b"\n" if self._missing_newline else b"") + text.encode(errors="backslashreplace") + b"\n"
         try:
             os.ftruncate(self._handle, self._end)
             _write_all(self._handle, line, self._end)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from nasbench.errors import UserError
 from nasbench.files import data_dir, read_toml
+from nasbench.hardware import require_device
 from nasbench.study.fidelity import Ladder
 from nasbench.values import Value
 
@@ -44,6 +45,14 @@ class RunnerSpec(Value):
     channels_last: bool = True
     priority: Priority = Field("low", exclude=True)  # beside other work; no part of a study, whose results it leaves
 
+    @field_validator("device", mode="before")
+    @classmethod
+    def _device_is_a_kind(cls, device: object) -> object:
+        if device in get_args(Accelerator):
+            return device
+        choose = "CUDA_VISIBLE_DEVICES chooses the GPU" if str(device).startswith("cuda:") else "others are not used"
+        raise UserError(f"device = {device!r}: trainings run on 'cpu' or 'cuda'; name one of them ({choose})")
+
     @model_validator(mode="after")
     def _shares_are_none_or_some(self) -> Self:
         for name in ("gpus_per_trial", "memory_gib_per_trial"):
@@ -70,6 +79,16 @@ class RunnerSpec(Value):
         if self.kind == "serial" and priority != self.priority:
             raise UserError(f"priority {priority!r}: a serial runner trains in this process; start it with `nice`")
         return self.replace(priority=priority)
+
+    def require_device(self) -> None:
+        """A UserError where trials would find no such device; what machines of a cluster have is known there alone."""
+        if self.address is None:
+            require_device(self.device)
+        if self.kind == "ray" and self.device == "cuda" and not self.gpus_per_trial:
+            raise UserError(
+                "device = 'cuda' with gpus_per_trial = 0: Ray shows a trial no GPU that it did not ask for; set "
+                "gpus_per_trial, such as 1 or 0.5"
+            )
 
     @property
     def numerics(self) -> Numerics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nasbench.arch.architecture import Architecture
+from nasbench.errors import UserError
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import OBJECTIVES, SUPERVISED
 from nasbench.study.runner import RunnerSpec
@@ -12,6 +13,17 @@ from nasbench.study.trials import SPLITS, Split
 
 DATA = "fashion-on-earth"
 DATASETS = (DATA, "cifar10")  # names of images, which proxy/data loads; all else is a path
+
+CHANNELS = (1, 3)  # of the images that trainings can feed: grey, made of the colours, and the colours themselves
+
+
+def require_images_for(in_channels: int, label: str) -> None:
+    """A UserError where no training has images of so many channels."""
+    if in_channels not in CHANNELS:
+        raise UserError(
+            f"{label} takes images of in_channels = {in_channels}, and trainings have colour images (3) or grey ones "
+            f"made of them (1); train it with in_channels = 3 and put {in_channels} into the design's file afterwards"
+        )
 
 
 @dataclass(frozen=True)

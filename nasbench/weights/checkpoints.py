@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,14 +26,28 @@ __all__ = ["WeightsError", "load_model", "load_weights", "read_state_dict", "sav
 
 
 class Loaded(NamedTuple):
-    """What `load_weights` left as it was: the model's keys that stay `fresh`, the file's that were `passed_over`."""
+    """What `load_weights` left as it was: the model's keys that stay `fresh`, the file's that were `passed_over`; and
+    the model's keys that were `adapted` to other input channels."""
 
     fresh: tuple[str, ...]
     passed_over: tuple[str, ...]
+    adapted: tuple[str, ...] = ()
+
+    def lines(self, in_channels: int) -> Iterator[str]:
+        """What of it a user should hear."""
+        if self.fresh or self.passed_over:
+            over = f"; passed over in the file: {listed(list(self.passed_over))}" if self.passed_over else ""
+            yield f"left as they were: {listed(list(self.fresh))}{over}"
+        if self.adapted:
+            yield f"adapted to {in_channels} input channels: {listed(list(self.adapted))}"
 
 
 def load_weights(
-    model: nn.Module, weights: Mapping[str, Any] | Path | str, layout: str = "auto", fresh_head: bool = False
+    model: nn.Module,
+    weights: Mapping[str, Any] | Path | str,
+    layout: str = "auto",
+    fresh_head: bool = False,
+    adapt_stem: bool = False,
 ) -> Loaded:
     """Put `weights`, a state dict or the path of a .safetensors, torch or .npz file, into `model`.
 
@@ -41,34 +55,35 @@ def load_weights(
     prefixes at any depth; of several networks that fit an average is taken. A file of merged branches goes into a
     re-parameterised model. Position embeddings and bias tables of another resolution are resized as the published codes
     do it. fresh_head: the classifier, and what else the file has not of the head, stays as it is, and modules of the
-    file that are none of the encoder's are passed over; a warning and the result name both. Else every tensor must find
-    its place: a key that is missing or left over, a wrong shape, or a number beyond the model's precision is a
+    file that are none of the encoder's are passed over; a warning and the result name both. adapt_stem: weights of
+    images with other channels than the model's are made to fit: summed for one channel, shared among more, so that
+    images whose channels are alike give what they gave; a warning and the result name them. Else every tensor must
+    find its place: a key that is missing or left over, a wrong shape, or a number beyond the model's precision is a
     UserError, and the model stays as it was.
     """
     model = bare(model)
     content = weights if isinstance(weights, Mapping) else read_state_dict(weights)
-    fit, own = matched(model, content, layout, fresh_head), model.state_dict()
+    fit, own = matched(model, content, layout, fresh_head, adapt_stem), model.state_dict()
     for key, tensor in fit.tensors.items():
         set_exactly(own[key], tensor, key)
-    loaded = Loaded(tuple(fit.fresh), tuple(fit.passed_over))
-    if fresh_head:
-        over = f"; passed over in the file: {listed(list(loaded.passed_over))}" if loaded.passed_over else ""
-        warnings.warn(f"left as they were: {listed(list(loaded.fresh))}{over}", stacklevel=2)
+    loaded = Loaded(tuple(fit.fresh), tuple(fit.passed_over), tuple(fit.adapted))
+    for line in loaded.lines(model.arch.in_channels):
+        warnings.warn(line, stacklevel=2)
     return loaded
 
 
 def load_deployed(
-    model: Model, weights: Path | str, layout: str = "auto", fresh_head: bool = False
+    model: Model, weights: Path | str, layout: str = "auto", fresh_head: bool = False, adapt_stem: bool = False
 ) -> tuple[Model, Loaded]:
     """The deploy form of `model`, a train form, with the weights of a file of either form; and what was left fresh."""
     content = read_state_dict(weights)
     try:
-        loaded = load_weights(model, content, layout, fresh_head)
+        loaded = load_weights(model, content, layout, fresh_head, adapt_stem)
     except WeightsError as error:
         if error.cause != "form":
             raise
         deploy = reparameterise(model)
-        return deploy, load_weights(deploy, content, layout, fresh_head)
+        return deploy, load_weights(deploy, content, layout, fresh_head, adapt_stem)
     return reparameterise(model), loaded
 
 

@@ -14,7 +14,7 @@ from nasbench.errors import UserError
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.weights.key_names import AND, Source
 from nasbench.weights.naming import COUNTER, HALF, Candidate, chosen, merged_standardisation, namings_of
-from nasbench.weights.resizing import joined, resize_mode, resized
+from nasbench.weights.resizing import joined, resize_mode, resized, takes_images, with_channels
 from nasbench.weights.wrappers import Found, networks
 
 LISTED_KEYS = 12  # keys in one line of an error
@@ -45,6 +45,7 @@ class Fit:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)  # our keys -> what the file calls them
     fresh: list[str] = field(default_factory=list)  # our keys that stay as they are
+    adapted: list[str] = field(default_factory=list)  # our keys whose tensors were made to other input channels
     passed_over: list[str] = field(default_factory=list)  # the file's names, of modules that the model has not
     missing: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
@@ -55,10 +56,13 @@ class Fit:
         return not (self.missing or self.left_over or self.wrong_shape)
 
 
-def matched(model: Model, content: Mapping[str, Any], layout: str, fresh_head: bool = False) -> Fit:
+def matched(
+    model: Model, content: Mapping[str, Any], layout: str, fresh_head: bool = False, adapt_stem: bool = False
+) -> Fit:
     """Where the checkpoint's tensors go; a UserError if one is missing, left over, of a wrong shape or beyond its type.
 
-    fresh_head: the classifier stays as it is, and so does what the file has not of the head.
+    fresh_head: the classifier stays as it is, and so does what the file has not of the head. adapt_stem: the stem's
+    weights of other images' channels are made to fit.
     """
     found = networks(content)
     candidate = chosen(model, found, layout)
@@ -69,7 +73,7 @@ def matched(model: Model, content: Mapping[str, Any], layout: str, fresh_head: b
             f"the weights' keys ({listed(list(candidate.found.state))}) fit none of the layouts known for "
             f"{model.arch.label} ({tried}); {REMEDY}"
         )
-    fit = fitted(model, candidate, fresh_head)
+    fit = fitted(model, candidate, fresh_head, adapt_stem)
     if not fit.whole:
         _explain(model, found, layout, candidate, fit)
     own = model.state_dict()
@@ -81,7 +85,7 @@ def matched(model: Model, content: Mapping[str, Any], layout: str, fresh_head: b
     return fit
 
 
-def fitted(model: Model, candidate: Candidate, fresh_head: bool) -> Fit:
+def fitted(model: Model, candidate: Candidate, fresh_head: bool, adapt_stem: bool = False) -> Fit:
     """What of the candidate's tensors goes where in the model, and what does not."""
     state, naming, own = candidate.found.state, candidate.naming, model.state_dict()
     fit, used = Fit(), set[str]()
@@ -97,6 +101,9 @@ def fitted(model: Model, candidate: Candidate, fresh_head: bool) -> Fit:
             fit.sources[key] = source
             tensor = joined([state[name] for name in source], own[key].shape)
             tensor = resized(model, key, tensor, mode) if tensor is not None else None
+            if adapt_stem and tensor is not None and tensor.ndim == 4 and takes_images(model, key):
+                fit.adapted += [key] if tensor.shape[1] != own[key].shape[1] else []
+                tensor = with_channels(tensor, own[key].shape[1])
             if tensor is None or _squeezed(tensor.shape) != _squeezed(own[key].shape):
                 sizes = ", ".join(f"{name} is {_size(state[name].shape)}" for name in source)
                 fit.wrong_shape.append(f"{sizes} in the file, {_size(own[key].shape)} in the model")
@@ -132,7 +139,7 @@ def _explain(model: Model, found: list[Found], layout: str, candidate: Candidate
     label = model.arch.label
     if not fit.missing and not fit.left_over:
         _check_classes(model, candidate.found.state, fit)
-        _check_channels(model, candidate.found.state, fit)
+    _check_channels(model, candidate, fit)
     _check_form(model, found, layout)
     if fit.missing and not fit.wrong_shape and fitted(model, candidate, fresh_head=True).whole:
         what = f"the weights have no head for {label}"
@@ -171,26 +178,28 @@ def _check_classes(model: Model, state: Mapping[str, Tensor], fit: Fit) -> None:
         raise error
 
 
-def _check_channels(model: Model, state: Mapping[str, Tensor], fit: Fit) -> None:
+def _check_channels(model: Model, candidate: Candidate, fit: Fit) -> None:
     """An error that says so where nothing but the images' channels differs."""
-    first = next((key for key, tensor in model.state_dict().items() if tensor.ndim == 4), "")
-    name, *_ = fit.sources.get(first, ("",))
-    own, theirs = model.state_dict().get(first), state.get(name)
-    if own is None or theirs is None or theirs.ndim != 4 or own.shape[1] != 3:
+    state, own = candidate.found.state, model.state_dict()
+    entries = [key for key in fit.sources if key not in fit.tensors and takes_images(model, key)]
+    theirs = {state[name].shape[1] for key in entries for name in fit.sources[key] if state[name].ndim == 4}
+    if len(theirs) != 1 or theirs == {model.arch.in_channels}:
         return
-    entries = [key for key in fit.sources if key not in fit.tensors]
-    alike = all(_but_channels(state[fit.sources[key][0]]) == _but_channels(model.state_dict()[key]) for key in entries)
-    if alike and theirs.shape[1] != 3:
-        raise WeightsError(
-            f"the weights are of images with {theirs.shape[1]} channels, {model.arch.label} has 3",
-            remedy=f"give {', '.join(fit.sources[key][0] for key in entries)} 3 input channels first, for one channel "
-            "by tensor.repeat(1, 3, 1, 1) / 3",
-            cause="channels",
-        )
+    fitting = [fresh for fresh in (False, True) if fitted(model, candidate, fresh, adapt_stem=True).whole]
+    if not fitting:
+        return
+    does = "sums" if own[entries[0]].shape[1] < min(theirs) else "shares"
+    wanted, also = own[entries[0]].shape[1], "" if fitting[0] is False else " and fresh_head=True for its own head"
+    raise WeightsError(
+        f"the weights are of images with {counted(*theirs)}, {model.arch.label} takes {wanted}",
+        remedy=f"load them with adapt_stem=True, which {does} the stem's weights over the "
+        f"channels{also}, or give the architecture in_channels = {min(theirs)}",
+        cause="channels",
+    )
 
 
-def _but_channels(tensor: Tensor) -> tuple[int, ...]:
-    return (*tensor.shape[:1], *tensor.shape[2:])
+def counted(channels: int) -> str:
+    return f"{channels} channel{'s'[: channels > 1]}"
 
 
 def _check_form(model: Model, found: list[Found], layout: str) -> None:

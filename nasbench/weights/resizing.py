@@ -44,3 +44,27 @@ def resize_mode(model: Model) -> str:
     """Where an embedding is resized bilinearly in every pass (PVT), so are the others; else as DeiT and MAE do it."""
     embeddings = (module for module in model.modules() if isinstance(module, EmbeddingModule))
     return "bilinear" if any(module.spec.position == "interpolated" for module in embeddings) else "bicubic"
+
+
+def takes_images(model: Model, key: str) -> bool:
+    """Whether the tensor of this key is the kernel of a convolution that reads the images themselves."""
+    if not key.startswith("stem.0."):
+        return False
+    own = model.get_parameter(key) if key.endswith("weight") else None
+    return own is not None and own.shape[1:2] == (model.arch.in_channels,)
+
+
+def with_channels(kernel: Tensor, channels: int) -> Tensor:
+    """A kernel (c_out, c, k, k) for images of other channels, numbered in turn: 3 to 1 sums, 3 to 4 halves the first.
+
+    Fewer channels take up what the others saw, as timm sums three to one; more share it, so that the convolution gives
+    what it gave wherever all channels are alike, as in a grey picture stored in colours.
+    """
+    given = kernel.shape[1]
+    if channels == given or kernel.ndim != 4:
+        return kernel
+    exact = kernel if kernel.dtype == torch.float64 else kernel.float()
+    turn = torch.arange(max(channels, given)) % min(channels, given)
+    if channels < given:
+        return exact.new_zeros(len(kernel), channels, *kernel.shape[2:]).index_add_(1, turn, exact)
+    return exact[:, turn] / turn.bincount()[turn][:, None, None]

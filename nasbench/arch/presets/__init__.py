@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from nasbench.arch.extent import blocks_extent, square
 from nasbench.arch.metablock import MetaBlock, Network
-from nasbench.arch.parts import INNER_BLOCKS, Head, Stage, Stem, total_stride
+from nasbench.arch.parts import IMAGE_CHANNELS, INNER_BLOCKS, Head, Stage, Stem, total_stride
 from nasbench.arch.presets.common import Place, branches_of, make_divisible, squeeze_excite, widened
 from nasbench.arch.presets.convolution import basic, irmb, mbconv, mobileone, repmixer, repvgg
 from nasbench.arch.presets.ends import HEADS, MAX_HEAD_CHANNELS, STEMS, End
@@ -99,9 +99,11 @@ def lower_stage(stage: Stage, c_in: int, side: int = 8) -> tuple[MetaBlock, ...]
     return stage_units(stage, c_in, side).all
 
 
-def lower(resolution: int, stem: Stem, stages: Sequence[Stage], head: Head) -> Network:
+def lower(
+    resolution: int, stem: Stem, stages: Sequence[Stage], head: Head, in_channels: int = IMAGE_CHANNELS
+) -> Network:
     """An architecture's parts as meta-blocks, channel numbers and map sizes filled in."""
-    channels, stem_blocks = stem.channels, STEMS[stem.kind](stem)
+    channels, stem_blocks = stem.channels, STEMS[stem.kind](stem, in_channels)
     extent = blocks_extent(stem_blocks, square(resolution))
     lowered, present = [], [stage for stage in stages if stage.depth]
     for stage in present:
@@ -110,5 +112,5 @@ def lower(resolution: int, stem: Stem, stages: Sequence[Stage], head: Head) -> N
         extent, channels = blocks_extent(lowered[-1], before), stage.channels
     side = blocks_extent(units.transition, before).width
     tokens = present[-1].tokens if present[-1].block == "encoder" else 0
-    end = End(channels, tokens, side, total_stride(stem, stages))
+    end = End(channels, tokens, side, total_stride(stem, stages), in_channels)
     return Network(stem_blocks, tuple(lowered), HEADS[head.kind](head, end))

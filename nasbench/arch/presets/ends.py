@@ -18,7 +18,7 @@ from nasbench.arch.metablock import (
     Pool,
     SqueezeExcite,
 )
-from nasbench.arch.parts import Head, Stem
+from nasbench.arch.parts import IMAGE_CHANNELS, Head, Stem
 from nasbench.arch.presets.common import BN, EMO_BN, LN, branches_of, widened
 from nasbench.arch.presets.transformers import transformer_layer
 
@@ -26,71 +26,71 @@ MAX_HEAD_CHANNELS = 960  # MobileViT's last convolution, arXiv:2110.02178
 DECODER_EXPANSION = 4  # MAE, arXiv:2111.06377
 
 
-def conv_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+def conv_stem(stem: Stem, c_in: int = IMAGE_CHANNELS) -> tuple[MetaBlock, ...]:
     """A 3x3 convolution with batch norm and SiLU (MobileNetV2, MobileViT)."""
-    conv = Conv(3, stem.channels, 3, stem.total_stride, norm=BN, act=stem.act or "silu")
-    return (MetaBlock(3, stem.channels, mix=(conv,)),)
+    conv = Conv(c_in, stem.channels, 3, stem.total_stride, norm=BN, act=stem.act or "silu")
+    return (MetaBlock(c_in, stem.channels, mix=(conv,)),)
 
 
-def conv_bias_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+def conv_bias_stem(stem: Stem, c_in: int = IMAGE_CHANNELS) -> tuple[MetaBlock, ...]:
     """EMO's: a biased convolution and batch norm, no activation."""
-    conv = Conv(3, stem.channels, 3, stem.total_stride, bias=True, norm=EMO_BN)
-    return (MetaBlock(3, stem.channels, mix=(conv,)),)
+    conv = Conv(c_in, stem.channels, 3, stem.total_stride, bias=True, norm=EMO_BN)
+    return (MetaBlock(c_in, stem.channels, mix=(conv,)),)
 
 
-def mobileone_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+def mobileone_stem(stem: Stem, c_in: int = IMAGE_CHANNELS) -> tuple[MetaBlock, ...]:
     """FastViT's: dense 3x3, depthwise 3x3, 1x1, each re-parameterised and followed by GELU."""
     channels = stem.channels
     first, second = {1: (1, 1), 2: (2, 1), 4: (2, 2)}[stem.total_stride]
-    units = ((3, 3, first, 1), (channels, 3, second, channels), (channels, 1, 1, 1))
+    units = ((c_in, 3, first, 1), (channels, 3, second, channels), (channels, 1, 1, 1))
     return tuple(
         MetaBlock(
-            c_in,
+            width,
             channels,
             mix=(
                 Conv(
-                    c_in,
+                    width,
                     channels,
                     kernel,
                     stride,
                     groups,
                     norm=BN,
                     act="gelu",
-                    branches=branches_of("repvgg", kernel, c_in == channels and stride == 1),
+                    branches=branches_of("repvgg", kernel, width == channels and stride == 1),
                 ),
             ),
         )
-        for c_in, kernel, stride, groups in units
+        for width, kernel, stride, groups in units
     )
 
 
-def patch_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+def patch_stem(stem: Stem, c_in: int = IMAGE_CHANNELS) -> tuple[MetaBlock, ...]:
     """ViT's: a convolution over disjoint patches; PVT and Swin norm its channels."""
     side = stem.total_stride
-    conv = Conv(3, stem.channels, side, side, bias=True, norm=LN if stem.norm else None, padding="valid")
-    return (MetaBlock(3, stem.channels, mix=(conv,)),)
+    conv = Conv(c_in, stem.channels, side, side, bias=True, norm=LN if stem.norm else None, padding="valid")
+    return (MetaBlock(c_in, stem.channels, mix=(conv,)),)
 
 
-def repvgg_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+def repvgg_stem(stem: Stem, c_in: int = IMAGE_CHANNELS) -> tuple[MetaBlock, ...]:
     """RepVGG's and MobileOne's first block."""
     branches = branches_of("repvgg", 3, False)
-    conv = Conv(3, stem.channels, 3, stem.total_stride, norm=BN, branches=branches)
-    return (MetaBlock(3, stem.channels, mix=(conv,), post=(Act(stem.act or "relu"),)),)
+    conv = Conv(c_in, stem.channels, 3, stem.total_stride, norm=BN, branches=branches)
+    return (MetaBlock(c_in, stem.channels, mix=(conv,), post=(Act(stem.act or "relu"),)),)
 
 
-def resnet_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+def resnet_stem(stem: Stem, c_in: int = IMAGE_CHANNELS) -> tuple[MetaBlock, ...]:
     """7x7 convolution and pooling; the convolution takes up its norm when it is re-parameterised."""
     first, second = {1: (1, 1), 2: (2, 1), 4: (2, 2)}[stem.total_stride]
-    conv = Conv(3, stem.channels, 7, first, norm=BN, act=stem.act or "relu", branches=(Branch("kxk"),))
-    return (MetaBlock(3, stem.channels, mix=(conv, Pool(stem.channels, 3, second))),)
+    conv = Conv(c_in, stem.channels, 7, first, norm=BN, act=stem.act or "relu", branches=(Branch("kxk"),))
+    return (MetaBlock(c_in, stem.channels, mix=(conv, Pool(stem.channels, 3, second))),)
 
 
-def slots_stem(stem: Stem) -> tuple[MetaBlock, ...]:
+def slots_stem(stem: Stem, c_in: int = IMAGE_CHANNELS) -> tuple[MetaBlock, ...]:
     """The meta-blocks that the file spells out."""
     return stem.slots
 
 
-STEMS: dict[str, Callable[[Stem], tuple[MetaBlock, ...]]] = {
+STEMS: dict[str, Callable[[Stem, int], tuple[MetaBlock, ...]]] = {  # of a stem and the images' channels
     "conv": conv_stem,
     "conv_bias": conv_bias_stem,
     "mobileone": mobileone_stem,
@@ -102,12 +102,13 @@ STEMS: dict[str, Callable[[Stem], tuple[MetaBlock, ...]]] = {
 
 
 class End(NamedTuple):
-    """What arrives at the head: channels, learned tokens, the side of the map, and the network's total stride."""
+    """What arrives at the head: channels, learned tokens, the map's side; the total stride, the images' channels."""
 
     channels: int
     tokens: int = 0
     side: int = 1
     stride: int = 1
+    image_channels: int = IMAGE_CHANNELS
 
 
 def linear_head(head: Head, end: End) -> HeadSpec:
@@ -158,7 +159,7 @@ def decoder_head(head: Head, end: End) -> DecoderSpec:
         embedding=Embedding(width, end.side, end.tokens, "sine"),
         blocks=layer * head.depth,
         last_norm=norm,
-        predict=Conv(width, 3 * end.stride**2, bias=True, linear=True),
+        predict=Conv(width, end.image_channels * end.stride**2, bias=True, linear=True),
         patch=end.stride,
         tokens=end.tokens,
     )

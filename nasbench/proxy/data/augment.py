@@ -10,6 +10,7 @@ import torch
 
 from nasbench.proxy.data.pool import ImagePool, MemoryPool
 
+GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601, as Pillow's mode "L"
 STATISTICS_IMAGES = 2_000  # enough for the mean and deviation of a channel to three digits
 
 
@@ -30,26 +31,31 @@ def ordered_positions(count: int, batch: int) -> Iterator[np.ndarray]:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation (3,) of the training images' channels, in 0..255."""
+    """Mean and standard deviation (c,) of the training images' channels, in 0..255; one of each for grey images."""
 
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
 
     def apply(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(b, s, s, 3) uint8 to (b, 3, s, s) float32; the memory stays channels-last."""
+        """(b, s, s, 3) uint8 to (b, c, s, s) float32; the memory stays channels-last."""
         mean, deviation = (torch.tensor(values, device=pixels.device) for values in (self.mean, self.deviation))
-        return ((pixels.float() - mean) / deviation).permute(0, 3, 1, 2)
+        return ((_seen(pixels.float(), len(self.mean)) - mean) / deviation).permute(0, 3, 1, 2)
 
 
-def normalisation(pool: ImagePool) -> Normalisation:
-    """Statistics of the first images of a pool of training images."""
+def _seen(pixels: torch.Tensor, channels: int) -> torch.Tensor:
+    """(..., 3) colours to what a network of so many input channels sees: the same, or (..., 1) grey."""
+    return pixels if channels == len(GREY) else pixels @ pixels.new_tensor(GREY)[:, None]
+
+
+def normalisation(pool: ImagePool, channels: int = len(GREY)) -> Normalisation:
+    """Statistics of the first images of a pool of training images, for a network of 3 input channels or of 1."""
     if isinstance(pool, MemoryPool):
         pixels = pool.pixels[:STATISTICS_IMAGES]
     else:
         step = max(1, len(pool) // STATISTICS_IMAGES)
         positions = np.arange(0, len(pool), step)[:STATISTICS_IMAGES]
         pixels = torch.cat([batch for batch, _ in pool.batches(np.array_split(positions, 1 + len(positions) // 64))])
-    flat = pixels.reshape(-1, 3).double()
+    flat = _seen(pixels.reshape(-1, len(GREY)).double(), channels)
     mean, deviation = flat.mean(0).tolist(), flat.std(0).clamp(min=1.0).tolist()
     return Normalisation(tuple(mean), tuple(deviation))
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from nasbench.errors import UserError
-from nasbench.files import cache_dir
+from nasbench.files import cache_dir, data_path
 from nasbench.proxy.data.cache import Arrays, cached_arrays
 from nasbench.proxy.data.images import ArrayImages, ImageData, content_id
 
@@ -48,7 +48,7 @@ DAMAGE = (
 def load_cifar10(path: str | None = None, cache: bool = True) -> ImageData:
     """The 50,000 training and 10,000 test images, or whatever part of them the archive at `path` holds."""
     if path is not None:
-        arrays = read_archive(Path(path).expanduser())
+        arrays = read_archive(data_path(path))
     else:
         arrays = cached_arrays("cifar10-v1", _download_and_read) if cache else _download_and_read()
     return ImageData(

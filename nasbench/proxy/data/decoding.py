@@ -37,7 +37,10 @@ def decode(path: Path, size: int) -> np.ndarray | None:
     try:
         with Image.open(path) as image:
             image.draft("RGB", (2 * size, 2 * size))  # JPEG only: decodes at the nearest larger power-of-two scale
-            upright = eight_bits(ImageOps.exif_transpose(image), _white(image), path).convert("RGB")
+            upright = eight_bits(ImageOps.exif_transpose(image), _white(image), path)
+            if upright.mode == "P" and "transparency" in upright.info:
+                upright = upright.convert("RGBA")  # else Pillow warns; the colours are the same
+            upright = upright.convert("RGB")
             return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))
     except Exception as error:  # Pillow's decoders raise nearly anything at damaged files
         reason = str(error).partition("\n")[0] or type(error).__name__

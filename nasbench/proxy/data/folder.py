@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from nasbench.errors import UserError
+from nasbench.files import data_path
 from nasbench.proxy.data.decoding import VERSION, decode, say_once
 from nasbench.proxy.data.images import ImageData
-from nasbench.proxy.data.splits import Part, Role, find_splits
+from nasbench.proxy.data.splits import Part, Role, find_splits, find_splits_in_classes, require_no_splits_inside
 from nasbench.proxy.data.tree import LOOSE, NO_CLASS, NO_SPLIT, LeftOut, image_files, is_hidden
 
 TEST_FRACTION = 0.2  # cut by a hash of the file names where there is no test folder
@@ -41,14 +43,15 @@ class FileImages:
 
 
 def load_folder(path: str, labelled: bool = True) -> ImageData:
-    """The images below `path`: class folders, or splits (train, val, test by any usual name) that hold class folders.
+    """The images below `path`: class folders, or splits (train, val, test by any usual name) that hold class folders,
+    or class folders that hold splits.
 
     Unless `labelled`: all images below these, however they lie, as one nameless class. A lone held-out split is the
     test split. What is left out is counted and named, as a warning and in the notes of the data set.
     """
     if not path.strip():
         raise UserError(f"data {path!r} is empty; give fashion-on-earth, cifar10 or a folder")
-    root = Path(path).expanduser()
+    root = data_path(path)
     if not root.is_dir():
         known = "fashion-on-earth, cifar10"
         raise UserError(
@@ -71,29 +74,67 @@ Files = list[tuple[Path, int]]  # path and label
 Splits = dict[Role, Files]
 
 
+class Split(NamedTuple):
+    """Images to be used alike: those of each class by its name and folder, and `loose` ones, which have no class."""
+
+    where: Path
+    classes: dict[str, tuple[Path, list[Path]]]
+    loose: list[Path]
+
+    @classmethod
+    def of(cls, part: Part) -> Split:
+        """A folder of class folders."""
+        below = _by_folder(part.folder, part.images)
+        classes = {folder.name: (folder, images) for folder, images in below.items()}
+        return cls(part.folder, classes, [path for path in part.images if path.parent == part.folder])
+
+    @property
+    def images(self) -> list[Path]:
+        """All of them, in order."""
+        return sorted([*self.loose, *(path for _, images in self.classes.values() for path in images)])
+
+
 def _scan(root: Path, images: list[Path], labelled: bool, left_out: LeftOut) -> tuple[tuple[str, ...], Splits]:
     """The classes and the files of each split, of which there are two or three."""
-    below = _by_folder(root, images)
-    parts = _by_role(find_splits([Part(folder, tuple(inside)) for folder, inside in below.items()], labelled))
-    if parts:
-        used = {part.folder for part in parts.values()}
-        for path in images:
-            if root / path.relative_to(root).parts[0] not in used:
-                left_out.add(NO_SPLIT, path)
-    else:
-        parts = {"train": Part(root, tuple(images))}
-    classes, splits = _files(parts, left_out) if labelled else ((), _unlabelled_files(parts))
+    parts = [Part(folder, tuple(inside)) for folder, inside in _by_folder(root, images).items()]
+    in_classes = find_splits_in_classes(parts, labelled)
+    found = _splits_of_classes(root, in_classes) if in_classes else _splits_of(root, images, parts, labelled)
+    used = {path for split in found.values() for path in split.images}
+    for path in images:
+        if path not in used:
+            left_out.add(NO_SPLIT, path)
+    named = _by_role(found)
+    classes, splits = _files(named, left_out) if labelled else ((), _unlabelled_files(named))
     if "test" not in splits:
         splits["train"], splits["test"] = _cut_test(splits["train"])
     return classes, splits
 
 
-def _files(parts: Mapping[Role, Part], left_out: LeftOut) -> tuple[tuple[str, ...], Splits]:
+def _splits_of(root: Path, images: list[Path], parts: list[Part], labelled: bool) -> dict[Role, Split]:
+    """Folders that are splits and hold class folders; else the whole, to train on."""
+    found = find_splits(parts, labelled)
+    if not found:
+        require_no_splits_inside(parts)
+        return {"train": Split.of(Part(root, tuple(images)))}
+    return {role: Split.of(part) for role, part in found.items()}
+
+
+def _splits_of_classes(root: Path, own: Mapping[Path, Mapping[Role, Part]]) -> dict[Role, Split]:
+    """Splits out of class folders that hold their own."""
+    roles, found = next(iter(own.values())), dict[Role, Split]()
+    for role, first in roles.items():
+        classes = {folder.name: (own[folder][role].folder, list(own[folder][role].images)) for folder in own}
+        found[role] = Split(root / "*" / first.folder.name, classes, [])
+    say_once(f"data {str(root)!r}: {len(own)} class folders hold their own {', '.join(roles)}, which are the splits")
+    return found
+
+
+def _files(parts: Mapping[Role, Split], left_out: LeftOut) -> tuple[tuple[str, ...], Splits]:
     classes, files = _training_files(parts["train"], left_out)
     splits: Splits = {"train": files}
     for role, part in parts.items():
         if role != "train":
-            splits[role] = _held_out_files(part, classes, parts["train"].folder, left_out)
+            splits[role] = _held_out_files(part, classes, parts["train"].where, left_out)
     return classes, splits
 
 
@@ -108,19 +149,19 @@ def _by_folder(root: Path, images: Sequence[Path]) -> dict[Path, list[Path]]:
     return found
 
 
-def _by_role(named: dict[Role, Part]) -> dict[Role, Part]:
+def _by_role(named: dict[Role, Split]) -> dict[Role, Split]:
     """What each split is used for: a lone validation split is scored on or, where none is for training, trained on."""
     parts = dict(named)
     if "validation" in parts and "train" not in parts:
         parts["train"] = parts.pop("validation")
-        say_once(f"{parts['train'].folder} is trained on: no folder beside it is named train or training")
+        say_once(f"{parts['train'].where} is trained on: no folder beside it is named train or training")
     if "validation" in parts and "test" not in parts:
         parts["test"] = parts.pop("validation")
     return parts
 
 
-def _training_files(part: Part, left_out: LeftOut) -> tuple[tuple[str, ...], Files]:
-    classes, root = _class_images(part, left_out), part.folder
+def _training_files(part: Split, left_out: LeftOut) -> tuple[tuple[str, ...], Files]:
+    classes, root = _class_images(part, left_out), part.where
     if len(classes) < 2:
         raise UserError(
             f"data {str(root)!r} has {len(classes)} class folder(s) ({', '.join(classes) or 'none'}) with images; two "
@@ -136,40 +177,39 @@ def _training_files(part: Part, left_out: LeftOut) -> tuple[tuple[str, ...], Fil
     return tuple(classes), [(path, label) for label, images in enumerate(classes.values()) for path in images]
 
 
-def _class_images(part: Part, left_out: LeftOut) -> dict[str, list[Path]]:
+def _class_images(part: Split, left_out: LeftOut) -> dict[str, list[Path]]:
     """The images of each class folder of a split; a folder of which nothing can be read is no class."""
-    for path in part.images:
-        if path.parent == part.folder:
-            left_out.add(LOOSE, path)
+    for path in part.loose:
+        left_out.add(LOOSE, path)
     classes: dict[str, list[Path]] = {}
-    for folder, images in _by_folder(part.folder, part.images).items():
+    for name, (folder, images) in part.classes.items():
         if any(decode(path, PROBE_SIZE) is not None for path in images):
-            classes[folder.name] = images
+            classes[name] = images
         else:
             left_out.add(NO_CLASS, folder)
     return classes
 
 
-def _unlabelled_files(parts: Mapping[Role, Part]) -> Splits:
+def _unlabelled_files(parts: Mapping[Role, Split]) -> Splits:
     for part in parts.values():
         if len(part.images) < MIN_PER_CLASS:
             raise UserError(
-                f"data {str(part.folder)!r} holds {len(part.images)} images; at least {MIN_PER_CLASS} are needed: "
+                f"data {str(part.where)!r} holds {len(part.images)} images; at least {MIN_PER_CLASS} are needed: "
                 f"add some"
             )
     return {role: [(path, 0) for path in part.images] for role, part in parts.items()}
 
 
-def _held_out_files(part: Part, names: Sequence[str], train_root: Path, left_out: LeftOut) -> Files:
+def _held_out_files(part: Split, names: Sequence[str], train_root: Path, left_out: LeftOut) -> Files:
     if not part.images:
         raise UserError(
-            f"data {str(part.folder)!r} holds no images; add some, or remove the folder to have a test split cut"
+            f"data {str(part.where)!r} holds no images; add some, or remove the folder to have a test split cut"
         )
     classes = _class_images(part, left_out)
     if set(classes) != set(names):
         odd = sorted(set(classes).symmetric_difference(names))
         raise UserError(
-            f"data: {str(part.folder)!r} and {str(train_root)!r} must hold the same class folders; only one "
+            f"data: {str(part.where)!r} and {str(train_root)!r} must hold the same class folders; only one "
             f"has {', '.join(odd)}: add, rename or move away folders"
         )
     return [(path, label) for label, name in enumerate(names) for path in classes[name]]

@@ -40,6 +40,15 @@ class Part:
         return any(word in ROLES for word in _words(self.folder.name))
 
     @property
+    def inside(self) -> list[Part]:
+        """The folders right inside it that hold images, in order."""
+        found: dict[str, list[Path]] = {}
+        for path in self.images:
+            if path.parent != self.folder:
+                found.setdefault(path.relative_to(self.folder).parts[0], []).append(path)
+        return [Part(self.folder / name, tuple(images)) for name, images in sorted(found.items())]
+
+    @property
     def nested(self) -> bool:
         """Whether its images lie in sub-folders, as those of a split do."""
         return bool(self.images) and all(path.parent != self.folder for path in self.images)
@@ -77,6 +86,48 @@ def find_splits(parts: Sequence[Part], labelled: bool) -> dict[Role, Part]:
     if hinting:
         raise _refused(hinting, "looks like a split beside the others, and would not be used")
     return _one_of_each(named)
+
+
+def find_splits_in_classes(parts: Sequence[Part], labelled: bool) -> dict[Path, dict[Role, Part]]:
+    """Each class folder's own splits, as in cat/train and cat/val, where all of them hold some; else nothing.
+
+    A `UserError` where they hold different ones, where the folders might as well be splits of classes with such names,
+    or where there is but one, which then is the data set.
+    """
+    filled = [part for part in parts if part.images]
+    own = {part.folder: [inner for inner in part.inside if inner.role] for part in filled}
+    if not filled or any(len({inner.role for inner in found}) < 2 for found in own.values()):
+        return {}
+    only = filled[0].folder
+    if len({part.role for part in filled} - {None}) > 1 and all(part.role for part in filled):
+        if any(not inner.role for part in filled for inner in part.inside):
+            return {}  # splits, of which some class has a split's name
+        raise _refused(filled, "hold folders with names of splits and have such names themselves")
+    if labelled and len(filled) == 1:
+        raise UserError(
+            f"data {str(only.parent)!r} holds nothing but {only.name}, which holds splits; give that folder"
+        )
+    hinting = [inner for part in filled for inner in part.inside if inner.hints and not inner.role]
+    if hinting:
+        raise _refused(hinting, "looks like a split beside the others, and would not be used")
+    splits = {folder: _one_of_each(found) for folder, found in own.items()}
+    first, *others = filled
+    for other in others:
+        if splits[other.folder].keys() != splits[first.folder].keys():
+            raise _refused([first, other], "are classes that hold different splits")
+    return splits
+
+
+def require_no_splits_inside(parts: Sequence[Part]) -> None:
+    """A `UserError` where some of these class folders hold held-out images as a split, which would train unseen."""
+    odd = [inner for part in parts for inner in part.inside if inner.role not in (None, "train")]
+    if odd:
+        names = ", ".join(f"{inner.folder.parent.name}/{inner.folder.name}" for inner in odd)
+        raise UserError(
+            f"data {str(odd[0].folder.parent.parent)!r}: {names} would train with the rest of its class, since not "
+            f"every class folder holds {NAMES}; give each class folder the same splits, or rename or move away what is "
+            "none"
+        )
 
 
 def _stand_apart(trained: Sequence[Part], held_out: Sequence[Part], labelled: bool) -> bool:
