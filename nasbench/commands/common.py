@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nasbench.study.runner import RunnerSpec
+
 Run = Callable[[argparse.Namespace], int | None]
 
 
@@ -85,6 +87,17 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write for example 900s, 15min or 2h")
     return value
+
+
+def settle_this_process(runner: RunnerSpec) -> None:
+    """Threads and allocator of this process, where `runner` trains in it."""
+    if runner.kind == "serial":
+        import torch
+
+        from nasbench.proxy.train import tune_allocator
+
+        torch.set_num_threads(runner.threads)
+        tune_allocator()
 
 
 def console() -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ def accuracies(more: Path | str | None = None) -> dict[str, Accuracy]:
     `more` is a TOML file of further ones, which win over those shipped: `NAME = 75.1`, or a table with the fields of
     `Accuracy`.
     """
-    shipped = {name: facts["top1"] for name, facts in read_toml(FILE).items() if "top1" in facts}
+    shipped = {name: facts["top1"] for name, facts in _facts().items() if "top1" in facts}
     found = {name: Accuracy.from_dict(content, f"{FILE.name}: {name}") for name, content in shipped.items()}
     return found if more is None else found | _users_own(Path(more))
 
@@ -66,4 +67,9 @@ def _accuracy(content: Any, place: str, source: str) -> Accuracy:
 
 def family_of(name: str) -> str:
     """The family of a network: as published.toml says, else the first word of its name."""
-    return str(read_toml(FILE).get(name, {}).get("family", name.partition("_")[0]))
+    return str(_facts().get(name, {}).get("family", name.partition("_")[0]))
+
+
+@lru_cache(maxsize=1)
+def _facts() -> dict[str, Any]:
+    return read_toml(FILE)
