@@ -18,7 +18,7 @@ from nasbench.study.fidelity import Fidelity, recipe_name
 from nasbench.study.journal import Journal
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.spool import SPOOL, spool_get, spool_path
-from nasbench.study.task import DataSplit, Task
+from nasbench.study.task import DATASETS, DataSplit, Task
 from nasbench.values import content_hash
 
 WORK = "nasbench.auditing.collecting:measure"
@@ -58,6 +58,16 @@ class Images(NamedTuple):
 
     name: str
     id: str
+
+    @property
+    def ours(self) -> bool:
+        """Whether they are among those that come by name, and no user's own."""
+        return self.name.partition(":")[0] in DATASETS
+
+    @property
+    def label(self) -> str:
+        """What people call them: of a folder its name."""
+        return self.name if self.ours else Path(self.name).name
 
 
 def collect(

@@ -46,21 +46,14 @@ def audit(
     fidelity = _fidelity(rung, recipe, samples, runner)
     networks, quoted = chosen_networks(names, published), accuracies(published)
     latencies = _latencies(networks, device)
-    spec = data_spec(str(data), DATASETS)
-    progress = progress or Silent()
+    wanted, folder, progress = plan(networks, fidelity, seeds, long), folder_of(fidelity, out), progress or Silent()
     progress.update(ProgressState("reading images"))
-    images = Images(spec, _data_id(spec))
-    folder = folder_of(fidelity, out)
-    wanted, longer = plan(networks, fidelity, seeds, long), _longer(fidelity)
-    rows = collect(wanted, images, load_runner(runner), folder, progress, also=[longer.id])
+    images = _images(data_spec(str(data), DATASETS))
+    rows = collect(wanted, images, load_runner(runner), folder, progress, also=[_longer(fidelity).id])
     found = Audit(
-        fidelity=fidelity,
-        data=Path(spec).name if Path(spec).is_absolute() else spec,
-        data_id=images.id,
-        truth="published" if spec.partition(":")[0] in DATASETS else "long",
-        times=LONG,
-        networks=_networks(networks, quoted, rows, fidelity, latencies),
-    )
+        fidelity, images.label, images.id, "published" if images.ours else "long", LONG,
+        _networks(networks, quoted, rows, fidelity, latencies),
+    )  # fmt: skip
     write_report(found, folder)
     return found
 
@@ -123,10 +116,10 @@ def _longer(fidelity: Fidelity) -> Fidelity:
     return fidelity.replace(samples=LONG * fidelity.samples)
 
 
-def _data_id(spec: str) -> str:
+def _images(spec: str) -> Images:
     from nasbench.proxy.evaluate import dataset
 
-    return dataset(spec).id
+    return Images(spec, dataset(spec).id)
 
 
 Latency = tuple[float, str]

@@ -62,6 +62,30 @@ def ranking_table(audit: Audit) -> list[dict[str, Any]]:
     return lines
 
 
+def family_table(audit: Audit) -> list[dict[str, Any]]:
+    """One line a family: how far it lies from the line of the others, the furthest first."""
+    known = audit.residuals
+    compared = [network for network in audit.networks if network.name in known]
+    lines = []
+    for family, off in sorted(audit.family_residuals.items(), key=lambda item: -abs(item[1])):
+        members = [network for network in compared if network.family == family]
+        lines.append(
+            {
+                "family": family,
+                "networks": len(members),
+                "off the line of the others": f"{off:+.1f} sd",
+                "accuracy %": _range([network.value(ACCURACY) for network in members]),
+                f"{audit.truth} %": _range([network.value(audit.truth) for network in members]),
+            }
+        )
+    return lines
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.1f}", f"{max(values):.1f}"
+    return low if low == high else f"{low} to {high}"
+
+
 def _cell(found: Agreement | None, whole: bool) -> str | None:
     if found is None:
         return None
