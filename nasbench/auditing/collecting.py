@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,6 +133,7 @@ class _Collecting:
         self.found: dict[RowKey, ScoreRow] = {}
         self._ids: dict[str, Wanted] = {}
         self._running = 0
+        self._started = time.monotonic()
 
     def take(self, rows: Iterable[ScoreRow], also: Collection[str]) -> None:
         """Count `rows` that tell of these networks as they are trained today."""
@@ -211,7 +213,8 @@ class _Collecting:
 
     def _show(self) -> None:
         done = sum(self._key(each) in self.found for each in self.wanted)
-        state = ProgressState("audit", done=done, total=len(self.wanted), running=self._running)
+        spent = time.monotonic() - self._started
+        state = ProgressState("audit", done, len(self.wanted), self._running, seconds_spent=spent)
         self.progress.update(state)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nasbench.auditing.agreement import Agreement
 from nasbench.auditing.pairs import GROUPS
-from nasbench.auditing.result import ACCURACY, RANKERS, Audit, Network
+from nasbench.auditing.result import ACCURACY, RANKERS, Audit, Network, Truth
 from nasbench.study.standing import short
 
 MARKS = {"plain": "", "distilled": " (d)", "pretrained": " (p)"}
@@ -50,13 +50,13 @@ def _known(value: float) -> str | None:
     return f"{value:.1f}" if np.isfinite(value) else None
 
 
-def ranking_table(audit: Audit) -> list[dict[str, Any]]:
-    """One line a ranker: its tau with the audit's truth over each group of pairs."""
+def ranking_table(audit: Audit, truth: Truth) -> list[dict[str, Any]]:
+    """One line a ranker: its tau with a truth over each group of pairs; nothing where that is not known."""
     lines = []
     for ranker, title in RANKERS.items():
-        found = {group: audit.agreement(ranker, audit.truth, group) for group in GROUPS}
+        found = {group: audit.agreement(ranker, truth, group) for group in GROUPS}
         if found["all"] is not None:
-            right = audit.in_order(ranker, audit.truth)
+            right = audit.in_order(ranker, truth)
             cells = {HEADS[group]: _cell(found[group], whole=group == "all") for group in GROUPS}
             lines.append({"ranking by": title, **cells, "of these in order": f"{right.right} of {right.pairs}"})
     return lines

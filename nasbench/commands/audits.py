@@ -70,11 +70,15 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _print(found: Audit) -> None:
     """Networks, how each ranking agrees with the truth, and what that says."""
+    from nasbench.auditing.result import TRUTHS
     from nasbench.auditing.tables import family_table, network_table, ranking_table
 
     print_table(network_table(found), title="networks, best at this rung first")
     print("published: top-1 on ImageNet-1k in %, quoted; (d) distilled, (p) pre-trained: not compared.")
-    print_table(family_table(found), title="families, the furthest off first")
-    print_table(ranking_table(found), title=f"Kendall's tau with the {found.truth} accuracy [90 % interval]")
+    if families := family_table(found):
+        print_table(families, title="families, the furthest off first")
+    for truth in ("published", "long"):
+        if lines := ranking_table(found, truth):
+            print_table(lines, title=f"Kendall's tau [90 % interval] with {TRUTHS[truth].format(times=found.times)}")
     for line in found.verdict():
         print(line)
