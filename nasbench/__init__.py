@@ -30,6 +30,7 @@ _HOME = {
     "Front": "pareto",
     "search": "engine.start",
     "resume": "engine.start",
+    "audit": "auditing.start",
 }
 
 __all__ = list(_HOME)

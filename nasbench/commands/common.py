@@ -14,6 +14,8 @@ from nasbench.errors import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nasbench.study.runner import RunnerSpec
+
 MOST_SECONDS, MOST_HOURS = 1e9, 1e6
 Run = Callable[[argparse.Namespace], int | None]
 
@@ -122,6 +124,17 @@ def seconds(text: str) -> float:
     if not 0 < value <= MOST_SECONDS:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a time; write for example 900s, 15min or 2h")
     return value
+
+
+def settle_this_process(runner: RunnerSpec) -> None:
+    """Threads and allocator of this process, where `runner` trains in it."""
+    if runner.kind == "serial":
+        import torch
+
+        from nasbench.hardware import tune_allocator
+
+        torch.set_num_threads(runner.threads)
+        tune_allocator()
 
 
 def console() -> Console:

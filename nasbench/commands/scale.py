@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import laws
-from nasbench.commands.common import add_group, add_priority, add_verb, positive, print_json, print_table, up_to
+from nasbench.commands.common import (
+    add_group,
+    add_priority,
+    add_verb,
+    positive,
+    print_json,
+    print_table,
+    settle_this_process,
+    up_to,
+)
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -144,13 +153,7 @@ def _train(options: argparse.Namespace) -> int:
         rule=options.rule, recipe=options.recipe, fidelity={"evaluate": options.evaluate}, data=options.data,
         runner=runner,
     )  # fmt: skip
-    if runner.kind == "serial":  # the trials run in this process
-        import torch
-
-        from nasbench.hardware import tune_allocator
-
-        torch.set_num_threads(runner.threads)
-        tune_allocator()
+    settle_this_process(runner)
     with progress_display(quiet=options.json) as progress:
         folder = train_family(study, options.out, progress)
     if options.json:

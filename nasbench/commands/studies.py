@@ -122,7 +122,7 @@ def _show(result: StudyResult, as_json: bool) -> int:
     from nasbench.scaling.crossing import standing_at_target
 
     rows = result.rows()
-    conclusion = closing_text(rows) + advice(result)
+    conclusion = closing_text(rows) + advice(result) + result.standing_lines()
     if as_json:
         print_json({"folder": str(result.folder), "networks": records(rows), "conclusion": conclusion})
         return 0

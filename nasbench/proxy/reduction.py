@@ -32,7 +32,7 @@ def reduced(arch: Architecture, fidelity: Fidelity) -> Architecture:
     reduced map keep at least 2 x 2 of it. A network that spells parts out as slots keeps its widths and their strides,
     and sees the larger images that these need. A `UserError` where too little map is left.
     """
-    width = 1.0 if _is_spelled_out(arch) else fidelity.width
+    width = 1.0 if is_spelled_out(arch) else fidelity.width
     size = fidelity.image_size(arch.resolution)
     stem, stages, left = _without_strides(arch, fidelity.strides_out, size)
     size <<= left
@@ -52,7 +52,8 @@ def reduced(arch: Architecture, fidelity: Fidelity) -> Architecture:
     return small
 
 
-def _is_spelled_out(arch: Architecture) -> bool:
+def is_spelled_out(arch: Architecture) -> bool:
+    """Whether parts of the network are slots, whose widths and strides no reduction changes."""
     present = [stage for stage in arch.stages if stage.depth]
     return arch.stem.kind == "slots" or any("slots" in (stage.block, stage.downsample) for stage in present)
 
@@ -73,7 +74,7 @@ def _without_strides(arch: Architecture, count: int, size: int) -> tuple[Stem, l
             stage = stage.model_copy(update={"stride": 1})
             count, strided = count - 1, strided - 1
         stages.append(stage)
-    return stem, stages, count if _is_spelled_out(arch) else 0
+    return stem, stages, count if is_spelled_out(arch) else 0
 
 
 def _without_stem_strides(stem: Stem, count: int, size: int) -> tuple[Stem, int]:

@@ -180,15 +180,16 @@ def _label(axes: Any, groups: _Groups, line: np.ndarray) -> None:
         obstacles = place_labels(axes, points, names, obstacles, fontsize=size, color=colour, zorder=5)
 
 
-def _empty_axes(title: str, score: str, device: str) -> Any:
+def empty_axes(title: str, x_label: str, y_label: str) -> Any:
+    """Axes of a new figure, titled and labelled as all pictures of results are."""
     figure = Figure(figsize=(8.2, 5.4), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel(f"latency, ms ({device}; log scale)", color=INK)
-    axes.set_ylabel(score, color=INK)
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     return axes
 
@@ -197,7 +198,8 @@ def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-m
     """The figure: searched front, named fixed points, dominated trials faint."""
     groups = _Groups.of(rows)
     words = rows[0].words if rows else SUPERVISED
-    axes = _empty_axes(title, f"{words.axis} ({groups.split} images)", device)
+    latency = f"latency, ms ({device}; log scale)"
+    axes = empty_axes(title, latency, f"{words.axis} ({groups.split} images)")
     shown = [*groups.named, *groups.dominated]
     if not shown:
         axes.text(0.5, 0.5, "no network was trained to the last rung", transform=axes.transAxes, ha="center", color=INK)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import RESOURCES
 from nasbench.errors import UserError
+from nasbench.files import write_atomic
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import DeviceProfile, load_study_device
 from nasbench.pareto import Front
 from nasbench.report.rows import Figure, ReportRow
 from nasbench.report.standing import Promoted, ended_at, is_interrupted, promoted_by
 from nasbench.study.notes import LatencyNote, PromotionNote
-from nasbench.study.objective import Objective
+from nasbench.study.objective import SUPERVISED, Objective
 from nasbench.study.predicted import Predicted, predict
+from nasbench.study.standing import Standing, ladder_lines, ladder_standings
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind, Level, Split, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LADDER_FILE = "ladder.json"
 
 
 def check_scores(study: Study, store: TrialStore) -> None:
@@ -216,8 +222,20 @@ class StudyResult:
             **trial.metrics,
         }
 
+    @cached_property
+    def standings(self) -> list[tuple[str, Standing]]:
+        """The study's rungs and how far the ranking of each can be trusted, where an audit has told."""
+        if self.study.objective != SUPERVISED:
+            return []
+        return ladder_standings(self.study.ladder, self.study.data_id)
+
+    def standing_lines(self) -> list[str]:
+        """The same in plain words."""
+        return ladder_lines(self.standings, self.study.data_id)
+
     def report(self) -> list[ReportRow]:
-        """Write front.csv, front.png, front.svg and designs/; and crossing.png where designs are extrapolated."""
+        """Write front.csv, front.png, front.svg and designs/; ladder.json where audits tell how rungs rank; and
+        crossing.png where designs are extrapolated."""
         from nasbench.report.folder import write_report
         from nasbench.scaling.crossing import write_crossing
 
@@ -226,6 +244,9 @@ class StudyResult:
             write_report(self.folder, rows, title=self.title(), device=self._measured_on())
         if target is not None:
             write_crossing(self.folder, self.trials, target)
+        if self.standings:
+            content = {"verdict": self.standing_lines(), "audits": [each.to_dict() for _, each in self.standings]}
+            write_atomic(self.folder / LADDER_FILE, json.dumps(content, indent=1) + "\n")
         return rows
 
     def _measured_on(self) -> str:
