@@ -68,7 +68,7 @@ def numerics_text(numerics: Numerics) -> str:
 
 
 def rows_of(journal: Journal) -> dict[RowKey, ScoreRow]:
-    """The rows by key, a later one over an earlier of the same key. UserError with the number of a line that is none."""
+    """The rows by key, a later one over an earlier of the same key. UserError: the number of a line that is none."""
     rows = []
     for number, record in journal.lines:
         if record is None:

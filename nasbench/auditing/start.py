@@ -40,8 +40,9 @@ def audit(
     `names`: shipped names or paths; by default all that were trained on ImageNet-1k alone, up to 5 GMAC. `rung`: its
     number in the runner's ladder or its name; `recipe` and `samples` replace what the ladder says. `seeds`: trainings
     of each network at least; rows of further seeds count too. `long`: also train ten times as long, with one seed.
-    `published`: a file of further published accuracies (`accuracies`). `priority`: as for `search`. Scores that `out` or the shipped rows hold are
-    not measured again, so a run that was killed goes on. A UserError says what to change.
+    `published`: a file of further published accuracies (`accuracies`). `priority`: as for `search`. Scores that
+    `out` or the shipped rows hold are not measured again, so a run that was killed goes on. A UserError says what
+    to change.
     """
     fidelity = _fidelity(rung, recipe, samples, runner)
     networks, quoted = chosen_networks(names, published), accuracies(published)
