@@ -87,7 +87,11 @@ def test_a_fidelity_is_called_by_its_recipe_and_what_it_changes_in_it() -> None:
 def test_an_image_is_never_smaller_than_16_pixels() -> None:
     fidelity = load_recipe().at(1)
     assert fidelity.resolution_scale == 0.125
-    assert [fidelity.image_size(side) for side in (32, 128, 224, 256)] == [16, 16, 28, 32]
+    whole, exact = (
+        [of.image_size(side) for side in (32, 160, 224, 256)] for of in (fidelity, fidelity.replace(image_multiple=1))
+    )
+    assert exact == [16, 20, 28, 32]
+    assert whole == [16, 24, 32, 32]  # multiples of the total stride that is left, 8
 
 
 def test_strides_come_out_in_powers_of_two() -> None:
@@ -130,7 +134,17 @@ def test_a_field_absent_from_a_stored_fidelity_has_the_value_of_then() -> None:
     assert (read.optimiser, read.branch_gain, read.linear_gain) == ("sgd", 1, 0)
 
 
-@pytest.mark.parametrize("changes", [{"optimiser": "muon"}, {"branch_gain": 0.2}, {"linear_gain": 1.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": "muon"},
+        {"branch_gain": 0.2},
+        {"linear_gain": 1.0},
+        {"identity_bias": 1.0},
+        {"image_multiple": 8},
+        {"smallest_patch": 2},
+    ],
+)
 def test_a_younger_field_is_stored_where_it_says_something_new(changes: dict[str, object]) -> None:
     former = load_recipe(FORMER)
     new = former.at(3200, **changes)
@@ -148,6 +162,7 @@ def test_what_is_switched_off_stays_off() -> None:
 def test_any_other_figure_is_another_id(name: str) -> None:
     fidelity = load_recipe().at(100)
     words: dict[str, object] = {"optimiser": "sgd", "flip": False, "pool": 4800, "evaluate": 5000, "batch_size": 16}
+    words |= {"image_multiple": 4, "smallest_patch": 4}
     other = words[name] if name in words else getattr(fidelity, name) / 2
     changed = fidelity.replace(**{name: other})
     assert changed.id != fidelity.id
@@ -164,7 +179,7 @@ def test_a_table_without_a_recipe_takes_the_standard_one_and_a_stored_one_the_fo
 
 def test_a_table_may_name_its_recipe_or_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(recipe_files()[STANDARD].read_text(encoding="utf-8").replace("lr = 0.03", "lr = 0.01"))
+    path.write_text(recipe_files()[STANDARD].read_text(encoding="utf-8").replace("lr = 0.02", "lr = 0.01"))
     tables = [{"trials": 3, "samples": 200, "recipe": name} for name in (FORMER, str(path))]
     first, second = Ladder.from_recipes(tables).rungs
     assert first.fidelity == load_recipe(FORMER).at(200)

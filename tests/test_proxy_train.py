@@ -15,6 +15,8 @@ from torch import nn
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
 from nasbench.arch.metablock import Branch, Conv, MetaBlock, Norm
+from nasbench.blocks.branches import IdentityBranch
+from nasbench.blocks.conv import ConvModule
 from nasbench.blocks.metablock import MetaBlockModule
 from nasbench.costs.analytic import cost
 from nasbench.proxy import evaluate as evaluation
@@ -29,7 +31,12 @@ from nasbench.proxy.evaluate import (
     forget_checked_costs,
     seeded_model,
 )
-from nasbench.proxy.initial import scale_linear_layers, scale_residual_branches, set_layer_scale
+from nasbench.proxy.initial import (
+    open_identity_branches,
+    scale_linear_layers,
+    scale_residual_branches,
+    set_layer_scale,
+)
 from nasbench.proxy.masked import LR_FACTORS
 from nasbench.proxy.muon import Muon, is_matrix, orthogonalised
 from nasbench.proxy.reduction import reduced
@@ -348,6 +355,35 @@ def test_without_a_skip_or_with_a_layer_scale_a_block_stays(changes):
     before = module(x)
     scale_residual_branches(module, 0.2)
     assert torch.equal(module(x), before)
+
+
+def test_what_goes_into_a_stack_of_norms_and_relus_comes_out_of_it():
+    """Cut to its upper half by every unit, an image is nothing but outliers after twenty of them."""
+    x = torch.randn(64, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    above_zero = {}
+    for bias in (0.0, 1.0):
+        units = nn.Sequential(*(ConvModule(dataclasses.replace(PLAIN_SUM, act="relu")) for _ in range(20)))
+        scale_residual_branches(units, 0.0)
+        open_identity_branches(units, bias)
+        above_zero[bias] = float((units(x) > 0).float().mean())
+    assert above_zero[0.0] < 0.1 < 0.7 < above_zero[1.0]
+
+
+def test_only_identities_before_an_activation_are_opened():
+    relu, plain = ConvModule(dataclasses.replace(PLAIN_SUM, act="relu")), ConvModule(PLAIN_SUM)
+    for module in (relu, plain):
+        open_identity_branches(module, 1.0)
+    assert [float(branch.norm.bias.detach().mean()) for branch in relu.branches] == [0, 0, 1]
+    assert [float(branch.norm.bias.detach().mean()) for branch in plain.branches] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["mobileone_s0", "mobileone_s1", "repvgg_a0", "repvgg_b0"])
+def test_the_activation_may_stand_behind_the_block(name):
+    model = seeded_model(reduced(load(name), load_recipe().at(1)), 10, 0)
+    open_identity_branches(model, 1.0)
+    identities = [module for module in model.modules() if isinstance(module, IdentityBranch)]
+    assert len(identities) > 15
+    assert {float(value) for branch in identities for value in branch.norm.bias.detach()} == {1.0}
 
 
 def test_linear_layers_of_blocks_start_at_xaviers_deviation():

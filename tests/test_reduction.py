@@ -18,7 +18,8 @@ from nasbench.space.shipped import load_space, shipped_spaces
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.runner import runner_ladder, shipped_runners
 
-FIDELITY = load_recipe().at(1)
+RECIPE = load_recipe().at(1)
+FIDELITY = RECIPE.replace(image_multiple=1, smallest_patch=1)  # nothing rounded
 SPELLED_OUT = [name for name, arch in FIXED.items() if arch.stem.kind == "slots"]
 OTHERS = sorted(set(FIXED) - set(SPELLED_OUT))
 
@@ -123,6 +124,18 @@ def test_a_gentler_reduction_keeps_more_strides() -> None:
     small = reduced(FIXED["fastvit_t8"], FIDELITY.replace(resolution_scale=0.5, map_scale=0.5))
     assert (small.resolution, small.total_stride) == (128, 32)
     assert small.stem.total_stride == 4
+
+
+@pytest.mark.parametrize("name", ["pvt_tiny", "swin_t", "deit_ti"])
+def test_a_patch_embedding_sees_more_than_one_pixel(name: str) -> None:
+    small = reduced(FIXED[name], RECIPE)
+    assert small.stem.total_stride >= RECIPE.smallest_patch == 2
+    assert small.resolution % small.total_stride == 0
+    assert small.total_stride * 2**RECIPE.strides_out == FIXED[name].total_stride
+
+
+def test_without_a_bound_a_patch_becomes_a_pixel() -> None:
+    assert reduced(FIXED["pvt_tiny"], FIDELITY).stem.total_stride == 1
 
 
 def test_windows_shrink_with_the_maps() -> None:

@@ -3,8 +3,10 @@
 The reduction, stated once: images shrink to `resolution_scale` of the design's resolution, and as many strides of two
 are taken out, from the front (stem first, then the earliest strided stages), as leave the later feature maps at
 `map_scale` of their deployed size. With 1/8 and 1/2, as in the shipped recipes, a 256 px design of total stride 32
-trains on 32 px with total stride 8, and its last map is 4 x 4 instead of 8 x 8: attention still has something to
-attend to. Channels are multiplied by `width`.
+trains on 32 px with total stride 8, and its last map is 4 x 4 instead of 8 x 8: attention still has something to attend
+to. Sides are rounded up to `image_multiple`, so that a 224 px design sees 32 px too and no map is cut. A patch
+embedding keeps `smallest_patch` pixels a side, since one pixel shows no shape; later stages lose a stride in its place.
+Channels are multiplied by `width`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def reduced(arch: Architecture, fidelity: Fidelity) -> Architecture:
     """
     width = 1.0 if is_spelled_out(arch) else fidelity.width
     size = fidelity.image_size(arch.resolution)
-    stem, stages, left = _without_strides(arch, fidelity.strides_out, size)
+    stem, stages, left = _without_strides(arch, fidelity, size)
     size <<= left
     small = arch.model_copy(
         update={
@@ -64,9 +66,9 @@ def scaled_channels(channels: int, width: float) -> int:
     return max(min(MIN_CHANNELS, channels), CHANNEL_MULTIPLE * round(channels * width / CHANNEL_MULTIPLE))
 
 
-def _without_strides(arch: Architecture, count: int, size: int) -> tuple[Stem, list[Stage], int]:
-    """Take `count` strides of two out, from the front; the last one always stays. Also how many could not be."""
-    stem, count = _without_stem_strides(arch.stem, count, size)
+def _without_strides(arch: Architecture, fidelity: Fidelity, size: int) -> tuple[Stem, list[Stage], int]:
+    """Take strides of two out, from the front; the last one always stays. Also how many could not be."""
+    stem, count = _without_stem_strides(arch.stem, fidelity, size)
     stages = []
     strided = sum(stage.depth > 0 and stage.stride == 2 for stage in arch.stages)
     for stage in arch.stages:
@@ -77,11 +79,13 @@ def _without_strides(arch: Architecture, count: int, size: int) -> tuple[Stem, l
     return stem, stages, count if is_spelled_out(arch) else 0
 
 
-def _without_stem_strides(stem: Stem, count: int, size: int) -> tuple[Stem, int]:
-    stride, taken = float(stem.total_stride), 0
+def _without_stem_strides(stem: Stem, fidelity: Fidelity, size: int) -> tuple[Stem, int]:
+    """A patch embedding of one pixel would see colours and no shape, so that it keeps `smallest_patch`."""
+    count, stride, taken = fidelity.strides_out, float(stem.total_stride), 0
     if stem.kind == "slots":
         return stem, count
-    while stride > 1 and taken < count:
+    smallest = fidelity.smallest_patch if stem.kind == "patch" else 1
+    while stride > smallest and taken < count:
         stride, taken = stride / 2, taken + 1
     divisors = [side for side in range(2, size // MIN_MAP + 1) if size % side == 0]
     if stem.kind == "patch" and stride > 1 and divisors:  # patches of 14 or 32 shrink to some that fill the image

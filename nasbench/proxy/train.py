@@ -18,7 +18,12 @@ from torch.nn.functional import cross_entropy
 
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, ordered_positions, shuffled_positions
 from nasbench.proxy.data.pool import ImagePool
-from nasbench.proxy.initial import scale_linear_layers, scale_residual_branches, set_layer_scale
+from nasbench.proxy.initial import (
+    open_identity_branches,
+    scale_linear_layers,
+    scale_residual_branches,
+    set_layer_scale,
+)
 from nasbench.proxy.muon import Muon, is_matrix
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import Precision, RunnerSpec
@@ -105,10 +110,11 @@ def train(
 
 
 def set_initial_values(model: nn.Module, fidelity: Fidelity) -> None:
-    """What a recipe says of the start: layer scales, linear layers, residual branches."""
+    """What a recipe says of the start: layer scales, linear layers, residual branches, identity branches."""
     set_layer_scale(model, fidelity.layer_scale)
     scale_linear_layers(model, fidelity.linear_gain)
     scale_residual_branches(model, fidelity.branch_gain)
+    open_identity_branches(model, fidelity.identity_bias)
 
 
 def _batches(pool: ImagePool, fidelity: Fidelity, norm: Normalisation, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

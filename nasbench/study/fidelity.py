@@ -21,6 +21,7 @@ from nasbench.values import Value, content_hash
 
 MAX_SAMPLES = 10**12
 MIN_SIZE = 16  # pixels a side of a proxy image
+MAX_SIDE = 1024
 MIN_SCALE = 1 / 256
 MAX_IMAGES = 10**9
 MAX_GAIN = 100.0
@@ -29,7 +30,10 @@ FORMER = "proxy-sgd"  # that of studies stored before recipes had names
 
 # Fields that are younger than some stored fidelities, at what those were trained with. Neither may ever change: a
 # trial's key is a hash of its fidelity without them.
-ABSENT_MEANS: dict[str, object] = {"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0}
+ABSENT_MEANS: dict[str, object] = {
+    **{"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0},
+    **{"identity_bias": 0.0, "image_multiple": 1, "smallest_patch": 1},
+}
 
 
 class Recipe(Value):
@@ -41,7 +45,9 @@ class Recipe(Value):
     pool: int = Field(ge=2, le=MAX_IMAGES)  # distinct training images
     evaluate: int = Field(ge=2, le=MAX_IMAGES)  # at most that many images of the split that is scored
     resolution_scale: float = Field(ge=MIN_SCALE, le=1)  # of the image's side, see proxy/reduction.py
+    image_multiple: int = Field(ge=1, le=MAX_SIDE)  # the image's side is rounded up to one, so that no map is cut
     map_scale: float = Field(ge=MIN_SCALE, le=1)  # of the side of the later feature maps
+    smallest_patch: int = Field(ge=1, le=MAX_SIDE)  # pixels a side that a patch embedding keeps
     width: float = Field(ge=MIN_SCALE, le=1)  # of all channels
     layer_scale: float = Field(ge=0, le=MAX_GAIN)  # start of every γ, 0 for the design's own
     batch_size: int = Field(ge=2, le=1 << 20)
@@ -56,6 +62,7 @@ class Recipe(Value):
     optimiser: Literal["sgd", "muon"]
     branch_gain: float = Field(ge=0, le=MAX_GAIN)  # start of residual branches without a γ, times their usual scale
     linear_gain: float = Field(ge=0, le=MAX_GAIN)  # start of linear layers, times Xavier's deviation; 0 for N(0, 0.02²)
+    identity_bias: float = Field(ge=0, le=MAX_GAIN)  # start of the norm's bias of identities before an activation
 
     @model_validator(mode="after")
     def _strides_are_whole(self) -> Self:
@@ -108,8 +115,9 @@ class Fidelity(Recipe):
         return Recipe(**{name: getattr(self, name) for name in Recipe.model_fields})
 
     def image_size(self, resolution: int) -> int:
-        """Side in pixels of the proxy's images for a design of this resolution; never below 16."""
-        return max(MIN_SIZE, round(resolution * self.resolution_scale))
+        """Side in pixels of the proxy's images for a design of this resolution."""
+        side = max(MIN_SIZE, round(resolution * self.resolution_scale))
+        return side + -side % self.image_multiple
 
 
 def recipe_files() -> dict[str, Path]:
