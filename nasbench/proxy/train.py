@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from nasbench.proxy.cheaper import cheaper
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, ordered_positions, shuffled_positions
 from nasbench.proxy.data.pool import ImagePool
 from nasbench.proxy.initial import (
@@ -95,16 +96,17 @@ def train(
     loss_of = loss_of or partial(_smoothed_cross_entropy, fidelity.label_smoothing)
     losses = torch.zeros(steps, device=device)
     begun, begun_cpu, seen = time.perf_counter(), time.process_time(), 0
-    for step, (images, labels) in enumerate(_batches(pool, fidelity, norm, seed)):
-        if len(labels) < 2:  # batch norm needs two; only unreadable files make a batch this small
-            continue
-        with autocast(device, runner.precision):
-            loss = loss_of(model, images, labels)
-        _descend(model, loss, optimiser, fidelity.clip_norm)
-        schedule.step()
-        losses[step] = loss.detach()
-        seen += len(labels)
-        _check_finite(losses, step, steps, device)
+    with cheaper(model, runner.precision):
+        for step, (images, labels) in enumerate(_batches(pool, fidelity, norm, seed)):
+            if len(labels) < 2:  # batch norm needs two; only unreadable files make a batch this small
+                continue
+            with autocast(device, runner.precision):
+                loss = loss_of(model, images, labels)
+            _descend(model, loss, optimiser, fidelity.clip_norm)
+            schedule.step()
+            losses[step] = loss.detach()
+            seen += len(labels)
+            _check_finite(losses, step, steps, device)
     tail = losses[-max(1, round(TAIL * steps)) :].mean().item()
     return Trained(tail, steps, seen, time.perf_counter() - begun, time.process_time() - begun_cpu)
 
