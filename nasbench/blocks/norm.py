@@ -54,7 +54,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,  # exact, by the error function
     "gelu_tanh": partial(nn.GELU, approximate="tanh"),  # as in JAX
     "relu": lambda: Activation(F.relu, by_output=True),
-    "relu6": lambda: Activation(F.relu6, by_output=True),
+    "relu6": lambda: Activation(F.relu6, by_output=False),  # by it too, but torch would copy the input all the same
     "hardswish": lambda: Activation(F.hardswish, by_output=False),
     "sigmoid": nn.Sigmoid,
 }
