@@ -1,4 +1,4 @@
-"""CPU time of a training step of the proxy, by our modules and by torch's own, interleaved in one process.
+"""CPU time of a training step of the proxy, by our operators and by torch's own, interleaved in one process.
 
     python benchmarks/step_speed.py --repeats 15 --out results/speed/step.json
 
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from nasbench.arch.library import load
+from nasbench.hardware import tune_allocator
 from nasbench.proxy import cheaper
 from nasbench.proxy import train as training
 from nasbench.proxy.data.augment import Normalisation
@@ -44,11 +45,11 @@ class Steps:
         self.pool = MemoryPool(pixels, torch.randint(0, CLASSES, (IMAGES,), generator=rng))
         self.norm = Normalisation((125.0,) * 3, (64.0,) * 3)
         self.runner = load_runner(LAPTOP)
-        self.model = seeded_model(self.arch, CLASSES, 0)
 
     def ms_per_sample(self, ours: bool) -> float:
+        model = seeded_model(self.arch, CLASSES, 0)  # anew: a training scales the initial weights
         with nullcontext() if ours else torch_alone():
-            run = training.train(self.model, self.pool, self.fidelity, self.norm, 0, self.runner)
+            run = training.train(model, self.pool, self.fidelity, self.norm, 0, self.runner)
         return 1e3 * run.cpu_seconds / run.samples
 
 
@@ -84,7 +85,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    training.tune_allocator()
+    tune_allocator()
     records = []
     for name in options.networks:
         record = compare(name, options.steps, options.repeats)
@@ -98,6 +99,9 @@ def main() -> None:
         about = {
             "machine": platform.processor() or platform.machine(),
             "torch": torch.__version__,
+            "capability": torch.backends.cpu.get_cpu_capability(),
+            "steps": options.steps,
+            "repeats": options.repeats,
             "what": "CPU ms a sample of the proxy's training step; ratio of ours to torch's own, interleaved",
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)
