@@ -155,7 +155,7 @@ def slot(**content: Any) -> dict[str, Any]:
 
 
 WRONG = {
-    "unknown key 'foo'; known keys: head, name, resolution, stages, stem": {"foo": 1},
+    "unknown key 'foo'; known keys: head, in_channels, name, resolution, stages, stem": {"foo": 1},
     "unknown key 'stages[0].chanels'; known keys: act, attention, block, branches, channels, cpe, depth, downsample, "
     "downsample_expansion, entry, expansion, head_dim, heads, kernel, patch, position, reduction, se, slots, stride, "
     "tokens, width, window": {"stages": [{**S, "chanels": 3}]},

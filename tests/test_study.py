@@ -158,7 +158,10 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         ({"strategy": {}}, "key 'name' is missing; add the name of a strategy, such as name = \"random\""),
         ({"strategy": {"name": "luck"}}, "unknown strategy 'luck'; known strategies: evolution, random"),
         ({"strategy": {"name": "random", "x": 1}}, "unknown key 'x'"),
-        ({"runner": {"device": "tpu"}}, "study.toml: runner.device = 'tpu': input should be 'cpu' or 'cuda'"),
+        (
+            {"runner": {"device": "tpu"}},
+            "study.toml: runner.device: device = 'tpu': trainings run on 'cpu' or 'cuda'",
+        ),
         ({"runner": {"gpus_per_trial": 1.5}}, "gpus_per_trial = 1.5: take a fraction below 1 or whole devices"),
         ({"objectives": ["speed"]}, "study.toml: objectives = ['speed']: the first must be one of error, masked_error"),
         ({"objectives": ["masked_error", "predicted@4GFLOP"]}, "use it with error first"),

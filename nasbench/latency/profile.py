@@ -29,7 +29,7 @@ from nasbench.latency.names import FIT_COMMAND, THIS_MACHINE, checked_name, fit_
 from nasbench.latency.prediction import Prediction
 from nasbench.latency.predictor import MIN_NETWORKS, Predictor, fit_networks
 from nasbench.latency.ranges import Amount, Few
-from nasbench.latency.records import Protocol, Record, Records, Reference
+from nasbench.latency.records import Protocol, Record, Records, Reference, distinct
 from nasbench.latency.resources import Estimate
 from nasbench.latency.standalone import DEVIATION_LIMIT
 from nasbench.values import Value, first_problem
@@ -147,6 +147,7 @@ def new_profile(
     accept_noise: bool = False,
 ) -> DeviceProfile:
     """A profile with a predictor fitted to `records`; UserError where the passes disagree."""
+    records = distinct(records)
     deviation = require_agreement(records, protocol.clock, name, accept_noise)
     return DeviceProfile(
         version=VERSION,
@@ -157,7 +158,7 @@ def new_profile(
         reference=reference,
         deviation=deviation,
         num_classes=num_classes,
-        records=list(records),
+        records=records,
         features_version=features.VERSION,
         predictor=fit_records(records, num_classes, device.runtime, priors.choose(name, device)),
         resources=resources.fit_resources(records, num_classes, device.runtime),

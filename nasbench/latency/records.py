@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, TypeAdapter
@@ -56,11 +57,9 @@ class Reference(Value):
     quiet_ms: Positive
 
 
-def _distinct(records: list[Record]) -> list[Record]:
-    """Records of networks that each come once; ValueError. What is fitted to them takes longer with every one."""
-    if len({record.id for record in records}) < len(records):
-        raise ValueError("one network stands there twice")
-    return records
+def distinct(records: Sequence[Record]) -> list[Record]:
+    """Each network once, as it was measured last: copies would count as evidence, and make a fit take longer."""
+    return list({record.id: record for record in records}.values())
 
 
 class Record(Value):
@@ -83,4 +82,4 @@ class Record(Value):
         return self.model_copy(update=kept) if any(kept.values()) else self
 
 
-Records = Annotated[list[Record], AfterValidator(_distinct)]
+Records = Annotated[list[Record], AfterValidator(distinct)]

@@ -449,7 +449,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         named = [manifest["reference"]["file"], *(network["file"] for network in manifest["networks"])]
-        digests = {name: manifest["files"][name] for name in named}
+        digests = {str(name): digest for name, digest in manifest["files"].items()}
         words = [manifest[key] for key in ("runtime", "dtype", "accelerator")]
         counts = [manifest[key] for key in ("threads", "batch")]
         sound = manifest["runtime"] in LOADERS and isinstance(manifest["options"], dict) and len(named) > 1
@@ -460,12 +460,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{type(error).__name__}: {str(error)[:80]}"
         raise SystemExit(f"manifest.json is damaged ({what!r}); copy the folder again") from None
-    for name, digest in digests.items():
+    for name in {*named, *digests}:
         path = folder / name
         inside = Path(name).name == name and path.is_file()
-        if not inside or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise SystemExit(f"{name!r}: its content has changed since the pack was made; copy the folder again")
+        if not inside or digests.get(name, _sha256(path)) != _sha256(path):
+            raise SystemExit(f"{name}: its content has changed since the pack was made; copy the folder again")
     return manifest
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _count(text: str) -> int:
