@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "space sample": ("small -n 2", 0),
     "space contains": ("small mobilevit_s", 0),
     "profile": ("☃.toml", 0),
+    "audit": ("--rung none", 2),
     "reproduce": ("mobileone_s0", 0),
     "list": ("emo_1m", 0),
     "train": ("☃.toml", 0),

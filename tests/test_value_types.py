@@ -53,15 +53,19 @@ OUTCOME = ("state", "metrics", "reason", "seconds", "worker")
 SUBMITTED = (
     *("key", "architecture_id", "architecture", "fidelity", "seed", "data", "split", "origin", "submitted_at"),
 )
+FIGURE = {"tau": 0.5, "low": 0.25, "high": 0.75, "pairs": 36}
+SCORED_AS = {"network": "emo_1m", "fidelity": "f", "data_id": "d", "proxy_id": "p"}
 # The content of one value of each class: a class without is a class untested.
 CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
+    "Accuracy": lambda: {"value": 75.1, "resolution": 224, "epochs": 300, "source": "a table"},
     "Architecture": lambda: load("fastvit_t8").to_dict(),
     "CostRecord": lambda: cost(load("emo_1m")).to_dict(),
     "DeviceProfile": _profile,
     "EvolutionSettings": lambda: EvolutionSettings().to_dict(),
     "Fidelity": lambda: load_recipe().at(100).to_dict(),
+    "Figure": lambda: dict(FIGURE),
     "Head": lambda: {"kind": "decoder", "expansion": 2.0, "width": 64, "depth": 2, "heads": 4},
-    "Ladder": lambda: {"rungs": [{"name": "a", "trials": 2, "fidelity": load_recipe().at(100).to_dict()}]},
+    "Ladder": lambda: {"rungs": [{"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()}]},
     "LatencyNote": lambda: _note("latency"),
     "OriginRecord": lambda: _record("submitted")["origin"],
     "OutcomeRecord": lambda: _only(_record("finished"), *OUTCOME),
@@ -71,11 +75,16 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Recipe": lambda: load_recipe().to_dict(),
     "Record": lambda: _profile()["records"][0],
     "Reference": lambda: _profile()["reference"],
-    "Rung": lambda: {"name": "a", "trials": 2, "fidelity": load_recipe().at(100).to_dict()},
+    "Rung": lambda: {"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()},
     "RunnerSpec": lambda: RunnerSpec(workers=2, gpus_per_trial=0.5).to_dict(),
     "ScalingStudy": lambda: parse_toml(scaling_folder()["scaling.toml"].decode(), "file"),
     "SpaceRecord": lambda: parse_toml(search_folder()["study.toml"].decode(), "file")["space"],
+    "ScoreRow": lambda: {**SCORED_AS, "samples": 4800, "seed": 11, "macs": 10**9, "params": 10**6, "accuracy": 0.5},
     "Stage": _stage,
+    "Standing": lambda: {
+        **{"fidelity": "f", "recipe": "proxy", "samples": 4800, "data": "d", "data_id": "e", "networks": 9},
+        **{"families": 3, "seeds": 2, "truth": "published", "times": 10, "figures": {"published": dict(FIGURE)}},
+    },
     "Stem": lambda: {"kind": "conv", "channels": 16, "stride": 2},
     "Study": lambda: parse_toml(search_folder()["study.toml"].decode(), "file"),
     "SubmittedRecord": lambda: _only(_record("submitted"), *SUBMITTED),

@@ -7,12 +7,15 @@ whose reduced network is no longer today's (`proxy_id`) tells of something else,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from nasbench.errors import UserError
 from nasbench.files import data_dir
 from nasbench.study.journal import Journal
 from nasbench.study.runner import Numerics
+from nasbench.study.standing import Count
 from nasbench.values import Value
 
 FILE = "scores.jsonl"
@@ -21,13 +24,18 @@ ZERO_COST = ("jacobian_covariance", "gradient_norm", "snip")
 TRAINED = ("accuracy", "loss", "train_loss_tail", "cpu_seconds", "proxy_macs", "proxy_params", "proxy_resolution")
 
 
+Amount = Annotated[int, Field(ge=0, le=10**24)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Score = Annotated[float, Field(ge=-1e30, le=1e30)]
+
+
 class RowKey(NamedTuple):
     """What makes two rows the same measurement."""
 
     network: str
     fidelity: str
-    samples: int
-    seed: int
+    samples: Count
+    seed: Count
     data_id: str
     numerics: str
 
@@ -37,25 +45,25 @@ class ScoreRow(Value):
 
     network: str
     fidelity: str  # its id
-    samples: int
-    seed: int
+    samples: Count
+    seed: Count
     data_id: str
     proxy_id: str
     recipe: str = ""  # its name, for people
     numerics: str = "cpu float32"
-    macs: int  # of the deploy form, at the design's own resolution
-    params: int
-    accuracy: float | None = None
-    loss: float | None = None
-    train_loss_tail: float | None = None
-    cpu_seconds: float | None = None
-    proxy_macs: int | None = None
-    proxy_params: int | None = None
-    proxy_resolution: int | None = None
-    scored_images: int | None = None
-    jacobian_covariance: float | None = None
-    gradient_norm: float | None = None
-    snip: float | None = None
+    macs: Amount  # of the deploy form, at the design's own resolution
+    params: Amount
+    accuracy: Share | None = None
+    loss: Score | None = None
+    train_loss_tail: Score | None = None
+    cpu_seconds: Score | None = None
+    proxy_macs: Amount | None = None
+    proxy_params: Amount | None = None
+    proxy_resolution: Count | None = None
+    scored_images: Count | None = None
+    jacobian_covariance: Score | None = None
+    gradient_norm: Score | None = None
+    snip: Score | None = None
 
     @property
     def key(self) -> RowKey:

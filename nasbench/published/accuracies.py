@@ -24,8 +24,8 @@ class Accuracy(Value):
     value: float = Field(gt=1, lt=100)  # top-1 in %, so no share such as 0.751
     training: Training = "plain"
     pretraining: str | None = None  # on what, where it was
-    resolution: int | None = Field(None, ge=1)  # that it was scored at
-    epochs: int | None = Field(None, ge=1)  # on ImageNet-1k
+    resolution: int | None = Field(None, ge=1, le=1 << 16)  # that it was scored at
+    epochs: int | None = Field(None, ge=1, le=10**6)  # on ImageNet-1k
     source: str = ""
 
     @model_validator(mode="after")

@@ -28,18 +28,17 @@ MAX_GAIN = 100.0
 STANDARD = "proxy"  # the recipe that a training has unless it names another
 FORMER = "proxy-sgd"  # that of studies stored before recipes had names
 
+# What recipes that do not have these fields mean: nothing is rounded or opened.
+NEUTRAL: dict[str, object] = {"identity_bias": 0.0, "image_multiple": 1, "smallest_patch": 1}
 # Fields that are younger than some stored fidelities, at what those were trained with. Neither may ever change: a
 # trial's key is a hash of its fidelity without them.
-ABSENT_MEANS: dict[str, object] = {
-    **{"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0},
-    **{"identity_bias": 0.0, "image_multiple": 1, "smallest_patch": 1},
-}
+ABSENT_MEANS: dict[str, object] = {"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0, **NEUTRAL}
 
 
 class Recipe(Value):
     """How a network is reduced, trained and scored, all but for how long. Nothing else changes a result.
 
-    No field has a default: whoever trains names a recipe.
+    No field has a default: whoever trains names a recipe. In a file the younger ones may be left out (`NEUTRAL`).
     """
 
     pool: int = Field(ge=2, le=MAX_IMAGES)  # distinct training images
@@ -128,7 +127,7 @@ def recipe_files() -> dict[str, Path]:
 def load_recipe(name_or_path: str | Path = STANDARD) -> Recipe:
     """The recipe shipped under this name, or read from a file."""
     path = named_file(name_or_path, recipe_files(), "recipe")
-    return Recipe.from_dict(read_toml(path), str(path))
+    return Recipe.from_dict({**NEUTRAL, **read_toml(path)}, str(path))
 
 
 def recipe_name(fidelity: Fidelity) -> str:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -26,13 +26,18 @@ MISJUDGED = 1.5  # standard deviations of the others, from which a family's resi
 TRUTH_NAMES = {"published": "published networks", "long": "networks as trainings {times} times as long do"}
 
 
+Tau = Annotated[float, Field(ge=-2, le=2)]  # a correlation, or the difference of two
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Deviations = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
 class Figure(Value):
     """Kendall's tau with its 90 % interval over `pairs` pairs of networks."""
 
-    tau: float
-    low: float
-    high: float
-    pairs: int
+    tau: Tau
+    low: Tau
+    high: Tau
+    pairs: Count
 
     def __str__(self) -> str:
         return f"{short(self.tau)} [{short(self.low)}, {short(self.high)}]"
@@ -48,19 +53,21 @@ class Standing(Value):
 
     fidelity: str
     recipe: str
-    samples: int
+    samples: Count
     data: str
     data_id: str
-    networks: int
-    families: int
-    seeds: int
+    networks: Count
+    families: Count
+    seeds: Count
     truth: Literal["published", "long"]
-    times: int  # how much longer the long trainings are
+    times: Count  # how much longer the long trainings are
     figures: dict[str, Figure] = Field(default_factory=dict)
     baselines: dict[str, Figure] = Field(default_factory=dict)
     advantage: dict[str, Figure] = Field(default_factory=dict)
-    in_order: tuple[int, int] = (0, 0)  # of decidable pairs of similar cost across families
-    misjudged: dict[str, float] = Field(default_factory=dict)  # family -> mean residual, in deviations of the others
+    in_order: tuple[Count, Count] = (0, 0)  # of decidable pairs of similar cost across families
+    misjudged: dict[str, Deviations] = Field(
+        default_factory=dict
+    )  # family -> mean residual by that of the others
 
     @property
     def headline(self) -> Figure | None:
