@@ -65,9 +65,7 @@ class Standing(Value):
     baselines: dict[str, Figure] = Field(default_factory=dict)
     advantage: dict[str, Figure] = Field(default_factory=dict)
     in_order: tuple[Count, Count] = (0, 0)  # of decidable pairs of similar cost across families
-    misjudged: dict[str, Deviations] = Field(
-        default_factory=dict
-    )  # family -> mean residual by that of the others
+    misjudged: dict[str, Deviations] = Field(default_factory=dict)  # family -> mean residual by that of the others
 
     @property
     def headline(self) -> Figure | None:
