@@ -87,7 +87,7 @@ def _other(value: Any, rng: Draw) -> Any:
         return rng.choice((*WORDS, value * 2, value[:-1], value.upper(), f"{value}\n", f"{value}/../x"))
     if isinstance(value, list) and value and turn < 0.6:
         return rng.choice((value[:-1], value[1:], value[::-1], value * 2, [value], value[:1] * 100, value[0]))
-    return rng.choice((*TYPES, *NUMBERS, *WORDS))
+    return copy.deepcopy(rng.choice((*TYPES, *NUMBERS, *WORDS)))  # a list among them may be damaged next
 
 
 def _drop(parent: Any, key: Any, rng: Draw) -> None:

@@ -10,7 +10,7 @@ from shared_spaces import DEFAULT as SPACE
 from shared_spaces import FIXED, SMALL
 
 from nasbench.costs.budget import Budget
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.space.limits import Limits
 from nasbench.strategies import STRATEGIES, Candidate, Context, StrategyChoice
@@ -136,6 +136,7 @@ def test_whatever_the_settings_proposals_are_new_members(settings, seed, known):
         ({}, "strategy: key 'name' is missing; add the name of a strategy, such as name = \"random\""),
         ({"name": "luck"}, "strategy: unknown strategy 'luck'; known strategies: evolution, random"),
         ({"name": ["luck"]}, "strategy: unknown strategy ['luck']; known strategies: evolution, random"),
+        ({"name": "x" * 999}, f"strategy: unknown strategy {shown('x' * 999)}; known strategies: evolution, random"),
         ({"name": "random", "initial": 3}, "strategy: unknown key 'initial'; correct or remove it"),
         (
             {"name": "evolution", "popilation": 3},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.strategies import evolution, random
 from nasbench.strategies.context import Context
 from nasbench.strategies.evolution import EvolutionSettings
@@ -51,7 +51,7 @@ class StrategyChoice:
             raise UserError(f"{at}key 'name' is missing; add the name of a strategy, such as name = \"random\"")
         name, given = content["name"], {key: value for key, value in content.items() if key != "name"}
         if not isinstance(name, str) or name not in STRATEGIES:
-            raise UserError(f"{at}unknown strategy {name!r}; known strategies: {', '.join(sorted(STRATEGIES))}")
+            raise UserError(f"{at}unknown strategy {shown(name)}; known strategies: {', '.join(sorted(STRATEGIES))}")
         return cls(name, STRATEGIES[name].settings.from_dict(given, source), given)
 
     def to_dict(self) -> dict[str, object]:

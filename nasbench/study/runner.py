@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.files import data_dir, read_toml
 from nasbench.hardware import require_device
 from nasbench.study.fidelity import Ladder
@@ -50,8 +50,9 @@ class RunnerSpec(Value):
     def _device_is_a_kind(cls, device: object) -> object:
         if device in get_args(Accelerator):
             return device
-        choose = "CUDA_VISIBLE_DEVICES chooses the GPU" if str(device).startswith("cuda:") else "others are not used"
-        raise UserError(f"device = {device!r}: trainings run on 'cpu' or 'cuda'; name one of them ({choose})")
+        one_of_many = isinstance(device, str) and device.startswith("cuda:")
+        choose = "CUDA_VISIBLE_DEVICES chooses the GPU" if one_of_many else "others are not used"
+        raise UserError(f"device = {shown(device)}: trainings run on 'cpu' or 'cuda'; name one of them ({choose})")
 
     @model_validator(mode="after")
     def _shares_are_none_or_some(self) -> Self:
