@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 import platformdirs
 import tomli_w
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -202,10 +202,10 @@ def named_file(name_or_path: str | Path, shipped: Mapping[str, Path], what: str)
     if text in shipped:
         return shipped[text]
     path = Path(text)
-    if path.suffix in (".toml", ".json") or path.exists():
+    if path.suffix in (".toml", ".json") or os.path.exists(path):  # False where the name is none
         return path
     near = difflib.get_close_matches(text, shipped, n=4, cutoff=0.5) or list(shipped)[:SHOWN]
     more = "" if len(near) == len(shipped) else f" ({len(shipped)} are shipped; `nasbench list` names them)"
     raise UserError(
-        f"unknown {what} {text!r}; give the path of a .toml file, or a name such as {', '.join(near)}{more}"
+        f"unknown {what} {shown(text)}; give the path of a .toml file, or a name such as {', '.join(near)}{more}"
     )

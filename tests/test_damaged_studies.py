@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 from fuzz import lay
-from fuzz_kinds import profile_folder, scaling_folder, search_folder
+from fuzz_kinds import pack_folder, profile_folder, scaling_folder, search_folder
 
 from nasbench import cli
 from nasbench.errors import UserError
 from nasbench.latency.profile import load_device
+from nasbench.latency.standalone import read_manifest
 from nasbench.report.results import StudyResult
 from nasbench.scaling.points import read_points
+from nasbench.study.fidelity import load_recipe
 from nasbench.study.study import Study
 
 
@@ -146,3 +148,22 @@ def test_a_network_that_stands_twice_in_a_profile_counts_once(tmp_path: Path) ->
     own["records"] *= 2
     (tmp_path / "own.json").write_text(json.dumps(own))
     assert len(load_device(str(tmp_path / "own.json")).records) == len(own["records"]) / 2
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "a\nb"], ids=["long", "two lines"])
+def test_a_name_of_any_length_is_one_short_line(name: str, tmp_path: Path) -> None:
+    own = json.loads(profile_folder()["own.json"])
+    own["device"]["dtype"] = name
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    manifest = json.loads(pack_folder()["manifest.json"])
+    manifest["files"] = {name: "0"}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    for error, call in (
+        (UserError, lambda: load_device(str(tmp_path / "own.json")).settings),
+        (UserError, lambda: load_recipe(name)),
+        (SystemExit, lambda: read_manifest(tmp_path)),
+    ):
+        with pytest.raises(error) as caught:
+            call()
+        assert len(str(caught.value).splitlines()) == 1
+        assert name not in str(caught.value)

@@ -54,7 +54,9 @@ class Watched(Listed):
 def ray_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Watched, Path]:
     folder = tmp_path_factory.mktemp("run")
     source = Watched(jobs(folder, *WHATS))
-    run(source, EVALUATE, RunnerSpec(workers=2, cpus_per_trial=0.5), folder / "spool")
+    with pytest.MonkeyPatch.context() as patch:  # as where the program imported ray before
+        patch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", True)
+        run(source, EVALUATE, RunnerSpec(workers=2, cpus_per_trial=0.5), folder / "spool")
     return source, folder
 
 

@@ -19,7 +19,6 @@ from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
 from nasbench.files import parse_toml
-from nasbench.running.session import quiet_ray
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.runner import RunnerSpec
@@ -103,7 +102,6 @@ def _classes(base: type[Value]) -> Iterator[type[Value]]:
 
 
 def every_class() -> list[type[Value]]:
-    quiet_ray()  # some modules import ray, which reads on import that it shall listen on the loopback only
     for module in pkgutil.walk_packages(nasbench.__path__, "nasbench."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)

@@ -125,13 +125,7 @@ class DeviceSource:
         if self._extension is None or not (wait or self._extension.done()):
             return None
         extension, self._extension = self._extension, None
-        try:
-            self.profile = extension.result()
-        except (RuntimeError, UserError) as error:
-            self.progress.note(f"designs could not be measured meanwhile: {error}")
-            return None
-        self._own = True
-        return self.profile
+        return self.profile if self._take_measured(extension, "designs") else None
 
     def keep(self, profile: DeviceProfile) -> None:
         """Make `profile` the study's own."""
@@ -149,12 +143,16 @@ class DeviceSource:
 
     def _take_widened(self, widening: BackgroundFit) -> None:
         self._widening = None
+        self._take_measured(widening, "networks of the space")
+
+    def _take_measured(self, job: BackgroundFit, what: str) -> bool:
+        """Make the profile that `job` extended the study's own; False, and a note, where it could not."""
         try:
-            self.profile = widening.result()
+            self.profile, self._own = job.result(), True
         except (RuntimeError, UserError) as error:
-            self.progress.note(f"networks of the space could not be measured meanwhile: {error}")
-        else:
-            self._own = True
+            self.progress.note(f"{what} could not be measured meanwhile: {error}")
+            return False
+        return True
 
     def _take(self, fit: BackgroundFit) -> None:
         self._fit = None

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, NamedTuple
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.hardware import require_device
 from nasbench.latency import standalone
 from nasbench.latency.ranges import STRICT, Amount, Few, Many, Positive
@@ -33,7 +33,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise UserError(f"unknown number format {self.dtype!r}; known: {', '.join(DTYPES)}")
+            raise UserError(f"unknown number format {shown(self.dtype)}; known: {', '.join(DTYPES)}")
 
     def __str__(self) -> str:
         threads = "one thread" if self.threads == 1 else f"{self.threads} threads"

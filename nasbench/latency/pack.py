@@ -32,6 +32,7 @@ from nasbench.latency.reference import REFERENCE_NAME, REFERENCE_SIZE, reference
 from nasbench.values import first_problem
 
 DEVICE, CLASSES = TypeAdapter(Device), TypeAdapter[int](Few)
+LONGEST = 200  # characters of what is wrong with a file
 SCRIPT = "standalone.py"
 HOW_TO = """This folder measures {count} networks on the device {device!r} with {runtime} ({settings}).
 
@@ -168,7 +169,8 @@ class Results:
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}; give the results.json of a pack") from None
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-            what = first_problem(error) if isinstance(error, ValidationError) else f"{error} ".splitlines()[0].strip()
+            text = first_problem(error) if isinstance(error, ValidationError) else f"{error} ".splitlines()[0].strip()
+            what = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
             raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
         if against != (reference_hash(), REFERENCE_NAME):
             raise UserError(

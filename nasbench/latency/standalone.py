@@ -462,9 +462,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise SystemExit(f"manifest.json is damaged ({what!r}); copy the folder again") from None
     for name in {*named, *digests}:
         path = folder / name
-        inside = Path(name).name == name and path.is_file()
+        inside = Path(name).name == name and os.path.isfile(path)  # which is false of a name that is too long
         if not inside or digests.get(name, _sha256(path)) != _sha256(path):
-            raise SystemExit(f"{name}: its content has changed since the pack was made; copy the folder again")
+            shown = (name if name.isprintable() else ascii(name))[:80]
+            raise SystemExit(f"{shown}: its content has changed since the pack was made; copy the folder again")
     return manifest
 
 

@@ -42,7 +42,8 @@ QUIET = {
 NICENESS = {"low": 15, "normal": 0}  # of a Ray's workers that starts here; 15 is Ray's own
 NICENESS_VARIABLE = "RAY_worker_niceness"  # what the user has set in it stays, where no other priority is asked for
 # Only for a Ray that starts here: all its servers listen on 127.0.0.1.
-LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+LOCAL = {LOOPBACK: "0"}
 
 
 def quiet_ray(local: bool = True) -> None:
@@ -91,24 +92,37 @@ def _local(ray: Any, runner: RunnerSpec) -> Iterator[None]:
     command = [sys.executable, str(Path(__file__).with_name("reaper.py")), str(os.getpid()), temporary]
     reaper = subprocess.Popen(command, start_new_session=True)  # Ctrl-C in a terminal must not end it first
     try:
-        ray.init(
-            address="local",
-            num_cpus=hardware.cpu_cores(),
-            include_dashboard=False,
-            logging_level="ERROR",
-            log_to_driver=False,
-            object_store_memory=100 * 2**20,  # results are small, and containers' shared memory often is too
-            _temp_dir=temporary,
-            _node_ip_address="127.0.0.1",
-            runtime_env=_worker_environment(runner),
-            _system_config=_system_config(runner),
-        )
+        with _on_the_loopback():
+            ray.init(
+                address="local",
+                num_cpus=hardware.cpu_cores(),
+                include_dashboard=False,
+                logging_level="ERROR",
+                log_to_driver=False,
+                object_store_memory=100 * 2**20,  # results are small, and containers' shared memory often is too
+                _temp_dir=temporary,
+                _node_ip_address="127.0.0.1",
+                runtime_env=_worker_environment(runner),
+                _system_config=_system_config(runner),
+            )
         yield
     finally:
         ray.shutdown()
         reaper.kill()
         reaper.wait()
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _on_the_loopback() -> Iterator[None]:
+    """Ray reads LOOPBACK when it is imported, which a user may have done before `quiet_ray`; within, as it says now."""
+    constants: Any = importlib.import_module("ray._private.ray_constants")
+    before = constants.ENABLE_RAY_CLUSTER
+    constants.ENABLE_RAY_CLUSTER = before and os.environ[LOOPBACK] != "0"
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def temporary_base() -> str:
