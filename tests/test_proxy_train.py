@@ -14,10 +14,11 @@ from torch import nn
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
-from nasbench.arch.metablock import Branch, Conv, MetaBlock, Norm
+from nasbench.arch.metablock import Branch, Conv, MetaBlock, Norm, SqueezeExcite
 from nasbench.blocks.branches import IdentityBranch
 from nasbench.blocks.conv import ConvModule
 from nasbench.blocks.metablock import MetaBlockModule
+from nasbench.blocks.squeeze_excite import SqueezeExciteModule
 from nasbench.costs.analytic import cost
 from nasbench.proxy import evaluate as evaluation
 from nasbench.proxy.data.augment import normalisation
@@ -328,6 +329,18 @@ def test_every_optimiser_takes_every_parameter_once_and_follows_the_cycle(name):
 def test_depthwise_kernels_and_vectors_are_no_matrices():
     shapes = {(8, 4, 3, 3): True, (8, 4): True, (8, 1, 3, 3): False, (1, 4, 8): False, (8, 1, 1): False, (8,): False}
     assert {shape: is_matrix(nn.Parameter(torch.zeros(shape))) for shape in shapes} == shapes
+
+
+@pytest.mark.parametrize("adam_gates", [False, True])
+def test_gates_step_as_matrices_only_where_the_recipe_says_so(adam_gates):
+    model = nn.Sequential(SqueezeExciteModule(SqueezeExcite(16, 4)), nn.Conv2d(16, 8, 1))
+    optimiser, _, _ = make_optimiser(model, load_recipe("proxy").at(32, adam_gates=adam_gates))
+    stepped = [p for group in optimiser.param_groups if group["matrices"] for p in group["params"]]
+    gates = [model[0].reduce.weight, model[0].expand.weight]
+    assert [any(gate is p for p in stepped) for gate in gates] == [not adam_gates] * 2
+    assert any(model[1].weight is p for p in stepped)
+    held = sorted(id(p) for group in optimiser.param_groups for p in group["params"])
+    assert held == sorted(id(p) for p in model.parameters())
 
 
 # The start

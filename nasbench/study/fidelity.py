@@ -25,11 +25,11 @@ MAX_SIDE = 1024
 MIN_SCALE = 1 / 256
 MAX_IMAGES = 10**9
 MAX_GAIN = 100.0
-STANDARD = "proxy"  # the recipe that a training has unless it names another
+STANDARD = "proxy-open"  # the recipe that a training has unless it names another
 FORMER = "proxy-sgd"  # that of studies stored before recipes had names
 
 # What recipes that do not have these fields mean: nothing is rounded or opened.
-NEUTRAL: dict[str, object] = {"identity_bias": 0.0, "image_multiple": 1, "smallest_patch": 1}
+NEUTRAL: dict[str, object] = {"identity_bias": 0.0, "image_multiple": 1, "smallest_patch": 1, "adam_gates": False}
 # Fields that are younger than some stored fidelities, at what those were trained with. Neither may ever change: a
 # trial's key is a hash of its fidelity without them.
 ABSENT_MEANS: dict[str, object] = {"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0, **NEUTRAL}
@@ -59,6 +59,7 @@ class Recipe(Value):
     shift: float = Field(ge=0, le=0.5)  # of the side
     flip: bool
     optimiser: Literal["sgd", "muon"]
+    adam_gates: bool  # whether Muon leaves the gates of squeeze-and-excitation to Adam, as it does vectors
     branch_gain: float = Field(ge=0, le=MAX_GAIN)  # start of residual branches without a γ, times their usual scale
     linear_gain: float = Field(ge=0, le=MAX_GAIN)  # start of linear layers, times Xavier's deviation; 0 for N(0, 0.02²)
     identity_bias: float = Field(ge=0, le=MAX_GAIN)  # start of the norm's bias of identities before an activation
