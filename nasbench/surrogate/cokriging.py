@@ -83,4 +83,4 @@ def fit(
         raise UserError(f"{most} designs at a fidelity: a surrogate needs {LEAST} at least; train more of them")
     if calibrate:
         levels = widened(levels, widening(levels, trainings))
-    return Surrogate(levels, long or trainings[-1].fidelity)
+    return Surrogate(levels, long or max(fidelities, key=lambda one: one.samples))
