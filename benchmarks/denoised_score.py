@@ -4,7 +4,7 @@
     python benchmarks/denoised_score.py ROWS.jsonl --samples 3200           # the longest training as the truth
 
 Truth is the mean accuracy at the longest training; where that is the rung itself, of its other seeds. The score is
-regressed on the truth of other families (the kind of block with most multiply-adds); both are compared over the same designs.
+regressed on the truth of other families (the kind of block with most multiply-adds).
 """
 
 from __future__ import annotations

@@ -107,9 +107,8 @@ def report(found: dict[str, np.ndarray], errors: Errors, grouped: bool, samples:
         print(f"  {name:27} tau {kendall(values, truth):6.3f}   top third {top_third(values, truth):6.3f}")
     off = errors.truth - errors.mean
     inside = np.abs(off) <= DEVIATIONS * errors.std
-    print(
-        f"  surrogate: error {100 * np.sqrt(np.mean(off**2)):.1f} points, 90 % intervals hold {100 * inside.mean():.0f} %"
-    )
+    error = 100 * np.sqrt(np.mean(off**2))
+    print(f"  surrogate: error {error:.1f} points, 90 % intervals hold {100 * inside.mean():.0f} %")
 
 
 def single_training(rows: Sequence[Training], archs: Sequence[Architecture], truth: np.ndarray, samples: int) -> None:

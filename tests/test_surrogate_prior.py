@@ -91,5 +91,5 @@ def test_the_long_training_is_what_counts_by_default(true: Prior) -> None:
 
 
 def test_no_accuracy_is_one_clear_line(true: Prior) -> None:
-    with pytest.raises(UserError, match="row 1: accuracy 1.5: must be a share from 0 to 1"):
+    with pytest.raises(UserError, match=r"row 1: accuracy 1\.5: must be a share from 0 to 1"):
         true.posterior(designs()[:2], [0.5, 1.5], designs()[NEW])

@@ -1,4 +1,4 @@
-"""The surrogate: accuracy of designs from few noisy trainings, long training told by short ones as far as they agree."""
+"""The surrogate: accuracy of designs from few noisy trainings, long ones told by short ones as far as they agree."""
 
 from __future__ import annotations
 

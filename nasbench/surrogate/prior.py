@@ -19,7 +19,7 @@ from nasbench.study.fidelity import Fidelity
 from nasbench.surrogate.cokriging import Prediction, Surrogate
 from nasbench.surrogate.features import features
 from nasbench.surrogate.observations import Means, by_fidelity
-from nasbench.surrogate.process import Parameters, Process, Scaler, Trend
+from nasbench.surrogate.process import Parameters, Process, Trend
 
 TRUST = 0.8  # that the surrogate helps, before any trial
 SLOPE = 0.4  # deviation of b about 1, before trials
