@@ -1,4 +1,4 @@
-"""A stand-in for training in a collection: accuracies worked out from a design's cost, so that every figure is known."""
+"""A stand-in for training in a collection: accuracies worked out from costs, so that every figure is known."""
 
 from __future__ import annotations
 

@@ -166,7 +166,8 @@ def _made_by(trial: Trial, run: Mapping[str, Any]) -> dict[str, str]:
     versions = versions if isinstance(versions, dict) else {}
     here = trial.worker.get("host") == hardware.get("host")
     machine = trial.worker.get("gpu") or (hardware.get("cpu") if here else None)
-    version = f"{run.get('nasbench', 'unknown')}{f'+{str(commit)[:12]}' if commit else ''}"
+    head, _, changes = str(commit or "").partition("+")
+    version = "+".join(filter(None, (str(run.get("nasbench", "unknown")), head[:12], changes)))
     return {
         "nasbench": version,
         "torch": str(versions.get("torch", "unknown")),
