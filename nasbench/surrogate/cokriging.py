@@ -1,0 +1,86 @@
+"""The surrogate: accuracy of designs from few noisy trainings, long training told by short ones as far as they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from nasbench.arch.architecture import Architecture
+from nasbench.errors import UserError
+from nasbench.study.fidelity import Fidelity
+from nasbench.surrogate.crossvalidation import widening
+from nasbench.surrogate.levels import Level, fit_levels, widened
+from nasbench.surrogate.observations import by_fidelity, training_of
+
+LEAST = 4  # designs, below which nothing is said
+
+
+class Prediction(NamedTuple):
+    """(n,) arrays, accuracy in [0, 1]: of the mean over trainings of each design; `std` is our own uncertainty."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Fitted to trainings of designs; `levels` by fidelity, the shortest training first."""
+
+    levels: tuple[Level, ...]
+    long: Fidelity
+
+    def predict(self, archs: Sequence[Architecture], fidelity: Fidelity | None = None) -> Prediction:
+        """Each design's mean accuracy over trainings at this fidelity, long training by default.
+
+        Between two fidelities that have rows it lies between their predictions; outside of them it is the nearer one's.
+        """
+        parts = self._weights(fidelity or self.long)
+        moments = [(weight, level, *level.moments(archs)) for level, weight in parts]
+        mean = sum((weight * mean for weight, _, mean, _ in moments), np.zeros(len(archs)))
+        deviations = (weight * level.widening * np.sqrt(variance) for weight, level, _, variance in moments)
+        return Prediction(np.clip(mean, 0, 1), sum(deviations, np.zeros(len(archs))))
+
+    def noise(self, fidelity: Fidelity | None = None) -> float:
+        """Standard deviation of one training about its design's mean."""
+        return sum(weight * level.noise for level, weight in self._weights(fidelity or self.long))
+
+    def _weights(self, fidelity: Fidelity) -> list[tuple[Level, float]]:
+        """Which levels tell of a fidelity, and with what weight."""
+        wanted = training_of(fidelity)
+        exact = [level for level in self.levels if level.fidelity == wanted]
+        if exact:
+            return [(exact[0], 1.0)]
+        own = [level for level in self.levels if level.fidelity.recipe == wanted.recipe] or list(self.levels)
+        shorter = [level for level in own if level.fidelity.samples <= wanted.samples]
+        longer = [level for level in own if level.fidelity.samples > wanted.samples]
+        if not (shorter and longer):
+            return [(shorter[-1] if shorter else longer[0], 1.0)]
+        low, high = shorter[-1], longer[0]
+        place, ends = np.log(wanted.samples), np.log([low.fidelity.samples, high.fidelity.samples])
+        share = float((place - ends[0]) / (ends[1] - ends[0]))
+        return [(low, 1 - share), (high, share)]
+
+
+def fit(
+    architectures: Sequence[Architecture],
+    fidelities: Sequence[Fidelity],
+    accuracies: Sequence[float],
+    long: Fidelity | None = None,
+    calibrate: bool = True,
+) -> Surrogate:
+    """The surrogate of these trainings; rows may repeat a design, at one fidelity (replicates) or at several.
+
+    `long` is the fidelity that counts, by default the longest among the rows. UserError where the rows do not fit each
+    other, or no fidelity has four designs.
+    """
+    trainings = by_fidelity(architectures, fidelities, accuracies)
+    levels = fit_levels(trainings)
+    most = max((level.designs for level in levels), default=0)
+    if most < LEAST:
+        raise UserError(f"{most} designs at a fidelity: a surrogate needs {LEAST} at least; train more of them")
+    if calibrate:
+        levels = widened(levels, widening(levels, trainings))
+    return Surrogate(levels, long or trainings[-1].fidelity)

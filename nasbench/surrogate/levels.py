@@ -1,0 +1,99 @@
+"""Levels of fidelity, the cheapest first: each a straight line over the one below, and a process on what is left.
+
+This is recursive co-kriging (arXiv:1210.0686). The first level is a Gaussian process over a design's features. A line's
+slope is 1 unless the rows say otherwise, so that a level of few rows hardly leaves the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nasbench.arch.architecture import Architecture
+from nasbench.study.fidelity import Fidelity
+from nasbench.surrogate.features import features
+from nasbench.surrogate.observations import Means, Trainings
+from nasbench.surrogate.process import Belief, Parameters, Process, Scaler, Trend
+
+SLOPE = 0.5  # deviation of a level's slope about 1, before data
+LEAST_SPREAD = 0.02  # of accuracies: four designs may happen to be alike
+
+
+@dataclass(frozen=True)
+class Level:
+    """What is known of designs at one fidelity. `centre` is the middle of what the process is about: accuracies, or
+    their differences from the level below, whose middle is `below_centre`."""
+
+    fidelity: Fidelity
+    process: Process
+    centre: float
+    below: Level | None = None
+    below_centre: float = 0.0
+    widening: float = 1.0  # of the standard deviation, from cross-validation
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one training about its design's mean."""
+        return self.process.parameters.deviation("noise")
+
+    @property
+    def designs(self) -> int:
+        return len(self.process.data)
+
+    def moments(self, archs: Sequence[Architecture]) -> tuple[np.ndarray, np.ndarray]:
+        """(n,), (n,) mean and variance before it is widened."""
+        x = features(archs, self.fidelity)
+        if self.below is None:
+            mean, variance = self.process.predict(x, Trend.level(len(x), self.process.trend.deviations[0]))
+            return self.centre + mean, variance
+        below, uncertainty = self.below.moments(archs)
+        trend = Trend(_line(below - self.below_centre), self.process.trend.deviations)
+        left, variance = self.process.predict(x, trend)
+        slope = 1 + self.process.factors()[1]
+        return below + self.centre + left, variance + slope**2 * uncertainty
+
+
+def _line(x: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(x)), x])
+
+
+def fit_levels(trainings: Sequence[Trainings], parameters: Sequence[Parameters] | None = None) -> tuple[Level, ...]:
+    """A level for each fidelity, in order; with parameters given (one set a level), only posteriors are worked out."""
+    levels: list[Level] = []
+    for index, rows in enumerate(trainings):
+        known = parameters[index] if parameters else None
+        levels.append(_over(levels[-1], rows, known) if levels else _first(rows, known))
+    return tuple(levels)
+
+
+def _first(rows: Trainings, known: Parameters | None) -> Level:
+    data = Means.of(features(rows.architectures, rows.fidelity), rows.accuracies)
+    centre, spread = float(data.y.mean()), max(float(data.y.std()), LEAST_SPREAD)
+    trend = Trend.level(len(data), spread)
+    process = Process.fit(data.minus(np.full(len(data), centre)), trend, known or Belief.about(spread), Scaler.of(data.x))
+    return Level(rows.fidelity, process, centre)
+
+
+def _over(below: Level, rows: Trainings, known: Parameters | None) -> Level:
+    """The level over another; its process has the length of the one below, since few rows can't tell it."""
+    x = features(rows.architectures, rows.fidelity)
+    data = Means.of(x, rows.accuracies)
+    expected = Means.of(x, below.moments(rows.architectures)[0]).y  # in the order of `data`
+    centre, below_centre = float((data.y - expected).mean()), float(expected.mean())
+    spread = max(float(data.y.std()), LEAST_SPREAD)
+    belief = Belief.about(spread / 2)
+    length = below.process.parameters.length
+    belief = Belief(belief.middle._replace(length=length), belief.width._replace(length=0.1))
+    trend = Trend(_line(expected - below_centre), np.array([spread, SLOPE]))
+    process = Process.fit(data.minus(expected + centre), trend, known or belief, below.process.scaler)
+    return Level(rows.fidelity, process, centre, below, below_centre)
+
+
+def widened(levels: Sequence[Level], factors: Sequence[float]) -> tuple[Level, ...]:
+    """The levels with their standard deviations multiplied."""
+    made: list[Level] = []
+    for level, factor in zip(levels, factors):
+        made.append(replace(level, widening=factor, below=made[-1] if made else None))
+    return tuple(made)

@@ -1,0 +1,153 @@
+"""A surrogate as a search's prior: y = a + b m(x) + a process on what is left, believed as far as trials agree with it.
+
+Two explanations of the trials are held against each other, each at several sizes of its process: warm, in which the
+surrogate's mean m tells accuracy up to a straight line, and cold, which knows features alone. What a candidate is
+expected to reach is the average of both by how probable they make the trials. So b shrinks to 0 where the surrogate
+misleads, as on other images, and what is left is the cold search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from nasbench.arch.architecture import Architecture
+from nasbench.study.fidelity import Fidelity
+from nasbench.surrogate.cokriging import Surrogate
+from nasbench.surrogate.features import features
+from nasbench.surrogate.observations import Means, by_fidelity
+from nasbench.surrogate.process import Parameters, Process, Scaler, Trend
+
+TRUST = 0.8  # that the surrogate helps, before any trial
+SLOPE = 0.5  # deviation of b about 1, before trials
+LEVEL = 0.2  # deviation of a, in accuracy
+SIZES = (0.5, 1.0, 2.0)  # of the warm process, in the surrogate's own standard deviations
+SPREADS = (0.04, 0.08, 0.16)  # of accuracy over a space, as the cold process may find it
+LATEST = 500  # trials that are looked at, so that a long search stays quick
+
+
+class Agreement(NamedTuple):
+    """How far the trials bear the surrogate out. `weight`: how probable it is that it helps, from 0 to 1; `slope`: b,
+    that weight counted; `correlation` of its mean with the trials' accuracy, NaN below three designs."""
+
+    designs: int
+    correlation: float
+    slope: float
+    weight: float
+
+    def __str__(self) -> str:
+        if self.designs < 3:
+            return f"{self.designs} designs so far: too few to tell whether the table's prior helps"
+        return (
+            f"correlation {self.correlation:.2f} with {self.designs} designs observed; the prior counts with weight "
+            f"{self.weight:.2f}, slope {self.slope:.2f}"
+        )
+
+
+class Posterior(NamedTuple):
+    """(n,) of the candidates: accuracy expected over trainings, and our uncertainty of it."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    agreement: Agreement
+
+
+class _Explanation(NamedTuple):
+    """One way to explain the trials: how probable it is before and after them, and what it expects."""
+
+    weight: float
+    slope: float
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What a surrogate tells of designs at the fidelity of a search's trials, long training by default."""
+
+    surrogate: Surrogate
+    fidelity: Fidelity | None = None
+
+    @property
+    def _fidelity(self) -> Fidelity:
+        return self.fidelity or self.surrogate.long
+
+    def posterior(
+        self, seen: Sequence[Architecture], accuracies: Sequence[float], candidates: Sequence[Architecture]
+    ) -> Posterior:
+        """From the trials so far, which may repeat a design; candidates may be among them. UserError: no accuracy."""
+        fidelity, seen, accuracies = self._fidelity, seen[-LATEST:], accuracies[-LATEST:]
+        by_fidelity(seen, [fidelity] * len(seen), accuracies)
+        prior = self.surrogate.predict(candidates, fidelity)
+        if not len(seen):
+            return Posterior(prior.mean, prior.std, Agreement(0, float("nan"), TRUST, TRUST))
+        x = features(seen, fidelity)
+        data, told = Means.of(x, np.asarray(accuracies, float)), self.surrogate.predict(seen, fidelity)
+        known = Means.of(x, told.mean).y
+        new = features(candidates, fidelity)
+        found = [*self._warm(data, known, float(told.std.mean()), new, prior.mean), *self._cold(data, new)]
+        return _averaged(found, _correlation(known, data.y), len(data))
+
+    @property
+    def _process(self) -> Process:
+        return self.surrogate.levels[-1].process
+
+    def _warm(
+        self, data: Means, known: np.ndarray, uncertainty: float, x: np.ndarray, prior: np.ndarray
+    ) -> list[_Explanation]:
+        """y - m as a straight line over m with a process on what is left."""
+        middle = float(known.mean())
+        left, trend = data.minus(known), Trend(_line(known - middle), np.array([LEVEL, SLOPE]))
+        found = []
+        for size in SIZES:
+            process = Process.fit(left, trend, self._parameters(size * uncertainty), self._process.scaler)
+            mean, variance = process.predict(x, Trend(_line(prior - middle), trend.deviations))
+            weight = process.log_evidence + np.log(TRUST / len(SIZES))
+            found.append(_Explanation(weight, 1 + float(process.factors()[1]), prior + mean, variance))
+        return found
+
+    def _cold(self, data: Means, x: np.ndarray) -> list[_Explanation]:
+        """y as a process of its own."""
+        centre = float(data.y.mean())
+        left, found = data.minus(np.full(len(data), centre)), []
+        for spread in SPREADS:
+            trend = Trend.level(len(data), LEVEL)
+            process = Process.fit(left, trend, self._parameters(spread), self._process.scaler)
+            mean, variance = process.predict(x, Trend.level(len(x), LEVEL))
+            weight = process.log_evidence + np.log((1 - TRUST) / len(SPREADS))
+            found.append(_Explanation(weight, 0.0, centre + mean, variance))
+        return found
+
+    def _parameters(self, spread: float) -> Parameters:
+        """Of a process that scatters by `spread`, shared out as the surrogate's own kernel is, with its noise."""
+        own = self._process.parameters
+        parts = np.array([own.smooth, own.linear, own.nugget])
+        shift = np.log(spread) - 0.5 * np.log(np.exp(2 * parts).sum())
+        noise = np.log(max(self.surrogate.noise(self._fidelity), 1e-3))
+        return Parameters(own.length, *(float(part + shift) for part in parts), float(noise))
+
+
+def _line(x: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(x)), x])
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    if len(a) < 3 or min(a.std(), b.std()) == 0:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _averaged(found: Sequence[_Explanation], correlation: float, designs: int) -> Posterior:
+    """The explanations together, each by how probable it is."""
+    logs = np.array([one.weight for one in found])
+    weights = np.exp(logs - logs.max())
+    weights = weights / weights.sum()
+    means, variances = np.array([one.mean for one in found]), np.array([one.variance for one in found])
+    mean = weights @ means
+    variance = weights @ (variances + means**2) - mean**2
+    slopes = np.array([one.slope for one in found])
+    agreement = Agreement(designs, correlation, float(weights @ slopes), float(weights[slopes != 0].sum()))
+    return Posterior(np.clip(mean, 0, 1), np.sqrt(np.maximum(variance, 0)), agreement)

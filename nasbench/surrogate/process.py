@@ -1,0 +1,176 @@
+"""A Gaussian process over feature vectors whose targets are means of several noisy trainings.
+
+scikit-learn's regressor takes its one noise from the scatter about the curve. Here replicates tell it, a mean of n has
+the n-th part, and what features do not tell of a design (the nugget) is known again where that design is asked about.
+Parameters are those most probable under the data and broad priors, so that thirty rows are enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+from nasbench.surrogate.observations import Means
+
+LEAST_SPREAD = 0.25  # of a feature: a rare choice does not put its design far from all others
+FARTHEST = 4.0  # deviations from the mean
+FITTED_ON = 350  # designs that parameters are estimated from, at most; all enter the posterior
+JITTER = 1e-8
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Features with mean 0 and deviation 1, over the root of their number, so that neighbours lie about 1 apart."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Scaler:
+        return cls(x.mean(0), np.maximum(x.std(0), LEAST_SPREAD))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip((x - self.mean) / self.spread, -FARTHEST, FARTHEST) / np.sqrt(x.shape[1]))
+
+
+class Parameters(NamedTuple):
+    """Of the kernel, as natural logarithms: a length, then standard deviations in the unit of the targets.
+
+    smooth: of a squared exponential; linear: of a linear function a unit of scaled feature; nugget: of what features do
+    not tell of a design; noise: of one training about its design's mean.
+    """
+
+    length: float
+    smooth: float
+    linear: float
+    nugget: float
+    noise: float
+
+    def deviation(self, name: str) -> float:
+        return float(np.exp(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What parameters are before data: the middle and the deviation of their logarithms."""
+
+    middle: Parameters
+    width: Parameters
+
+    @classmethod
+    def about(cls, spread: float, noise: float = 0.025) -> Belief:
+        """Of targets that scatter by `spread`; seeds by 1 to 6 points."""
+        share = np.log(max(spread, 1e-3) * np.array([0.7, 0.7, 0.25]))
+        return cls(Parameters(np.log(1.2), *share, np.log(noise)), Parameters(0.7, 0.7, 1.0, 0.7, 0.6))
+
+    def penalty(self, at: np.ndarray) -> float:
+        return float(0.5 * (((at - np.array(self.middle)) / np.array(self.width)) ** 2).sum())
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Known functions (n, t) with unknown factors, which have mean 0 and these deviations (t,) before data."""
+
+    values: np.ndarray
+    deviations: np.ndarray
+
+    @classmethod
+    def level(cls, n: int, deviation: float) -> Trend:
+        return cls(np.ones((n, 1)), np.array([deviation]))
+
+    def covariance(self, other: Trend) -> np.ndarray:
+        return np.asarray((self.values * self.deviations**2) @ other.values.T)
+
+
+def smooth_covariance(at: Parameters, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n, m) of the smooth and the linear part, at scaled features (n, d) and (m, d)."""
+    products = a @ b.T
+    squares = np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * products, 0)
+    smooth = np.exp(2 * at.smooth - squares / (2 * np.exp(2 * at.length)))
+    return np.asarray(smooth + np.exp(2 * at.linear) * products)
+
+
+def _total_covariance(at: Parameters, x: np.ndarray, count: np.ndarray, trend: Trend) -> np.ndarray:
+    own = np.exp(2 * at.nugget) + np.exp(2 * at.noise) / count + JITTER
+    return smooth_covariance(at, x, x) + trend.covariance(trend) + np.diag(own)
+
+
+def _improbability(vector: np.ndarray, x: np.ndarray, data: Means, trend: Trend, belief: Belief) -> float:
+    """Minus the logarithm of data and parameters together, up to a constant."""
+    at = Parameters(*vector)
+    try:
+        factor, _ = cho_factor(_total_covariance(at, x, data.count, trend), lower=True)
+    except (LinAlgError, ValueError):
+        return 1e10
+    replicates = data.freedom * at.noise + 0.5 * data.scatter * np.exp(-2 * at.noise)
+    return float(_misfit(factor, data.y) + replicates + belief.penalty(vector))
+
+
+def _misfit(factor: np.ndarray, y: np.ndarray) -> float:
+    """Minus the logarithm of a normal density, up to a constant; `factor` is the covariance's."""
+    return float(0.5 * y @ cho_solve((factor, True), y) + np.log(np.diag(factor)).sum())
+
+
+def most_probable(x: np.ndarray, data: Means, trend: Trend, belief: Belief) -> Parameters:
+    """The parameters at scaled features (n, d); of many designs an even share is looked at."""
+    chosen = np.unique(np.linspace(0, len(data) - 1, min(len(data), FITTED_ON)).astype(int))
+    few = Trend(trend.values[chosen], trend.deviations)
+    arguments = (x[chosen], data.taken(chosen), few, belief)
+    found = minimize(_improbability, belief.middle, arguments, method="L-BFGS-B", options={"maxiter": 40})
+    return Parameters(*found.x)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A fitted process; `trend` is that of its own points."""
+
+    scaler: Scaler
+    parameters: Parameters
+    data: Means
+    trend: Trend
+    points: np.ndarray  # (n, d) scaled
+    factor: np.ndarray  # (n, n) lower Cholesky factor of the targets' covariance
+    weights: np.ndarray  # (n,) inverse covariance times targets
+
+    @classmethod
+    def fit(
+        cls, data: Means, trend: Trend, parameters: Parameters | Belief, scaler: Scaler
+    ) -> Process:
+        """To the targets of `data`, with these parameters, or with the most probable ones under a belief."""
+        points = scaler(data.x)
+        if isinstance(parameters, Belief):
+            parameters = most_probable(points, data, trend, parameters)
+        factor, _ = cho_factor(_total_covariance(parameters, points, data.count, trend), lower=True)
+        factor = np.tril(factor)
+        return cls(scaler, parameters, data, trend, points, factor, cho_solve((factor, True), data.y))
+
+    def predict(self, x: np.ndarray, trend: Trend) -> tuple[np.ndarray, np.ndarray]:
+        """(m,), (m,) mean and variance of what a design's trainings scatter about, at features (m, d)."""
+        at, places = self.parameters, self.scaler(x)
+        nugget = np.exp(2 * at.nugget)
+        shared = smooth_covariance(at, places, self.points) + trend.covariance(self.trend)
+        for row, column in enumerate(self._own(x)):
+            if column is not None:
+                shared[row, column] += nugget
+        before = np.exp(2 * at.smooth) + np.exp(2 * at.linear) * (places**2).sum(1) + nugget
+        before = before + ((trend.values * trend.deviations) ** 2).sum(1)
+        told = solve_triangular(self.factor, shared.T, lower=True)
+        return shared @ self.weights, np.maximum(before - (told**2).sum(0), JITTER)
+
+    def _own(self, x: np.ndarray) -> list[int | None]:
+        """Which of the points each row of features is, if any."""
+        known = {row.tobytes(): index for index, row in enumerate(self.data.x)}
+        return [known.get(row.tobytes()) for row in np.ascontiguousarray(x)]
+
+    @property
+    def log_evidence(self) -> float:
+        """Logarithm of how probable the targets are, up to a constant that is the same for equally many."""
+        return -_misfit(self.factor, self.data.y)
+
+    def factors(self) -> np.ndarray:
+        """(t,) the trend's factors after data."""
+        return np.asarray(self.trend.deviations**2 * (self.trend.values.T @ self.weights))
