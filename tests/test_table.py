@@ -218,7 +218,7 @@ def test_a_study_without_accuracies_is_refused(home: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"holds neither study.toml nor collection.toml"):
         add([tmp_path])
     with pytest.raises(UserError, match=r"table '\.\./x': give a name of letters"):
-        add([tmp_path / "empty"], "../x")
+        add([home / "mine"], "../x")
 
 
 def test_names_that_are_no_table(home: Path, table: Table, capsys: pytest.CaptureFixture[str]) -> None:

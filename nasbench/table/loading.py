@@ -59,13 +59,13 @@ def add(folders: Sequence[str | Path], table: str | Path | None = None) -> Added
     if not folders:
         raise UserError("no study given; give the folder of one")
     read = [rows_of_folder(Path(folder)) for folder in folders]
+    if not any(each.rows for each in read):
+        raise UserError(f"{', '.join(map(str, folders))}: no trial there is a row of a table; train some first")
     path = _target(table if table is not None else _space_of(read))
     before = read_rows(path) if path.is_file() else []
     rows = before
     for each in read:
         rows = merged(rows, each.rows)
-    if not rows:
-        raise UserError(f"{', '.join(map(str, folders))}: no trial there is a row of a table; train some first")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_rows(path, rows)
     left_out = sum((each.left_out for each in read), Counter[str]())
