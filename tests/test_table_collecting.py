@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import table_toys
+from PIL import Image
 from search_toys import Notes
-from shared_spaces import SMALL
+from shared_spaces import DEFAULT, FIXED, SMALL
 from table_toys import evaluate, with_toys
 
 import nasbench
@@ -27,8 +29,10 @@ from nasbench.study.task import Task
 from nasbench.study.trials import complete_or_failed
 from nasbench.table.around import in_turn
 from nasbench.table.designs import OCTAVES, Octaves, Stratified, kind_of, spread
+from nasbench.table.loading import load_table
 from nasbench.table.plan import FIRST_SEED, Part, whole_plan
 from nasbench.table.start import collect
+from nasbench.table.table import Table
 
 LIMIT = Budget.parse("32MFLOP")
 
@@ -79,19 +83,19 @@ def test_kinds_of_blocks_are_as_even_as_there_are_any() -> None:
 
 def test_designs_that_are_there_count_towards_the_shares() -> None:
     octaves, source = Octaves(LIMIT, 1000), drawing(5)
-    there = [arch for arch, _ in islice(drawing(4).draw(), 40) if octaves.of(arch) == 0][:4]
+    there = [arch for arch, _ in islice(drawing(4).draw(), 40) if octaves.of(arch) == 1][:4]
     source.hold(there)
     drawn = Counter(octaves.of(arch) for arch, _ in islice(source.draw(), 12))
-    assert drawn == {1: 4, 2: 4, 3: 4}
+    assert len(there) == 4
+    assert drawn == {0: 4, 2: 4, 3: 4}
 
 
 def test_half_of_the_designs_are_children_of_published_members() -> None:
-    space, limit = load_space("emo"), Budget.parse("1GFLOP")
-    members = list(published_members(space, (limit,), 1000).values())
-    source = Stratified(space, Octaves(limit, 1000), members, np.random.default_rng(0), {arch.id for arch in members})
-    drawn = list(islice(source.draw(), 8))
-    assert Counter(origin for _, origin in drawn) == {"random": 4, "bred": 4}
-    assert all(space.contains(arch) for arch, _ in drawn)
+    members, limit = [FIXED[name] for name in ("emo_1m", "fastvit_t8", "mobilevit_xxs")], Budget.parse("2GFLOP")
+    source = Stratified(DEFAULT, Octaves(limit, 1000), members, np.random.default_rng(0), {arch.id for arch in members})
+    drawn = list(islice(source.draw(), 2 * OCTAVES))
+    assert Counter(origin for _, origin in drawn) == {"random": OCTAVES, "bred": OCTAVES}
+    assert all(DEFAULT.contains(arch) for arch, _ in drawn)
     assert not {arch.id for arch, _ in drawn} & {arch.id for arch in members}
 
 
@@ -243,3 +247,66 @@ def test_no_training_starts_after_the_time_limit(toys: str, tmp_path: Path) -> N
     table = collect("small", "32MFLOP", 3, rung=0, runner=toys, out=tmp_path / "mine", time_limit=1e-9)
     assert len(table) == 0
     assert (tmp_path / "mine" / "table.csv.gz").is_file()
+
+
+def test_a_surrogate_of_the_rows_predicts_and_picks(
+    toys: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Picks are new designs within the budget; a run that asks for as many as there are picks no more."""
+    words = ["table", "collect", "--space", "small", "--budget", "32MFLOP", "--runner", toys]
+    words += ["--out", str(tmp_path / "mine")]
+    assert main([*words, "--around", "2"]) == 2
+    assert "holds no trainings to pick from" in capsys.readouterr().err
+    assert not (tmp_path / "mine").exists()
+    table = collect("small", "32MFLOP", 12, rung=0, runner=toys, out=tmp_path / "mine")
+    known = [each.architecture for each in table.trainings()]
+    found = table.predict(known, rung=0)
+    truth = [row.accuracy for row in table.content]
+    assert found.mean.shape == found.std.shape == (12,)
+    assert np.corrcoef(found.mean, truth)[0, 1] > 0.8
+    assert (found.std > 0).all()
+    for _ in range(2):
+        assert main([*words, "--around", "3"]) == 0
+        picked = load_table(tmp_path / "mine").where(origin="picked")
+        assert len(picked) == len(picked.ids) == 3
+        assert not set(picked.ids) & set(table.ids)
+        assert all(nasbench.cost(arch).macs <= 32e6 for arch in picked.architectures.values())
+
+
+def test_a_surrogate_needs_one_set_of_images_and_validation_scores(toys: str, tmp_path: Path) -> None:
+    table = collect("small", "32MFLOP", 4, rung=0, runner=toys, out=tmp_path / "mine")
+    first, *others = table.content
+    mixed = Table([first.replace(data_id="other", data="photos"), *others])
+    with pytest.raises(UserError, match=r"rows of several sets of images: photos \(other\), fashion-on-earth \(toy\)"):
+        mixed.predict(list(mixed.architectures.values()))
+    with pytest.raises(UserError, match="no training that counts is scored on validation images"):
+        Table(row.replace(split="test") for row in table.content).predict(list(table.architectures.values()))
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Path:
+    """Three classes of plain colours."""
+    for index, colour in enumerate(("red", "green", "blue")):
+        (tmp_path / "blobs" / colour).mkdir(parents=True)
+        for number in range(15):
+            pixels = np.full((32, 32, 3), 10 * number, np.uint8)
+            pixels[..., index] = 255
+            Image.fromarray(pixels).save(tmp_path / "blobs" / colour / f"{number}.png")
+    return tmp_path / "blobs"
+
+
+def test_a_training_for_real(
+    blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "toys.toml").write_text(table_toys.RUNNER)
+    words = ["--space", "small", "--designs", "1", "--rung", "0", "--runner", str(tmp_path / "toys.toml")]
+    assert main(["table", "collect", *words, "--data", str(blobs), "--out", str(tmp_path / "mine"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["trainings"], told["stale"]) == (1, 0)
+    assert told["provenance"]["data"] == {"blobs": 1}, "the folder's name, and not where it lies"
+    (row,) = load_table(tmp_path / "mine").content
+    assert 0 <= row.accuracy <= 1
+    assert row.train_loss_tail is not None
+    assert row.cpu_seconds is not None
+    assert row.samples == 64

@@ -23,7 +23,8 @@ from nasbench.table.rows import Origin
 
 OCTAVES = 4  # of cost below the budget; the last one holds all that is smaller
 CANDIDATES = 8  # for a place, of which the one of the rarest kind takes it; the others wait for the next
-ATTEMPTS = 100  # draws for one place, before an octave is taken to have no more
+ENOUGH = 24  # draws for one place, after which a single candidate will do
+ATTEMPTS = 300  # draws for one place, before an octave is taken to have no more
 ORIGINS: tuple[Origin, ...] = ("random", "bred")
 CROSSED = 0.5  # share of the children that have two parents
 MOST_CHANGES = 6  # fields changed in a child
@@ -114,8 +115,8 @@ class Stratified:
     def _fill(self, octave: int, origin: Origin) -> bool:
         """Draw candidates for a place in this octave; whether there are any. What lies elsewhere waits for its turn."""
         own = self.waiting[octave, origin]
-        for _ in range(ATTEMPTS):
-            if len(own) >= CANDIDATES:
+        for attempt in range(ATTEMPTS):
+            if len(own) >= CANDIDATES or (own and attempt >= ENOUGH):
                 break
             arch = self._child(octave) if origin == "bred" else self._random(octave)
             if arch is None:

@@ -26,6 +26,7 @@ from nasbench.study import environment
 from nasbench.study.fidelity import Ladder, load_recipe
 from nasbench.study.runner import LAPTOP, Priority, RunnerSpec, load_runner, runner_ladder
 from nasbench.study.spool import SPOOL
+from nasbench.study.store import FILE as TRIALS
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord
 from nasbench.study.task import DATA, require_images_for
@@ -97,6 +98,8 @@ def collect(
         ladder=ladder, numerics=spec.numerics.text,
     )  # fmt: skip
     folder = Path(out) if out is not None else Path("results") / f"table-{found.name}"
+    if around and not (folder / TRIALS).is_file():
+        raise UserError(f"{folder}: holds no trainings to pick from; collect some without --around first")
     made.create(folder)
     fidelities = [made.fidelity(part.rung) for part in parts]
     prepare_sizes(images, [(size, fidelity) for size in _resolutions(found) for fidelity in fidelities])

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
 from nasbench.proxy.reduction import reduced
@@ -21,7 +19,7 @@ from nasbench.table.rows import LONG_RUNG, TableRow
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nasbench.surrogate import Surrogate
+    from nasbench.surrogate import Prediction, Surrogate
 
 VALIDATION: Split = "validation"
 
@@ -33,13 +31,6 @@ class Training(NamedTuple):
     fidelity: Fidelity
     accuracy: float
     row: TableRow
-
-
-class Prediction(NamedTuple):
-    """Accuracies in [0, 1] that designs are expected to reach, (designs,) each, and their standard deviations."""
-
-    mean: np.ndarray
-    std: np.ndarray
 
 
 class Table:
@@ -151,12 +142,11 @@ class Table:
         return pooled(groups.values())
 
     def predict(self, archs: Sequence[Architecture], rung: int = 0) -> Prediction:
-        """What designs should reach at a rung, by a surrogate fitted to the rows: arrays `.mean` and `.std`.
+        """What designs should reach at a rung, by a surrogate fitted to the rows: `.mean` and `.std`, (archs,) each.
 
         Accuracies are shares of validation images; the table must be of one set of images (`where`).
         """
-        mean, std = self._surrogate.predict(list(archs), self.fidelity(rung))
-        return Prediction(mean, std)
+        return self._surrogate.predict(list(archs), self.fidelity(rung))
 
     @cached_property
     def _surrogate(self) -> Surrogate:
