@@ -1,4 +1,4 @@
-"""The surrogate: accuracy of designs from few noisy trainings, long training told by short ones as far as they agree."""
+"""The surrogate: accuracy of designs from few noisy trainings, long ones told by short ones as far as they agree."""
 
 from __future__ import annotations
 
@@ -83,4 +83,4 @@ def fit(
         raise UserError(f"{most} designs at a fidelity: a surrogate needs {LEAST} at least; train more of them")
     if calibrate:
         levels = widened(levels, widening(levels, trainings))
-    return Surrogate(levels, long or trainings[-1].fidelity)
+    return Surrogate(levels, long or max(fidelities, key=lambda one: one.samples))

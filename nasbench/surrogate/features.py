@@ -22,6 +22,7 @@ from nasbench.study.fidelity import Fidelity, Recipe
 from nasbench.surrogate.walk import COUNTED, KINDS, SUMS, Part, Walk, walk
 
 SLOTS = 7  # stages described one by one
+CACHED = 1 << 13  # designs whose vectors are kept, of 3 kB each
 BLOCKS, TRANSITIONS, BRANCHES = tuple(BLOCK_FIELDS), get_args(Downsample), get_args(Branches)
 STEMS, HEADS = tuple(STEM_FIELDS), tuple(HEAD_FIELDS)
 LOGARITHMIC = ("expansion", "head_dim", "patch", "window", "reduction", "downsample_expansion")  # fields read as log2
@@ -51,7 +52,7 @@ def features(archs: Sequence[Architecture], fidelity: Recipe) -> np.ndarray:
     return np.array([_vector(arch, recipe) for arch in archs]).reshape(len(archs), len(FEATURES))
 
 
-@lru_cache(1 << 15)
+@lru_cache(CACHED)
 def _vector(arch: Architecture, fidelity: Fidelity) -> np.ndarray:
     small = reduced(arch, fidelity)
     _require_known(arch)
@@ -81,7 +82,7 @@ def _require_known(arch: Architecture) -> None:
             )
 
 
-@lru_cache(1 << 15)
+@lru_cache(CACHED)
 def _stage_fields(stage: Stage) -> tuple[float, ...]:
     """The fields that take effect; one without effect is 0."""
     effective = effective_fields(stage)

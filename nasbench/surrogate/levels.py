@@ -42,21 +42,19 @@ class Level:
     def designs(self) -> int:
         return len(self.process.data)
 
-    def moments(self, archs: Sequence[Architecture]) -> tuple[np.ndarray, np.ndarray]:
-        """(n,), (n,) mean and variance before it is widened."""
-        x = features(archs, self.fidelity)
+    def moments(self, archs: Sequence[Architecture], x: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(n,), (n,) mean and variance before it is widened; `x` are the features at this fidelity, where known."""
+        x = features(archs, self.fidelity) if x is None else x
         if self.below is None:
             mean, variance = self.process.predict(x, Trend.level(len(x), self.process.trend.deviations[0]))
             return self.centre + mean, variance
-        below, uncertainty = self.below.moments(archs)
-        trend = Trend(_line(below - self.below_centre), self.process.trend.deviations)
+        alike = self.below.fidelity.recipe == self.fidelity.recipe
+        below, uncertainty = self.below.moments(archs, x if alike else None)
+        level, slope = self.process.trend.deviations
+        trend = Trend.line(below - self.below_centre, (level, slope))
         left, variance = self.process.predict(x, trend)
-        slope = 1 + self.process.factors()[1]
-        return below + self.centre + left, variance + slope**2 * uncertainty
-
-
-def _line(x: np.ndarray) -> np.ndarray:
-    return np.column_stack([np.ones(len(x)), x])
+        steepness = 1 + self.process.factors()[1]
+        return below + self.centre + left, variance + steepness**2 * uncertainty
 
 
 def fit_levels(trainings: Sequence[Trainings], parameters: Sequence[Parameters] | None = None) -> tuple[Level, ...]:
@@ -72,7 +70,9 @@ def _first(rows: Trainings, known: Parameters | None) -> Level:
     data = Means.of(features(rows.architectures, rows.fidelity), rows.accuracies)
     centre, spread = float(data.y.mean()), max(float(data.y.std()), LEAST_SPREAD)
     trend = Trend.level(len(data), spread)
-    process = Process.fit(data.minus(np.full(len(data), centre)), trend, known or Belief.about(spread), Scaler.of(data.x))
+    process = Process.fit(
+        data.minus(np.full(len(data), centre)), trend, known or Belief.about(spread), Scaler.of(data.x)
+    )
     return Level(rows.fidelity, process, centre)
 
 
@@ -86,7 +86,7 @@ def _over(below: Level, rows: Trainings, known: Parameters | None) -> Level:
     belief = Belief.about(spread / 2)
     length = below.process.parameters.length
     belief = Belief(belief.middle._replace(length=length), belief.width._replace(length=0.1))
-    trend = Trend(_line(expected - below_centre), np.array([spread, SLOPE]))
+    trend = Trend.line(expected - below_centre, (spread, SLOPE))
     process = Process.fit(data.minus(expected + centre), trend, known or belief, below.process.scaler)
     return Level(rows.fidelity, process, centre, below, below_centre)
 

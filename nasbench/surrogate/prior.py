@@ -16,15 +16,17 @@ import numpy as np
 
 from nasbench.arch.architecture import Architecture
 from nasbench.study.fidelity import Fidelity
-from nasbench.surrogate.cokriging import Surrogate
+from nasbench.surrogate.cokriging import Prediction, Surrogate
 from nasbench.surrogate.features import features
 from nasbench.surrogate.observations import Means, by_fidelity
-from nasbench.surrogate.process import Parameters, Process, Scaler, Trend
+from nasbench.surrogate.process import Parameters, Process, Trend
 
 TRUST = 0.8  # that the surrogate helps, before any trial
-SLOPE = 0.5  # deviation of b about 1, before trials
+SLOPE = 0.4  # deviation of b about 1, before trials
 LEVEL = 0.2  # deviation of a, in accuracy
-SIZES = (0.5, 1.0, 2.0)  # of the warm process, in the surrogate's own standard deviations
+# The warm process is as large at a design as the surrogate is unsure of it, so many times, and by how much another task
+# may differ, in accuracy.
+SIZES = ((0.7, 0.0), (1.4, 0.0), (1.0, 0.03), (1.0, 0.1))
 SPREADS = (0.04, 0.08, 0.16)  # of accuracy over a space, as the cold process may find it
 LATEST = 500  # trials that are looked at, so that a long search stays quick
 
@@ -56,10 +58,13 @@ class Posterior(NamedTuple):
 
 
 class _Explanation(NamedTuple):
-    """One way to explain the trials: how probable it is before and after them, and what it expects."""
+    """One way to explain the trials: the logarithm of how probable they make it, and what it expects.
 
-    weight: float
-    slope: float
+    `slope` is b; None where the surrogate has no part in it.
+    """
+
+    log_weight: float
+    slope: float | None
     mean: np.ndarray
     variance: np.ndarray
 
@@ -86,27 +91,26 @@ class Prior:
             return Posterior(prior.mean, prior.std, Agreement(0, float("nan"), TRUST, TRUST))
         x = features(seen, fidelity)
         data, told = Means.of(x, np.asarray(accuracies, float)), self.surrogate.predict(seen, fidelity)
-        known = Means.of(x, told.mean).y
+        known = Prediction(Means.of(x, told.mean).y, Means.of(x, told.std).y)  # in the order of `data`
         new = features(candidates, fidelity)
-        found = [*self._warm(data, known, float(told.std.mean()), new, prior.mean), *self._cold(data, new)]
-        return _averaged(found, _correlation(known, data.y), len(data))
+        found = [*self._warm(data, known, new, prior), *self._cold(data, new)]
+        return _averaged(found, _correlation(known.mean, data.y), len(data))
 
     @property
     def _process(self) -> Process:
         return self.surrogate.levels[-1].process
 
-    def _warm(
-        self, data: Means, known: np.ndarray, uncertainty: float, x: np.ndarray, prior: np.ndarray
-    ) -> list[_Explanation]:
+    def _warm(self, data: Means, known: Prediction, x: np.ndarray, prior: Prediction) -> list[_Explanation]:
         """y - m as a straight line over m with a process on what is left."""
-        middle = float(known.mean())
-        left, trend = data.minus(known), Trend(_line(known - middle), np.array([LEVEL, SLOPE]))
-        found = []
-        for size in SIZES:
-            process = Process.fit(left, trend, self._parameters(size * uncertainty), self._process.scaler)
-            mean, variance = process.predict(x, Trend(_line(prior - middle), trend.deviations))
+        middle = float(known.mean.mean())
+        left, trend = data.minus(known.mean), Trend.line(known.mean - middle, (LEVEL, SLOPE))
+        parameters, scaler, found = self._parameters(1.0), self._process.scaler, []
+        for times, more in SIZES:
+            process = Process.fit(left, trend, parameters, scaler, np.hypot(times * known.std, more))
+            at = Trend.line(prior.mean - middle, (LEVEL, SLOPE))
+            mean, variance = process.predict(x, at, np.hypot(times * prior.std, more))
             weight = process.log_evidence + np.log(TRUST / len(SIZES))
-            found.append(_Explanation(weight, 1 + float(process.factors()[1]), prior + mean, variance))
+            found.append(_Explanation(weight, 1 + float(process.factors()[1]), prior.mean + mean, variance))
         return found
 
     def _cold(self, data: Means, x: np.ndarray) -> list[_Explanation]:
@@ -118,7 +122,7 @@ class Prior:
             process = Process.fit(left, trend, self._parameters(spread), self._process.scaler)
             mean, variance = process.predict(x, Trend.level(len(x), LEVEL))
             weight = process.log_evidence + np.log((1 - TRUST) / len(SPREADS))
-            found.append(_Explanation(weight, 0.0, centre + mean, variance))
+            found.append(_Explanation(weight, None, centre + mean, variance))
         return found
 
     def _parameters(self, spread: float) -> Parameters:
@@ -130,10 +134,6 @@ class Prior:
         return Parameters(own.length, *(float(part + shift) for part in parts), float(noise))
 
 
-def _line(x: np.ndarray) -> np.ndarray:
-    return np.column_stack([np.ones(len(x)), x])
-
-
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     if len(a) < 3 or min(a.std(), b.std()) == 0:
         return float("nan")
@@ -142,12 +142,13 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def _averaged(found: Sequence[_Explanation], correlation: float, designs: int) -> Posterior:
     """The explanations together, each by how probable it is."""
-    logs = np.array([one.weight for one in found])
+    logs = np.array([one.log_weight for one in found])
     weights = np.exp(logs - logs.max())
     weights = weights / weights.sum()
     means, variances = np.array([one.mean for one in found]), np.array([one.variance for one in found])
     mean = weights @ means
     variance = weights @ (variances + means**2) - mean**2
-    slopes = np.array([one.slope for one in found])
-    agreement = Agreement(designs, correlation, float(weights @ slopes), float(weights[slopes != 0].sum()))
+    slope = sum(weight * (one.slope or 0.0) for weight, one in zip(weights, found))
+    warm = sum(weight for weight, one in zip(weights, found) if one.slope is not None)
+    agreement = Agreement(designs, correlation, float(slope), float(warm))
     return Posterior(np.clip(mean, 0, 1), np.sqrt(np.maximum(variance, 0)), agreement)

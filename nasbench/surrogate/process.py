@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
-from scipy.optimize import minimize
 
 from nasbench.surrogate.observations import Means
 
@@ -24,17 +23,18 @@ JITTER = 1e-8
 
 @dataclass(frozen=True)
 class Scaler:
-    """Features with mean 0 and deviation 1, over the root of their number, so that neighbours lie about 1 apart."""
+    """Features with mean 0 and deviation 1, over the root of how many of them vary: neighbours lie about 1 apart."""
 
     mean: np.ndarray
     spread: np.ndarray
+    varying: int
 
     @classmethod
     def of(cls, x: np.ndarray) -> Scaler:
-        return cls(x.mean(0), np.maximum(x.std(0), LEAST_SPREAD))
+        return cls(x.mean(0), np.maximum(x.std(0), LEAST_SPREAD), max(1, int((x != x[0]).any(0).sum())))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(np.clip((x - self.mean) / self.spread, -FARTHEST, FARTHEST) / np.sqrt(x.shape[1]))
+        return np.asarray(np.clip((x - self.mean) / self.spread, -FARTHEST, FARTHEST) / np.sqrt(self.varying))
 
 
 class Parameters(NamedTuple):
@@ -82,6 +82,11 @@ class Trend:
     def level(cls, n: int, deviation: float) -> Trend:
         return cls(np.ones((n, 1)), np.array([deviation]))
 
+    @classmethod
+    def line(cls, x: np.ndarray, deviations: tuple[float, float]) -> Trend:
+        """A level and a slope over `x` (n,)."""
+        return cls(np.column_stack([np.ones(len(x)), x]), np.array(deviations))
+
     def covariance(self, other: Trend) -> np.ndarray:
         return np.asarray((self.values * self.deviations**2) @ other.values.T)
 
@@ -94,9 +99,13 @@ def smooth_covariance(at: Parameters, a: np.ndarray, b: np.ndarray) -> np.ndarra
     return np.asarray(smooth + np.exp(2 * at.linear) * products)
 
 
-def _total_covariance(at: Parameters, x: np.ndarray, count: np.ndarray, trend: Trend) -> np.ndarray:
-    own = np.exp(2 * at.nugget) + np.exp(2 * at.noise) / count + JITTER
-    return smooth_covariance(at, x, x) + trend.covariance(trend) + np.diag(own)
+def _total_covariance(
+    at: Parameters, x: np.ndarray, count: np.ndarray, trend: Trend, gain: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """(n, n) of the targets; `gain` (n,) multiplies the process at each design."""
+    process = smooth_covariance(at, x, x) + np.exp(2 * at.nugget) * np.eye(len(x))
+    own = np.diag(np.exp(2 * at.noise) / count + JITTER)
+    return np.asarray(process * np.multiply.outer(gain, gain) + trend.covariance(trend) + own)
 
 
 def _improbability(vector: np.ndarray, x: np.ndarray, data: Means, trend: Trend, belief: Belief) -> float:
@@ -117,6 +126,8 @@ def _misfit(factor: np.ndarray, y: np.ndarray) -> float:
 
 def most_probable(x: np.ndarray, data: Means, trend: Trend, belief: Belief) -> Parameters:
     """The parameters at scaled features (n, d); of many designs an even share is looked at."""
+    from scipy.optimize import minimize  # slow to load, and a posterior with known parameters does without
+
     chosen = np.unique(np.linspace(0, len(data) - 1, min(len(data), FITTED_ON)).astype(int))
     few = Trend(trend.values[chosen], trend.deviations)
     arguments = (x[chosen], data.taken(chosen), few, belief)
@@ -126,7 +137,7 @@ def most_probable(x: np.ndarray, data: Means, trend: Trend, belief: Belief) -> P
 
 @dataclass(frozen=True)
 class Process:
-    """A fitted process; `trend` is that of its own points."""
+    """A fitted process; `trend` is that of its own points, `gain` what multiplies it at each of them."""
 
     scaler: Scaler
     parameters: Parameters
@@ -135,28 +146,37 @@ class Process:
     points: np.ndarray  # (n, d) scaled
     factor: np.ndarray  # (n, n) lower Cholesky factor of the targets' covariance
     weights: np.ndarray  # (n,) inverse covariance times targets
+    gain: np.ndarray  # (n,)
 
     @classmethod
     def fit(
-        cls, data: Means, trend: Trend, parameters: Parameters | Belief, scaler: Scaler
+        cls,
+        data: Means,
+        trend: Trend,
+        parameters: Parameters | Belief,
+        scaler: Scaler,
+        gain: np.ndarray | None = None,
     ) -> Process:
         """To the targets of `data`, with these parameters, or with the most probable ones under a belief."""
+        gain = np.ones(len(data)) if gain is None else gain
         points = scaler(data.x)
         if isinstance(parameters, Belief):
             parameters = most_probable(points, data, trend, parameters)
-        factor, _ = cho_factor(_total_covariance(parameters, points, data.count, trend), lower=True)
+        factor, _ = cho_factor(_total_covariance(parameters, points, data.count, trend, gain), lower=True)
         factor = np.tril(factor)
-        return cls(scaler, parameters, data, trend, points, factor, cho_solve((factor, True), data.y))
+        return cls(scaler, parameters, data, trend, points, factor, cho_solve((factor, True), data.y), gain)
 
-    def predict(self, x: np.ndarray, trend: Trend) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, x: np.ndarray, trend: Trend, gain: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(m,), (m,) mean and variance of what a design's trainings scatter about, at features (m, d)."""
         at, places = self.parameters, self.scaler(x)
+        gain = np.ones(len(x)) if gain is None else gain
         nugget = np.exp(2 * at.nugget)
-        shared = smooth_covariance(at, places, self.points) + trend.covariance(self.trend)
+        shared = smooth_covariance(at, places, self.points)
         for row, column in enumerate(self._own(x)):
             if column is not None:
                 shared[row, column] += nugget
-        before = np.exp(2 * at.smooth) + np.exp(2 * at.linear) * (places**2).sum(1) + nugget
+        shared = shared * np.multiply.outer(gain, self.gain) + trend.covariance(self.trend)
+        before = gain**2 * (np.exp(2 * at.smooth) + np.exp(2 * at.linear) * (places**2).sum(1) + nugget)
         before = before + ((trend.values * trend.deviations) ** 2).sum(1)
         told = solve_triangular(self.factor, shared.T, lower=True)
         return shared @ self.weights, np.maximum(before - (told**2).sum(0), JITTER)

@@ -26,8 +26,7 @@ KINDS = ("conv", "depthwise", "grouped", "pointwise", "linear", "matmul")  # of 
 COUNTED = ("batch_norm", "layer_norm", "softmax", "act:relu", "act:gelu", "act:silu")  # operators that do not
 SUMS = (*(f"macs {kind}" for kind in KINDS), "params", "activations", "layers", *COUNTED)
 CLASSES = 10  # of the classifier: small, so that it does not outweigh a reduced network
-CACHED = 1 << 15  # stages and ends whose sums are kept
-_PLACE = {kind: index for index, kind in enumerate(SUMS)} | {kind: index for index, kind in enumerate(KINDS)}
+CACHED = 1 << 14  # stages and ends whose sums are kept
 
 
 class Chain(NamedTuple):
@@ -115,20 +114,22 @@ def _part(name: str, blocks: tuple[MetaBlock, ...], extent: Extent, deploy: bool
 
 
 def _summed(ops: list[Op], blocks: tuple[MetaBlock, ...], extent: Extent) -> Part:
-    sums = np.zeros(len(SUMS))
-    for op in ops:
-        if op.macs:
-            sums[_PLACE[op.kind]] += op.macs
-            sums[_PLACE["activations"]] += op.outputs
-            sums[_PLACE["layers"]] += 1
-        elif op.kind in COUNTED:
-            sums[_PLACE[op.kind]] += 1
-        sums[_PLACE["params"]] += op.params
+    sums = dict.fromkeys(SUMS, 0)
+    for _, kind, macs, _, params, _, outputs, *_ in ops:
+        if macs:
+            sums[f"macs {kind}"] += macs
+            sums["activations"] += outputs
+            sums["layers"] += 1
+        elif kind in sums:
+            sums[kind] += 1
+        sums["params"] += params
     chain = Chain()
     for block in blocks:
         layers = len(mixers_of(block))
         chain = chain.then(Chain(bridged=True) if has_skip(block) else Chain(layers, layers, layers))
-    return Part(sums, len(blocks), sum(not has_skip(block) for block in blocks), chain, extent)
+    return Part(
+        np.array([*sums.values()], float), len(blocks), sum(not has_skip(block) for block in blocks), chain, extent
+    )
 
 
 def has_skip(block: MetaBlock) -> bool:
