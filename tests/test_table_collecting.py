@@ -229,6 +229,16 @@ def test_a_folder_of_other_rows_is_refused(toys: str, tmp_path: Path, capsys: py
     assert "holds files, but no collection.toml" in capsys.readouterr().err
 
 
+def test_a_folder_whose_designs_are_reduced_otherwise_today_is_refused(toys: str, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    collect("small", "32MFLOP", 1, rung=0, runner=toys, out=out)
+    lines = (out / "trials.jsonl").read_text()
+    (row,) = load_table(out).content
+    (out / "trials.jsonl").write_text(lines.replace(row.proxy_id, "another"))
+    with pytest.raises(UserError, match="1 of its trainings are of networks that designs are not reduced to any more"):
+        collect("small", "32MFLOP", 2, rung=0, runner=toys, out=out)
+
+
 def test_a_training_that_fails_is_told_and_not_tried_again(
     toys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

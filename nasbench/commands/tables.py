@@ -163,7 +163,7 @@ def _add(options: argparse.Namespace) -> int:
         return 0
     print(f"{found.path}: {found.new:,} new trainings, {found.rows:,} in all")
     for reason, count in found.left_out.most_common():
-        print(f"left out: {count:,} trials {reason}")
+        print(f"left out: {count:,} ({reason})")
     return 0
 
 

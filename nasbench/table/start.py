@@ -17,7 +17,7 @@ from nasbench.errors import UserError
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import load_device
 from nasbench.progress import Progress, ProgressState, Silent
-from nasbench.proxy.images import images_named, prepare_sizes
+from nasbench.proxy.images import Images, images_named, prepare_sizes
 from nasbench.running import run
 from nasbench.space import SearchSpace
 from nasbench.space.fixed import published_members
@@ -93,14 +93,12 @@ def collect(
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
     images = images_named(data)
-    made = Collection(
-        space=SpaceRecord(name=found.name, content=found.to_dict()), data=images.name, data_id=images.id, split=split,
-        ladder=ladder, numerics=spec.numerics.text,
-    )  # fmt: skip
+    made = _collection(found, images, split, ladder, spec)
     folder = Path(out) if out is not None else Path("results") / f"table-{found.name}"
     if around and not (folder / TRIALS).is_file():
         raise UserError(f"{folder}: holds no trainings to pick from; collect some without --around first")
     made.create(folder)
+    _require_current(folder)
     fidelities = [made.fidelity(part.rung) for part in parts]
     prepare_sizes(images, [(size, fidelity) for size in _resolutions(found) for fidelity in fidelities])
     deadline = time.monotonic() + time_limit if time_limit else math.inf
@@ -108,6 +106,25 @@ def collect(
     rows = rows_of_folder(folder).rows
     write_rows(folder / PACKED, rows)
     return Table(rows, str(folder))
+
+
+def _collection(
+    space: SearchSpace, images: Images, split: Split, ladder: Ladder, runner: RunnerSpec
+) -> Collection:  # fmt: skip
+    record = SpaceRecord(name=space.name, content=space.to_dict())
+    return Collection(
+        space=record, data=images.name, data_id=images.id, split=split, ladder=ladder, numerics=runner.numerics.text
+    )
+
+
+def _require_current(folder: Path) -> None:
+    """A UserError where the folder holds trainings that count no more: they cannot be done again beside themselves."""
+    stale = Table(rows_of_folder(folder).rows, str(folder)).stale
+    if stale:
+        raise UserError(
+            f"{folder}: {stale} of its trainings are of networks that designs are not reduced to any more; give "
+            "another folder with --out"
+        )
 
 
 def _ladder(runner: str | Path, recipe: str | Path | None) -> Ladder:
