@@ -31,6 +31,7 @@ _HOME = {
     "search": "engine.start",
     "resume": "engine.start",
     "audit": "auditing.start",
+    "load_table": "table.loading",
 }
 
 __all__ = list(_HOME)

@@ -44,6 +44,7 @@ from nasbench.nn.model import build
 from nasbench.proxy.data.cifar10 import read_archive
 from nasbench.proxy.data.decoding import decode
 from nasbench.proxy.data.folder import load_folder
+from nasbench.proxy.reduction import reduced
 from nasbench.report.designs import write_designs
 from nasbench.report.results import open_study
 from nasbench.report.tables import closing_text, records, write_front_csv
@@ -57,9 +58,16 @@ from nasbench.study.notes import LatencyNote, PromotionNote
 from nasbench.study.predicted import Interval, Predicted
 from nasbench.study.runner import RunnerSpec, load_runner, runner_ladder, shipped_runners
 from nasbench.study.store import TrialStore
+from nasbench.study.study import SpaceRecord
 from nasbench.study.task import DataSplit, Task
 from nasbench.study.trials import Kind as Published
 from nasbench.study.trials import Origin, Outcome, State, Trial
+from nasbench.table.collection import Collection
+from nasbench.table.file import read_rows, write_rows
+from nasbench.table.folder import rows_of_folder
+from nasbench.table.loading import load_table
+from nasbench.table.rows import TableRow
+from nasbench.table.summary import summary as table_summary
 from nasbench.weights.checkpoints import load_weights
 
 ROOT = Path(__file__).parent.parent
@@ -207,6 +215,43 @@ def _read_scaling(folder: Path, file: Path) -> None:
     summary(read_points([folder]))
     with TrialStore(folder) as store:
         store.drain_spool()
+
+
+# --- tables
+
+
+@cache
+def collection_folder() -> Folder:
+    """A collection of two designs, with its packed file."""
+    path = _scratch("collection")
+    space, ladder = load_space("small"), study_of().ladder
+    record = SpaceRecord(name=space.name, content=space.to_dict())
+    Collection(space=record, data="toy", data_id="toy", ladder=ladder, numerics="cpu float32").create(path)
+    with TrialStore(path) as store:
+        for seed in range(2):
+            arch = space.sample(np.random.default_rng(seed))
+            origin = Origin(Published.SEARCHED, 0, "random", cost(arch))
+            fidelity = ladder.rungs[0].fidelity
+            trial = Trial.new(arch, fidelity, seed, "toy", origin=origin)
+            proxy = reduced(arch, fidelity).id
+            _complete(store, trial, {"accuracy": 0.5, "loss": 1.2, "cpu_seconds": 2.5, "proxy_id": proxy})
+    environment.record(path, ["nasbench", "table", "collect"])
+    write_rows(path / "table.csv", rows_of_folder(path).rows)
+    return _folder_of(path)
+
+
+def table_row() -> TableRow:
+    folder = _scratch("table")
+    (folder / "own.csv").write_bytes(collection_folder()["table.csv"])
+    return read_rows(folder / "own.csv")[0]
+
+
+def _read_table(folder: Path, file: Path) -> None:
+    table = load_table(file if file.name.startswith("table.") else folder)
+    json.dumps(table_summary(table, 0), allow_nan=False)
+    table.rows(), table.trainings(), table.noise(0)
+    if table.rungs:
+        table.fidelity(-1)
 
 
 # --- devices
@@ -388,6 +433,8 @@ KINDS: dict[str, Kind] = {
     "environment": Kind(_part(search_folder, "environment.json"), _read_search, "json"),
     "scaling study": Kind(_part(scaling_folder, "scaling.toml"), _read_scaling, "toml"),
     "scaling journal": Kind(_part(scaling_folder, "trials.jsonl"), _read_scaling, "lines"),
+    "table": Kind(_part(collection_folder, "table.csv"), _read_table),
+    "collection": Kind(_part(collection_folder, "collection.toml"), _read_table, "toml"),
     "profile": Kind(_part(profile_folder, "own.json"), _read_profile, "json"),
     "pack manifest": Kind(
         _part(pack_folder, "manifest.json"), lambda folder, file: standalone.read_manifest(folder), "json"

@@ -45,7 +45,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_ships_every_data_file(wheel: zipfile.ZipFile) -> None:
     shipped = set(wheel.namelist())
     for folder, ends in (
-        ("search_spaces", {".toml"}),
+        ("search_spaces", {".toml", ".gz"}),
         ("runners", {".toml", ".yaml"}),
         ("nasbench", {".py", ".toml", ".npz", ".jpg"}),
     ):
@@ -80,7 +80,10 @@ def test_ci_ends_with_the_tests() -> None:
     assert {"search", "test", "lint"} <= set(rules)
 
 
-@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/design.md", "results/README.md"])
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/design.md", "docs/table.md")
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, "results/README.md"])
 def test_links_between_documents_lead_somewhere(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
@@ -91,7 +94,7 @@ def test_commands_in_the_documents_are_real() -> None:
     """Every `nasbench ...` line of a code block parses as the command line has it."""
     from nasbench.cli import parser
 
-    for name in ("README.md", "CONTRIBUTING.md", "docs/design.md"):
+    for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8")
         for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, re.DOTALL):
             for line in re.findall(r"^(?:\$ )?nasbench (.*?)(?:\s+#.*)?$", block, re.MULTILINE):

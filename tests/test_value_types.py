@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from damage import changed_at, places
-from fuzz_kinds import profile_folder, scaling_folder, search_folder
+from fuzz_kinds import collection_folder, profile_folder, scaling_folder, search_folder, table_row
 from pydantic import ValidationError
 
 import nasbench
@@ -59,6 +59,7 @@ SCORED_AS = {"network": "emo_1m", "fidelity": "f", "data_id": "d", "proxy_id": "
 CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Accuracy": lambda: {"value": 75.1, "resolution": 224, "epochs": 300, "source": "a table"},
     "Architecture": lambda: load("fastvit_t8").to_dict(),
+    "Collection": lambda: parse_toml(collection_folder()["collection.toml"].decode(), "file"),
     "CostRecord": lambda: cost(load("emo_1m")).to_dict(),
     "DeviceProfile": _profile,
     "EvolutionSettings": lambda: EvolutionSettings().to_dict(),
@@ -88,6 +89,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Stem": lambda: {"kind": "conv", "channels": 16, "stride": 2},
     "Study": lambda: parse_toml(search_folder()["study.toml"].decode(), "file"),
     "SubmittedRecord": lambda: _only(_record("submitted"), *SUBMITTED),
+    "TableRow": lambda: table_row().to_dict(),
     "_Finished": lambda: {"finished_at": 1e9},
     "_Measured": lambda: _only(_profile(), "device", "num_classes", "records"),
 }

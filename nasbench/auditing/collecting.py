@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasbench.arch.architecture import Architecture
-from nasbench.auditing.rows import FILE, TRAINED, ZERO_COST, RowKey, ScoreRow, numerics_text, rows_of, shipped_rows
+from nasbench.auditing.rows import FILE, TRAINED, ZERO_COST, RowKey, ScoreRow, rows_of, shipped_rows
 from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
 from nasbench.progress import Progress, ProgressState
+from nasbench.proxy.images import Images, prepare_images
 from nasbench.proxy.reduction import reduced
 from nasbench.running import Job, Outcome, ProcessorShare, Usage, run
 from nasbench.study import environment
@@ -19,7 +20,7 @@ from nasbench.study.fidelity import Fidelity, recipe_name
 from nasbench.study.journal import Journal
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.spool import SPOOL, spool_get, spool_path
-from nasbench.study.task import DATASETS, DataSplit, Task
+from nasbench.study.task import DataSplit, Task
 from nasbench.values import content_hash
 
 WORK = "nasbench.auditing.collecting:measure"
@@ -54,23 +55,6 @@ def measure(work: Work) -> dict[str, Any]:
     return zero_cost(work.task)
 
 
-class Images(NamedTuple):
-    """The images of an audit: how they are named, and the id of their content."""
-
-    name: str
-    id: str
-
-    @property
-    def ours(self) -> bool:
-        """Whether they are among those that come by name, and no user's own."""
-        return self.name.partition(":")[0] in DATASETS
-
-    @property
-    def label(self) -> str:
-        """What people call them: of a folder its name."""
-        return self.name if self.ours else Path(self.name).name
-
-
 def collect(
     wanted: Sequence[Wanted], images: Images, runner: RunnerSpec, folder: Path, progress: Progress,
     also: Collection[str] = (),
@@ -92,27 +76,12 @@ def collect(
         source.drain_spool()
         if source.waiting:
             progress.update(ProgressState("preparing images"))
-            _prepare(source.waiting, images)
+            prepare_images(images, [(each.arch, each.fidelity) for each in source.waiting])
             environment.record(folder)
             run(source, WORK, runner, folder / SPOOL)
         return source.found
     finally:
         journal.close()
-
-
-def _prepare(wanted: Iterable[Wanted], images: Images) -> None:
-    """Decode the images once, before several workers need them."""
-    from nasbench.proxy.evaluate import prepare
-
-    sizes: dict[str, set[int]] = {}
-    fidelities = {}
-    for each in wanted:
-        shape = each.fidelity.recipe.to_dict()
-        key = content_hash(shape)
-        fidelities[key] = each.fidelity
-        sizes.setdefault(key, set()).add(each.arch.resolution)
-    for key, fidelity in fidelities.items():
-        prepare(images.name, fidelity, tuple(sorted(sizes[key])))
 
 
 class _Collecting:
@@ -138,7 +107,7 @@ class _Collecting:
 
     def take(self, rows: Iterable[ScoreRow], also: Collection[str]) -> None:
         """Count `rows` that tell of these networks as they are trained today."""
-        numerics = numerics_text(self.runner.numerics)
+        numerics = self.runner.numerics.text
         today = {each.name: reduced(each.arch, each.fidelity).id for each in self.wanted}
         fidelities = {each.fidelity.id for each in self.wanted} | set(also)
         for row in rows:
@@ -213,7 +182,7 @@ class _Collecting:
 
     def _key(self, each: Wanted) -> RowKey:
         samples = each.fidelity.samples if each.trained else 0
-        numerics = numerics_text(self.runner.numerics)
+        numerics = self.runner.numerics.text
         return RowKey(each.name, each.fidelity.id, samples, each.seed, self.images.id, numerics)
 
     def _job_id(self, each: Wanted) -> str:

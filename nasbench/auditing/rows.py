@@ -14,7 +14,6 @@ from pydantic import Field
 from nasbench.errors import UserError
 from nasbench.files import data_dir
 from nasbench.study.journal import Journal
-from nasbench.study.runner import Numerics
 from nasbench.study.standing import Count
 from nasbench.values import Value
 
@@ -68,11 +67,6 @@ class ScoreRow(Value):
     @property
     def key(self) -> RowKey:
         return RowKey(self.network, self.fidelity, self.samples, self.seed, self.data_id, self.numerics)
-
-
-def numerics_text(numerics: Numerics) -> str:
-    """ "cpu float32": what a row says of how it was computed."""
-    return f"{numerics.accelerator} {numerics.precision}"
 
 
 def rows_of(journal: Journal) -> dict[RowKey, ScoreRow]:

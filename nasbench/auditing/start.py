@@ -8,25 +8,25 @@ from pathlib import Path
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import fixed_points, load
-from nasbench.auditing.collecting import Images, Wanted, collect
+from nasbench.auditing.collecting import Wanted, collect
 from nasbench.auditing.result import Audit, Network
 from nasbench.auditing.rows import RowKey, ScoreRow
 from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
-from nasbench.files import data_spec, write_atomic
+from nasbench.files import write_atomic
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import DeviceProfile, load_device
 from nasbench.progress import Progress, ProgressState, Silent
+from nasbench.proxy.images import images_named
 from nasbench.proxy.reduction import is_spelled_out
 from nasbench.published.accuracies import Accuracy, accuracies, family_of
-from nasbench.study.fidelity import Fidelity, Rung, load_recipe
+from nasbench.study.fidelity import LONG, Fidelity, Rung, load_recipe
 from nasbench.study.runner import LAPTOP, Priority, load_runner, runner_ladder
 from nasbench.study.standing import keep
-from nasbench.study.task import DATA, DATASETS
+from nasbench.study.task import DATA
 
 MACS_LIMIT = 5e9  # of the networks that are audited unless some are named
 FIRST_SEED = 11  # a search's own seeds are small numbers
-LONG = 10  # times the rung's samples
 
 
 def audit(
@@ -49,8 +49,8 @@ def audit(
     latencies = _latencies(networks, device)
     wanted, folder, progress = plan(networks, fidelity, seeds, long), folder_of(fidelity, out), progress or Silent()
     progress.update(ProgressState("reading images"))
-    images = _images(data_spec(str(data), DATASETS))
-    rows = collect(wanted, images, load_runner(runner, priority), folder, progress, also=[_longer(fidelity).id])
+    images = images_named(data)
+    rows = collect(wanted, images, load_runner(runner, priority), folder, progress, also=[fidelity.longer.id])
     found = Audit(
         fidelity, images.label, images.id, "published" if images.ours else "long", LONG,
         _networks(networks, quoted, rows, fidelity, latencies),
@@ -110,17 +110,7 @@ def plan(networks: Mapping[str, Architecture], fidelity: Fidelity, seeds: int, l
     wanted = [Wanted(name, arch, fidelity, FIRST_SEED) for name, arch in ordered]
     wanted += [Wanted(name, arch, fidelity, FIRST_SEED, trained=False) for name, arch in ordered]
     wanted += [Wanted(name, arch, fidelity, FIRST_SEED + more) for more in range(1, seeds) for name, arch in ordered]
-    return wanted + [Wanted(name, arch, _longer(fidelity), FIRST_SEED) for name, arch in ordered if long]
-
-
-def _longer(fidelity: Fidelity) -> Fidelity:
-    return fidelity.replace(samples=LONG * fidelity.samples)
-
-
-def _images(spec: str) -> Images:
-    from nasbench.proxy.evaluate import dataset
-
-    return Images(spec, dataset(spec).id)
+    return wanted + [Wanted(name, arch, fidelity.longer, FIRST_SEED) for name, arch in ordered if long]
 
 
 Latency = tuple[float, str]

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
-from nasbench.arch.library import fixed_points
-from nasbench.costs.analytic import cost
 from nasbench.costs.budget import device_metrics, on_cost, parse_budgets, total_violation
 from nasbench.engine.device_source import DeviceSource
 from nasbench.engine.driver import EVALUATE, Driver
@@ -33,6 +31,7 @@ from nasbench.report.results import StudyResult, check_scores
 from nasbench.running import run
 from nasbench.running.session import check_address
 from nasbench.space import SearchSpace
+from nasbench.space.fixed import published_members
 from nasbench.space.shipped import load_space
 from nasbench.strategies import StrategyChoice
 from nasbench.study import environment
@@ -172,18 +171,7 @@ def default_folder(study: Study) -> Path:
 
 def fitting_fixed_points(study: Study, space: SearchSpace) -> dict[str, Architecture]:
     """Id -> shipped network of the space that meets the budgets on cost; largest first, families in turn."""
-    limits = on_cost(study.budgets)
-    families: dict[str, list[tuple[int, Architecture]]] = {}
-    for name, shipped in fixed_points().items():
-        arch = shipped.with_in_channels(space.in_channels)
-        costs = cost(arch, study.classes)
-        if space.contains(arch) and total_violation(limits, costs.to_dict()) == 0:
-            families.setdefault(name.partition("_")[0], []).append((costs.macs, arch))
-    queues = [sorted(queue, key=lambda item: -item[0]) for queue in families.values()]
-    ordered = [
-        queue[turn][1] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)
-    ]
-    return {arch.id: arch for arch in ordered}
+    return published_members(space, study.budgets, study.classes)
 
 
 def fixed_points_within(study: Study, space: SearchSpace, profile: DeviceProfile | None) -> Mapping[str, Architecture]:

@@ -11,28 +11,13 @@ from functools import lru_cache
 import numpy as np
 
 from nasbench.report.rows import ReportRow
+from nasbench.study.seed_noise import SeedNoise, pooled
 from nasbench.study.trials import Kind
-
-
-@dataclass(frozen=True)
-class SeedNoise:
-    """Standard deviation of accuracy over seeds, pooled over all networks that were trained more than once.
-
-    Two or three seeds of one network say little about its spread; pooled over the finalists there are enough degrees
-    of freedom, at the price of assuming that they all scatter alike.
-    """
-
-    std: float
-    degrees_of_freedom: int
 
 
 def seed_noise(rows: Sequence[ReportRow]) -> SeedNoise | None:
     """The pooled within-network standard deviation; None if no network has two seeds."""
-    squares, freedom = 0.0, 0
-    for row in rows:
-        squares += sum((value - row.accuracy) ** 2 for value in row.accuracies.values())
-        freedom += row.seeds - 1
-    return SeedNoise(math.sqrt(squares / freedom), freedom) if freedom > 0 else None
+    return pooled(list(row.accuracies.values()) for row in rows)
 
 
 @dataclass(frozen=True)

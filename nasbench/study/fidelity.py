@@ -27,6 +27,7 @@ MAX_IMAGES = 10**9
 MAX_GAIN = 100.0
 STANDARD = "proxy-open"  # the recipe that a training has unless it names another
 FORMER = "proxy-sgd"  # that of studies stored before recipes had names
+LONG = 10  # times a rung's samples: what counts as long training
 
 # What recipes that do not have these fields mean: nothing is rounded or opened.
 NEUTRAL: dict[str, object] = {"identity_bias": 0.0, "image_multiple": 1, "smallest_patch": 1, "adam_gates": False}
@@ -108,6 +109,11 @@ class Fidelity(Recipe):
     def id(self) -> str:
         """12 hexadecimal digits from all fields."""
         return content_hash(self.to_dict(), digits=12)
+
+    @property
+    def longer(self) -> Fidelity:
+        """The long training that this one is held against: the same recipe at ten times the samples."""
+        return self.replace(samples=LONG * self.samples)
 
     @property
     def recipe(self) -> Recipe:

@@ -28,6 +28,11 @@ class Numerics(NamedTuple):
     accelerator: Accelerator = "cpu"
     precision: Precision = "float32"
 
+    @property
+    def text(self) -> str:
+        """ "cpu float32": what a row of a table says of how it was computed."""
+        return f"{self.accelerator} {self.precision}"
+
 
 class RunnerSpec(Value):
     """One runner file. `device`, `precision` and `channels_last` are for the training loop, the rest for the runner."""

@@ -1,0 +1,57 @@
+"""The images that many trainings share: how they are called, the id of their content, decoding them once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from nasbench.arch.architecture import Architecture
+from nasbench.files import data_spec
+from nasbench.study.fidelity import Fidelity
+from nasbench.study.task import DATASETS
+from nasbench.values import content_hash
+
+
+class Images(NamedTuple):
+    """How images are named, and the id of their content."""
+
+    name: str
+    id: str
+
+    @property
+    def ours(self) -> bool:
+        """Whether they are among those that come by name, and no user's own."""
+        return self.name.partition(":")[0] in DATASETS
+
+    @property
+    def label(self) -> str:
+        """What people call them: of a folder its name."""
+        return self.name if self.ours else Path(self.name).name
+
+
+def images_named(text: str | Path) -> Images:
+    """The images that `--data` names."""
+    from nasbench.proxy.evaluate import dataset
+
+    spec = data_spec(str(text), DATASETS)
+    return Images(spec, dataset(spec).id)
+
+
+def prepare_images(images: Images, trainings: Iterable[tuple[Architecture, Fidelity]]) -> None:
+    """Decode what these trainings will read, before several workers need it."""
+    prepare_sizes(images, ((arch.resolution, fidelity) for arch, fidelity in trainings))
+
+
+def prepare_sizes(images: Images, wanted: Iterable[tuple[int, Fidelity]]) -> None:
+    """Decode the images for designs of these resolutions at these fidelities, each recipe once."""
+    from nasbench.proxy.evaluate import prepare
+
+    sizes: dict[str, set[int]] = {}
+    fidelities = {}
+    for resolution, fidelity in wanted:
+        key = content_hash(fidelity.recipe.to_dict())
+        fidelities[key] = fidelity
+        sizes.setdefault(key, set()).add(resolution)
+    for key, fidelity in fidelities.items():
+        prepare(images.name, fidelity, tuple(sorted(sizes[key])))

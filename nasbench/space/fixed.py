@@ -1,0 +1,27 @@
+"""Which shipped networks are members of a space and keep the budgets on cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import fixed_points
+from nasbench.costs.analytic import cost
+from nasbench.costs.budget import Budget, on_cost, total_violation
+from nasbench.space.search_space import SearchSpace
+
+
+def published_members(space: SearchSpace, budgets: Sequence[Budget], num_classes: int) -> dict[str, Architecture]:
+    """Id -> shipped network of the space that meets the budgets on cost; largest first, families in turn."""
+    limits = on_cost(budgets)
+    families: dict[str, list[tuple[int, Architecture]]] = {}
+    for name, shipped in fixed_points().items():
+        arch = shipped.with_in_channels(space.in_channels)
+        costs = cost(arch, num_classes)
+        if space.contains(arch) and total_violation(limits, costs.to_dict()) == 0:
+            families.setdefault(name.partition("_")[0], []).append((costs.macs, arch))
+    queues = [sorted(queue, key=lambda item: -item[0]) for queue in families.values()]
+    ordered = [
+        queue[turn][1] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)
+    ]
+    return {arch.id: arch for arch in ordered}

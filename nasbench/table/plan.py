@@ -1,0 +1,153 @@
+"""What a collection trains, in the order in which rows are worth having.
+
+A part of a plan is a rung, a number of designs and a number of seeds. The published members of the space come first in
+each part. The first part draws designs; later ones take those that are there, spread over quality and cost.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+from nasbench.arch.architecture import Architecture
+from nasbench.errors import UserError
+from nasbench.study.trials import Kind, Trial
+from nasbench.table.designs import Stratified, spread
+from nasbench.table.rows import LONG_RUNG, Origin
+
+FIRST_SEED = 101  # no search and no audit counts from there
+REPLICATED, SECOND, LONG_SHARE = 10, 8, 10  # one design in so many: trained again, at the next rungs, for long
+SECOND_SEEDS = 2
+MOST = 10**6  # designs and seeds
+
+
+class Part(NamedTuple):
+    """So many designs beside the published members, trained at a rung with so many seeds each."""
+
+    rung: int
+    designs: int
+    seeds: int
+
+
+class Wanted(NamedTuple):
+    """One training that is worth having."""
+
+    arch: Architecture
+    rung: int
+    seed: int
+    origin: Origin
+
+
+def whole_plan(designs: int, seeds: int, top: int) -> list[Part]:
+    """All designs once at the first rung; some of them with more seeds, at the rungs up to `top`, and for long."""
+    parts = [Part(0, designs, 1), Part(0, designs // REPLICATED, seeds)]
+    parts += [Part(rung, designs // SECOND, min(SECOND_SEEDS, seeds)) for rung in range(1, top + 1)]
+    return [*parts, Part(LONG_RUNG, designs // LONG_SHARE, 1)]
+
+
+def check_counts(designs: int, seeds: int) -> None:
+    """A UserError where a plan cannot have so many designs or seeds."""
+    if not 0 <= designs <= MOST:
+        raise UserError(f"designs = {designs}: must be from 0 (published members alone) to {MOST:,}")
+    if not 1 <= seeds <= MOST:
+        raise UserError(f"seeds = {seeds}: must be from 1 to {MOST:,}")
+
+
+@dataclass(frozen=True)
+class Held:
+    """The trials of a collection, as a plan looks at them."""
+
+    trials: Sequence[Trial]
+
+    def designs(self) -> dict[str, Trial]:
+        """Id -> first trial of each design that was made for the table: no published one."""
+        found: dict[str, Trial] = {}
+        for trial in self.trials:
+            if trial.origin.kind == Kind.SEARCHED:
+                found.setdefault(trial.architecture_id, trial)
+        return found
+
+    def accuracies(self) -> dict[str, float]:
+        """Id -> mean accuracy at the lowest rung at which the design was trained, of those made for the table."""
+        lowest: dict[str, list[Trial]] = defaultdict(list)
+        for trial in self.trials:
+            if trial.complete and trial.origin.kind == Kind.SEARCHED:
+                lowest[trial.architecture_id].append(trial)
+        return {key: _mean_at_the_lowest(trials) for key, trials in lowest.items()}
+
+    def by_trainings(self, fidelity: str) -> list[str]:
+        """Ids of the designs trained at a fidelity, those with most seeds first."""
+        seeds: dict[str, int] = defaultdict(int)
+        for trial in self.trials:
+            if trial.fidelity.id == fidelity and trial.origin.kind == Kind.SEARCHED:
+                seeds[trial.architecture_id] += 1
+        return sorted(seeds, key=lambda key: -seeds[key])
+
+
+def _mean_at_the_lowest(trials: Sequence[Trial]) -> float:
+    samples = min(trial.fidelity.samples for trial in trials)
+    return fmean(trial.metric("accuracy") for trial in trials if trial.fidelity.samples == samples)
+
+
+class Planner:
+    """The trainings of a plan one by one; None where what runs must end before the next can be chosen.
+
+    `held` gives the trials so far, `fidelity` the id of a rung's. A plan that was stopped and is asked again takes up
+    the designs that are there before it draws new ones.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        members: Sequence[Architecture],
+        drawing: Stratified,
+        held: Callable[[], Held],
+        fidelity: Callable[[int], str],
+    ) -> None:
+        self.parts, self.members, self.drawing = parts, members, drawing
+        self.held, self.fidelity = held, fidelity
+        self._origins: dict[str, Origin] = {}
+
+    def trainings(self) -> Iterator[Wanted | None]:
+        for index, part in enumerate(self.parts):
+            while index and any(not trial.finished for trial in self.held().trials):
+                yield None
+            yield from self._of_part(part)
+
+    def _of_part(self, part: Part) -> Iterator[Wanted]:
+        seeds = range(FIRST_SEED, FIRST_SEED + part.seeds)
+        yield from (Wanted(arch, part.rung, seed, "published") for seed in seeds for arch in self.members)
+        designs = []
+        for arch, origin in self._designs(part):
+            designs.append((arch, origin))
+            yield Wanted(arch, part.rung, FIRST_SEED, origin)
+        yield from (Wanted(arch, part.rung, seed, origin) for seed in seeds[1:] for arch, origin in designs)
+
+    def _designs(self, part: Part) -> Iterator[tuple[Architecture, Origin]]:
+        """Those that are there, and where these are too few, new ones."""
+        held = self.held()
+        there = held.designs()
+        if part.rung == 0 and part.seeds == 1:
+            chosen = list(there)[: part.designs]
+        else:
+            chosen = self._spread(part, held)
+        yield from ((there[key].design, _origin_of(there[key])) for key in chosen)
+        self.drawing.hold(trial.design for key, trial in there.items() if key not in self.drawing.known)
+        lacking = part.designs - len(chosen)
+        if lacking > 0:
+            for _, made in zip(range(lacking), self.drawing.draw()):
+                yield made
+
+    def _spread(self, part: Part, held: Held) -> list[str]:
+        octaves, there = self.drawing.octaves, held.designs()
+        places = {key: place for key in there if (place := octaves.of(there[key].design)) is not None}
+        accuracies = {key: value for key, value in held.accuracies().items() if key in places}
+        return spread(accuracies, places, part.designs, held.by_trainings(self.fidelity(part.rung)))
+
+
+def _origin_of(trial: Trial) -> Origin:
+    how = trial.origin.how
+    return how if how in ("random", "bred", "picked") else "searched"  # type: ignore[return-value]
