@@ -72,7 +72,9 @@ def _first(rows: Trainings, known: Parameters | None) -> Level:
     data = Means.of(features(rows.architectures, rows.fidelity), rows.accuracies)
     centre, spread = float(data.y.mean()), max(float(data.y.std()), LEAST_SPREAD)
     trend = Trend.level(len(data), spread)
-    process = Process.fit(data.minus(np.full(len(data), centre)), trend, known or Belief.about(spread), Scaler.of(data.x))
+    process = Process.fit(
+        data.minus(np.full(len(data), centre)), trend, known or Belief.about(spread), Scaler.of(data.x)
+    )
     return Level(rows.fidelity, process, centre)
 
 

@@ -137,9 +137,7 @@ class Process:
     weights: np.ndarray  # (n,) inverse covariance times targets
 
     @classmethod
-    def fit(
-        cls, data: Means, trend: Trend, parameters: Parameters | Belief, scaler: Scaler
-    ) -> Process:
+    def fit(cls, data: Means, trend: Trend, parameters: Parameters | Belief, scaler: Scaler) -> Process:
         """To the targets of `data`, with these parameters, or with the most probable ones under a belief."""
         points = scaler(data.x)
         if isinstance(parameters, Belief):
