@@ -23,11 +23,11 @@ from nasbench.errors import UserError
 from nasbench.running import Job
 from nasbench.space.fixed import published_members
 from nasbench.space.shipped import load_space
+from nasbench.strategies.relatives import in_turn
 from nasbench.study.spool import spool_write
 from nasbench.study.store import TrialStore
 from nasbench.study.task import Task
 from nasbench.study.trials import complete_or_failed
-from nasbench.table.around import in_turn
 from nasbench.table.designs import OCTAVES, Octaves, Stratified, kind_of, spread
 from nasbench.table.loading import load_table
 from nasbench.table.plan import FIRST_SEED, Part, whole_plan

@@ -43,6 +43,13 @@ class Reporting:
                 f"front of {members} designs written to {result.folder} after {self.seconds_spent():.0f} s"
             )
 
+    def _tell_agreement(self, complete: set[Level]) -> None:
+        """Once the lowest rung is complete: whether the table that the search started from was right."""
+        lowest = self.schedule.levels[0]
+        agreement = self.schedule.agreement(self.store.trials) if lowest in complete - self._reported else None
+        if agreement is not None:
+            self.progress.note(f"{self.schedule.known}: {agreement}")
+
     def stored(self) -> StudyResult:
         """The study as it is stored so far."""
         return StudyResult.from_store(self.schedule.study, self.store)
@@ -56,6 +63,7 @@ class Reporting:
         trials = self.store.trials
         first = sum(trial.complete for trial in trials) >= min(FIRST_FRONT, self.schedule.study.trials)
         complete = {level for level in self.schedule.levels if self.schedule.is_complete(level, trials)}
+        self._tell_agreement(complete)
         due = bool(complete - self._reported) or (first and not self._any_is_written)
         self._reported |= complete
         self._any_is_written = self._any_is_written or due

@@ -15,6 +15,7 @@ import numpy as np
 from nasbench.arch.architecture import Architecture
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Contender, Promotions, better_than_the_worst_fixed_point, most_promising
+from nasbench.engine.warm_start import Known
 from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, errors_at, next_probe
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.space.limits import Limits
@@ -22,6 +23,7 @@ from nasbench.strategies import Candidate, Context
 from nasbench.study.runner import Numerics
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind, Level, Origin, Split, Trial
+from nasbench.surrogate.prior import Agreement
 
 FIXED_POINTS_AT_MOST = 0.5  # of the lowest rung's trials
 
@@ -29,7 +31,8 @@ FIXED_POINTS_AT_MOST = 0.5  # of the lowest rung's trials
 class Schedule:
     """`next_trial` of a study, given the trials so far. Nothing here starts, waits for or stores a trial.
 
-    `fixed`: architecture id -> fixed point that meets the budgets, in the order in which they are trained.
+    `fixed`: architecture id -> fixed point that meets the budgets, in the order in which they are trained. `known`: the
+    table that a warm start begins with.
     """
 
     def __init__(
@@ -39,8 +42,9 @@ class Schedule:
         fixed: Mapping[str, Architecture],
         predictions: Predictions,
         promotions: Promotions,
+        known: Known | None = None,
     ) -> None:
-        self.study, self.space, self.fixed = study, space, fixed
+        self.study, self.space, self.fixed, self.known = study, space, fixed, known
         self.predictions, self.promotions = predictions, promotions
         self.rejections = RejectionCounter()
         self._exhausted = False  # whether the strategy had nothing left to propose
@@ -127,6 +131,7 @@ class Schedule:
             predictions.slowness,
             self.rejections,
             taken,
+            self.known,
         )
 
     def _candidates(self, trials: Sequence[Trial]) -> list[Candidate]:
@@ -136,6 +141,14 @@ class Schedule:
         parents = {each.trial.key for each in better_than_the_worst_fixed_point(contenders)}
         lowest = at_level(trials, Level(0))
         return [Candidate(trial.design, losses.get(trial.key), trial.key in parents) for trial in lowest]
+
+    def agreement(self, trials: Sequence[Trial]) -> Agreement | None:
+        """How far the lowest rung's trials bear out the table that the search started from; None without one."""
+        complete = complete_at(trials, Level(0))
+        if self.known is None or not complete:
+            return None
+        metric = self.study.objective.metric
+        return self.known.agreement([trial.design for trial in complete], [trial.metric(metric) for trial in complete])
 
     def _next_probe(self, trials: Sequence[Trial], known: Iterable[str]) -> Trial | None:
         """A smaller version of a trained design, where designs are compared by extrapolation."""

@@ -8,10 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
-from nasbench.strategies import evolution, random
+from nasbench.strategies import evolution, random, warm
 from nasbench.strategies.context import Context
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.strategies.random import RandomSettings
+from nasbench.strategies.warm import WarmSettings
 from nasbench.values import Value
 
 S = TypeVar("S", bound=Value)
@@ -32,6 +33,7 @@ class Strategy(Generic[S]):
 STRATEGIES: dict[str, Strategy[Any]] = {  # each has settings of its own type
     "random": Strategy(random.propose, RandomSettings),
     "evolution": Strategy(evolution.propose, EvolutionSettings),
+    "warm": Strategy(warm.propose, WarmSettings),
 }
 
 

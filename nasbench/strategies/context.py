@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Candidate:
     parent: bool = True
 
 
-class Searchable(Protocol):
+class Searchable(Hashable, Protocol):
     """The moves that strategies make; a SearchSpace has them, and so can a table of trained networks."""
 
     def sample(
@@ -49,6 +49,32 @@ class Searchable(Protocol):
     def __iter__(self) -> Iterator[Architecture]: ...
 
 
+class Expected(NamedTuple):
+    """(n,) accuracies that designs should reach after long training, and the standard deviations of that."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+
+class Knowledge(Hashable, Protocol):
+    """What is known of designs before a search, by a table of trained ones."""
+
+    @property
+    def designs(self) -> tuple[Architecture, ...]:
+        """Those of the table."""
+        ...
+
+    def before(self, designs: Sequence[Architecture]) -> Expected:
+        """By the table alone."""
+        ...
+
+    def after(
+        self, seen: Sequence[Architecture], accuracies: Sequence[float], designs: Sequence[Architecture]
+    ) -> Expected:
+        """By the table as far as trials agree with it: `seen` reached `accuracies` at the lowest rung."""
+        ...
+
+
 @dataclass(frozen=True)
 class Context:
     """What is known when a strategy is asked: the space, the trials so far, the limits and the seed.
@@ -64,6 +90,7 @@ class Context:
     speed: Speed | None = None
     rejections: RejectionCounter = field(default_factory=RejectionCounter)
     taken: tuple[Architecture, ...] = ()  # trained already as a probe of another design: never proposed
+    known: Knowledge | None = None
 
     @cached_property
     def finished(self) -> tuple[Candidate, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,13 +10,13 @@ import numpy as np
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.space import SearchSpace
-from nasbench.table.designs import Octaves, child_of
+from nasbench.strategies.relatives import bands_of, child_of, in_turn
+from nasbench.table.designs import Octaves
 from nasbench.table.table import Table
 
 PARENTS = 0.25  # share of the table's designs whose children are looked at: those with the best posterior mean
 CANDIDATES = 20  # children looked at for one pick
 ATTEMPTS = 5  # draws for one candidate
-BANDS = 2  # latency bands in a factor of two
 OPTIMISM = 1.0  # standard deviations: a design that may be good is worth a training
 RUNG = -1  # what counts is long training
 
@@ -39,17 +38,7 @@ def picks(
         return []
     found = table.predict(candidates, RUNG)
     hopes = found.mean + OPTIMISM * found.std
-    bands = np.floor(BANDS * np.log2(np.maximum(speed(candidates), 1e-9))).astype(int)
-    return [candidates[i] for i in in_turn(bands, hopes)[:count]]
-
-
-def in_turn(bands: np.ndarray, hopes: np.ndarray) -> list[int]:
-    """The order in which designs are picked: the best of each band, then the second best of each, and so on."""
-    queues: dict[int, list[int]] = defaultdict(list)
-    for index in np.argsort(-hopes, kind="stable"):
-        queues[int(bands[index])].append(int(index))
-    places = {index: (place, band) for band, queue in queues.items() for place, index in enumerate(queue)}
-    return sorted(places, key=places.__getitem__)
+    return [candidates[i] for i in in_turn(bands_of(speed(candidates)), hopes)[:count]]
 
 
 def _candidates(

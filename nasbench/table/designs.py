@@ -19,6 +19,7 @@ from nasbench.costs.analytic import cost
 from nasbench.costs.budget import COST_METRICS, Budget
 from nasbench.errors import UserError
 from nasbench.space import RejectionCounter, SearchSpace
+from nasbench.strategies.relatives import child_of
 from nasbench.table.rows import Origin
 
 OCTAVES = 4  # of cost below the budget; the last one holds all that is smaller
@@ -26,8 +27,6 @@ CANDIDATES = 8  # for a place, of which the one of the rarest kind takes it; the
 ENOUGH = 24  # draws for one place, after which a single candidate will do
 ATTEMPTS = 300  # draws for one place, before an octave is taken to have no more
 ORIGINS: tuple[Origin, ...] = ("random", "bred")
-CROSSED = 0.5  # share of the children that have two parents
-MOST_CHANGES = 6  # fields changed in a child
 
 
 def kind_of(arch: Architecture) -> str:
@@ -140,14 +139,6 @@ class Stratified:
             return None
         near = [arch for arch in self.members if abs((self.octaves.of(arch) or 0) - octave) <= 1]
         return child_of(near or self.members, self.space, self.rng)
-
-
-def child_of(parents: Sequence[Architecture], space: SearchSpace, rng: np.random.Generator) -> Architecture:
-    """A child of one or two of the parents with a few fields changed."""
-    arch = parents[int(rng.integers(len(parents)))]
-    if rng.random() < CROSSED:
-        arch = space.crossover(arch, parents[int(rng.integers(len(parents)))], rng)
-    return space.mutate(arch, rng, int(rng.integers(1, MOST_CHANGES + 1)))
 
 
 def spread(

@@ -146,10 +146,11 @@ class Table:
 
         Accuracies are shares of validation images; the table must be of one set of images (`where`).
         """
-        return self._surrogate.predict(list(archs), self.fidelity(rung))
+        return self.surrogate.predict(list(archs), self.fidelity(rung))
 
     @cached_property
-    def _surrogate(self) -> Surrogate:
+    def surrogate(self) -> Surrogate:
+        """Fitted to the trainings that are scored on validation images, long training being what counts."""
         from nasbench.surrogate import fit
 
         images = {row.data_id: row.data for row in self.content}

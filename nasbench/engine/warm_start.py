@@ -1,0 +1,88 @@
+"""What a table of trained designs tells a search before its first trial, and how far its trials bear that out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nasbench.arch.architecture import Architecture
+from nasbench.errors import UserError
+from nasbench.space import SearchSpace
+from nasbench.strategies.context import Expected
+from nasbench.strategies.warm import WarmSettings
+from nasbench.study.fidelity import Fidelity
+from nasbench.study.objective import SUPERVISED
+from nasbench.study.study import Study
+from nasbench.surrogate.prior import Agreement, Prior
+from nasbench.table.loading import load_table, shipped_tables
+from nasbench.table.table import Table
+
+WARM, COLD = "warm", "evolution"
+
+
+def default_strategy(space: SearchSpace, objectives: Sequence[str]) -> str:
+    """warm where a table of the space is shipped and accuracy is what is searched for, else evolution."""
+    fits = space.name in shipped_tables() and not is_unfit(objectives)
+    return WARM if fits else COLD
+
+
+class Known:
+    """A table as a strategy sees it (`strategies.context.Knowledge`), for trials at `fidelity`."""
+
+    def __init__(self, table: Table, fidelity: Fidelity) -> None:
+        self.table, self.prior = table, Prior(table.surrogate, fidelity)
+        self.designs = tuple(table.current.architectures.values())
+
+    def before(self, designs: Sequence[Architecture]) -> Expected:
+        return Expected(*self.table.surrogate.predict(designs))
+
+    def after(
+        self, seen: Sequence[Architecture], accuracies: Sequence[float], designs: Sequence[Architecture]
+    ) -> Expected:
+        """What long training adds to the lowest rung is the table's word, and counts as far as that is believed."""
+        here = self.prior.posterior(seen, accuracies, designs)
+        added = self.before(designs).mean - self.table.surrogate.predict(designs, self.prior.fidelity).mean
+        return Expected(here.mean + here.agreement.weight * added, here.std)
+
+    def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
+        """How far the trials so far bear the table out."""
+        return self.prior.posterior(seen, accuracies, list(seen[:1])).agreement
+
+    def __str__(self) -> str:
+        return f"table {self.table.source}: {len(self.table.current)} trainings of {len(self.designs)} designs"
+
+
+def check_table(study: Study) -> None:
+    """A UserError where a study starts from a table, and there is none, or what is searched for is not in it."""
+    _table_of(study)
+
+
+def known_before(study: Study) -> Known | None:
+    """The table that the study's strategy starts from, fitted; None where it asks for none."""
+    table = _table_of(study)
+    return None if table is None else Known(_of_its_images(table, study.data_id), study.ladder.rungs[0].fidelity)
+
+
+def _table_of(study: Study) -> Table | None:
+    settings = study.strategy.settings
+    if not isinstance(settings, WarmSettings):
+        return None
+    if is_unfit(study.objectives):
+        raise UserError(
+            f"strategy 'warm' with objectives {', '.join(study.objectives)}: tables hold accuracies alone; use "
+            "--strategy evolution"
+        )
+    return load_table(settings.table or study.space.name).current
+
+
+def _of_its_images(table: Table, data_id: str | None) -> Table:
+    """The rows of one set of images: the study's own, else the one with most rows."""
+    counts = Counter(row.data_id for row in table.content)
+    if not counts:
+        raise UserError(f"{table.source}: no training that counts today; collect some with `nasbench table collect`")
+    return table.where(data_id=data_id if data_id in counts else counts.most_common(1)[0][0])
+
+
+def is_unfit(objectives: Sequence[str]) -> bool:
+    """Whether something else than accuracy, as it is reached at the trials' own size, is searched for."""
+    return list(objectives) != [SUPERVISED.loss, "latency_ms"]

@@ -1,0 +1,39 @@
+"""Children of designs, and the order in which the best of several latency bands take turns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from nasbench.arch.architecture import Architecture
+from nasbench.strategies.context import Searchable
+
+CROSSED = 0.5  # share of the children that have two parents
+MOST_CHANGES = 6  # fields changed in a child
+BANDS = 2  # in a factor of two
+
+
+def child_of(
+    parents: Sequence[Architecture], space: Searchable, rng: np.random.Generator, most_changes: int = MOST_CHANGES
+) -> Architecture:
+    """A child of one or two of the parents with a few fields changed."""
+    arch = parents[int(rng.integers(len(parents)))]
+    if rng.random() < CROSSED:
+        arch = space.crossover(arch, parents[int(rng.integers(len(parents)))], rng)
+    return space.mutate(arch, rng, int(rng.integers(1, most_changes + 1)))
+
+
+def bands_of(speeds: Iterable[float]) -> np.ndarray:
+    """(n,) the band of each latency, or of whatever designs are compared by: two to a factor of two."""
+    return np.floor(BANDS * np.log2(np.maximum(np.fromiter(speeds, float), 1e-9))).astype(int)
+
+
+def in_turn(bands: np.ndarray, hopes: np.ndarray) -> list[int]:
+    """The best of each band, then the second best of each, and so on: indices."""
+    queues: dict[int, list[int]] = defaultdict(list)
+    for index in np.argsort(-hopes, kind="stable"):
+        queues[int(bands[index])].append(int(index))
+    places = {index: (place, band) for band, queue in queues.items() for place, index in enumerate(queue)}
+    return sorted(places, key=places.__getitem__)

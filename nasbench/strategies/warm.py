@@ -1,0 +1,184 @@
+"""Warm start: designs of which a table of trained ones lets expect most, as far as the search's own trials agree.
+
+A pool of candidates is bred once by what the table expects of long training. For each proposal the trials so far
+correct that, latency is taken as known, and that candidate is proposed whose accuracy is expected
+to exceed most what is known at its latency; latency bands take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from pydantic import Field
+
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import cost
+from nasbench.costs.budget import Budget, on_cost, total_violation
+from nasbench.errors import UserError
+from nasbench.strategies.context import Context, Expected, Knowledge, Proposals, Searchable, Speed
+from nasbench.strategies.relatives import bands_of, child_of, in_turn
+from nasbench.values import Value
+
+PARENTS = 0.25  # share of a generation that the next one descends from
+GENERATIONS = 4
+ATTEMPTS = 5  # draws for one child
+FRESH = 16  # children of the designs that look best now, for one proposal: the pool knows the table alone
+BEST = 4  # designs that those descend from
+FEW_CHANGES = 2  # fields changed in such a child
+OPTIMISM = 1.0  # standard deviations: the pool keeps what may be good
+WORTHWHILE = 0.25  # of the largest expected gain: a band with less loses its turn
+TINY = 1e-6
+
+
+class WarmSettings(Value, strict=True):
+    """Which table, how many candidates are kept to choose from, and which share of the proposals is random."""
+
+    table: str = ""  # name or path; by default the space's own
+    pool: int = Field(1500, ge=10, le=10**6)
+    explore: float = Field(1 / 6, ge=0, le=1)
+
+
+def propose(context: Context, n: int, settings: WarmSettings) -> list[Architecture]:
+    """Up to `n` new architectures within the budgets; fewer when the space has no more. UserError without a table."""
+    if context.known is None:
+        raise UserError("strategy 'warm': no table for this space and these images; use --strategy evolution")
+    pool = bred_pool(
+        context.space, context.known, on_cost(context.limits.budgets), context.limits.num_classes, settings.pool
+    )
+    proposing = _Proposing(context, settings, context.known, pool, Proposals(context))
+    return proposing.proposals.fill(n, proposing.next)
+
+
+@lru_cache(4)
+def bred_pool(
+    space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int
+) -> tuple[Architecture, ...]:
+    """`size` members of the space within budgets on cost that the table lets expect most of, in bands of multiply-adds.
+
+    It hangs on its arguments alone, so that a resumed search has the same.
+    """
+    rng, breeding = np.random.default_rng(0), _Breeding(space, budgets, classes)
+    kept = {arch.id: arch for arch in known.designs if space.contains(arch) and breeding.fits(arch)}
+    parents = _hopeful(list(kept.values()), known, max(2, int(PARENTS * size / GENERATIONS)))
+    if len(parents) < 2:
+        return ()
+    for _ in range(GENERATIONS):
+        kept |= breeding.children(parents, size // GENERATIONS, rng)
+        parents = _hopeful(list(kept.values()), known, max(2, int(PARENTS * size / GENERATIONS)))
+    return tuple(_hopeful(list(kept.values()), known, size))
+
+
+@dataclass(frozen=True)
+class _Breeding:
+    space: Searchable
+    budgets: tuple[Budget, ...]
+    classes: int
+
+    def fits(self, arch: Architecture) -> bool:
+        return not self.budgets or total_violation(self.budgets, cost(arch, self.classes).to_dict()) == 0
+
+    def children(
+        self, parents: Sequence[Architecture], count: int, rng: np.random.Generator
+    ) -> dict[str, Architecture]:
+        """Up to `count` different ones that fit, by id."""
+        found: dict[str, Architecture] = {}
+        for _ in range(ATTEMPTS * count):
+            if len(found) == count:
+                break
+            arch = child_of(parents, self.space, rng)
+            if self.fits(arch):
+                found[arch.id] = arch
+        return found
+
+
+def _hopeful(designs: Sequence[Architecture], known: Knowledge, count: int) -> list[Architecture]:
+    """Those that long training may bring furthest, bands of multiply-adds in turn."""
+    if not designs:
+        return []
+    told = known.before(designs)
+    order = in_turn(bands_of(float(cost(arch).macs) for arch in designs), told.mean + OPTIMISM * told.std)
+    return [designs[index] for index in order[:count]]
+
+
+@dataclass(frozen=True)
+class _Proposing:
+    """One call's way from trials and pool to new architectures."""
+
+    context: Context
+    settings: WarmSettings
+    known: Knowledge
+    pool: tuple[Architecture, ...]
+    proposals: Proposals
+
+    def next(self) -> Architecture | None:
+        """The candidate that is expected to add most in the band whose turn it is; None for a random draw."""
+        if self.context.rng.random() < self.settings.explore:
+            return None
+        candidates = [arch for arch in (*self.pool, *self._fresh()) if arch.id not in self.proposals.known]
+        if not candidates:
+            return None
+        speeds = np.array([self._speed(arch) for arch in candidates])
+        gains = self._gains(candidates, speeds)
+        order = self._by_turn(bands_of(speeds), gains)
+        return next((candidates[index] for index in order if self.proposals.accepts(candidates[index])), None)
+
+    @property
+    def _speed(self) -> Speed:
+        """What designs are compared by: latency where it can be predicted, else multiply-adds."""
+        return self.context.speed or (lambda arch: float(cost(arch, self.context.limits.num_classes).macs))
+
+    def _gains(self, candidates: Sequence[Architecture], speeds: np.ndarray) -> np.ndarray:
+        """(n,) by how much each is expected to exceed the best that is known at its latency."""
+        expected = self._expected(candidates)
+        seen = [one.architecture for one in self.context.finished]
+        if not seen:
+            return expected.mean + OPTIMISM * expected.std
+        known = self._expected(seen).mean
+        told = best_within(np.array([self._speed(arch) for arch in seen]), known, speeds)
+        return expected_improvement(expected.mean - told, expected.std)
+
+    def _expected(self, designs: Sequence[Architecture]) -> Expected:
+        finished = self.context.finished
+        accuracies = [1 - (one.losses or (1.0,))[0] for one in finished]
+        return self.known.after([one.architecture for one in finished], accuracies, designs)
+
+    def _fresh(self) -> list[Architecture]:
+        """Small changes of the designs that look best now."""
+        finished = self.context.finished
+        parents = [one.architecture for one in finished if one.parent and self.context.space.contains(one.architecture)]
+        if len(parents) < 2:
+            return []
+        order = np.argsort(-self._expected(parents).mean, kind="stable")[:BEST]
+        best = [parents[index] for index in order]
+        rng, space = self.context.rng, self.context.space
+        made = {arch.id: arch for arch in (child_of(best, space, rng, FEW_CHANGES) for _ in range(FRESH))}
+        return list(made.values())
+
+    def _by_turn(self, bands: np.ndarray, gains: np.ndarray) -> list[int]:
+        """Candidates in the order in which they should be tried: the band whose turn it is first."""
+        best = {band: float(gains[bands == band].max()) for band in sorted(set(bands.tolist()))}
+        most = max(best.values())
+        worth = [band for band, gain in best.items() if gain >= WORTHWHILE * most] or list(best)
+        turn = len(self.context.candidates) + len(self.proposals.found)
+        chosen = worth[turn % len(worth)]
+        order = np.argsort(-gains, kind="stable")
+        return [*(int(i) for i in order if bands[i] == chosen), *(int(i) for i in order if bands[i] != chosen)]
+
+
+def best_within(speeds: np.ndarray, accuracies: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """(n,) the best accuracy among designs that are no slower than `at`; of the fastest one where none is."""
+    order = np.argsort(speeds, kind="stable")
+    best = np.maximum.accumulate(accuracies[order])
+    place = np.searchsorted(speeds[order], at, side="right") - 1
+    return np.asarray(best[np.maximum(place, 0)])
+
+
+def expected_improvement(lead: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(n,) the mean of max(0, x) of normal x about `lead`."""
+    from scipy.stats import norm
+
+    z = lead / np.maximum(std, TINY)
+    return np.asarray(std * (z * norm.cdf(z) + norm.pdf(z)))
