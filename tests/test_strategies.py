@@ -14,7 +14,9 @@ from nasbench.errors import UserError, shown
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.space.limits import Limits
 from nasbench.strategies import STRATEGIES, Candidate, Context, StrategyChoice
+from nasbench.strategies.context import Expected
 from nasbench.strategies.surrogate import most_promising
+from nasbench.strategies.warm import best_within, bred_pool, expected_improvement
 
 TINY = SearchSpace.from_dict(
     {"name": "tiny", "resolution": 64, "stages": [{"channels": [16, 24], "depth": [1, 2], "kernel": [3, 5, 7]}]}
@@ -28,10 +30,30 @@ def losses(arch):
     return 1e4 / size + 0.1 * abs(kernels - 15), size * (1 + 0.1 * kernels)
 
 
-def ask(name, space, trials, seed, n, budgets=(), predict=None, speed=None, counter=None, **settings):
-    """What the strategy proposes next."""
+class ToyTable:
+    """Knows `truth` of every design, and holds some; believes trials no more than itself."""
+
+    def __init__(self, designs, truth):
+        self.designs, self.truth = tuple(designs), truth
+
+    def before(self, designs):
+        return Expected(np.array([self.truth(arch) for arch in designs]), np.full(len(designs), 0.01))
+
+    def after(self, seen, accuracies, designs):
+        found = dict(zip((arch.id for arch in seen), accuracies))
+        told = self.before(designs)
+        return told._replace(mean=np.array([found.get(arch.id, mean) for arch, mean in zip(designs, told.mean)]))
+
+
+TABLE = ToyTable(FIXED.values(), lambda arch: 1 / (1 + losses(arch)[0]))
+
+
+def ask(name, space, trials, seed, n, budgets=(), predict=None, speed=None, counter=None, known=TABLE, **settings):
+    """What the strategy proposes next; a warm start with a small pool, which is quick to breed."""
     limits, rng = Limits(tuple(budgets), 1000, predict), np.random.default_rng(seed)
-    context = Context(space, tuple(trials), rng, limits, speed, RejectionCounter() if counter is None else counter)
+    counter = RejectionCounter() if counter is None else counter
+    context = Context(space, tuple(trials), rng, limits, speed, counter, known=known)
+    settings = {"pool": 60, **settings} if name == "warm" else settings
     return StrategyChoice.from_dict({"name": name, **settings}).propose(context, n)
 
 
@@ -134,9 +156,12 @@ def test_whatever_the_settings_proposals_are_new_members(settings, seed, known):
     ("content", "text"),
     [
         ({}, "strategy: key 'name' is missing; add the name of a strategy, such as name = \"random\""),
-        ({"name": "luck"}, "strategy: unknown strategy 'luck'; known strategies: evolution, random"),
-        ({"name": ["luck"]}, "strategy: unknown strategy ['luck']; known strategies: evolution, random"),
-        ({"name": "x" * 999}, f"strategy: unknown strategy {shown('x' * 999)}; known strategies: evolution, random"),
+        ({"name": "luck"}, "strategy: unknown strategy 'luck'; known strategies: evolution, random, warm"),
+        ({"name": ["luck"]}, "strategy: unknown strategy ['luck']; known strategies: evolution, random, warm"),
+        (
+            {"name": "x" * 999},
+            f"strategy: unknown strategy {shown('x' * 999)}; known strategies: evolution, random, warm",
+        ),
         ({"name": "random", "initial": 3}, "strategy: unknown key 'initial'; correct or remove it"),
         (
             {"name": "evolution", "popilation": 3},
@@ -259,3 +284,48 @@ def test_climbing_stops_when_it_has_enough():
     settings = {"explore": 0.0, "initial": 0, "climb": 1.0, "children": 3}
     ask("evolution", Counted(), trials, 1, 1, speed=lambda arch: 1.0, **settings)
     assert 3 <= Counted.made < 12  # a change now and then is one that was made before
+
+
+# Warm start
+
+
+def test_a_warm_start_needs_a_table():
+    with pytest.raises(UserError, match="strategy 'warm': no table for this space and these images; use --strategy"):
+        ask("warm", SPACE, [], 0, 1, known=None)
+
+
+def test_the_pool_keeps_budgets_and_is_better_than_what_the_table_holds():
+    from nasbench.costs.analytic import cost
+
+    limit = Budget.parse("600MFLOP")
+    pool = bred_pool(SPACE, TABLE, (limit,), 1000, 80)
+    assert len({arch.id for arch in pool}) == len(pool) == 80
+    assert all(SPACE.contains(arch) and cost(arch).flops <= limit.limit for arch in pool)
+    held = [arch for arch in TABLE.designs if SPACE.contains(arch) and cost(arch).flops <= limit.limit]
+    assert max(map(TABLE.truth, pool)) > max(map(TABLE.truth, held))
+    assert bred_pool(SPACE, TABLE, (limit,), 1000, 80) is pool
+
+
+def test_a_good_table_finds_more_than_evolution_does():
+    def best(name):
+        return np.mean([max(TABLE.truth(t.architecture) for t in search(name, SMALL, 12, seed)) for seed in range(3)])
+
+    assert best("warm") > best("evolution")
+
+
+def test_the_best_that_is_no_slower():
+    speeds, accuracies = np.array([3.0, 1.0, 2.0]), np.array([0.5, 0.4, 0.6])
+    assert best_within(speeds, accuracies, np.array([0.5, 1.0, 1.5, 2.0, 9.0])).tolist() == [0.4, 0.4, 0.4, 0.6, 0.6]
+
+
+def test_the_expected_improvement_is_that_of_a_normal_figure():
+    lead, std = np.array([0.3, -0.2, 0.1]), np.array([1e-9, 0.1, 0.2])
+    drawn = np.random.default_rng(0).normal(lead, std, (400_000, 3))
+    assert expected_improvement(lead, std) == pytest.approx(np.maximum(drawn, 0).mean(0), abs=5e-4)
+
+
+def test_latency_bands_take_turns():
+    trials = [Candidate(arch, losses(arch)) for arch in FIXED.values()]
+    proposed = ask("warm", SPACE, trials, 0, 8, speed=lambda arch: losses(arch)[1], explore=0.0)
+    speeds = np.log2([losses(arch)[1] for arch in proposed])
+    assert speeds.max() - speeds.min() > 1

@@ -55,7 +55,11 @@ def _add_search(verbs: Any) -> None:
     add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
     add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
     add("--address", help="address of a running Ray cluster, such as ray://head:10001")
-    add("--strategy", help="warm, evolution or random (default: warm where the space has a table, else evolution)")
+    add(
+        "--strategy",
+        default="evolution",
+        help="evolution (default), warm (starts from a table of trained designs) or random",
+    )
     add("--seed", type=whole, default=0, help="seed of everything that is drawn (default: 0)")
     add("--classes", type=positive, default=1000, metavar="N", help="classes that budgets count with (default: 1000)")
     add(

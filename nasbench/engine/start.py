@@ -20,7 +20,7 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
-from nasbench.engine.warm_start import check_table, default_strategy, known_before
+from nasbench.engine.warm_start import check_table, known_before
 from nasbench.errors import UserError
 from nasbench.files import data_path, data_spec
 from nasbench.latency import standalone
@@ -52,7 +52,7 @@ FINAL_SEEDS = 3
 
 def search(
     space: str | Path = "metablock", budgets: Sequence[str] = ("1GFLOP",), data: str | Path = "fashion-on-earth",
-    trials: int | None = None, out: str | Path | None = None, runner: str | Path = LAPTOP, strategy: str | None = None,
+    trials: int | None = None, out: str | Path | None = None, runner: str | Path = LAPTOP, strategy: str = "evolution",
     seed: int = 0, classes: int = 1000, device: str = THIS_MACHINE, address: str | None = None,
     time_limit: float | None = None, progress: Progress | None = None, objective: str = "supervised",
     priority: Priority | None = None,
@@ -63,8 +63,8 @@ def search(
     (seconds) bounds when the last trial may start. `objective`: "supervised" (accuracy) or "masked", which reads no
     labels and ranks by how well hidden parts of images are painted, or "predicted@4GFLOP": by the error that designs
     should have there. `priority`: that of the trials beside other work, "low" (nice 15) or "normal". Everything is
-    checked before anything is written; a UserError says what to change. `strategy`: "warm" (the default where a table
-    of the space is shipped), "evolution" (else) or "random".
+    checked before anything is written; a UserError says what to change. `strategy`: "evolution", "random", or
+    "warm", which starts from a table of trained designs.
     """
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
     require_images_for(found.in_channels, f"space {found.label!r}")
@@ -76,7 +76,7 @@ def search(
         "classes": classes,
         "data": data_spec(str(data), DATASETS),
         "ladder": ladder,
-        "strategy": StrategyChoice.from_dict({"name": strategy or default_strategy(found, _objectives(objective))}),
+        "strategy": StrategyChoice.from_dict({"name": strategy}),
         "trials": ladder.rungs[0].trials if trials is None else trials,
         "seed": seed,
         "device": device,

@@ -7,23 +7,14 @@ from collections.abc import Sequence
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
-from nasbench.space import SearchSpace
 from nasbench.strategies.context import Expected
 from nasbench.strategies.warm import WarmSettings
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.study import Study
 from nasbench.surrogate.prior import Agreement, Prior
-from nasbench.table.loading import load_table, shipped_tables
+from nasbench.table.loading import load_table
 from nasbench.table.table import Table
-
-WARM, COLD = "warm", "evolution"
-
-
-def default_strategy(space: SearchSpace, objectives: Sequence[str]) -> str:
-    """warm where a table of the space is shipped and accuracy is what is searched for, else evolution."""
-    fits = space.name in shipped_tables() and not is_unfit(objectives)
-    return WARM if fits else COLD
 
 
 class Known:

@@ -31,9 +31,9 @@ def load_table(name_or_path: str | Path) -> Table:
     if is_table_file(path):
         return Table(read_rows(path), str(path))
     name = str(name_or_path)
-    files = [place[name] for place in (shipped_tables(), _own()) if name in place]
+    files = [place[name] for place in (_shipped(), _own()) if name in place]
     if not files:
-        known = ", ".join(sorted({*shipped_tables(), *_own()})) or "none"
+        known = ", ".join(sorted({*_shipped(), *_own()})) or "none"
         raise UserError(
             f"unknown table {shown(name)}; known tables: {known}; give the path of a {ENDING} file, or make one with "
             "`nasbench table collect`"
@@ -90,8 +90,7 @@ def _target(table: str | Path) -> Path:
     return cache_dir() / FOLDER / f"{table}{ENDING}"
 
 
-def shipped_tables() -> dict[str, Path]:
-    """Name -> file of the tables that come with nasbench."""
+def _shipped() -> dict[str, Path]:
     return _named(data_dir("search_spaces") / FOLDER)
 
 
