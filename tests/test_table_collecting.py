@@ -152,6 +152,20 @@ def test_what_is_there_is_not_trained_again_and_more_can_be_asked_for(
     assert {row.architecture_id for row in long.content if row.rung == -1} < set(more.ids)
 
 
+def test_replicates_are_spread_over_quality(toys: str, tmp_path: Path) -> None:
+    def replicated(table: Table) -> list[str]:
+        return [key for key in table.ids if len(table.where(architecture_id=key)) == 2]
+
+    first = collect("small", "32MFLOP", 12, rung=0, runner=toys, out=tmp_path / "mine")
+    table = collect("small", "32MFLOP", 3, rung=0, seeds=2, runner=toys, out=tmp_path / "mine")
+    assert len(table) == 15
+    ranked = sorted(first.content, key=lambda row: row.accuracy)
+    places = sorted([row.architecture_id for row in ranked].index(key) // 4 for key in replicated(table))
+    assert places == [0, 1, 2], "one of each third"
+    more = collect("small", "32MFLOP", 5, rung=0, seeds=2, runner=toys, out=tmp_path / "mine")
+    assert set(replicated(table)) < set(replicated(more)), "what has been begun stays"
+
+
 def test_a_collection_that_was_killed_goes_on(
     toys: str, tmp_path: Path, trained: list[Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
