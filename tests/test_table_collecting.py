@@ -90,7 +90,8 @@ def test_designs_that_are_there_count_towards_the_shares() -> None:
     assert drawn == {0: 4, 2: 4, 3: 4}
 
 
-def test_half_of_the_designs_are_children_of_published_members() -> None:
+def test_half_of_the_designs_are_children_of_published_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasbench.table.designs.CANDIDATES", 1)  # so that it stays quick
     members, limit = [FIXED[name] for name in ("emo_1m", "fastvit_t8", "mobilevit_xxs")], Budget.parse("2GFLOP")
     source = Stratified(DEFAULT, Octaves(limit, 1000), members, np.random.default_rng(0), {arch.id for arch in members})
     drawn = list(islice(source.draw(), 2 * OCTAVES))
@@ -125,6 +126,8 @@ def test_picks_take_the_bands_in_turn() -> None:
 
 
 def test_the_whole_plan() -> None:
+    assert whole_plan(0, 3, 0) == [Part(0, 0, 1), Part(0, 0, 3), Part(-1, 0, 1)]
+    assert whole_plan(4, 1, 0) == [Part(0, 4, 1), Part(0, 1, 1), Part(-1, 1, 1)]
     assert whole_plan(80, 3, 1) == [Part(0, 80, 1), Part(0, 8, 3), Part(1, 10, 2), Part(-1, 8, 1)]
 
 

@@ -43,9 +43,13 @@ class Wanted(NamedTuple):
 
 def whole_plan(designs: int, seeds: int, top: int) -> list[Part]:
     """All designs once at the first rung; some of them with more seeds, at the rungs up to `top`, and for long."""
-    parts = [Part(0, designs, 1), Part(0, designs // REPLICATED, seeds)]
-    parts += [Part(rung, designs // SECOND, min(SECOND_SEEDS, seeds)) for rung in range(1, top + 1)]
-    return [*parts, Part(LONG_RUNG, designs // LONG_SHARE, 1)]
+
+    def share(one_in: int) -> int:
+        return min(designs, max(1, designs // one_in))
+
+    parts = [Part(0, designs, 1), Part(0, share(REPLICATED), seeds)]
+    parts += [Part(rung, share(SECOND), min(SECOND_SEEDS, seeds)) for rung in range(1, top + 1)]
+    return [*parts, Part(LONG_RUNG, share(LONG_SHARE), 1)]
 
 
 def check_counts(designs: int, seeds: int) -> None:
