@@ -18,10 +18,10 @@ LEAST = 20  # designs, below which a level's errors don't tell how wide they are
 
 
 class HeldOut(NamedTuple):
-    """Designs at one level that a fit had not seen: mean of `count` trainings, and what was predicted of it."""
+    """Designs at one level that a fit had not seen: the mean of each one's trainings, and what was predicted of it."""
 
     truth: np.ndarray
-    count: np.ndarray
+    trainings: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
 
@@ -88,5 +88,5 @@ def _widening(errors: HeldOut, noise: float) -> float:
 
 def coverage(errors: HeldOut, noise: float, factor: float = 1.0) -> float:
     """The share of held-out means that lie in their 90 % interval, their own noise counted."""
-    deviation = np.sqrt(factor**2 * errors.variance + noise**2 / errors.count)
+    deviation = np.sqrt(factor**2 * errors.variance + noise**2 / errors.trainings)
     return float((np.abs(errors.truth - errors.mean) <= DEVIATIONS * deviation).mean())

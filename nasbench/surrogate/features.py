@@ -143,7 +143,7 @@ def _by_block(present: Sequence[Stage], trained: Walk, total: np.ndarray) -> lis
 
 def _ends(arch: Architecture, small: Architecture) -> list[float]:
     stem, head = arch.stem, arch.head
-    width = head.width or 0
+    width = float(head.width or 0)
     if "expansion" in HEAD_FIELDS[head.kind] and not width:
         width = head.expansion * next(stage.channels for stage in reversed(arch.stages) if stage.depth)
     return [

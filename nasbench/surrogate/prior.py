@@ -128,10 +128,9 @@ class Prior:
     def _parameters(self, spread: float) -> Parameters:
         """Of a process that scatters by `spread`, shared out as the surrogate's own kernel is, with its noise."""
         own = self._process.parameters
-        parts = np.array([own.smooth, own.linear, own.nugget])
-        shift = np.log(spread) - 0.5 * np.log(np.exp(2 * parts).sum())
-        noise = np.log(max(self.surrogate.noise(self._fidelity), 1e-3))
-        return Parameters(own.length, *(float(part + shift) for part in parts), float(noise))
+        size = np.hypot(np.hypot(own.deviation("smooth"), own.deviation("linear")), own.deviation("nugget"))
+        shift, noise = float(np.log(spread / size)), max(self.surrogate.noise(self._fidelity), 1e-3)
+        return Parameters(own.length, own.smooth + shift, own.linear + shift, own.nugget + shift, float(np.log(noise)))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -18,6 +18,7 @@ from nasbench.surrogate.observations import Means
 LEAST_SPREAD = 0.25  # of a feature: a rare choice does not put its design far from all others
 FARTHEST = 4.0  # deviations from the mean
 FITTED_ON = 350  # designs that parameters are estimated from, at most; all enter the posterior
+AT_ONCE = 4096  # designs predicted, so that memory stays small
 JITTER = 1e-8
 
 
@@ -64,8 +65,9 @@ class Belief:
     @classmethod
     def about(cls, spread: float, noise: float = 0.025) -> Belief:
         """Of targets that scatter by `spread`; seeds by 1 to 6 points."""
-        share = np.log(max(spread, 1e-3) * np.array([0.7, 0.7, 0.25]))
-        return cls(Parameters(np.log(1.2), *share, np.log(noise)), Parameters(0.7, 0.7, 1.0, 0.7, 0.6))
+        smooth, nugget = np.log(0.7 * max(spread, 1e-3)), np.log(0.25 * max(spread, 1e-3))
+        middle = Parameters(np.log(1.2), smooth, smooth, nugget, np.log(noise))
+        return cls(middle, Parameters(0.7, 0.7, 1.0, 0.7, 0.6))
 
     def penalty(self, at: np.ndarray) -> float:
         return float(0.5 * (((at - np.array(self.middle)) / np.array(self.width)) ** 2).sum())
@@ -168,8 +170,14 @@ class Process:
 
     def predict(self, x: np.ndarray, trend: Trend, gain: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(m,), (m,) mean and variance of what a design's trainings scatter about, at features (m, d)."""
-        at, places = self.parameters, self.scaler(x)
         gain = np.ones(len(x)) if gain is None else gain
+        parts = [slice(start, start + AT_ONCE) for start in range(0, max(1, len(x)), AT_ONCE)]
+        found = [self._predict(x[part], Trend(trend.values[part], trend.deviations), gain[part]) for part in parts]
+        means, variances = zip(*found)
+        return np.concatenate(means), np.concatenate(variances)
+
+    def _predict(self, x: np.ndarray, trend: Trend, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at, places = self.parameters, self.scaler(x)
         nugget = np.exp(2 * at.nugget)
         shared = smooth_covariance(at, places, self.points)
         for row, column in enumerate(self._own(x)):
