@@ -188,6 +188,10 @@ def test_trials_of_a_study_are_taken_in_once(home: Path, tmp_path: Path, capsys:
     noise = table.noise(1)
     assert noise is not None
     assert noise.degrees_of_freedom == 10  # five finalists with three seeds; their validation scores stand alone
+    found = summary(table, 1)
+    assert found["compared"] == 33, "the finals' scores are of other images than the rest"
+    assert found["agreement"][0]["designs"] == 7
+    assert {record["trainings"] for record in found["best"]} == {1}
     assert main(["table", "show", "metablock"]) == 0
     assert "fastvit_t8" in capsys.readouterr().out
     assert add([DEFAULT, home / "mine"], tmp_path / "both.csv.gz").rows > 48

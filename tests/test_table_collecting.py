@@ -90,7 +90,8 @@ def test_designs_that_are_there_count_towards_the_shares() -> None:
     assert drawn == {0: 4, 2: 4, 3: 4}
 
 
-def test_half_of_the_designs_are_children_of_published_members() -> None:
+def test_half_of_the_designs_are_children_of_published_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasbench.table.designs.CANDIDATES", 1)  # so that it stays quick
     members, limit = [FIXED[name] for name in ("emo_1m", "fastvit_t8", "mobilevit_xxs")], Budget.parse("2GFLOP")
     source = Stratified(DEFAULT, Octaves(limit, 1000), members, np.random.default_rng(0), {arch.id for arch in members})
     drawn = list(islice(source.draw(), 2 * OCTAVES))
@@ -125,6 +126,8 @@ def test_picks_take_the_bands_in_turn() -> None:
 
 
 def test_the_whole_plan() -> None:
+    assert whole_plan(0, 3, 0) == [Part(0, 0, 1), Part(0, 0, 3), Part(-1, 0, 1)]
+    assert whole_plan(4, 1, 0) == [Part(0, 4, 1), Part(0, 1, 1), Part(-1, 1, 1)]
     assert whole_plan(80, 3, 1) == [Part(0, 80, 1), Part(0, 8, 3), Part(1, 10, 2), Part(-1, 8, 1)]
 
 
@@ -150,6 +153,20 @@ def test_what_is_there_is_not_trained_again_and_more_can_be_asked_for(
     assert set(first.ids) < set(more.ids)
     long = collect("small", "32MFLOP", 2, rung="long", runner=toys, out=tmp_path / "mine")
     assert {row.architecture_id for row in long.content if row.rung == -1} < set(more.ids)
+
+
+def test_replicates_are_spread_over_quality(toys: str, tmp_path: Path) -> None:
+    def replicated(table: Table) -> list[str]:
+        return [key for key in table.ids if len(table.where(architecture_id=key)) == 2]
+
+    first = collect("small", "32MFLOP", 12, rung=0, runner=toys, out=tmp_path / "mine")
+    table = collect("small", "32MFLOP", 3, rung=0, seeds=2, runner=toys, out=tmp_path / "mine")
+    assert len(table) == 15
+    ranked = sorted(first.content, key=lambda row: row.accuracy)
+    places = sorted([row.architecture_id for row in ranked].index(key) // 4 for key in replicated(table))
+    assert places == [0, 1, 2], "one of each third"
+    more = collect("small", "32MFLOP", 5, rung=0, seeds=2, runner=toys, out=tmp_path / "mine")
+    assert set(replicated(table)) < set(replicated(more)), "what has been begun stays"
 
 
 def test_a_collection_that_was_killed_goes_on(

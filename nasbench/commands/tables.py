@@ -73,7 +73,7 @@ def _add_collect(group: Any) -> None:
     add("--seeds", type=positive, metavar="K", help="trainings of each that is repeated (default: 3; of one rung: 1)")
     add(
         "--around", type=positive, metavar="N",
-        help="instead: how many designs the folder shall hold that a surrogate picks in each latency band",
+        help="instead: how many designs the folder shall hold that a surrogate picks, latency band by latency band",
     )  # fmt: skip
     add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
     add(
@@ -144,10 +144,12 @@ def _print(table: Table, rung: int, as_json: bool) -> None:
         found["rungs"], title=f"{table.source}: {found['trainings']:,} trainings of {found['designs']:,} designs"
     )
     if found["agreement"]:
-        print_table(found["agreement"], title="how the rungs agree: Kendall's tau [90 % interval], designs in both")
+        print_table(found["agreement"], title="how rungs agree: tau, 90 % interval")
     if found["best"]:
         print_table(found["best"], title=f"best designs at rung {rung_label(rung)}, by cost of the deploy form")
         print("The best of many single trainings owes part of its accuracy to its seed.")
+    if found["compared"] < found["trainings"]:
+        print(f"Compared are the {found['compared']:,} trainings that share split, images and numerics.")
     if found["stale"]:
         print(f"{found['stale']:,} trainings are of designs that are reduced otherwise today; they do not count.")
     facts = found["provenance"].items()

@@ -43,9 +43,13 @@ class Wanted(NamedTuple):
 
 def whole_plan(designs: int, seeds: int, top: int) -> list[Part]:
     """All designs once at the first rung; some of them with more seeds, at the rungs up to `top`, and for long."""
-    parts = [Part(0, designs, 1), Part(0, designs // REPLICATED, seeds)]
-    parts += [Part(rung, designs // SECOND, min(SECOND_SEEDS, seeds)) for rung in range(1, top + 1)]
-    return [*parts, Part(LONG_RUNG, designs // LONG_SHARE, 1)]
+
+    def share(one_in: int) -> int:
+        return min(designs, max(1, designs // one_in))
+
+    parts = [Part(0, designs, 1), Part(0, share(REPLICATED), seeds)]
+    parts += [Part(rung, share(SECOND), min(SECOND_SEEDS, seeds)) for rung in range(1, top + 1)]
+    return [*parts, Part(LONG_RUNG, share(LONG_SHARE), 1)]
 
 
 def check_counts(designs: int, seeds: int) -> None:
@@ -78,13 +82,13 @@ class Held:
                 lowest[trial.architecture_id].append(trial)
         return {key: _mean_at_the_lowest(trials) for key, trials in lowest.items()}
 
-    def by_trainings(self, fidelity: str) -> list[str]:
-        """Ids of the designs trained at a fidelity, those with most seeds first."""
-        seeds: dict[str, int] = defaultdict(int)
+    def begun(self, fidelity: str, seeds: int) -> list[str]:
+        """Ids of the designs with so many trainings at a fidelity or more, those with most first."""
+        counts: dict[str, int] = defaultdict(int)
         for trial in self.trials:
             if trial.fidelity.id == fidelity and trial.origin.kind == Kind.SEARCHED:
-                seeds[trial.architecture_id] += 1
-        return sorted(seeds, key=lambda key: -seeds[key])
+                counts[trial.architecture_id] += 1
+        return sorted((key for key, count in counts.items() if count >= seeds), key=lambda key: -counts[key])
 
 
 def _mean_at_the_lowest(trials: Sequence[Trial]) -> float:
@@ -142,10 +146,14 @@ class Planner:
                 yield made
 
     def _spread(self, part: Part, held: Held) -> list[str]:
+        """Designs over the whole range of quality and cost; those with which the part has begun already stay."""
         octaves, there = self.drawing.octaves, held.designs()
         places = {key: place for key in there if (place := octaves.of(there[key].design)) is not None}
         accuracies = {key: value for key, value in held.accuracies().items() if key in places}
-        return spread(accuracies, places, part.designs, held.by_trainings(self.fidelity(part.rung)))
+        begun = held.begun(
+            self.fidelity(part.rung), 2 if part.rung == 0 else 1
+        )  # all have a training at the first rung
+        return spread(accuracies, places, part.designs, begun)
 
 
 def _origin_of(trial: Trial) -> Origin:

@@ -48,8 +48,19 @@ def _rung_record(table: Table, rung: int | None) -> Record:
     }
 
 
+def comparable(table: Table) -> Table:
+    """The rows of the split, images and numerics that most rows have: accuracies of others are never held against
+    these."""
+    kinds = Counter((row.split, row.data_id, row.numerics) for row in table.content)
+    if len(kinds) < 2:
+        return table
+    split, data_id, numerics = kinds.most_common(1)[0][0]
+    return table.where(split=split, data_id=data_id, numerics=numerics)
+
+
 def agreement_records(table: Table) -> list[Record]:
     """One record a pair of rungs: Kendall's tau over the designs that both have, with its 90 % interval."""
+    table = comparable(table)
     means = {rung: _means(table, rung) for rung in table.rungs}
     found = []
     for first, second in combinations(table.rungs, 2):
@@ -71,7 +82,7 @@ def agreement_records(table: Table) -> list[Record]:
 def best_records(table: Table, rung: int) -> list[Record]:
     """The best designs of each octave of multiply-adds at a rung, and the best published one, by mean accuracy."""
     bands: dict[int, list[TableRow]] = defaultdict(list)
-    for row in table.content:
+    for row in comparable(table).content:
         if row.rung == rung:
             bands[math.floor(math.log2(max(1, row.macs)))].append(row)
     return [record for band in sorted(bands, reverse=True) for record in _best_of_band(band, bands[band])]
@@ -112,6 +123,7 @@ def summary(table: Table, rung: int) -> Record:
         "designs": len(table.ids),
         "stale": table.stale,
         "rungs": rung_records(table),
+        "compared": len(comparable(table)),
         "agreement": agreement_records(table),
         "best": best_records(table, rung),
         "provenance": provenance(table),
