@@ -110,6 +110,18 @@ def test_published_networks_of_any_kind_are_predicted(surrogate: Surrogate) -> N
     assert found.std.min() > surrogate.predict(designs()[:8]).std.mean()
 
 
+def test_nothing_to_predict_is_no_error(surrogate: Surrogate) -> None:
+    assert surrogate.predict([]).mean.shape == (0,)
+
+
+def test_a_fidelity_of_one_design_does_no_harm() -> None:
+    archs, shorter = designs()[:24], load_recipe().at(1600)
+    rows, accuracies = [*archs[:1], *archs], [0.2, *trained(archs)]
+    with_one = fit(rows, [shorter] + [SHORT] * 24, accuracies).predict(designs()[SEEN:], SHORT).mean
+    without = fit(archs, [SHORT] * 24, accuracies[1:]).predict(designs()[SEEN:], SHORT).mean
+    assert kendall(with_one, without) > 0.6
+
+
 def test_what_does_not_fit_is_one_clear_line() -> None:
     archs, accuracies = designs()[:4], list(trained(designs()[:4]))
     for rows, wrong in (
