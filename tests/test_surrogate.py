@@ -84,7 +84,10 @@ def test_intervals_hold_what_they_promise(surrogate: Surrogate) -> None:
     archs = designs()[:SEEN]
     trainings = by_fidelity(archs, [SHORT] * SEEN, list(trained(archs)))
     errors = together(held_out(trainings, surrogate.levels[:1], folds_of(trainings))[0])
-    assert 0.8 <= coverage(errors, surrogate.noise(SHORT), surrogate.levels[0].widening) <= 0.98
+    widening = surrogate.levels[0].widening
+    assert coverage(errors, surrogate.noise(SHORT), widening) >= 0.8
+    wide = widening * np.sqrt(errors.variance.mean())
+    assert wide < 1.6 * np.sqrt(np.mean((errors.truth - errors.mean) ** 2))
 
 
 def test_the_same_rows_give_the_same_surrogate() -> None:
@@ -105,6 +108,18 @@ def test_published_networks_of_any_kind_are_predicted(surrogate: Surrogate) -> N
     found = surrogate.predict(archs)
     assert np.isfinite(found.mean).all()
     assert found.std.min() > surrogate.predict(designs()[:8]).std.mean()
+
+
+def test_nothing_to_predict_is_no_error(surrogate: Surrogate) -> None:
+    assert surrogate.predict([]).mean.shape == (0,)
+
+
+def test_a_fidelity_of_one_design_does_no_harm() -> None:
+    archs, shorter = designs()[:24], load_recipe().at(1600)
+    rows, accuracies = [*archs[:1], *archs], [0.2, *trained(archs)]
+    with_one = fit(rows, [shorter] + [SHORT] * 24, accuracies).predict(designs()[SEEN:], SHORT).mean
+    without = fit(archs, [SHORT] * 24, accuracies[1:]).predict(designs()[SEEN:], SHORT).mean
+    assert kendall(with_one, without) > 0.6
 
 
 def test_what_does_not_fit_is_one_clear_line() -> None:

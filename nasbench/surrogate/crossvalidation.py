@@ -14,6 +14,7 @@ from nasbench.surrogate.observations import Means, Trainings
 FOLDS = 8
 COVERAGE, DEVIATIONS = 0.9, 1.645  # of a normal distribution, two-sided
 WIDENINGS = np.geomspace(0.4, 4, 121)
+OWN_NOISE = 0.5  # of held-out means' variance that is taken as their own: noise and nugget are hard to tell apart
 LEAST = 20  # designs, below which a level's errors don't tell how wide they are
 
 
@@ -76,7 +77,7 @@ def widening(levels: Sequence[Level], trainings: Sequence[Trainings]) -> list[fl
         if own is None or len(own.truth) < LEAST:
             factors.append(factors[-1] if factors else 1.0)
         else:
-            factors.append(_widening(own, level.noise))
+            factors.append(_widening(own, level.noise * OWN_NOISE**0.5))
     return factors
 
 
