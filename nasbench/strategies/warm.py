@@ -181,4 +181,4 @@ def expected_improvement(lead: np.ndarray, std: np.ndarray) -> np.ndarray:
     from scipy.stats import norm
 
     z = lead / np.maximum(std, TINY)
-    return np.asarray(std * (z * norm.cdf(z) + norm.pdf(z)))
+    return np.asarray(lead * norm.cdf(z) + std * norm.pdf(z))
