@@ -44,7 +44,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "audit": ("--rung none", 2),
     "reproduce": ("mobileone_s0", 0),
     "list": ("emo_1m", 0),
-    "train": ("☃.toml", 0),
+    "proxy": ("☃.toml", 0),
     "export": ("☃.toml -o ☃.onnx", 0),
     "scale design": ("☃.toml --to ☃.toml --rule depth --space small --no-check", 0),
     "scale train": ("emo_1m --to 300MFLOP --out ☃", 0),

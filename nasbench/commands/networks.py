@@ -1,4 +1,4 @@
-"""`nasbench profile | reproduce | train | export`: what one network costs, and what can be made of it."""
+"""`nasbench profile | reproduce | list | proxy | export`: what one network costs, and what can be made of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add(verbs: Any) -> None:
     _add_profile(verbs)
     _add_reproduce(verbs)
     _add_list(verbs)
-    _add_train(verbs)
+    _add_proxy(verbs)
     _add_export(verbs)
 
 
@@ -57,17 +57,17 @@ def _add_list(verbs: Any) -> None:
     listing.add_argument("text", nargs="?", default="", metavar="TEXT", help="only names with this in them")
 
 
-def _add_train(verbs: Any) -> None:
-    train = add_verb(
-        verbs, "train", "train one network as a search would, and print what it reached",
-        "nasbench train emo_1m --rung 1 --seed 0", _train, True,
+def _add_proxy(verbs: Any) -> None:
+    proxy = add_verb(
+        verbs, "proxy", "train one network as a search would, reduced and for a short while, and print what it reached",
+        "nasbench proxy emo_1m --rung 1 --seed 0", _proxy, True,
     )  # fmt: skip
-    train.add_argument("architecture", help=ARCH_HELP)
-    train.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
-    train.add_argument("--runner", default="laptop", help="whose ladder and device it uses (default: laptop)")
-    train.add_argument("--rung", type=whole, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
-    train.add_argument("--seed", type=whole, default=0, help="seed of weights and batches (default: 0)")
-    train.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
+    proxy.add_argument("architecture", help=ARCH_HELP)
+    proxy.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
+    proxy.add_argument("--runner", default="laptop", help="whose ladder and device it uses (default: laptop)")
+    proxy.add_argument("--rung", type=whole, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
+    proxy.add_argument("--seed", type=whole, default=0, help="seed of weights and batches (default: 0)")
+    proxy.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
 
 
 def _add_export(verbs: Any) -> None:
@@ -221,7 +221,7 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace) -> int:
+def _proxy(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
     from nasbench.study.runner import load_runner, runner_ladder
     from nasbench.study.task import DataSplit, Task, require_images_for
