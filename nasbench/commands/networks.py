@@ -1,4 +1,4 @@
-"""`nasbench profile | reproduce | list | proxy | export`: what one network costs, and what can be made of it."""
+"""`nasbench profile | reproduce | list | describe | proxy | export`: what a network costs, and what is made of it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def add(verbs: Any) -> None:
     _add_profile(verbs)
     _add_reproduce(verbs)
     _add_list(verbs)
+    _add_describe(verbs)
     _add_proxy(verbs)
     _add_export(verbs)
 
@@ -55,6 +56,14 @@ def _add_reproduce(verbs: Any) -> None:
 def _add_list(verbs: Any) -> None:
     listing = add_verb(verbs, "list", "the shipped networks with their sizes", "nasbench list swin", _list, True)
     listing.add_argument("text", nargs="?", default="", metavar="TEXT", help="only names with this in them")
+
+
+def _add_describe(verbs: Any) -> None:
+    describe = add_verb(
+        verbs, "describe", "what is in the file of a saved model: architecture, figures, where it comes from",
+        "nasbench describe results/train/emo_1m-seed0-1a2b3c4d/best.safetensors", _describe, True,
+    )  # fmt: skip
+    describe.add_argument("file", metavar="FILE", help="a .safetensors file that nasbench saved")
 
 
 def _add_proxy(verbs: Any) -> None:
@@ -219,6 +228,36 @@ def _list(options: argparse.Namespace) -> int:
     else:
         print_table([row | {"params": f"{row['params']:,}", "macs": f"{row['macs']:,}"} for row in rows])
     return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from nasbench.costs.analytic import cost
+    from nasbench.weights.saved import read_saved
+
+    arch, about, form, tensors, values = read_saved(options.file)
+    figures = cost(arch, max(1, len(about.classes)), deploy=form == "deploy")
+    facts: dict[str, Any] = {
+        "name": arch.name, "id": arch.id, "form": form, "resolution": arch.resolution,
+        "in_channels": arch.in_channels, "params": figures.params, "macs": figures.macs, "tensors": tensors,
+        "values": values,
+    }  # fmt: skip
+    if options.json:
+        print_json({**facts, "architecture": arch.to_dict(), **about.to_dict()})
+        return 0
+    print_facts(
+        {**facts, "classes": f"{len(about.classes)}: {', '.join(about.classes)}" if about.classes else "unknown"}
+    )
+    if about.normalisation is not None:
+        print_facts({"mean": _listed(about.normalisation.mean), "std": _listed(about.normalisation.std)})
+    for title, content in (("measured", about.figures), ("provenance", about.provenance)):
+        if content:
+            print(f"\n{title}:")
+            print_facts(content)
+    return 0
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
 
 
 def _proxy(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 import torch
@@ -111,12 +111,25 @@ def train(
     return Trained(tail, steps, seen, time.perf_counter() - begun, time.process_time() - begun_cpu)
 
 
-def set_initial_values(model: nn.Module, fidelity: Fidelity) -> None:
-    """What a recipe says of the start: layer scales, linear layers, residual branches, identity branches."""
-    set_layer_scale(model, fidelity.layer_scale)
-    scale_linear_layers(model, fidelity.linear_gain)
-    scale_residual_branches(model, fidelity.branch_gain)
-    open_identity_branches(model, fidelity.identity_bias)
+class Start(Protocol):
+    """What a recipe says of the start of a training."""
+
+    @property
+    def layer_scale(self) -> float: ...
+    @property
+    def linear_gain(self) -> float: ...
+    @property
+    def branch_gain(self) -> float: ...
+    @property
+    def identity_bias(self) -> float: ...
+
+
+def set_initial_values(model: nn.Module, start: Start) -> None:
+    """Layer scales, linear layers, residual branches, identity branches as a recipe wants them."""
+    set_layer_scale(model, start.layer_scale)
+    scale_linear_layers(model, start.linear_gain)
+    scale_residual_branches(model, start.branch_gain)
+    open_identity_branches(model, start.identity_bias)
 
 
 def _batches(pool: ImagePool, fidelity: Fidelity, norm: Normalisation, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -165,7 +178,7 @@ def make_optimiser(
 
 
 def _sgd(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
-    weights, rest = _decaying(model)
+    weights, rest = decaying(model)
     return torch.optim.SGD(
         [{"params": weights, "weight_decay": fidelity.weight_decay}, {"params": rest, "weight_decay": 0.0}],
         lr=fidelity.lr,
@@ -175,21 +188,21 @@ def _sgd(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
 
 
 def _muon(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
-    weights, rest = _decaying(model)
+    weights, rest = decaying(model)
     matrices = {"params": [p for p in weights if is_matrix(p)], "matrices": True}
     kernels = {"params": [p for p in weights if not is_matrix(p)]}  # depthwise
-    decaying = [group | {"weight_decay": fidelity.weight_decay} for group in (matrices, kernels)]
-    return Muon([*decaying, {"params": rest}], fidelity.lr, fidelity.momentum)
+    shrinking = [group | {"weight_decay": fidelity.weight_decay} for group in (matrices, kernels)]
+    return Muon([*shrinking, {"params": rest}], fidelity.lr, fidelity.momentum)
 
 
 OPTIMISERS: dict[str, Callable[[nn.Module, Fidelity], torch.optim.Optimizer]] = {"sgd": _sgd, "muon": _muon}
 
 
-def _decaying(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def decaying(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The weights of two or more dimensions, and all else."""
     weights = [p for p in model.parameters() if p.ndim >= 2 and min(p.shape[0], p[0].numel()) > 1]
-    decaying = {id(p) for p in weights}
-    return weights, [p for p in model.parameters() if id(p) not in decaying]
+    known = {id(p) for p in weights}
+    return weights, [p for p in model.parameters() if id(p) not in known]
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:
