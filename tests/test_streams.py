@@ -42,6 +42,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "space contains": ("small mobilevit_s", 0),
     "profile": ("☃.toml", 0),
     "audit": ("--rung none", 2),
+    "data check": ("nowhere", 2),
     "reproduce": ("mobileone_s0", 0),
     "list": ("emo_1m", 0),
     "describe": ("☃.safetensors", 2),

@@ -160,7 +160,7 @@ def test_patience_ends_a_training_and_the_best_epoch_is_kept(data: str, tmp_path
 
 def test_frozen_stages_keep_weights_and_statistics(data: str, tmp_path: Path) -> None:
     done = job(tmp_path, data, "frozen_stages=1", "layer_decay=0.7")
-    begun = new_state(done, 10, 100).model.state_dict()
+    begun = new_state(done, dataset(data).classes, 100).model.state_dict()
     train_job(done)
     ended = tensors(done.folder / LAST)
     for key in ended:
@@ -250,11 +250,14 @@ def test_fine_tuning_begins_from_weights_at_another_size(
 ) -> None:
     done, _ = whole
     tuned = job(tmp_path, done.data, "lr=1e-6", arch=tiny(resolution=32), weights=str(done.folder / BEST))
-    begun, trained = new_state(tuned, 10, 100).model.state_dict(), tensors(done.folder / BEST)
+    classes = dataset(done.data).classes
+    begun, trained = new_state(tuned, classes, 100).model.state_dict(), tensors(done.folder / BEST)
     assert all(torch.equal(begun[key], trained[key]) for key in trained)
-    other = new_state(tuned, 7, 100).model.state_dict()
+    other = new_state(tuned, classes[:7], 100).model.state_dict()
     differing = [key for key in trained if other[key].shape != trained[key].shape]
-    assert differing == ["head.classifier.weight", "head.classifier.bias"]
+    assert set(differing) == {"head.classifier.weight", "head.classifier.bias"}
+    named_otherwise = new_state(tuned, [f"other {name}" for name in classes], 100).model.state_dict()
+    assert not torch.equal(named_otherwise["head.classifier.weight"], trained["head.classifier.weight"])
     assert all(torch.equal(other[key], trained[key]) for key in trained if key not in differing)
 
 
@@ -309,8 +312,8 @@ def test_several_networks_end_in_a_table_and_a_picture(
         (["emo_1m", "--teacher", "none"], "--teacher none: there is no such file"),
         (["mae_vit_base_pretrain", "--resolution", "64"], "mae_vit_base"),
         (["nowhere#1"], "nowhere"),
-        (["emo_1m", "--data", "nowhere"], "data 'nowhere'"),
-        (["emo_1m", "--set", "frozen_stages=9"], "frozen_stages = 9: emo_1m has 4 stages"),
+        (["emo_1m", "--data", "nowhere"], "nowhere' is neither a known name"),
+        (["emo_1m", "--set", "frozen_stages=9"], "frozen_stages = 9: emo_1m has 5 stages"),
     ],
     ids=str,
 )

@@ -26,7 +26,11 @@ def add(verbs: Any) -> None:
         "architectures", nargs="+", metavar="ARCH",
         help="shipped names, TOML files, or STUDY#ID: a design of a search by its place in `nasbench front`, or its id",
     )  # fmt: skip
-    add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
+    add(
+        "--data",
+        default="fashion-on-earth",
+        help="fashion-on-earth (default), cifar10, a folder, a CSV of paths and labels, or parquet files",
+    )
     add(
         "--recipe", default="quick", metavar="NAME",
         help="quick (default), mobile, fine-tune or a TOML file such as those in runners/recipes/training",

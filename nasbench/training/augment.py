@@ -1,7 +1,8 @@
 """What a recipe does to a batch of training images and their labels; every draw comes from the caller's numbers.
 
-Made of tensor operations, so that it runs where the training does. kornia has the same; on a CPU its RandAugment takes
-longer than a step of a small network (benchmarks/augmentation.py), and its draws follow torch's global state alone.
+Made of tensor operations, so that it runs where the training does. kornia draws RandAugment's operations once for a
+whole batch, from torch's global random state; asked for other ones for each image, as the paper has it, it takes 172 ms
+a batch of 64 at 64 px on one core, and this 39 with the crop (measured, benchmarks/augmentation.py).
 """
 
 from __future__ import annotations

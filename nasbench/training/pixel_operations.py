@@ -42,16 +42,17 @@ def sharpness(images: Tensor, strength: Tensor) -> Tensor:
 
 def posterise(images: Tensor, strength: Tensor) -> Tensor:
     step = 2.0 ** (BITS * strength.abs()).round()
-    return (images / step).floor() * step
+    return (images.round() / step).floor() * step  # interpolation leaves 127.9999 where 128 was
 
 
 def solarise(images: Tensor, strength: Tensor) -> Tensor:
-    return torch.where(images >= WHITE * (1 - strength.abs()), WHITE - images, images)
+    return torch.where(images.round() >= WHITE * (1 - strength.abs()), WHITE - images, images)
 
 
 def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
+    """Each channel from black to white, where it has more than one level."""
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
-    return _within(torch.where(high > low, (images - low) * (WHITE / (high - low).clamp(min=1e-6)), images))
+    return _within(torch.where(high - low >= 1, (images - low) * (WHITE / (high - low).clamp(min=1)), images))
 
 
 def equalise(images: Tensor, strength: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def _trained(job: TrainingJob) -> dict[str, Any]:
     data = dataset(job.data)
     arch = job.architecture
     images = open_images(data, arch.resolution, arch.in_channels, job.recipe, job.runner.device)
-    state = new_state(job, len(data.classes), len(images.training))
+    state = new_state(job, data.classes, len(images.training))
     load_checkpoint(state, job)
     teacher = None if job.teacher is None else load_teacher(job.teacher, data.classes, images.norm, job.runner.device)
     lesson = Lesson(job, images, weights_of(job, images, len(data.classes)), teacher)

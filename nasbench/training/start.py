@@ -54,8 +54,9 @@ def train_designs(
     _require_files(archs, weights, teacher)
     progress.update(ProgressState("reading images"))
     images = _prepared(spec, archs, wanted)
-    files = [None if path is None else str(Path(path).absolute()) for path in (weights, teacher)]
-    first = TrainingJob(archs[0], wanted, 0, spec, images.id, place, folder.absolute(), *files, tensorboard)
+    first = TrainingJob(
+        archs[0], wanted, 0, spec, images.id, place, folder.absolute(), _whole(weights), _whole(teacher), tensorboard
+    )  # fmt: skip
     jobs = [replace(first, architecture=arch, seed=seed) for seed in range(seeds) for arch in archs]
     _check_files(first, images)
     lock = lock_folder(folder)
@@ -65,6 +66,11 @@ def train_designs(
         return found
     finally:
         os.close(lock)
+
+
+def _whole(path: str | Path | None) -> str | None:
+    """The absolute path of a file, for workers with another working folder."""
+    return None if path is None else str(Path(path).absolute())
 
 
 def _networks(designs: Sequence[str | Path], resolution: int | None) -> list[Architecture]:
@@ -106,7 +112,7 @@ def _check_files(job: TrainingJob, data: ImageData) -> None:
     if job.weights is not None or job.recipe.frozen_stages:
         from nasbench.training.state import new_state
 
-        new_state(here, len(data.classes), 1)
+        new_state(here, data.classes, 1)
     if job.teacher is not None:
         from nasbench.training.images import SizedNormalisation
         from nasbench.training.loss import load_teacher

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from nasbench.training.images import batches_an_epoch
 from nasbench.training.job import CHECKPOINT, TrainingJob
 from nasbench.training.optimising import freeze, make_optimiser, make_schedule, moving_average
 from nasbench.weights.checkpoints import load_weights
+from nasbench.weights.matching import WeightsError
+from nasbench.weights.saved import has_architecture, read_saved
 from nasbench.weights.torch_files import read_torch
 
 VERSION = 1  # of the checkpoint
@@ -51,16 +54,16 @@ class TrainingState:
         return bool(patience and self.best and self.history[-1]["epoch"] - self.best["epoch"] >= patience)
 
 
-def new_state(job: TrainingJob, classes: int, images: int) -> TrainingState:
+def new_state(job: TrainingJob, classes: Sequence[str], images: int) -> TrainingState:
     """The network as a training begins with it, on the device of the job; `images` are those of an epoch."""
     recipe, device = job.recipe, torch.device(job.runner.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        model = build(job.architecture, classes, recipe.drop_path)
+        model = build(job.architecture, len(classes), recipe.drop_path)
     if job.weights is None:
         set_initial_values(model, recipe)
     else:
-        load_weights(model, job.weights, fresh_head=True)
+        _load(model, Path(job.weights), tuple(classes))
     form = torch.channels_last if job.runner.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=form)
     frozen = freeze(model, recipe.frozen_stages)
@@ -68,6 +71,20 @@ def new_state(job: TrainingJob, classes: int, images: int) -> TrainingState:
     steps = -(-batches_an_epoch(images, recipe.batch_size) // recipe.accumulate)
     average = moving_average(model, recipe.ema_decay)
     return TrainingState(model, average, optimiser, make_schedule(optimiser, recipe, steps), frozen)
+
+
+def _load(model: Model, path: Path, classes: tuple[str, ...]) -> None:
+    """Weights to begin from: all of them, but for a classifier of other classes, which stays fresh."""
+    known = read_saved(path).about.classes if path.suffix == ".safetensors" and has_architecture(path) else ()
+    if known and known != classes:
+        load_weights(model, path, fresh_head=True)
+        return
+    try:
+        load_weights(model, path)
+    except WeightsError as error:
+        if error.cause not in ("classes", "headless"):
+            raise
+        load_weights(model, path, fresh_head=True)
 
 
 def save_checkpoint(state: TrainingState, job: TrainingJob) -> None:

@@ -164,10 +164,7 @@ def load_model(
     features_only: the stages' maps instead of logits, of `out_indices` if not of all: a `Backbone`, with their channels
     and strides.
     """
-    try:
-        state, metadata = _read_safetensors(Path(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}; give a .safetensors file") from None
+    state, metadata = _read_safetensors(Path(path))
     if "architecture" not in metadata:
         raise UserError(f"{path}: has no architecture inside; build the model yourself and use load_weights")
     arch = Architecture.from_toml(metadata["architecture"], str(path))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nasbench.nn.model import Model
 
 WHITE = 255.0
-KEY = "about"  # of the file's metadata
+KEY, ARCHITECTURE = "about", "architecture"  # of the file's metadata
 MOST = 10**15
 Whole = Annotated[int, Field(ge=-MOST, le=MOST)]
 Number = Annotated[float, Field(ge=-MOST, le=MOST)]
@@ -86,18 +86,21 @@ class Saved(NamedTuple):
 def read_saved(path: Path | str) -> Saved:
     """All of a saved model's file but the weights."""
     path = Path(path)
-    try:
-        with opened(path, "np") as file:
-            metadata = dict(file.metadata() or {})
-            shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118, no mapping
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}; give a .safetensors file") from None
-    if "architecture" not in metadata:
+    with opened(path, "np") as file:
+        metadata = dict(file.metadata() or {})
+        shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118, no mapping
+    if ARCHITECTURE not in metadata:
         raise UserError(f"{path}: has no architecture inside; give a file that `nasbench train` or save_weights wrote")
-    arch = Architecture.from_toml(metadata["architecture"], str(path))
+    arch = Architecture.from_toml(metadata[ARCHITECTURE], str(path))
     about = About.from_metadata(metadata, str(path))
     form = "deploy" if metadata.get("form") == "deploy" else "train"
     return Saved(arch, about, form, len(shapes), sum(math.prod(shape) for shape in shapes))
+
+
+def has_architecture(path: Path) -> bool:
+    """Whether a safetensors file is a saved model, and no bare weights."""
+    with opened(path, "np") as file:
+        return ARCHITECTURE in (file.metadata() or {})
 
 
 @contextlib.contextmanager
@@ -110,3 +113,5 @@ def opened(path: Path, framework: Literal["pt", "np"] = "pt") -> Iterator[Any]:
             yield file
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file ({error}); give a whole .safetensors file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}; give a .safetensors file") from None
