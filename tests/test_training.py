@@ -131,6 +131,7 @@ def test_another_recipe_or_seed_is_another_training(data: str, tmp_path: Path) -
 def test_a_damaged_checkpoint_is_told(data: str, tmp_path: Path) -> None:
     broken = job(tmp_path, data)
     broken.folder.mkdir(parents=True)
+    (broken.folder / BEST).write_bytes(b"of an earlier epoch")
     for content, words in ((b"x", "not a file of plain tensors"), (b"", "is empty")):
         (broken.folder / CHECKPOINT).write_bytes(content)
         with pytest.raises(UserError, match=words):

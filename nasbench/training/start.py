@@ -58,7 +58,7 @@ def train_designs(
         archs[0], wanted, 0, spec, images.id, place, folder.absolute(), _whole(weights), _whole(teacher), tensorboard
     )  # fmt: skip
     jobs = [replace(first, architecture=arch, seed=seed) for seed in range(seeds) for arch in archs]
-    _check_files(first, images)
+    _check_files(first, images, progress)
     lock = lock_folder(folder)
     try:
         found = Comparison(tuple(_run(jobs, folder, progress)), images.name, len(images.classes), str(recipe))
@@ -106,13 +106,18 @@ def _prepared(spec: str, archs: Sequence[Architecture], recipe: TrainingRecipe) 
     return data
 
 
-def _check_files(job: TrainingJob, data: ImageData) -> None:
+def _check_files(job: TrainingJob, data: ImageData, progress: Progress) -> None:
     """Weights, a teacher and frozen stages that do not fit are told before anything is written."""
-    here = replace(job, runner=job.runner.replace(device="cpu", gpus_per_trial=0.0))
     if job.weights is not None or job.recipe.frozen_stages:
-        from nasbench.training.state import new_state
+        from nasbench.nn.model import build
+        from nasbench.training.optimising import freeze
+        from nasbench.training.state import begin_from
 
-        new_state(here, data.classes, 1)
+        model = build(job.architecture, len(data.classes))
+        freeze(model, job.recipe.frozen_stages)
+        if job.weights is not None:
+            for line in begin_from(model, Path(job.weights), data.classes).lines(job.architecture.in_channels):
+                progress.note(f"{job.weights}: {line}")
     if job.teacher is not None:
         from nasbench.training.images import SizedNormalisation
         from nasbench.training.loss import load_teacher

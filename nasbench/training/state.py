@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,9 @@ from nasbench.files import write_atomic
 from nasbench.nn.model import Model, build
 from nasbench.proxy.train import set_initial_values
 from nasbench.training.images import batches_an_epoch
-from nasbench.training.job import CHECKPOINT, TrainingJob
+from nasbench.training.job import BEST, CHECKPOINT, TrainingJob
 from nasbench.training.optimising import freeze, make_optimiser, make_schedule, moving_average
-from nasbench.weights.checkpoints import load_weights
+from nasbench.weights.checkpoints import Loaded, load_weights
 from nasbench.weights.matching import WeightsError
 from nasbench.weights.saved import has_architecture, read_saved
 from nasbench.weights.torch_files import read_torch
@@ -63,7 +64,7 @@ def new_state(job: TrainingJob, classes: Sequence[str], images: int) -> Training
     if job.weights is None:
         set_initial_values(model, recipe)
     else:
-        _load(model, Path(job.weights), tuple(classes))
+        begin_from(model, Path(job.weights), classes)
     form = torch.channels_last if job.runner.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=form)
     frozen = freeze(model, recipe.frozen_stages)
@@ -73,18 +74,19 @@ def new_state(job: TrainingJob, classes: Sequence[str], images: int) -> Training
     return TrainingState(model, average, optimiser, make_schedule(optimiser, recipe, steps), frozen)
 
 
-def _load(model: Model, path: Path, classes: tuple[str, ...]) -> None:
-    """Weights to begin from: all of them, but for a classifier of other classes, which stays fresh."""
+def begin_from(model: Model, path: Path, classes: Sequence[str]) -> Loaded:
+    """Put the weights of a file into `model`: all of them, but for a classifier of other classes, which stays fresh."""
     known = read_saved(path).about.classes if path.suffix == ".safetensors" and has_architecture(path) else ()
-    if known and known != classes:
-        load_weights(model, path, fresh_head=True)
-        return
-    try:
-        load_weights(model, path)
-    except WeightsError as error:
-        if error.cause not in ("classes", "headless"):
-            raise
-        load_weights(model, path, fresh_head=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what stays fresh is returned
+        if known and known != tuple(classes):
+            return load_weights(model, path, fresh_head=True)
+        try:
+            return load_weights(model, path)
+        except WeightsError as error:
+            if error.cause not in ("classes", "headless"):
+                raise
+            return load_weights(model, path, fresh_head=True)
 
 
 def save_checkpoint(state: TrainingState, job: TrainingJob) -> None:
@@ -104,9 +106,9 @@ def save_checkpoint(state: TrainingState, job: TrainingJob) -> None:
 
 
 def load_checkpoint(state: TrainingState, job: TrainingJob) -> bool:
-    """Put the checkpoint of the job into a new state; False where there is none."""
+    """Put the checkpoint of the job into a new state; False where there is none, or the best weights are gone."""
     path = job.folder / CHECKPOINT
-    if not path.exists():
+    if not path.exists() or not (job.folder / BEST).exists():
         return False
     content = _checked(path, job)
     try:
