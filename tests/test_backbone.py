@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from foreign_weights import MEMBERS
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 import nasbench
 from nasbench.errors import UserError
@@ -97,6 +100,21 @@ def test_compiled_and_exported_it_computes_the_same(model: Model, images: Tensor
     assert torch.allclose(compiled(images), expected, atol=1e-5)
     exported = torch.export.export(model, (images,)).module()
     assert torch.allclose(exported(images), expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One process, as a group of its own."""
+    store = tmp_path_factory.mktemp("group") / "store"
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_wrapped_for_several_processes_every_weight_learns(model: Model, images: Tensor, group: None) -> None:
+    wrapped = DistributedDataParallel(copy.deepcopy(model).train())
+    wrapped(images).square().mean().backward()
+    assert all(p.grad is not None for p in wrapped.parameters()), "else wrapping needs find_unused_parameters"
 
 
 class Pyramid(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 WORK = "nasbench.training.run:train_job"
 SHOWN_EVERY_S = 1.0
+USERS = ("TrainingDiverged", "UserError", "out of memory")  # how reasons begin that a user can mend
 
 
 def train_designs(
@@ -147,8 +148,14 @@ def _run(jobs: Sequence[TrainingJob], folder: Path, progress: Progress) -> list[
             run(source, WORK, runner, None)
     found = [Finished(job, metrics) for job in jobs if (metrics := finished(job)) is not None]
     if not found:
-        raise UserError("; ".join(f"{name} failed: {reason}" for name, reason in source.failed.items()))
+        raise _failure(source.failed)
     return found
+
+
+def _failure(reasons: Mapping[str, str]) -> Exception:
+    """Why no training ended: what the user can change, or else a fault of ours."""
+    text = "; ".join(f"{name} failed: {reason}" for name, reason in reasons.items())
+    return UserError(text) if all(reason.startswith(USERS) for reason in reasons.values()) else RuntimeError(text)
 
 
 class _Trainings:
@@ -203,7 +210,7 @@ class _Trainings:
 
     def _epochs(self) -> float:
         """Epochs of all trainings that are done; those of one that has stopped early count as done."""
-        waiting = {job.id for job in self.waiting} | set(getattr(self, "running", {}))
+        waiting = {job.id for job in tuple(self.waiting)} | set(self.running)
         whole = [job.recipe.epochs for job in self.jobs if job.id not in waiting]
         begun = [
             status.epochs for job in self.jobs if job.id in waiting and (status := TrainingStatus.read(job.folder))
