@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def test_another_recipe_or_seed_is_another_training(data: str, tmp_path: Path) -
     jobs = [job(tmp_path, data), job(tmp_path, data, "lr=0.01"), job(tmp_path, data, seed=1)]
     jobs.append(job(tmp_path, data, arch=tiny().with_resolution(32)))
     assert len({each.folder for each in jobs}) == 4
+    assert pickle.loads(pickle.dumps(jobs[0])) == jobs[0], "it goes to other processes"
 
 
 def test_a_damaged_checkpoint_is_told(data: str, tmp_path: Path) -> None:
@@ -293,11 +295,11 @@ def test_several_networks_end_in_a_table_and_a_picture(
     assert list((runs[0] / "tensorboard").iterdir())
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*/*")}
     assert cli.main([*words, "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    rows = json.loads(capsys.readouterr().out)["networks"]
     assert {path: path.stat().st_mtime_ns for path in Path("out").glob("*/*")} == before, "nothing is trained again"
     assert [row["seeds"] for row in rows] == [2, 2]
     assert all(row["test_accuracy_min"] <= row["test_accuracy_mean"] <= row["test_accuracy_max"] for row in rows)
-    assert About.of(load_model(rows[0]["best_model"])).provenance["seed"] in (0, 1)
+    assert About.of(load_model(Path("out") / rows[0]["best_model"])).provenance["seed"] in (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands.common import add_priority, add_verb, positive, print_json, print_table, up_to
@@ -70,10 +71,11 @@ def _train(options: argparse.Namespace) -> int:
             tensorboard=options.tensorboard,
             progress=progress,
         )
+    folder = options.out or "results/train"
     if options.json:
-        print_json(found.rows())
+        print_json({"folder": folder, "data": found.data, "recipe": found.recipe, "networks": found.rows()})
     else:
-        _print(found, options.out or "results/train")
+        _print(found, folder)
     return 0
 
 
@@ -83,7 +85,7 @@ def _print(found: Comparison, folder: str) -> None:
         title=f"{found.noun} on the test images of {found.data} (measured), recipe {found.recipe}",
     )
     for row in found.rows():
-        print(f"{row['network']}: {row['best_model']}")
+        print(f"{row['network']}: {Path(folder) / row['best_model']}")
     print(f"\nAll of it: {folder} (training.csv, curves.csv, curves.png, curves.svg, one folder a training)")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nasbench.report.plots import COLOURS, INK, empty_axes
 from nasbench.scaling.plots import save
@@ -26,6 +27,7 @@ def draw(curves: pd.DataFrame, title: str, noun: str) -> Figure:
         _draw_network(axes, str(name), own, index)
     axes.figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK)
     axes.margins(x=0.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return axes.figure
 
 

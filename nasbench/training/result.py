@@ -25,8 +25,8 @@ class Finished(NamedTuple):
 
     @property
     def model(self) -> Path:
-        """The file of the weights that scored best."""
-        return self.job.folder / BEST
+        """The file of the weights that scored best, from the folder of all trainings on."""
+        return Path(self.job.folder.name) / BEST
 
 
 @dataclass(frozen=True)

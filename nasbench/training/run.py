@@ -60,7 +60,7 @@ def _trained(job: TrainingJob) -> dict[str, Any]:
 def _epoch(state: TrainingState, lesson: Lesson, data: ImageData) -> None:
     """One more epoch, scored on the validation images and kept on disk."""
     job, number, begun = lesson.job, len(state.history) + 1, time.perf_counter()
-    rate = state.schedule.get_last_lr()[-1]
+    rate = max(state.schedule.get_last_lr())  # of the parts that learn fastest
     tally = train_epoch(state, lesson, number, _teller(state, job))
     accuracy, loss = _scored(state, lesson.images.validation, lesson, data.uneven)
     figures: Epoch = {
