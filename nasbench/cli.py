@@ -12,7 +12,19 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from nasbench import __version__
-from nasbench.commands import audits, doctor, latency, networks, scale, spaces, studies, tables
+from nasbench.commands import (
+    audits,
+    data,
+    doctor,
+    exports,
+    latency,
+    networks,
+    scale,
+    spaces,
+    studies,
+    tables,
+    trainings,
+)
 from nasbench.commands.common import Parser
 from nasbench.errors import UserError
 
@@ -49,7 +61,7 @@ def parser() -> Parser:
     )
     top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
-    for module in (studies, spaces, networks, audits, tables, scale, latency, doctor):
+    for module in (studies, spaces, networks, trainings, exports, data, audits, tables, scale, latency, doctor):
         module.add(verbs)
     return top
 

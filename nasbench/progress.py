@@ -25,7 +25,7 @@ WAITING_LINE_EVERY_SECONDS = 60.0  # where nothing but the time has changed
 class ProgressState:
     """Where a search stands. `best` is an accuracy or the like (1 is perfect).
 
-    `rejected` and `failed` count by rule and by reason.
+    `rejected` and `failed` count by rule and by reason. `done` of `total` are `unit`; `facts` are further lines.
     """
 
     phase: str
@@ -40,6 +40,8 @@ class ProgressState:
     seconds_left: float | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
+    unit: str = "trials"
+    facts: tuple[str, ...] = ()
 
 
 class Progress(Protocol):
@@ -73,7 +75,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def details(state: ProgressState) -> list[str]:
     """The facts beside the bar, each a short phrase; those that do not apply are left out."""
-    parts = []
+    parts = list(state.facts)
     if state.best is not None:
         name = f" ({state.best_name})" if state.best_name else ""
         parts.append(f"best {100 * state.best:.2f} {state.best_unit}{name}")
@@ -88,7 +90,7 @@ def headline(state: ProgressState) -> str:
     parts = [state.phase + (f", {state.rung}" if state.rung else "")]
     if state.total:
         running = f" ({state.running} running)" if state.running else ""
-        parts.append(f"{state.done}/{state.total} trials{running}")
+        parts.append(f"{state.done}/{state.total} {state.unit}{running}")
     if state.seconds_left is not None and state.done < state.total:
         parts.append(f"about {duration(state.seconds_left)} left")
     return " · ".join(parts)

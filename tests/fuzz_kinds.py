@@ -68,7 +68,9 @@ from nasbench.table.folder import rows_of_folder
 from nasbench.table.loading import load_table
 from nasbench.table.rows import TableRow
 from nasbench.table.summary import summary as table_summary
-from nasbench.weights.checkpoints import load_weights
+from nasbench.training.recipe import load_training_recipe, training_recipes
+from nasbench.weights.checkpoints import load_model, load_weights, save_weights
+from nasbench.weights.saved import About, ImageNormalisation
 
 ROOT = Path(__file__).parent.parent
 SMALL = NETWORKS["emo_1m" if "emo_1m" in NETWORKS else next(iter(NETWORKS))]
@@ -365,6 +367,16 @@ def _weight_files() -> list[tuple[Folder, str]]:
 
 
 @cache
+def _saved_model() -> Folder:
+    about = About(
+        classes=("a", "b", "c", "d"), normalisation=ImageNormalisation(mean=(0.5,), std=(0.2,)), figures={"top1": 0.5}
+    )
+    path = _scratch("saved") / "own.safetensors"
+    save_weights(_model(), path, about)
+    return {"own.safetensors": path.read_bytes()}
+
+
+@cache
 def _model() -> torch.nn.Module:
     return build(SMALL, 4)
 
@@ -427,6 +439,9 @@ KINDS: dict[str, Kind] = {
     "space": Kind(_one_of(SPACES), _read_space, "toml"),
     "runner": Kind(_one_of(list(shipped_runners().values())), _read_runner, "toml"),
     "recipe": Kind(_one_of(list(recipe_files().values())), lambda folder, file: load_recipe(file).at(100), "toml"),
+    "training recipe": Kind(
+        _one_of(list(training_recipes().values())), lambda folder, file: load_training_recipe(file), "toml"
+    ),
     "study": Kind(_part(search_folder, "study.toml"), _read_search, "toml"),
     "journal": Kind(_part(search_folder, "trials.jsonl"), _read_search, "lines"),
     "spool": Kind(_part(search_folder, "spool/*"), _read_search, "json"),
@@ -441,6 +456,7 @@ KINDS: dict[str, Kind] = {
     ),
     "pack results": Kind(_part(pack_folder, "results.json"), _read_results, "json", _hashed_again),
     "weights": Kind(_make_weights, _read_weights),
+    "saved model": Kind(_part(_saved_model, "own.safetensors"), lambda folder, file: load_model(file)),
     "image": Kind(_make_image, _read_image),
     "image archive": Kind(_part(_archive, "own.npz"), lambda folder, file: read_archive(file)),
 }

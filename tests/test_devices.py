@@ -45,7 +45,7 @@ def without_gpu(tmp_path, monkeypatch):
     "words",
     [
         ("search", "--space", "small", "--budget", "300MFLOP", "--out", "made"),
-        ("train", "emo_1m"),
+        ("proxy", "emo_1m"),
         ("scale", "train", "emo_1m", "--to", "300MFLOP", "--out", "made"),
     ],
     ids=" ".join,

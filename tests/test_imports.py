@@ -15,7 +15,7 @@ from nasbench.files import read_toml
 ROOT = Path(__file__).parent.parent
 LIGHT = (
     *("arch.library", "space.shipped", "costs.budget", "study.trials", "study.study", "pareto", "report.results"),
-    *("cli", "surrogate", "surrogate.prior"),
+    *("cli", "surrogate", "surrogate.prior", "training.recipe"),
 )
 HEAVY = {"torch", "ray", "onnxruntime", "onnx", "fvcore", "matplotlib", "sklearn"}
 

@@ -148,7 +148,7 @@ def test_what_no_training_has_images_for_is_refused_before_anything_is_written(t
     space = {"name": "deep", "resolution": 64, "in_channels": 4, "stages": [{"channels": 16, "depth": [1, 2]}]}
     with pytest.raises(UserError, match="space 'deep' takes images of in_channels = 4"):
         nasbench.search(_space(tmp_path, space), out="study")
-    assert cli.main(["train", "deep.toml"]) == 2
+    assert cli.main(["proxy", "deep.toml"]) == 2
     assert "train it with in_channels = 3" in capsys.readouterr().err
     assert cli.main(["scale", "train", "deep.toml", "--to", "30MFLOP", "--out", "family"]) == 2
     assert {path.name for path in tmp_path.iterdir()} == {"deep.toml", "space.toml"}

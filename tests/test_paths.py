@@ -150,7 +150,7 @@ def test_a_path_that_is_not_there_is_named_whatever_bytes_it_has(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="neither a known name"):
         load_dataset(ODD)
-    for words in (("train", "emo_1m", "--data", ODD), ("profile", f"{ODD}.toml"), ("front", ODD)):
+    for words in (("proxy", "emo_1m", "--data", ODD), ("profile", f"{ODD}.toml"), ("front", ODD)):
         assert cli.main(words) == 2
         assert capsys.readouterr().err.startswith("error: ")
 
@@ -186,7 +186,7 @@ def test_where_the_home_cannot_be_written_to_the_work_goes_on_with_a_notice(tmp_
     for words in (
         ("profile", "emo_1m"),
         ("latency", "predict", "emo_1m"),
-        ("train", "emo_1m", "--runner", "quick.toml", "--data", "photos"),
+        ("proxy", "emo_1m", "--runner", "quick.toml", "--data", "photos"),
         ("search", "--space", "small", "--budget", "100MFLOP", "--runner", "quick.toml", "--data", "photos"),
     ):
         assert cli.main(words) == 0, words

@@ -22,6 +22,7 @@ from nasbench.files import parse_toml
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.runner import RunnerSpec
+from nasbench.training.recipe import load_training_recipe
 from nasbench.values import Value
 
 BEYOND = (10**400, -(10**400), 10**31, 1e308, -1e308, math.inf, -math.inf, math.nan)
@@ -57,6 +58,12 @@ FIGURE = {"tau": 0.5, "low": 0.25, "high": 0.75, "pairs": 36}
 SCORED_AS = {"network": "emo_1m", "fidelity": "f", "data_id": "d", "proxy_id": "p"}
 # The content of one value of each class: a class without is a class untested.
 CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
+    "About": lambda: {
+        "classes": ["cat", "dog"],
+        "normalisation": {"mean": [0.5], "std": [0.25]},
+        "figures": {"test_accuracy": 0.5, "test_images": 100},
+        "provenance": {"data": "pets", "balanced": True},
+    },
     "Accuracy": lambda: {"value": 75.1, "resolution": 224, "epochs": 300, "source": "a table"},
     "Architecture": lambda: load("fastvit_t8").to_dict(),
     "Collection": lambda: parse_toml(collection_folder()["collection.toml"].decode(), "file"),
@@ -65,6 +72,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "EvolutionSettings": lambda: EvolutionSettings().to_dict(),
     "Fidelity": lambda: load_recipe().at(100).to_dict(),
     "Figure": lambda: dict(FIGURE),
+    "ImageNormalisation": lambda: {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.2, 0.3]},
     "Head": lambda: {"kind": "decoder", "expansion": 2.0, "width": 64, "depth": 2, "heads": 4},
     "Ladder": lambda: {"rungs": [{"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()}]},
     "LatencyNote": lambda: _note("latency"),
@@ -90,6 +98,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Study": lambda: parse_toml(search_folder()["study.toml"].decode(), "file"),
     "SubmittedRecord": lambda: _only(_record("submitted"), *SUBMITTED),
     "TableRow": lambda: table_row().to_dict(),
+    "TrainingRecipe": lambda: load_training_recipe("mobile").to_dict(),
     "_Finished": lambda: {"finished_at": 1e9},
     "_Measured": lambda: _only(_profile(), "device", "num_classes", "records"),
 }

@@ -11,15 +11,9 @@ from matplotlib.figure import Figure
 
 from nasbench.auditing.agreement import LEAST
 from nasbench.report.labels import place_labels
-from nasbench.report.plots import INK, empty_axes
+from nasbench.report.plots import COLOURS, INK, MARKERS, empty_axes
 from nasbench.scaling.plots import save
 
-# Okabe and Ito's seven, then Paul Tol's muted ones; shapes say the same again.
-COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
-    *("#999933", "#882255", "#332288", "#661100", "#888888", "#44AA99", "#AA4499"),
-)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "d", "H")
 SIZE = 6.5  # points
 
 

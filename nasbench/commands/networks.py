@@ -1,23 +1,18 @@
-"""`nasbench profile | reproduce | train | export`: what one network costs, and what can be made of it."""
+"""`nasbench profile | reproduce | list | describe | proxy`: what one network costs, and what it is."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands import weights
-from nasbench.commands.common import add_verb, cell, console, positive, print_facts, print_json, print_table, whole
-from nasbench.errors import UserError, shown
+from nasbench.commands.common import add_verb, console, positive, print_facts, print_json, print_table, whole
+from nasbench.errors import UserError
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
     from nasbench.blocks.op import Op
 
-EXPORT_TOLERANCE = 1e-3  # of the largest logit in float32; what is right differs by about 1e-6
-DYNAMIC = "dynamic"  # of `--batch`: any number of images at a time
-MAX_BATCH = 1024
 ARCH_HELP = "a shipped name such as mobilevit_s, or a TOML file"
 
 
@@ -26,8 +21,8 @@ def add(verbs: Any) -> None:
     _add_profile(verbs)
     _add_reproduce(verbs)
     _add_list(verbs)
-    _add_train(verbs)
-    _add_export(verbs)
+    _add_describe(verbs)
+    _add_proxy(verbs)
 
 
 def _add_profile(verbs: Any) -> None:
@@ -57,44 +52,25 @@ def _add_list(verbs: Any) -> None:
     listing.add_argument("text", nargs="?", default="", metavar="TEXT", help="only names with this in them")
 
 
-def _add_train(verbs: Any) -> None:
-    train = add_verb(
-        verbs, "train", "train one network as a search would, and print what it reached",
-        "nasbench train emo_1m --rung 1 --seed 0", _train, True,
+def _add_describe(verbs: Any) -> None:
+    describe = add_verb(
+        verbs, "describe", "what is in the file of a saved model: architecture, figures, where it comes from",
+        "nasbench describe results/train/emo_1m-seed0-1a2b3c4d/best.safetensors", _describe, True,
     )  # fmt: skip
-    train.add_argument("architecture", help=ARCH_HELP)
-    train.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
-    train.add_argument("--runner", default="laptop", help="whose ladder and device it uses (default: laptop)")
-    train.add_argument("--rung", type=whole, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
-    train.add_argument("--seed", type=whole, default=0, help="seed of weights and batches (default: 0)")
-    train.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
+    describe.add_argument("file", metavar="FILE", help="a .safetensors file that nasbench saved")
 
 
-def _add_export(verbs: Any) -> None:
-    export = add_verb(
-        verbs, "export", "the deploy form as an ONNX file",
-        "nasbench export fastvit_t8 -o fastvit_t8.onnx\n"
-        "nasbench export mobilevit_s --weights mobilevit_s.safetensors -o mobilevit_s.onnx\n"
-        "nasbench export swin_t --batch dynamic -o swin_t.onnx", _export,
+def _add_proxy(verbs: Any) -> None:
+    proxy = add_verb(
+        verbs, "proxy", "train one network as a search would, reduced and for a short while, and print what it reached",
+        "nasbench proxy emo_1m --rung 1 --seed 0", _proxy, True,
     )  # fmt: skip
-    export.add_argument("architecture", help=ARCH_HELP)
-    export.add_argument("-o", "--output", required=True, metavar="FILE", help="where to write")
-    weights.add_options(export)
-    export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
-    export.add_argument(
-        "--batch", type=_batch, default=1, metavar="N", help="images at a time, or dynamic for any number (default: 1)"
-    )
-
-
-def _batch(text: str) -> int | None:
-    """An argparse type: a number of images, or None for any."""
-    if text == DYNAMIC:
-        return None
-    if not text.isascii() or not text.isdigit() or not 1 <= len(text) <= 9 or not 1 <= int(text) <= MAX_BATCH:
-        raise argparse.ArgumentTypeError(
-            f"{shown(text)} is neither a whole number from 1 to {MAX_BATCH} nor {DYNAMIC!r}"
-        )
-    return int(text)
+    proxy.add_argument("architecture", help=ARCH_HELP)
+    proxy.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
+    proxy.add_argument("--runner", default="laptop", help="whose ladder and device it uses (default: laptop)")
+    proxy.add_argument("--rung", type=whole, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
+    proxy.add_argument("--seed", type=whole, default=0, help="seed of weights and batches (default: 0)")
+    proxy.add_argument("--split", choices=("validation", "test"), default="validation", help="what it is tested on")
 
 
 def _profile(options: argparse.Namespace) -> int:
@@ -221,7 +197,37 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace) -> int:
+def _describe(options: argparse.Namespace) -> int:
+    from nasbench.costs.analytic import cost
+    from nasbench.weights.saved import read_saved
+
+    arch, about, form, tensors, values = read_saved(options.file)
+    figures = cost(arch, max(1, len(about.classes)), deploy=form == "deploy")
+    facts: dict[str, Any] = {
+        "name": arch.name, "id": arch.id, "form": form, "resolution": arch.resolution,
+        "in_channels": arch.in_channels, "params": figures.params, "macs": figures.macs, "tensors": tensors,
+        "values": values,
+    }  # fmt: skip
+    if options.json:
+        print_json({**facts, "architecture": arch.to_dict(), **about.to_dict()})
+        return 0
+    print_facts(
+        {**facts, "classes": f"{len(about.classes)}: {', '.join(about.classes)}" if about.classes else "unknown"}
+    )
+    if about.normalisation is not None:
+        print_facts({"mean": _listed(about.normalisation.mean), "std": _listed(about.normalisation.std)})
+    for title, content in (("measured", about.figures), ("provenance", about.provenance)):
+        if content:
+            print(f"\n{title}:")
+            print_facts(content)
+    return 0
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _proxy(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
     from nasbench.study.runner import load_runner, runner_ladder
     from nasbench.study.task import DataSplit, Task, require_images_for
@@ -247,39 +253,4 @@ def _train(options: argparse.Namespace) -> int:
     metrics = evaluate(task)
     about = {"name": arch.name, "id": arch.id, "rung": options.rung, "seed": options.seed, "split": options.split}
     print_json(about | metrics) if options.json else print_facts(about | metrics)
-    return 0
-
-
-def _writable(path: str) -> Path:
-    output = Path(path)
-    if output.is_dir():
-        raise UserError(f"{output}: is a folder; give the file to write, such as {output / 'network.onnx'}")
-    if not output.parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
-    return output
-
-
-def _export(options: argparse.Namespace) -> int:
-    import numpy as np
-    import torch
-
-    from nasbench.arch.library import load
-    from nasbench.files import write_atomic
-    from nasbench.latency.export import export_onnx, onnx_difference
-
-    output = _writable(options.output)
-    arch = load(options.architecture)
-    arch.require_classes()
-    torch.manual_seed(0)
-    deploy, source = weights.deployed(arch, options)
-    content = export_onnx(deploy, arch.resolution, options.batch)
-    tried = (1, 3) if options.batch is None else (options.batch,)
-    error = float(np.max([onnx_difference(deploy, content, arch.resolution, batch=batch) for batch in tried]))
-    if not error <= EXPORT_TOLERANCE:  # also where it is NaN
-        raise RuntimeError(f"the exported {arch.label} differs from torch by {error:.1e} of the largest logit")
-    write_atomic(output, content)
-    size = cell(len(content) / 1e6)
-    batch = {None: ", any batch size", 1: ""}.get(options.batch, f", batch {options.batch}")
-    print(f"{output}: {arch.label}, {arch.size_label}{batch}, {options.classes} classes, {size} MB, {source}")
-    print(f"onnxruntime and torch differ by {error:.1e} of the largest logit on random images")
     return 0

@@ -85,14 +85,14 @@ def _write_onnx(module: nn.Module, resolution: int, settings: Settings, stem: Pa
     path = stem.with_name(stem.name + ".onnx")
     content = export_onnx(module, resolution, settings.batch)
     if settings.runtime == "onnxruntime" and settings.dtype == "fp16":
-        content = _half(content)
+        content = half(content)
     path.write_bytes(content)
     if settings.runtime == "onnxruntime" and settings.dtype == "int8":
         _quantise(path, (settings.batch, image_channels(module), resolution, resolution))
     return path
 
 
-def _half(content: bytes) -> bytes:
+def half(content: bytes) -> bytes:
     """Weights and arithmetic in float16, input and output in float32, by onnxruntime's own converter."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -118,7 +118,7 @@ def _quantise(path: Path, shape: tuple[int, ...]) -> None:
             return {INPUT: rng.standard_normal(shape, dtype=np.float32)} if self.left >= 0 else None
 
     prepared = path.with_name(path.stem + "-prepared.onnx")
-    with _silence():
+    with silence():
         quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared), str(path), Images(), quant_format=QuantFormat.QDQ, per_channel=True,
@@ -144,7 +144,7 @@ def _write_ncnn(module: nn.Module, resolution: int, settings: Settings, stem: Pa
     channels = image_channels(module)
     before = "" if channels == IMAGE_CHANNELS else f"{channels}x"
     out = stem.with_name(f"{stem.name}-{before}{resolution}.param")
-    with tempfile.TemporaryDirectory() as folder, _silence(), ConstantShapes():
+    with tempfile.TemporaryDirectory() as folder, silence(), ConstantShapes():
         here = os.getcwd()
         try:  # pnnx writes a debugging file to the current folder
             os.chdir(folder)
@@ -161,7 +161,7 @@ def _write_ncnn(module: nn.Module, resolution: int, settings: Settings, stem: Pa
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Converters print, also from child processes."""
     import logging
 

@@ -28,6 +28,7 @@ class Model(nn.Module):
         super().__init__()
         network = arch.network
         self.arch, self.deployed, self._built_classes = arch, False, num_classes
+        self.about: object = None  # what the file it was loaded from says of itself, see weights/saved.py
         self.stem = _sequence(network.stem)
         self.stages = nn.ModuleList(_sequence(stage) for stage in network.stages)
         self.head = self._make_head(network.head)
@@ -52,6 +53,33 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x)[-1])
+
+    @property
+    def num_features(self) -> int:
+        """Channels of what `forward_features` gives."""
+        spec = self.head.spec
+        return spec.features if isinstance(spec, HeadSpec) else self.arch.stages[-1].channels
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last map before it is pooled, (B, num_features, H, W); of token networks a row, tokens first."""
+        x = self.features(x)[-1]
+        return self.head.before_pooling(x) if isinstance(self.head, HeadModule) else x
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """What `forward_features` gave -> logits, or with `pre_logits` the vectors (B, num_features) behind them."""
+        head = self._classifying_head()
+        return head.pooled(x) if pre_logits else head.logits(x)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """A fresh classifier of so many classes in place of the one there is; 0 leaves the vectors as they are."""
+        if num_classes < 0:
+            raise UserError(f"num_classes {num_classes}: give the number of classes, or 0 for no classifier")
+        self._classifying_head().reset(num_classes)
+
+    def _classifying_head(self) -> HeadModule:
+        if not isinstance(self.head, HeadModule):
+            raise UserError(f"{self.arch.label} is a masked autoencoder and has no classifier; take one of its encoder")
+        return self.head
 
 
 class MaskedAutoencoder(Model):

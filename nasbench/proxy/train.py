@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 import torch
@@ -112,12 +112,25 @@ def train(
     return Trained(tail, steps, seen, time.perf_counter() - begun, time.process_time() - begun_cpu)
 
 
-def set_initial_values(model: nn.Module, fidelity: Fidelity) -> None:
-    """What a recipe says of the start: layer scales, linear layers, residual branches, identity branches."""
-    set_layer_scale(model, fidelity.layer_scale)
-    scale_linear_layers(model, fidelity.linear_gain)
-    scale_residual_branches(model, fidelity.branch_gain)
-    open_identity_branches(model, fidelity.identity_bias)
+class Start(Protocol):
+    """What a recipe says of the start of a training."""
+
+    @property
+    def layer_scale(self) -> float: ...
+    @property
+    def linear_gain(self) -> float: ...
+    @property
+    def branch_gain(self) -> float: ...
+    @property
+    def identity_bias(self) -> float: ...
+
+
+def set_initial_values(model: nn.Module, start: Start) -> None:
+    """Layer scales, linear layers, residual branches, identity branches as a recipe wants them."""
+    set_layer_scale(model, start.layer_scale)
+    scale_linear_layers(model, start.linear_gain)
+    scale_residual_branches(model, start.branch_gain)
+    open_identity_branches(model, start.identity_bias)
 
 
 def _batches(pool: ImagePool, fidelity: Fidelity, norm: Normalisation, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -166,7 +179,7 @@ def make_optimiser(
 
 
 def _sgd(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
-    weights, rest = _decaying(model)
+    weights, rest = decaying(model)
     return torch.optim.SGD(
         [{"params": weights, "weight_decay": fidelity.weight_decay}, {"params": rest, "weight_decay": 0.0}],
         lr=fidelity.lr,
@@ -176,12 +189,12 @@ def _sgd(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
 
 
 def _muon(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
-    weights, rest = _decaying(model)
+    weights, rest = decaying(model)
     by_adam = gate_parameters(model) if fidelity.adam_gates else set()
     matrices = {"params": [p for p in weights if is_matrix(p) and p not in by_adam], "matrices": True}
     others = {"params": [p for p in weights if not is_matrix(p) or p in by_adam]}  # depthwise kernels, gates
-    decaying = [group | {"weight_decay": fidelity.weight_decay} for group in (matrices, others)]
-    return Muon([*decaying, {"params": rest}], fidelity.lr, fidelity.momentum)
+    shrinking = [group | {"weight_decay": fidelity.weight_decay} for group in (matrices, others)]
+    return Muon([*shrinking, {"params": rest}], fidelity.lr, fidelity.momentum)
 
 
 def gate_parameters(model: nn.Module) -> set[nn.Parameter]:
@@ -194,11 +207,11 @@ def gate_parameters(model: nn.Module) -> set[nn.Parameter]:
 OPTIMISERS: dict[str, Callable[[nn.Module, Fidelity], torch.optim.Optimizer]] = {"sgd": _sgd, "muon": _muon}
 
 
-def _decaying(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def decaying(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The weights of two or more dimensions, and all else."""
     weights = [p for p in model.parameters() if p.ndim >= 2 and min(p.shape[0], p[0].numel()) > 1]
-    decaying = {id(p) for p in weights}
-    return weights, [p for p in model.parameters() if id(p) not in decaying]
+    known = {id(p) for p in weights}
+    return weights, [p for p in model.parameters() if id(p) not in known]
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:

@@ -27,6 +27,12 @@ SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"
 ASIDE_COLOUR = "#E9A27A"  # a paler vermilion: not scored as the front was
 LACKING_COLOUR = "#7FB8D8"  # a paler blue: on the front of the level below
 INK = "#222222"
+# Of many: Okabe and Ito's seven, then Paul Tol's muted ones; shapes say the same again.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+    *("#999933", "#882255", "#332288", "#661100", "#888888", "#44AA99", "#AA4499"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "d", "H")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,11 @@ from nasbench.arch.architecture import Architecture
 from nasbench.blocks.conv import set_exactly
 from nasbench.errors import UserError
 from nasbench.files import write_atomic
+from nasbench.nn.backbone import Backbone
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.weights.flax import read_npz
 from nasbench.weights.matching import WeightsError, listed, matched
+from nasbench.weights.saved import KEY, About, opened
 from nasbench.weights.torch_files import class_of, read_torch
 from nasbench.weights.wrappers import unwrap
 
@@ -114,11 +117,12 @@ def read_state_dict(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def save_weights(model: nn.Module, path: Path | str) -> None:
+def save_weights(model: nn.Module, path: Path | str, about: About | None = None) -> None:
     """Write a .safetensors file of the weights with the architecture as metadata; `load_model` reads it back.
 
     The number of classes is that of the classifier as it is. A network changed in any other way is a UserError, since
-    its architecture does not say how to build it.
+    its architecture does not say how to build it. `about`: what the file says of itself besides, classes, normalisation
+    and figures; without it what the model was loaded with.
     """
     from safetensors.torch import save
 
@@ -131,6 +135,9 @@ def save_weights(model: nn.Module, path: Path | str) -> None:
         "num_classes": str(model.num_classes),
         "form": "deploy" if model.deployed else "train",
     }
+    about = about or About.of(model)
+    if about != About():
+        metadata[KEY] = json.dumps(about.to_dict(), allow_nan=False)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     try:
         write_atomic(path, save(tensors, metadata))
@@ -138,12 +145,26 @@ def save_weights(model: nn.Module, path: Path | str) -> None:
         raise UserError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
 
 
-def load_model(path: Path | str) -> Model:
-    """The network that `save_weights` wrote, in its form, precision and with its weights, in eval mode."""
-    try:
-        state, metadata = _read_safetensors(Path(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}; give a .safetensors file") from None
+@overload
+def load_model(path: Path | str, features_only: Literal[False] = False) -> Model: ...
+
+
+@overload
+def load_model(
+    path: Path | str, features_only: Literal[True], out_indices: Sequence[int] | None = None
+) -> Backbone: ...
+
+
+def load_model(
+    path: Path | str, features_only: bool = False, out_indices: Sequence[int] | None = None
+) -> Model | Backbone:
+    """The network that `save_weights` wrote, in its form, precision and with its weights, in eval mode; what the file
+    says of itself is its `about`.
+
+    features_only: the stages' maps instead of logits, of `out_indices` if not of all: a `Backbone`, with their channels
+    and strides.
+    """
+    state, metadata = _read_safetensors(Path(path))
     if "architecture" not in metadata:
         raise UserError(f"{path}: has no architecture inside; build the model yourself and use load_weights")
     arch = Architecture.from_toml(metadata["architecture"], str(path))
@@ -151,7 +172,8 @@ def load_model(path: Path | str) -> Model:
     model = reparameterise(model) if metadata.get("form") == "deploy" else model
     _take_types(model, state)
     load_weights(model, state, "nasbench")
-    return model.eval()
+    model.about = About.from_metadata(metadata, str(path))
+    return Backbone(model, out_indices).eval() if features_only else model.eval()
 
 
 def _classes(metadata: Mapping[str, str], state: Mapping[str, Tensor], path: Path | str) -> int:
@@ -190,10 +212,5 @@ def _require_as_built(model: Model) -> None:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118, no mapping
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file ({error}); give a whole .safetensors file") from None
+    with opened(path) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118, no mapping

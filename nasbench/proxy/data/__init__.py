@@ -1,4 +1,4 @@
-"""Image data for proxy training: the embedded default, CIFAR-10, or a folder of images."""
+"""Image data for trainings: the embedded default, CIFAR-10, a folder of images, a table of paths, parquet files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from nasbench.proxy.data.cifar10 import load_cifar10
 from nasbench.proxy.data.fashion_on_earth import load_fashion_on_earth
 from nasbench.proxy.data.folder import load_folder
 from nasbench.proxy.data.images import ArrayImages, ImageData, Images, split_validation, unlabelled
+from nasbench.proxy.data.parquet import is_parquet, load_parquet
+from nasbench.proxy.data.table import is_table, load_table
 
 __all__ = ["DATASETS", "DEFAULT", "ArrayImages", "ImageData", "Images", "load_dataset", "split_validation"]
 
@@ -21,7 +23,8 @@ DATASETS: dict[str, Callable[[str | None, bool], ImageData]] = {
 
 
 def load_dataset(spec: str = DEFAULT, cache: bool = True, labelled: bool = True) -> ImageData:
-    """The images that `spec` names: "fashion-on-earth", "cifar10", "cifar10:/path/to/archive", or a folder.
+    """The images that `spec` names: "fashion-on-earth", "cifar10", "cifar10:/path/to/archive", a folder, a CSV of paths
+    and labels, or parquet files as Hugging Face lays them out.
 
     Nothing large is read from a folder until a trial asks for pixels. A `UserError` says in one line what is wrong
     with a spec, an archive or a folder. `cache=False` neither reads nor writes the user's cache. `labelled=False` gives
@@ -31,4 +34,8 @@ def load_dataset(spec: str = DEFAULT, cache: bool = True, labelled: bool = True)
     if name in DATASETS:
         data = DATASETS[name](path or None, cache)
         return data if labelled else unlabelled(data)
+    for fits, load in ((is_table, load_table), (is_parquet, load_parquet)):
+        if fits(spec):
+            data = load(spec)
+            return data if labelled else unlabelled(data)
     return load_folder(spec, labelled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from functools import cache
 from pathlib import Path
@@ -29,13 +30,14 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in decoded)
 
 
-def decode(path: Path, size: int) -> np.ndarray | None:
+def decode(path: Path, size: int, content: bytes | None = None) -> np.ndarray | None:
     """(size, size, 3) uint8: the centre square of an image; None for a file that cannot be read, which is named once.
 
-    More than 8 bits a sample become 8 by the rule of `eight_bits`.
+    More than 8 bits a sample become 8 by the rule of `eight_bits`. `content`: of a file that lies inside another one;
+    `path` only names it then.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
             image.draft("RGB", (2 * size, 2 * size))  # JPEG only: decodes at the nearest larger power-of-two scale
             upright = eight_bits(ImageOps.exif_transpose(image), _white(image), path)
             if upright.mode == "P" and "transparency" in upright.info:

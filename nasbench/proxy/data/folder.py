@@ -63,11 +63,7 @@ def load_folder(path: str, labelled: bool = True) -> ImageData:
     finally:
         for line in left_out.lines():
             say_once(f"data {str(root)!r}: {line}")
-    images = {role: _images(root, files) for role, files in splits.items()}
-    return ImageData(
-        root.resolve().name, _folder_id(root, classes, splits), classes, images["train"], images["test"],
-        notes=left_out.lines(), validation=images.get("validation"),
-    )  # fmt: skip
+    return data_of_files(root.resolve().name, root, classes, splits, left_out.lines())
 
 
 Files = list[tuple[Path, int]]  # path and label
@@ -104,10 +100,7 @@ def _scan(root: Path, images: list[Path], labelled: bool, left_out: LeftOut) -> 
         if path not in used:
             left_out.add(NO_SPLIT, path)
     named = _by_role(found)
-    classes, splits = _files(named, left_out) if labelled else ((), _unlabelled_files(named))
-    if "test" not in splits:
-        splits["train"], splits["test"] = _cut_test(splits["train"])
-    return classes, splits
+    return _files(named, left_out) if labelled else ((), _unlabelled_files(named))
 
 
 def _splits_of(root: Path, images: list[Path], parts: list[Part], labelled: bool) -> dict[Role, Split]:
@@ -158,6 +151,20 @@ def _by_role(named: dict[Role, Split]) -> dict[Role, Split]:
     if "validation" in parts and "test" not in parts:
         parts["test"] = parts.pop("validation")
     return parts
+
+
+def data_of_files(
+    name: str, root: Path, classes: Sequence[str], splits: Splits, notes: tuple[str, ...] = ()
+) -> ImageData:
+    """A data set of image files whose classes and splits are known; a fifth is cut out where there is no test split."""
+    if "test" not in splits:
+        splits = dict(splits)
+        splits["train"], splits["test"] = _cut_test(splits["train"])
+    images = {role: _images(root, files) for role, files in splits.items()}
+    return ImageData(
+        name, _folder_id(root, classes, splits), tuple(classes), images["train"], images["test"], notes=notes,
+        validation=images.get("validation"),
+    )  # fmt: skip
 
 
 def _training_files(part: Split, left_out: LeftOut) -> tuple[tuple[str, ...], Files]:
@@ -233,8 +240,13 @@ def _name_hash(entry: tuple[Path, int]) -> str:
 
 
 def _images(root: Path, files: Files) -> FileImages:
-    names = tuple(path.relative_to(root).as_posix() for path, _ in files)
+    names = tuple(_name(root, path) for path, _ in files)
     return FileImages(root, names, np.array([label for _, label in files], dtype=np.int64))
+
+
+def _name(root: Path, path: Path) -> str:
+    """A path from `root` on; one elsewhere, which a table may name, stays whole."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _content(path: Path) -> bytes:
@@ -253,7 +265,7 @@ def _folder_id(root: Path, classes: Sequence[str], splits: Splits) -> str:
     digest = hashlib.sha256("\0".join([*classes, f"decoding {VERSION}"]).encode(errors=AS_BYTES))
     files = [(split, path) for split in sorted(splits) for path, _ in splits[split]]
     for split, path in files:
-        digest.update(f"{split}/{path.relative_to(root).as_posix()}:{path.stat().st_size}\0".encode(errors=AS_BYTES))
+        digest.update(f"{split}/{_name(root, path)}:{path.stat().st_size}\0".encode(errors=AS_BYTES))
     for position in np.linspace(0, len(files) - 1, min(256, len(files))).astype(int):
         digest.update(hashlib.sha256(_content(files[position][1])).digest())
     return digest.hexdigest()[:16]

@@ -16,6 +16,7 @@ from nasbench.errors import UserError
 from nasbench.proxy.data.cache import Arrays, cached_arrays
 from nasbench.proxy.data.folder import FileImages
 from nasbench.proxy.data.images import ImageData, Images, stratified_subset
+from nasbench.proxy.data.parquet import EncodedImages
 
 log = logging.getLogger("nasbench.data")
 
@@ -89,7 +90,7 @@ def open_pool(data: ImageData, spec: PoolSpec, device: str = "cpu", cache: bool 
     if len(indices) * spec.size**2 * 3 > MEMORY_LIMIT_BYTES:
         return StreamingPool(images, indices, spec.size, target)
     read = partial(_decode_all, images, indices, spec.size)
-    if cache and isinstance(images, FileImages):
+    if cache and isinstance(images, (FileImages, EncodedImages)):
         arrays = cached_arrays(_cache_name(data, indices, spec), read)
     else:
         arrays = read()

@@ -1,0 +1,95 @@
+"""The images of a training for use: what is read, at which size, and how a network sees it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasbench.proxy.data import ImageData
+from nasbench.proxy.data.augment import Normalisation, normalisation
+from nasbench.proxy.data.pool import ImagePool, MemoryPool, PoolSpec, open_pool
+from nasbench.training.geometry import resized
+from nasbench.training.recipe import TrainingRecipe
+
+MARGIN = 8 / 7  # images to be cropped are read so much larger, as 256 is than 224
+ALL = 10**9  # images of a split at most
+
+
+@dataclass(frozen=True)
+class SizedNormalisation(Normalisation):
+    """A normalisation that also brings images to `size` pixels a side."""
+
+    size: int
+
+    def apply(self, pixels: Tensor) -> Tensor:
+        """(b, h, w, 3) in 0 to 255 to (b, c, size, size)."""
+        return self.of(resized(pixels.permute(0, 3, 1, 2).float(), self.size))
+
+    def of(self, images: Tensor) -> Tensor:
+        """(b, 3, size, size) in 0 to 255, normalised."""
+        return super().apply(images.permute(0, 2, 3, 1))
+
+
+class TrainingImages(NamedTuple):
+    """The three splits of a data set, and the normalisation by the training images' statistics."""
+
+    training: ImagePool
+    validation: ImagePool
+    test: ImagePool
+    norm: SizedNormalisation
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of the training images, in the order of the pool."""
+        pool = self.training
+        return pool.labels.cpu().numpy() if isinstance(pool, MemoryPool) else pool.images.labels[pool.indices]
+
+
+def open_images(
+    data: ImageData, size: int, channels: int, recipe: TrainingRecipe, device: str = "cpu", data_seed: int = 0
+) -> TrainingImages:
+    """All images of `data` for a network of `size` pixels and so many channels; pools that fit lie in memory."""
+    pools = {
+        split: open_pool(data, PoolSpec(split, _side(data, size, recipe, split), ALL, data_seed), device)
+        for split in ("train", "validation", "test")
+    }
+    statistics = normalisation(pools["train"], channels)
+    norm = SizedNormalisation(statistics.mean, statistics.deviation, size)
+    return TrainingImages(pools["train"], pools["validation"], pools["test"], norm)
+
+
+def _side(data: ImageData, size: int, recipe: TrainingRecipe, split: str) -> int:
+    """Pixels a side at which a split is read: never more than the images have, if that is known."""
+    cropped = split == "train" and (recipe.crop_area < 1 or recipe.randaugment > 0)
+    side = math.ceil(MARGIN * size) if cropped else size
+    return side if data.native_size is None else min(side, data.native_size)
+
+
+def batch_positions(labels: np.ndarray, recipe: TrainingRecipe, rng: np.random.Generator) -> list[np.ndarray]:
+    """One epoch: positions of full batches in random order; what is left over at the end waits for another epoch.
+
+    A balanced sampler draws with replacement, every class as often.
+    """
+    count, batch = len(labels), recipe.batch_size
+    if recipe.balance == "sampler":
+        _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        share = 1 / counts[inverse]
+        order = rng.choice(count, count, p=share / share.sum())
+    else:
+        order = rng.permutation(count)
+    return [order[start : start + batch] for start in range(0, max(1, count - batch + 1), batch)]
+
+
+def batches_an_epoch(count: int, batch: int) -> int:
+    return max(1, count // batch)
+
+
+def class_weights(labels: np.ndarray, classes: int) -> Tensor:
+    """(classes,) weights of the loss by the inverse of each class's frequency, 1 on average over the images."""
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * np.maximum(1, counts)), dtype=torch.float32)

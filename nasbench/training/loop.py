@@ -1,0 +1,158 @@
+"""One epoch: batches in the order of seed and epoch, augmented, through the network, down the gradient."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nasbench.proxy.cheaper import cheaper
+from nasbench.proxy.train import autocast
+from nasbench.training.augment import augmented, erased, mixed
+from nasbench.training.images import TrainingImages, batch_positions, class_weights
+from nasbench.training.job import TrainingJob
+from nasbench.training.loss import Teacher, distilled, label_loss
+from nasbench.training.state import TrainingState
+
+STREAM = 0x7EA1  # sets these random numbers apart from those of proxy trainings
+LOOK_EVERY = 20  # batches between looks at the loss on an accelerator, where each look waits for the device
+TOLD_EVERY_S = 1.0
+
+
+class TrainingDiverged(RuntimeError):
+    """The training loss is no longer a finite number."""
+
+
+class Lesson(NamedTuple):
+    """What does not change from epoch to epoch."""
+
+    job: TrainingJob
+    images: TrainingImages
+    weights: Tensor | None  # of the classes in the loss
+    teacher: Teacher | None
+
+
+@dataclass
+class Tally:
+    """Losses and images of an epoch so far."""
+
+    losses: Tensor
+    begun: float
+    batches: int = 0
+    images: int = 0
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / max(1e-9, time.perf_counter() - self.begun)
+
+    @property
+    def loss(self) -> float:
+        """The mean over the batches so far."""
+        return float(self.losses[: self.batches].mean()) if self.batches else math.nan
+
+
+Told = Callable[[Tally, float], None]  # the tally, and the share of the epoch that is done
+
+
+def weights_of(job: TrainingJob, images: TrainingImages, classes: int) -> Tensor | None:
+    """Weights of the classes in the loss, where the recipe asks for them."""
+    if job.recipe.balance != "weights":
+        return None
+    return class_weights(images.labels, classes).to(job.runner.device)
+
+
+def train_epoch(state: TrainingState, lesson: Lesson, epoch: int, told: Told) -> Tally:
+    """One pass over the training images. All random numbers follow from seed and epoch, so that a training that was
+    stopped after any epoch goes on as if it had not been. Raises `TrainingDiverged`."""
+    job, recipe = lesson.job, lesson.job.recipe
+    device = torch.device(job.runner.device)
+    rng = np.random.default_rng([job.seed, epoch, STREAM])
+    order = batch_positions(lesson.images.labels, recipe, rng)
+    tally = Tally(torch.zeros(len(order), device=device), time.perf_counter())
+    _set_modes(state)
+    due = time.monotonic()
+    with _seeded(job.seed, epoch, device), cheaper(state.model, job.runner.precision):
+        for index, loss in enumerate(_losses(state.model, lesson, order, rng, tally)):
+            last = index == len(order) - 1
+            group = min(recipe.accumulate, len(order) - index // recipe.accumulate * recipe.accumulate)
+            (loss / group).backward()
+            tally.losses[index] = loss.detach()
+            tally.batches = index + 1
+            _check_finite(tally, epoch, job, last)
+            if last or tally.batches % recipe.accumulate == 0:
+                _step(state, recipe.clip_norm)
+            if time.monotonic() >= due:
+                due = time.monotonic() + TOLD_EVERY_S
+                told(tally, tally.batches / len(order))
+    return tally
+
+
+def _set_modes(state: TrainingState) -> None:
+    state.model.train()
+    for part in state.frozen:
+        part.eval()  # a frozen norm keeps its statistics
+
+
+def _losses(
+    model: nn.Module, lesson: Lesson, order: list[np.ndarray], rng: np.random.Generator, tally: Tally
+) -> Iterator[Tensor]:
+    """The loss of each batch in turn."""
+    job, recipe, norm = lesson.job, lesson.job.recipe, lesson.images.norm
+    device = torch.device(job.runner.device)
+    for pixels, labels in lesson.images.training.batches(order):
+        if len(labels) < 2:  # batch norm needs two; only unreadable files make a batch this small
+            yield torch.zeros((), device=device, requires_grad=True)
+            continue
+        images, mix = mixed(augmented(pixels, norm.size, recipe, rng), labels, recipe, rng)
+        with autocast(device, job.runner.precision):
+            logits = model(erased(norm.of(images), recipe.erase, rng))
+        loss = label_loss(logits.float(), mix, recipe.label_smoothing, lesson.weights)
+        if lesson.teacher is not None:
+            with autocast(device, job.runner.precision):
+                answers = lesson.teacher.answers(images)
+            loss = distilled(loss, logits.float(), answers, recipe)
+        tally.images += len(labels)
+        yield loss
+
+
+def _step(state: TrainingState, clip_norm: float) -> None:
+    """One step down the gradient of the batches since the last one."""
+    if clip_norm:
+        nn.utils.clip_grad_norm_(state.model.parameters(), clip_norm)
+    state.optimiser.step()
+    state.optimiser.zero_grad(set_to_none=True)
+    state.schedule.step()
+    if state.average is not None:
+        state.average.update_parameters(state.model)
+
+
+def _check_finite(tally: Tally, epoch: int, job: TrainingJob, last: bool) -> None:
+    """Raise at the first loss that is not finite; the checkpoint of the epoch before is left as it is."""
+    if job.runner.device != "cpu" and not last and tally.batches % LOOK_EVERY:
+        return
+    first = max(0, tally.batches - LOOK_EVERY)
+    bad = (~torch.isfinite(tally.losses[first : tally.batches])).nonzero()
+    if len(bad):
+        place = first + int(bad[0])
+        recipe = job.recipe
+        clip = "" if recipe.clip_norm else " --set clip_norm=1.0,"
+        raise TrainingDiverged(
+            f"training loss is {float(tally.losses[place])} at batch {place + 1} of {len(tally.losses)} in epoch "
+            f"{epoch}; train anew with a lower rate, such as --set lr={recipe.lr / 3:.2g},{clip} or a longer warm-up"
+        )
+
+
+@contextlib.contextmanager
+def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Within it torch's random state, of which dropped paths draw, follows from seed and epoch."""
+    drawn = int(np.random.default_rng([seed, epoch, STREAM, 1]).integers(2**63))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(drawn)
+        yield

@@ -1,0 +1,175 @@
+"""One whole training: from its checkpoint or the beginning to the model that is kept, and the figures of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import torch
+
+from nasbench import __version__
+from nasbench.files import write_atomic
+from nasbench.proxy.data import ImageData
+from nasbench.proxy.data.pool import ImagePool
+from nasbench.proxy.evaluate import dataset, deploy_difference
+from nasbench.proxy.train import Score, score
+from nasbench.study import environment
+from nasbench.training.images import open_images
+from nasbench.training.job import BEST, EPOCHS, LAST, RESULT, TrainingJob, TrainingStatus
+from nasbench.training.loop import Lesson, Tally, train_epoch, weights_of
+from nasbench.training.loss import load_teacher
+from nasbench.training.state import Epoch, TrainingState, load_checkpoint, new_state, save_checkpoint
+from nasbench.weights.checkpoints import load_model, save_weights
+from nasbench.weights.saved import WHITE, About, ImageNormalisation, Word
+
+WORK = "nasbench.training.run:train_job"
+
+
+def train_job(job: TrainingJob) -> dict[str, Any]:
+    """Train, keep the best and the last weights in the job's folder, and score the best on the test images.
+
+    The same job gives the same weights on the same machine, interrupted or not. Raises `TrainingDiverged`, `UserError`,
+    or what torch raises when memory runs out.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(job.runner.threads)
+    try:
+        return _trained(job)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _trained(job: TrainingJob) -> dict[str, Any]:
+    data = dataset(job.data)
+    arch = job.architecture
+    images = open_images(data, arch.resolution, arch.in_channels, job.recipe, job.runner.device)
+    state = new_state(job, data.classes, len(images.training))
+    load_checkpoint(state, job)
+    teacher = None if job.teacher is None else load_teacher(job.teacher, data.classes, images.norm, job.runner.device)
+    lesson = Lesson(job, images, weights_of(job, images, len(data.classes)), teacher)
+    while len(state.history) < job.recipe.epochs and not state.stops(job.recipe.patience):
+        _epoch(state, lesson, data)
+    return _finish(state, lesson, data)
+
+
+def _epoch(state: TrainingState, lesson: Lesson, data: ImageData) -> None:
+    """One more epoch, scored on the validation images and kept on disk."""
+    job, number, begun = lesson.job, len(state.history) + 1, time.perf_counter()
+    rate = max(state.schedule.get_last_lr())  # of the parts that learn fastest
+    tally = train_epoch(state, lesson, number, _teller(state, job))
+    accuracy, loss = _scored(state, lesson.images.validation, lesson, data.uneven)
+    figures: Epoch = {
+        "epoch": number,
+        "lr": rate,
+        "train_loss": tally.loss,
+        "validation_loss": loss,
+        "validation_accuracy": accuracy,
+        "images_per_second": round(tally.images_per_second, 1),
+        "seconds": round(time.perf_counter() - begun, 2),
+    }
+    better = state.best is None or accuracy > state.best["validation_accuracy"]
+    state.history.append(figures)
+    if better:
+        save_weights(state.scored, job.folder / BEST, _about(state, lesson, data, {}))
+    save_checkpoint(state, job)
+    _show(state, job, figures)
+
+
+def _show(state: TrainingState, job: TrainingJob, figures: Epoch) -> None:
+    """The epoch where people and programs look for it."""
+    write_atomic(job.folder / EPOCHS, pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n"))
+    _teller(state, job)(None, 1.0)
+    if job.tensorboard:
+        from tensorboardX import SummaryWriter
+
+        with SummaryWriter(logdir=str(job.folder / "tensorboard"), purge_step=int(figures["epoch"])) as writer:
+            for name, value in figures.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, int(figures["epoch"]))
+
+
+def _teller(state: TrainingState, job: TrainingJob) -> Callable[[Tally | None, float], None]:
+    """What writes how far the training is."""
+
+    def told(tally: Tally | None, share: float) -> None:
+        last = state.history[-1] if state.history else None
+        done = len(state.history) + (share if tally is not None else 0.0)
+        loss = tally.loss if tally is not None else last["train_loss"] if last else None
+        speed = tally.images_per_second if tally is not None else last["images_per_second"] if last else 0.0
+        accuracy = last["validation_accuracy"] if last else None
+        TrainingStatus(done, job.recipe.epochs, loss, accuracy, speed).write(job.folder)
+
+    return told
+
+
+def _scored(state: TrainingState, pool: ImagePool, lesson: Lesson, uneven: bool) -> tuple[float, float]:
+    """Accuracy, balanced where classes are uneven, and loss; NaN loss where the average's weights overflowed."""
+    try:
+        result = score(state.scored, pool, lesson.images.norm, lesson.job.runner.precision)
+    except RuntimeError as error:
+        if "overflowed" not in str(error):
+            raise
+        return 0.0, math.inf
+    return (result.balanced_accuracy if uneven else result.accuracy), result.loss
+
+
+def _finish(state: TrainingState, lesson: Lesson, data: ImageData) -> dict[str, Any]:
+    """Score the best weights on the test images -> the figures, which are in the saved file too."""
+    job, images = lesson.job, lesson.images
+    save_weights(state.scored, job.folder / LAST, _about(state, lesson, data, {}))
+    best = load_model(job.folder / BEST).to(job.runner.device)
+    result = score(best, images.test, images.norm, job.runner.precision)
+    figures = _figures(result, state, data)
+    figures["deploy_difference"] = deploy_difference(best, images.test, images.norm)
+    save_weights(best, job.folder / BEST, _about(state, lesson, data, figures))
+    metrics = {**figures, "seconds": round(sum(epoch["seconds"] for epoch in state.history), 1)}
+    write_atomic(job.folder / RESULT, json.dumps({"id": job.id, "metrics": metrics}, indent=1) + "\n")
+    return metrics
+
+
+def _figures(result: Score, state: TrainingState, data: ImageData) -> dict[str, Word]:
+    """Measured figures by name; accuracies in 0 to 1."""
+    best = state.best
+    assert best is not None
+    return {
+        "test_accuracy": result.balanced_accuracy if data.uneven else result.accuracy,
+        "test_top1": result.accuracy,
+        "test_loss": result.loss,
+        "test_images": result.images,
+        "accuracy_is": "balanced" if data.uneven else "top1",
+        "validation_accuracy": best["validation_accuracy"],
+        "best_epoch": int(best["epoch"]),
+        "epochs": len(state.history),
+    }
+
+
+def _about(state: TrainingState, lesson: Lesson, data: ImageData, figures: dict[str, Word]) -> About:
+    """What the saved model says of itself."""
+    job, norm = lesson.job, lesson.images.norm
+    given = {"weights": job.weights, "teacher": job.teacher, "commit": environment.commit()}
+    provenance: dict[str, Word] = {
+        "made_by": f"nasbench {__version__}",
+        "data": data.name,
+        "data_id": data.id,
+        "seed": job.seed,
+        "epoch": len(state.history) if not state.best else int(state.best["epoch"]),
+        **{name: value for name, value in given.items() if value is not None},
+        **{f"recipe.{name}": value for name, value in job.recipe.to_dict().items()},
+    }
+    mean, std = (tuple(value / WHITE for value in values) for values in (norm.mean, norm.deviation))
+    own = ImageNormalisation(mean=mean, std=std)
+    return About(classes=data.classes, normalisation=own, figures=figures, provenance=provenance)
+
+
+def finished(job: TrainingJob) -> dict[str, Any] | None:
+    """The figures of a training that has ended, or None."""
+    try:
+        content = json.loads((job.folder / RESULT).read_text(encoding="utf-8"))
+        return dict(content["metrics"]) if content["id"] == job.id and (job.folder / BEST).is_file() else None
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: the training ends anew
+        return None

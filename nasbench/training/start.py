@@ -1,0 +1,238 @@
+"""`train_designs`: which networks with which seeds by which recipe, run by a runner, compared at the end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nasbench.arch.architecture import Architecture
+from nasbench.errors import UserError
+from nasbench.files import data_spec
+from nasbench.progress import Progress, ProgressState, Silent
+from nasbench.running import Job, Outcome, ProcessorShare, RunnerSpec, Usage, run
+from nasbench.study import environment
+from nasbench.study.journal import lock_folder
+from nasbench.study.runner import LAPTOP, Priority, load_runner
+from nasbench.study.task import DATA, DATASETS, require_images_for
+from nasbench.training.designs import design
+from nasbench.training.job import TrainingJob, TrainingStatus
+from nasbench.training.recipe import QUICK, TrainingRecipe, load_training_recipe
+from nasbench.training.result import Comparison, Finished
+
+if TYPE_CHECKING:
+    from nasbench.proxy.data import ImageData
+
+WORK = "nasbench.training.run:train_job"
+SHOWN_EVERY_S = 1.0
+USERS = ("TrainingDiverged", "UserError", "out of memory")  # how reasons begin that a user can mend
+
+
+def train_designs(
+    designs: Sequence[str | Path], data: str | Path = DATA, *,
+    recipe: str | Path = QUICK, changes: Sequence[str] = (), epochs: int | None = None, resolution: int | None = None,
+    seeds: int = 1, weights: str | Path | None = None, teacher: str | Path | None = None, out: str | Path | None = None,
+    runner: str | Path = LAPTOP, priority: Priority | None = None, threads: int | None = None,
+    tensorboard: bool = False, progress: Progress | None = None,
+) -> Comparison:  # fmt: skip
+    """Train networks at their own size under one recipe -> what they reached, written to `out` with the best weights.
+
+    `designs`: shipped names, files, or STUDY#ID. `changes`: single figures of the recipe, such as "lr=0.01". `seeds`:
+    trainings of each, with seeds from 0. `weights`: a file to begin from, of one network; a classifier of other classes
+    begins anew. `teacher`: a saved model that they also learn from. The same call goes on where it was stopped; what is
+    finished in `out` is not trained again. A UserError says what to change.
+    """
+    progress = progress or Silent()
+    wanted = load_training_recipe(recipe, [*changes, *([] if epochs is None else [f"epochs={epochs}"])])
+    archs = _networks(designs, resolution)
+    place = _placed(load_runner(runner, priority), len(archs) * seeds, threads)
+    place.require_device()
+    folder, spec = Path(out) if out is not None else Path("results") / "train", data_spec(str(data), DATASETS)
+    _require_files(archs, weights, teacher)
+    progress.update(ProgressState("reading images"))
+    images = _prepared(spec, archs, wanted)
+    first = TrainingJob(
+        archs[0], wanted, 0, spec, images.id, place, folder.absolute(), _whole(weights), _whole(teacher), tensorboard
+    )  # fmt: skip
+    jobs = [replace(first, architecture=arch, seed=seed) for seed in range(seeds) for arch in archs]
+    _check_files(first, images, progress)
+    lock = lock_folder(folder)
+    try:
+        found = Comparison(tuple(_run(jobs, folder, progress)), images.name, len(images.classes), str(recipe))
+        found.write(folder)
+        return found
+    finally:
+        os.close(lock)
+
+
+def _whole(path: str | Path | None) -> str | None:
+    """The absolute path of a file, for workers with another working folder."""
+    return None if path is None else str(Path(path).absolute())
+
+
+def _networks(designs: Sequence[str | Path], resolution: int | None) -> list[Architecture]:
+    """The networks by name, at the resolution that was asked for."""
+    found: dict[str, Architecture] = {}
+    for text in designs:
+        arch = design(str(text))
+        arch = arch if resolution is None else arch.with_resolution(resolution)
+        arch.require_classes()
+        require_images_for(arch.in_channels, arch.label)
+        if found.setdefault(arch.label, arch).id != arch.id:
+            raise UserError(f"{text}: another network called {arch.label!r} is named too; give it another name")
+    return list(found.values())
+
+
+def _require_files(archs: Sequence[Architecture], weights: str | Path | None, teacher: str | Path | None) -> None:
+    for option, path in (("weights", weights), ("teacher", teacher)):
+        if path is not None and not Path(path).is_file():
+            raise UserError(f"--{option} {path}: there is no such file; give a .safetensors file")
+    if weights is not None and len(archs) > 1:
+        raise UserError(f"--weights {weights}: are of one network, and {len(archs)} are to be trained; name one")
+
+
+def _prepared(spec: str, archs: Sequence[Architecture], recipe: TrainingRecipe) -> ImageData:
+    """The data set, of which what trainings will read is decoded, so that workers find it in the cache and bad files
+    are named once."""
+    from nasbench.proxy.evaluate import dataset
+    from nasbench.training.images import open_images
+
+    data = dataset(spec)
+    for size, channels in sorted({(arch.resolution, arch.in_channels) for arch in archs}):
+        open_images(data, size, channels, recipe)
+    return data
+
+
+def _check_files(job: TrainingJob, data: ImageData, progress: Progress) -> None:
+    """Weights, a teacher and frozen stages that do not fit are told before anything is written."""
+    if job.weights is not None or job.recipe.frozen_stages:
+        from nasbench.nn.model import build
+        from nasbench.training.optimising import freeze
+        from nasbench.training.state import begin_from
+
+        model = build(job.architecture, len(data.classes))
+        freeze(model, job.recipe.frozen_stages)
+        if job.weights is not None:
+            for line in begin_from(model, Path(job.weights), data.classes).lines(job.architecture.in_channels):
+                progress.note(f"{job.weights}: {line}")
+    if job.teacher is not None:
+        from nasbench.training.images import SizedNormalisation
+        from nasbench.training.loss import load_teacher
+
+        load_teacher(job.teacher, data.classes, SizedNormalisation((0.0,), (1.0,), 8), "cpu")
+
+
+def _placed(runner: RunnerSpec, jobs: int, threads: int | None) -> RunnerSpec:
+    """A single training of this machine runs in this process. It takes no more threads than the runner says unless
+    asked to: beside other work two threads of one training wait for each other, and are slower than one."""
+    if threads is not None:
+        runner = runner.replace(threads=threads, cpus_per_trial=float(threads))
+    if jobs == 1 and runner.address is None and runner.kind == "ray":
+        return runner.replace(kind="serial")
+    return runner
+
+
+def _run(jobs: Sequence[TrainingJob], folder: Path, progress: Progress) -> list[Finished]:
+    """Train what is not finished yet -> all that is finished then; a UserError where nothing is."""
+    from nasbench.training.run import finished
+
+    runner = jobs[0].runner
+    source = _Trainings(jobs, runner, progress)
+    if source.waiting:
+        environment.record(folder)
+        with _Shown(source):
+            run(source, WORK, runner, None)
+    found = [Finished(job, metrics) for job in jobs if (metrics := finished(job)) is not None]
+    if not found:
+        raise _failure(source.failed)
+    return found
+
+
+def _failure(reasons: Mapping[str, str]) -> Exception:
+    """Why no training ended: what the user can change, or else a fault of ours."""
+    text = "; ".join(f"{name} failed: {reason}" for name, reason in reasons.items())
+    return UserError(text) if all(reason.startswith(USERS) for reason in reasons.values()) else RuntimeError(text)
+
+
+class _Trainings:
+    """`running.JobSource` of the trainings that are not finished."""
+
+    def __init__(self, jobs: Sequence[TrainingJob], runner: RunnerSpec, progress: Progress) -> None:
+        from nasbench.training.run import finished
+
+        self.jobs, self.progress = jobs, progress
+        self.waiting = [job for job in jobs if finished(job) is None]
+        self.running: dict[str, TrainingJob] = {}
+        self.failed: dict[str, str] = {}
+        self._share = ProcessorShare(runner)
+        self._begun, self._before = time.monotonic(), self._epochs()
+
+    def ask(self) -> Job | None:
+        if not self.waiting:
+            return None
+        job = self.waiting.pop(0)
+        self.running[job.id] = job
+        return Job(job.id, job)
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        training = self.running.pop(job.id)
+        if outcome.state == "complete":
+            accuracy = float(outcome.metrics["test_accuracy"])
+            self.progress.note(f"{training.name}: {100 * accuracy:.1f} % of the test images (measured)")
+        else:
+            self.failed[training.name] = str(outcome.reason)
+            self.progress.note(f"{training.name} failed: {outcome.reason}")
+
+    def watch(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self._share.watch(usage, len(self.running))
+            notice = self._share.notice("the same command with --priority normal")
+            if notice is not None:
+                self.progress.note(notice)
+
+    def show(self) -> None:
+        """How far all of them are, and what those that run report."""
+        done, total = self._epochs(), float(sum(job.recipe.epochs for job in self.jobs))
+        spent = time.monotonic() - self._begun
+        new = done - self._before
+        left = (total - done) * spent / new if new > 0 else None
+        now = {job.name: TrainingStatus.read(job.folder) for job in tuple(self.running.values())}
+        facts = tuple(f"{name}: {status.text()}" for name, status in now.items() if status is not None)
+        state = ProgressState(
+            "training", int(done), int(total), len(self.running), seconds_spent=spent, seconds_left=left,
+            unit="epochs", facts=facts,
+        )  # fmt: skip
+        self.progress.update(state)
+
+    def _epochs(self) -> float:
+        """Epochs of all trainings that are done; those of one that has stopped early count as done."""
+        waiting = {job.id for job in tuple(self.waiting)} | set(self.running)
+        whole = [job.recipe.epochs for job in self.jobs if job.id not in waiting]
+        begun = [
+            status.epochs for job in self.jobs if job.id in waiting and (status := TrainingStatus.read(job.folder))
+        ]
+        return float(sum(whole) + sum(begun))
+
+
+class _Shown:
+    """Shows how far trainings are every second, from their status files: they may run in other processes, or here."""
+
+    def __init__(self, source: _Trainings) -> None:
+        self._source, self._ended = source, threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True, name="progress")
+
+    def _show(self) -> None:
+        while not self._ended.wait(SHOWN_EVERY_S):
+            self._source.show()
+
+    def __enter__(self) -> None:
+        self._source.show()
+        self._thread.start()
+
+    def __exit__(self, *ending: object) -> None:
+        self._ended.set()
+        self._thread.join()
