@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import weights
-from nasbench.commands.common import add_verb, cell, console, positive, print_facts, print_json, print_table, whole
+from nasbench.commands.common import (
+    add_verb,
+    cell,
+    console,
+    positive,
+    print_facts,
+    print_json,
+    print_table,
+    whole,
+    writable_file,
+)
 from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -250,15 +259,6 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _writable(path: str) -> Path:
-    output = Path(path)
-    if output.is_dir():
-        raise UserError(f"{output}: is a folder; give the file to write, such as {output / 'network.onnx'}")
-    if not output.parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
-    return output
-
-
 def _export(options: argparse.Namespace) -> int:
     import numpy as np
     import torch
@@ -267,7 +267,7 @@ def _export(options: argparse.Namespace) -> int:
     from nasbench.files import write_atomic
     from nasbench.latency.export import export_onnx, onnx_difference
 
-    output = _writable(options.output)
+    output = writable_file(options.output, "network.onnx")
     arch = load(options.architecture)
     arch.require_classes()
     torch.manual_seed(0)
