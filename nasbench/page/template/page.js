@@ -102,7 +102,7 @@
     title: { text: title, standoff: 8 }, gridcolor: css("--rule"), linecolor: css("--dim"), zeroline: false, ...extra,
   });
   const CONFIG = {
-    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: "nasbench" },
   };
   const ticks = (low, high) => {
@@ -336,7 +336,7 @@
       marker: { size: 9, color: found.map(({ kind }) => colours[kind]), symbol: found.map(({ kind }) => ({ rung: "circle", baseline: "square", ceiling: "diamond" })[kind]) },
       error_x: { type: "data", symmetric: false, thickness: 1, width: 3, color: css("--dim"), array: found.map(({ tau, high }) => high - tau), arrayminus: found.map(({ tau, low }) => tau - low) },
     }], base({
-      margin: { l: 10, r: 14, t: 30, b: 44 }, showlegend: false, xaxis: axis("Kendall's tau (bar: 90 % interval)", { range: [-1.05, 1.05] }),
+      margin: { l: 10, r: 14, t: 30, b: 44 }, showlegend: false, xaxis: axis("Kendall's tau, 90 % interval", { range: [-1.05, 1.05] }),
       yaxis: axis("", { autorange: "reversed", automargin: true, type: "category", tickfont: { size: 11 } }),
       annotations: found.flatMap((bar, at) => (firsts[at] ? [{ xref: "paper", x: 0.01, y: at, yref: "y", yshift: 15, xanchor: "left", text: escaped(bar.rung), showarrow: false, font: { size: 11, color: css("--dim") } }] : [])),
     }), CONFIG);
