@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from nasbench import __version__
-from nasbench.commands import audits, doctor, drawings, latency, networks, scale, spaces, studies
+from nasbench.commands import audits, doctor, drawings, latency, networks, scale, spaces, studies, watching
 from nasbench.commands.common import Parser
 from nasbench.errors import UserError
 
@@ -49,7 +49,7 @@ def parser() -> Parser:
     )
     top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
-    for module in (studies, spaces, networks, drawings, audits, scale, latency, doctor):
+    for module in (studies, watching, spaces, networks, drawings, audits, scale, latency, doctor):
         module.add(verbs)
     return top
 

@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "resume": (f"{RESULTS / 'default'}", 0),
     "front": (f"{RESULTS / 'default'}", 0),
     "report": (f"{RESULTS / 'default'} -o ☃.html", 0),
+    "watch": (f"{RESULTS / 'default'}", 0),
     "space show": ("small", 0),
     "space size": ("small", 0),
     "space sample": ("small -n 2", 0),
