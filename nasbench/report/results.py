@@ -16,6 +16,7 @@ from nasbench.files import write_atomic
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import DeviceProfile, load_study_device
 from nasbench.pareto import Front
+from nasbench.report.front import FrontRows
 from nasbench.report.rows import Figure, ReportRow
 from nasbench.report.standing import Promoted, ended_at, is_interrupted, promoted_by
 from nasbench.study.notes import LatencyNote, PromotionNote, RejectionNote
@@ -189,11 +190,12 @@ class StudyResult:
                 )
         return figures
 
-    def front(self) -> list[ReportRow]:
+    def front(self) -> FrontRows:
         """The non-dominated networks in accuracy (or the objective's score) and latency, fastest first; `lacks` marks
-        those that an interrupted study has only scored at the level below."""
-        members = [row for row in self.rows() if row.on_front]
-        return sorted(members, key=lambda row: row.latency or 0.0)
+        those that an interrupted study has only scored at the level below. `front().plot()` draws it."""
+        rows = self.rows()
+        members = sorted((row for row in rows if row.on_front), key=lambda row: row.latency or 0.0)
+        return FrontRows(members, rows, self.title(), self.study.device.replace("-", " "))
 
     def to_pandas(self) -> pd.DataFrame:
         """One line a trial: architecture, rung, seed, split, state, metrics, latencies."""
