@@ -9,26 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.auditing.agreement import agreement
+from nasbench.auditing.agreement import DRAWS, agreement
 from nasbench.report.results import StudyResult
 from nasbench.study.standing import BASELINES, Figure, Standing
 from nasbench.study.trials import Level, Trial
 
+# The interval of a tau takes a weight for each pair and draw: 45,000 pairs times 200 draws are 72 MB.
+MOST_DESIGNS, DRAWS_OF_MANY, MANY = 300, 200, 60
 CEILING = "two seeds of it, the ceiling"
 
 
 def between_levels(trials: Sequence[Trial], metric: str) -> list[dict[str, Any]]:
     """Kendall's tau of each level with the next, over the designs scored at both. These were picked for the upper one
-    by their score at the lower, which lowers the tau."""
+    by their score at the lower, which lowers the tau. Of more than `MOST_DESIGNS` so many count, taken by their ids."""
     scores: dict[Level, dict[str, list[float]]] = {}
     for trial in trials:
         if trial.complete and trial.level.rung >= 0:
             scores.setdefault(trial.level, {}).setdefault(trial.architecture_id, []).append(trial.metric(metric))
     found = []
     for below, above in pairwise(sorted(scores)):
-        both = sorted(scores[below].keys() & scores[above].keys())
+        both = sorted(scores[below].keys() & scores[above].keys())[:MOST_DESIGNS]
         lower, upper = (np.array([fmean(scores[level][key]) for key in both]) for level in (below, above))
-        tau = agreement(lower, upper)
+        tau = agreement(lower, upper, draws=DRAWS_OF_MANY if len(both) > MANY else DRAWS)
         told: dict[str, Any] = {"tau": None} if tau is None else tau._asdict()
         found.append({"below": below.name, "above": above.name, "designs": len(both), **told})
     return found
