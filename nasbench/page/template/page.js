@@ -23,7 +23,7 @@
   const points = studies.flatMap((study, number) =>
     study.points.map(([place, level, mean, std, seeds]) => {
       const design = study.designs[place];
-      return { study: number, design, level, mean, std, seeds, ms: latencyOf(design) };
+      return { study: number, design, level, mean, std, seeds, ms: latencyOf(design), text: "" };
     })
   ).filter((point) => point.ms !== null && point.ms !== undefined);
 
@@ -124,6 +124,10 @@
     return point.design.published ? css("--warm") : css("--accent");
   }
   function hover(point) {
+    point.text ||= hoverText(point);
+    return point.text;
+  }
+  function hoverText(point) {
     const { design } = point;
     const study = studies[point.study];
     const known = design.measured !== null
@@ -249,7 +253,7 @@
     Plotly.react(plot, traces, base({
       xaxis: logAxis(`latency, ms (${devices}; log scale)`, low, high), yaxis: axis(studies[current].words.axis, { range }),
       shapes: bandShapes(low, high), showlegend: true, hovermode: "closest", uirevision: `${low} ${high} ${range}`,
-    }), CONFIG).then(() => label(plot, shown));
+    }), CONFIG).then(() => labelSoon(plot, shown));
     const below = shown.filter(({ mean }) => 100 * mean < range[0]).length;
     byId("front-key").textContent = `Grounds: bands of latency and their verdict (green: more accurate than what is faster; yellow: within noise or unknown; blue: the fastest).${below ? ` ${below} points lie below the picture; a double click shows them.` : ""}`;
     refreshTable("front");
@@ -286,11 +290,19 @@
       annotations.push({
         x: Math.log10(point.ms), y: 100 * point.mean, text: escaped(point.design.name), showarrow: false, borderpad: 0,
         xanchor: { 1: "left", 0: "center", "-1": "right" }[choice.dx], yanchor: "middle", xshift: choice.dx * choice.reach,
-        yshift: -choice.dy * (choice.reach + height / 2), font: { size, color: css("--ink") }, captureevents: false,
+        yshift: -choice.dy * (choice.reach + height / 2), font: { size, color: css("--ink") }, bgcolor: css("--paper"), opacity: 0.85, captureevents: false,
       });
     }
     if (JSON.stringify(annotations) !== JSON.stringify(plot.layout.annotations ?? [])) Plotly.relayout(plot, { annotations });
   }
+  /** Of many points the names wait until nothing has changed for a moment: they take a second drawing. */
+  let labelling = 0;
+  function labelSoon(plot, shown) {
+    clearTimeout(labelling);
+    if (shown.length <= BARS_UP_TO) label(plot, shown);
+    else labelling = setTimeout(() => label(plot, shown), 150);
+  }
+
   // where a name may stand, by how far to the right (1), left (-1), below (1) or above (-1) its point
   const SIDES = [4, 10, 20, 34].flatMap((reach) => [[1, -1, reach], [-1, -1, reach], [-1, 0, reach + 8], [1, 0, reach + 8], [0, -1, reach + 6], [1, 1, reach], [-1, 1, reach], [0, 1, reach + 6]]);
   const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
@@ -336,7 +348,7 @@
       marker: { size: 9, color: found.map(({ kind }) => colours[kind]), symbol: found.map(({ kind }) => ({ rung: "circle", baseline: "square", ceiling: "diamond" })[kind]) },
       error_x: { type: "data", symmetric: false, thickness: 1, width: 3, color: css("--dim"), array: found.map(({ tau, high }) => high - tau), arrayminus: found.map(({ tau, low }) => tau - low) },
     }], base({
-      margin: { l: 10, r: 14, t: 30, b: 44 }, showlegend: false, xaxis: axis("Kendall's tau, 90 % interval", { range: [-1.05, 1.05] }),
+      margin: { l: 10, r: 14, t: 30, b: 44 }, showlegend: false, xaxis: axis(narrow() ? "tau, 90 %" : "Kendall's tau, 90 % interval", { range: [-1.05, 1.05] }),
       yaxis: axis("", { autorange: "reversed", automargin: true, type: "category", tickfont: { size: 11 } }),
       annotations: found.flatMap((bar, at) => (firsts[at] ? [{ xref: "paper", x: 0.01, y: at, yref: "y", yshift: 15, xanchor: "left", text: escaped(bar.rung), showarrow: false, font: { size: 11, color: css("--dim") } }] : [])),
     }), CONFIG);
