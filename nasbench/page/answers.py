@@ -113,8 +113,11 @@ def _times(other: ReportRow, row: ReportRow) -> str:
 
 
 def _needed(lead: Lead) -> str:
+    """What it takes to be more than noise; of one candidate that is two standard errors, a rule and no test."""
     assert lead.needed is not None
     assert lead.confidence is not None
+    if lead.candidates == 1:
+        return f"two standard errors of seed noise are {100 * lead.needed:.1f}"
     return (
         f"{100 * lead.needed:.1f} would be more than seed noise, and equal designs lead by less in "
         f"{100 * lead.confidence:.0f} % of cases"

@@ -14,7 +14,7 @@
   // --- figures as text
   const percent = (share, digits = 1) => (100 * share).toFixed(digits);
   const short = (value) => (value === null || value === undefined ? "–" : value >= 100 ? value.toFixed(0) : value.toPrecision(3));
-  const millions = (value) => (value / 1e6).toLocaleString("en", { maximumFractionDigits: value < 1e8 ? 1 : 0 });
+  const millions = (value) => (value / 1e6).toLocaleString("en", { minimumFractionDigits: value < 1e8 ? 1 : 0, maximumFractionDigits: value < 1e8 ? 1 : 0 });
   const escaped = (text) => String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
   const latencyOf = (design) => design.measured ?? design.predicted;
   const spread = (std) => (std === null ? "" : ` ± ${percent(std)}`);
@@ -39,7 +39,8 @@
   };
 
   function answer() {
-    const band = bandFor(Number(byId("limit").value));
+    const asked = byId("limit").value;
+    const band = bandFor(asked === "" ? Infinity : Number(asked));
     const place = byId("choice");
     for (const row of document.querySelectorAll(".bands tbody tr")) row.classList.remove("chosen");
     if (!band) {
