@@ -16,6 +16,7 @@ from nasbench.commands import (
     audits,
     data,
     doctor,
+    drawings,
     exports,
     latency,
     networks,
@@ -24,6 +25,7 @@ from nasbench.commands import (
     studies,
     tables,
     trainings,
+    watching,
 )
 from nasbench.commands.common import Parser
 from nasbench.errors import UserError
@@ -61,7 +63,9 @@ def parser() -> Parser:
     )
     top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
-    for module in (studies, spaces, networks, trainings, exports, data, audits, tables, scale, latency, doctor):
+    for module in (
+        studies, watching, spaces, networks, drawings, trainings, exports, data, audits, tables, scale, latency, doctor
+    ):  # fmt: skip
         module.add(verbs)
     return top
 

@@ -7,6 +7,7 @@ what to draw. `with progress_display() as progress: ...` puts the terminal back 
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -14,10 +15,15 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from nasbench.terminal import ASCII_MARKS, MARKS, Dot, scatter
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 LINE_EVERY_SECONDS = 10.0
+PLOT_WIDTH, PLOT_HEIGHT = 78, 14  # characters
+ENDED_SHOWN = 3  # trials that ended last
 WAITING_LINE_EVERY_SECONDS = 60.0  # where nothing but the time has changed
 
 
@@ -25,7 +31,8 @@ WAITING_LINE_EVERY_SECONDS = 60.0  # where nothing but the time has changed
 class ProgressState:
     """Where a search stands. `best` is an accuracy or the like (1 is perfect).
 
-    `rejected` and `failed` count by rule and by reason. `done` of `total` are `unit`; `facts` are further lines.
+    `rejected` and `failed` count by rule and by reason. `done` of `total` are `unit`; `facts` are further lines; `dots`:
+    the networks scored so far; `training`: what runs now; `ended`: the last trials that ended, oldest first.
     """
 
     phase: str
@@ -42,6 +49,9 @@ class ProgressState:
     failed: Mapping[str, int] = field(default_factory=dict)
     unit: str = "trials"
     facts: tuple[str, ...] = ()
+    dots: tuple[Dot, ...] = ()
+    training: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
 
 class Progress(Protocol):
@@ -97,7 +107,7 @@ def headline(state: ProgressState) -> str:
 
 
 def _timeless(state: ProgressState) -> ProgressState:
-    return replace(state, seconds_spent=0.0, seconds_left=None)
+    return replace(state, seconds_spent=0.0, seconds_left=None, dots=(), training=(), ended=())
 
 
 class Silent:
@@ -137,7 +147,8 @@ class Lines(Silent):
 
 
 class Live:
-    """A bar and the facts under it, redrawn in place."""
+    """A bar, the front so far, what trains, what ended and the facts, redrawn in place; no line is wider or longer than
+    the terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -147,30 +158,43 @@ class Live:
         self._spinner = Spinner("dots")  # one object, so that it goes on turning between redraws
         self._state = ProgressState("starting")
         self._started = time.monotonic()
-        self._live = RichLive(
-            console=Console(file=stream), get_renderable=self._render, refresh_per_second=4, transient=True
-        )
+        self._console = Console(file=stream)
+        self._live = RichLive(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def _render(self) -> RenderableType:
         from rich.console import Group
+        from rich.text import Text
+
+        state, size = self._state, self._console.size
+        spent = duration(max(state.seconds_spent, time.monotonic() - self._started))
+        facts = [f"  {line}" for line in (*_training(state), *state.ended[-ENDED_SHOWN:], *details(state))]
+        plain = self._console.options.ascii_only
+        lines = scatter(
+            state.dots, min(size.width - 2, PLOT_WIDTH), min(size.height - len(facts) - 5, PLOT_HEIGHT), plain
+        )
+        key = [_key(plain)] if lines else []
+        shown = [Text(line, overflow="ellipsis", no_wrap=True, style="dim") for line in facts]
+        return Group(self._bar(f"{headline(state)} · {spent}"), *map(_coloured, (*lines, *key)), *shown)
+
+    def _bar(self, text: str) -> RenderableType:
+        """The spinner, how far it is, and the words, cut where the line ends."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        state = self._state
+        state, width = self._state, 24 if self._console.size.width >= 100 else 8
         top = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=max(state.total, 1), completed=state.done, width=24)
-        spent = Text(duration(max(state.seconds_spent, time.monotonic() - self._started)), style="dim")
-        top.add_row(self._spinner, bar, Text(headline(state)), spent)
-        return Group(
-            top, *(Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in details(state))
-        )
+        for _ in range(3):
+            top.add_column(no_wrap=True, overflow="ellipsis")
+        bar = ProgressBar(total=max(state.total, 1), completed=state.done, width=width)
+        top.add_row(self._spinner, bar, Text(text, no_wrap=True, overflow="ellipsis"))
+        return top
 
     def update(self, state: ProgressState) -> None:
         self._state = state
 
     def note(self, text: str) -> None:
-        self._live.console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False)
 
     def __enter__(self) -> Live:
         self._live.__enter__()
@@ -182,9 +206,29 @@ class Live:
         self._live.__exit__(kind, error, trace)
 
 
+def _training(state: ProgressState) -> list[str]:
+    return [f"training: {', '.join(state.training)}"] if state.training else []
+
+
+def _key(ascii_only: bool) -> str:
+    marks = ASCII_MARKS if ascii_only else MARKS
+    return f"       {marks['front']} front  {marks['published']} published  {marks['other']} other, scores in %"
+
+
+def _coloured(line: str) -> Text:
+    """A line of the plot; where the terminal has colours, marks have those of the plots."""
+    from rich.text import Text
+
+    text = Text(line, no_wrap=True, overflow="crop")
+    text.highlight_regex("●", "bold bright_blue")
+    text.highlight_regex("◆", "bold yellow")
+    return text
+
+
 def progress_display(stream: TextIO | None = None, quiet: bool = False) -> Progress:
     """The display that suits `stream` (standard error by default)."""
     stream = sys.stderr if stream is None else stream
     if quiet:
         return Silent()
-    return Live(stream) if stream.isatty() else Lines(stream)
+    dumb = os.environ.get("TERM", "") in ("dumb", "unknown")  # cannot move the cursor
+    return Live(stream) if stream.isatty() and not dumb else Lines(stream)

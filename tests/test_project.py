@@ -47,7 +47,7 @@ def test_the_wheel_ships_every_data_file(wheel: zipfile.ZipFile) -> None:
     for folder, ends in (
         ("search_spaces", {".toml", ".gz"}),
         ("runners", {".toml", ".yaml"}),
-        ("nasbench", {".py", ".toml", ".npz", ".jpg"}),
+        ("nasbench", {".py", ".toml", ".npz", ".jpg", ".html", ".css", ".js"}),
     ):
         inside = Path("nasbench") if folder != "nasbench" else Path()
         for path in (ROOT / folder).rglob("*"):
@@ -70,6 +70,7 @@ def test_the_licence_and_the_notices_are_there() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
     assert "Zalando" in notice
     assert "NASA" in notice
+    assert "Plotly Technologies" in notice
 
 
 def test_ci_ends_with_the_tests() -> None:

@@ -10,8 +10,11 @@ from search_toys import SPACE, Notes, ToyProfile, search_parts, study_of
 from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
 from nasbench.engine.reporting import FIRST_FRONT
+from nasbench.engine.start import _note_rejections
+from nasbench.progress import ProgressState
 from nasbench.running import Job
 from nasbench.running.worker import run_job
+from nasbench.study.notes import RejectionNote
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
 from nasbench.study.task import Task
@@ -54,6 +57,10 @@ class Told(Notes):
         super().__init__()
         self.store = store
         self.fronts: list[dict[Level, int]] = []
+        self.states: list[ProgressState] = []
+
+    def update(self, state: ProgressState) -> None:
+        self.states.append(state)
 
     def note(self, text: str) -> None:
         super().note(text)
@@ -97,6 +104,35 @@ def test_a_front_is_written_after_the_first_few_and_once_with_each_complete_leve
 def test_a_study_shorter_than_the_first_front_is_reported_with_its_levels(tmp_path: Path) -> None:
     told, levels = searched(study(trials=4), tmp_path, 1)
     assert [sum(front.values()) for front in told.fronts] == [4, 4 + levels[Level(1)], sum(levels.values())]
+
+
+def test_the_display_is_told_of_the_front_what_trains_and_what_ended(tmp_path: Path) -> None:
+    told, _ = searched(study(trials=4), tmp_path, 2)
+    first, last = told.states[0], told.states[-1]
+    assert (first.dots, first.training, first.ended) == ((), ("emo_1m (rung 0, 0 s)",), ())
+    assert max(len(state.training) for state in told.states) == 2
+    assert last.training == ()
+    assert len(last.ended) == 3
+    assert any(
+        "failed at rung 0, ValueError: out of order today" in text for state in told.states for text in state.ended
+    )
+    assert {dot.kind for dot in last.dots} <= {"front", "published", "other"}
+    assert any(dot.kind == "front" for dot in last.dots)
+
+
+def test_what_a_run_rejected_is_stored_by_rule(tmp_path: Path) -> None:
+    asked = study(trials=4)
+    with TrialStore(tmp_path) as store:
+        schedule = search_parts(asked, store, fixed=FIXED).schedule
+        _note_rejections(schedule, store)
+        assert store.notes(RejectionNote) == (), "nothing was drawn yet"
+        while (trial := schedule.next_trial(store.trials)) is not None:
+            store.submit(trial)
+        _note_rejections(schedule, store)
+    with TrialStore(tmp_path, read_only=True) as store:
+        (note,) = store.notes(RejectionNote)
+    assert note.drawn == schedule.rejections.drawn >= note.accepted > 0
+    assert note.rejected == schedule.rejections.rejected
 
 
 def test_without_a_profile_no_front_is_written_and_with_one_it_follows(tmp_path: Path) -> None:

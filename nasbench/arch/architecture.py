@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 from typing_extensions import Self
 
+from nasbench.arch.as_html import architecture_html
 from nasbench.arch.metablock import Conv, MetaBlock, Network, canonical, changed, spelled
 from nasbench.arch.part_rules import ends_problem, stage_problem
 from nasbench.arch.parts import (
@@ -91,6 +92,10 @@ class Architecture(Value):
     @property
     def total_stride(self) -> int:
         return total_stride(self.stem, self.stages)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return architecture_html(f"{self.label}, {self.size_label}", self.resolution, self.stem, self.stages, self.head)
 
     def problem(self) -> str | None:
         """Why no network can be built from this, or None."""

@@ -7,9 +7,10 @@ import json
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nasbench.errors import shown
+from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -124,6 +125,16 @@ def seconds(text: str) -> float:
     if not 0 < value <= MOST_SECONDS:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a time; write for example 900s, 15min or 2h")
     return value
+
+
+def writable_file(path: str, example: str) -> Path:
+    """The file that `-o` names; a UserError where it is a folder, or its own folder is not there."""
+    output = Path(path)
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder; give the file to write, such as {output / example}")
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
+    return output
 
 
 def settle_this_process(runner: RunnerSpec) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasbench.commands import weights
-from nasbench.commands.common import add_verb, cell, positive
+from nasbench.commands.common import add_verb, cell, positive, writable_file
 from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -55,15 +55,6 @@ def _batch(text: str) -> int | None:
     return int(text)
 
 
-def _writable(path: str) -> Path:
-    output = Path(path)
-    if output.is_dir():
-        raise UserError(f"{output}: is a folder; give the file to write, such as {output / 'network.onnx'}")
-    if not output.parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
-    return output
-
-
 class _Network(NamedTuple):
     """What is exported: the deploy form, in words where its weights come from, and what its file says of itself."""
 
@@ -107,7 +98,7 @@ def _export(options: argparse.Namespace) -> int:
     from nasbench.files import write_atomic
     from nasbench.latency.export import export_onnx
 
-    output = _writable(options.output)
+    output = writable_file(options.output, "network.onnx")
     if options.data is not None and options.dtype != "int8":
         raise UserError(f"--data {options.data}: is what --dtype int8 is calibrated on; leave it out")
     network = _network(options)

@@ -6,7 +6,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_verb, console, positive, print_facts, print_json, print_table, whole
+from nasbench.commands.common import (
+    add_verb,
+    console,
+    positive,
+    print_facts,
+    print_json,
+    print_table,
+    whole,
+)
 from nasbench.errors import UserError
 
 if TYPE_CHECKING:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_priority, add_verb, console, positive, print_json, seconds, whole
+from nasbench.commands.common import (
+    add_priority,
+    add_verb,
+    console,
+    positive,
+    print_json,
+    seconds,
+    whole,
+    writable_file,
+)
+from nasbench.errors import UserError
 
 if TYPE_CHECKING:
     from nasbench.report.results import StudyResult
 
+MOST_STUDIES = 12  # on one page
 SEARCH_EXAMPLE = """nasbench search --budget 1GFLOP
 nasbench search --budget 500MFLOP --budget 10ms --data photos/ --trials 64 --out results/photos"""
 
@@ -28,10 +43,15 @@ def add(verbs: Any) -> None:
     )
     front.add_argument("folder", help="the study's folder")
     report = add_verb(
-        verbs, "report", "write front.csv, designs/ and the plots of a stored study anew",
-        "nasbench report results/mine", _report,
+        verbs, "report", "write a stored study's page, front.csv, designs/ and plots anew; of several, one page",
+        "nasbench report results/mine --open\nnasbench report results/first results/second -o both.html", _report,
     )  # fmt: skip
-    report.add_argument("folder", help="the study's folder")
+    report.add_argument("folders", nargs="+", metavar="STUDY", help="the studies' folders")
+    report.add_argument(
+        "-o", "--output", metavar="FILE.html",
+        help="where to write the page (default: report.html in the study's folder; comparison.html here of several)",
+    )  # fmt: skip
+    report.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def _add_search(verbs: Any) -> None:
@@ -112,11 +132,41 @@ def _front(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from nasbench.page.render import write_page
     from nasbench.report.results import open_study
 
-    result = open_study(options.folder)
-    result.report()
-    return _show(result, as_json=False)
+    _check_studies(options.folders)
+    results = [open_study(folder) for folder in options.folders]
+    page = _page_of(results, options.output)
+    for result in results:
+        result.report()
+    write_page(page, results)
+    for result in results:
+        _show(result, as_json=False)
+    print(f"The page: {page}")
+    if options.open and not webbrowser.open(page.resolve().as_uri()):
+        print(f"no browser was found; open {page} in one", file=sys.stderr)
+    return 0
+
+
+def _check_studies(folders: Sequence[str]) -> None:
+    if len(folders) > MOST_STUDIES:
+        raise UserError(f"{len(folders)} studies: one page holds at most {MOST_STUDIES}; give fewer")
+    seen: set[Path] = set()
+    for folder in folders:
+        if (path := Path(folder).resolve()) in seen:
+            raise UserError(f"{folder}: given twice; give each study once")
+        seen.add(path)
+
+
+def _page_of(results: Sequence[StudyResult], output: str | None) -> Path:
+    """Where the page goes."""
+    if output is None:
+        return results[0].folder / "report.html" if len(results) == 1 else Path("comparison.html")
+    page = writable_file(output, "report.html")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{page}: the page is HTML; give it a name that ends in .html")
+    return page
 
 
 def _show(result: StudyResult, as_json: bool) -> int:

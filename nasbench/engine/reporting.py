@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 from nasbench.engine.predictions import ProfileSource
 from nasbench.engine.schedule import Schedule
 from nasbench.engine.time_left import Pace, TimeLeft, progress_state
 from nasbench.progress import Progress
 from nasbench.report.results import StudyResult
+from nasbench.report.rows import ReportRow
 from nasbench.study.store import TrialStore
-from nasbench.study.trials import Level, State, Trial
+from nasbench.study.trials import Kind, Level, State, Trial
+from nasbench.terminal import Dot, DotKind
 
+DOTS_SHARE = 20  # times as long as it took, the front on the display is left alone
 FIRST_FRONT = 8  # complete trials at which a first front is worth a look
+
+
+def dots_of(rows: Sequence[ReportRow]) -> tuple[Dot, ...]:
+    """What the display draws of a report's rows."""
+    return tuple(
+        Dot(row.latency, 100 * row.accuracy, "front" if row.on_front else _kind(row))
+        for row in rows
+        if row.latency is not None
+    )
+
+
+def _kind(row: ReportRow) -> DotKind:
+    return "published" if row.kind == Kind.FIXED_POINT else "other"
 
 
 class Reporting:
@@ -24,18 +42,22 @@ class Reporting:
         self._any_is_written = False
         self._started = time.monotonic()
         self._time_left = TimeLeft(schedule)
+        self._dots: tuple[Dot, ...] = ()
+        self._dots_due = 0.0
 
     def seconds_spent(self) -> float:
         return time.monotonic() - self._started
 
     def show(self, pace: Pace) -> None:
         left = self._time_left.seconds(self.store.trials, pace)
-        self.progress.update(progress_state(self.schedule, self.store.trials, pace, self.seconds_spent(), left))
+        state = progress_state(self.schedule, self.store.trials, pace, self.seconds_spent(), left)
+        self.progress.update(replace(state, dots=self._dots))
 
     def after(self, trial: Trial) -> None:
         """A trial has ended: say why it failed; write the front after the first few and with each complete level."""
         if trial.state == State.FAILED:
             self.progress.note(f"trial {trial.key[:8]} of {trial.label} failed: {trial.reason}")
+        self._look_at_front()
         if self.profile() is not None and self._due():
             result = self.result()
             members = sum(row.on_front for row in result.report())
@@ -49,6 +71,14 @@ class Reporting:
         agreement = self.schedule.agreement(self.store.trials) if lowest in complete - self._reported else None
         if agreement is not None:
             self.progress.note(f"{self.schedule.known}: {agreement}")
+
+    def _look_at_front(self) -> None:
+        """The display's dots anew, where that takes no more than a twentieth of the time."""
+        started = time.monotonic()
+        if self.profile() is not None and started >= self._dots_due:
+            self._dots = dots_of(self.result().rows())
+            now = time.monotonic()
+            self._dots_due = now + DOTS_SHARE * (now - started)
 
     def stored(self) -> StudyResult:
         """The study as it is stored so far."""

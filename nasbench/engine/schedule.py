@@ -92,15 +92,7 @@ class Schedule:
 
     def planned(self) -> list[tuple[Level, int]]:
         """How many trials each level takes, as far as can be told before its turn."""
-        places = self.study.trials
-        plan = [(Level(0), places)]
-        if self.study.extrapolated_to is not None:
-            plan.insert(0, (Level(PROBE_RUNG), len(PROBE_SHARES) * places))
-        for level in map(Level, range(1, self.study.ladder.top + 1)):
-            places = self.study.places(level, places)
-            plan.append((level, places))
-        finals = min(places, self.study.finalists) * len(self.study.final_seeds)
-        return [*plan, (Level(self.study.ladder.top, final=True), finals)]
+        return planned_levels(self.study)
 
     # --- the lowest rung
 
@@ -201,6 +193,19 @@ class Schedule:
     def _numerics(self) -> Numerics | None:
         """What tells this study's trials from those of other numerics; older studies did not."""
         return self.study.runner.numerics if self.study.numerics_in_keys else None
+
+
+def planned_levels(study: Study) -> list[tuple[Level, int]]:
+    """How many trials each level of a study takes, as far as can be told before its turn."""
+    places = study.trials
+    plan = [(Level(0), places)]
+    if study.extrapolated_to is not None:
+        plan.insert(0, (Level(PROBE_RUNG), len(PROBE_SHARES) * places))
+    for level in map(Level, range(1, study.ladder.top + 1)):
+        places = study.places(level, places)
+        plan.append((level, places))
+    finals = min(places, study.finalists) * len(study.final_seeds)
+    return [*plan, (Level(study.ladder.top, final=True), finals)]
 
 
 def at_level(trials: Iterable[Trial], level: Level) -> list[Trial]:

@@ -37,7 +37,7 @@ from nasbench.space.shipped import load_space
 from nasbench.strategies import StrategyChoice
 from nasbench.study import environment
 from nasbench.study.fidelity import recipe_name
-from nasbench.study.notes import PromotionNote
+from nasbench.study.notes import PromotionNote, RejectionNote
 from nasbench.study.objective import OBJECTIVES, split_objective
 from nasbench.study.predicted import predict
 from nasbench.study.runner import LAPTOP, Priority, RunnerSpec, load_runner, runner_ladder
@@ -264,6 +264,13 @@ def _greet(study: Study, store: TrialStore, progress: Progress) -> None:
         progress.note(line)
 
 
+def _note_rejections(schedule: Schedule, store: TrialStore) -> None:
+    """Keep what this run turned away and by which rule, for the report."""
+    counter = schedule.rejections
+    if counter.drawn or counter.rejected:
+        store.note(RejectionNote(drawn=counter.drawn, accepted=counter.accepted, rejected=dict(counter.rejected)))
+
+
 def _train_and_measure(
     study: Study, store: TrialStore, space: SearchSpace, source: DeviceSource, progress: Progress, deadline: float
 ) -> StudyResult:
@@ -277,7 +284,10 @@ def _train_and_measure(
     schedule = Schedule(study, space, fixed_points_within(study, space, source()), predictions, promotions, table)
     reporting = Reporting(schedule, store, source, progress)
     measuring = Measuring(schedule, store, source, reporting, progress)
-    run(Driver(schedule, store, reporting, measuring, deadline), EVALUATE, study.runner, store.folder / SPOOL)
+    try:
+        run(Driver(schedule, store, reporting, measuring, deadline), EVALUATE, study.runner, store.folder / SPOOL)
+    finally:
+        _note_rejections(schedule, store)
     source.wait()
     measuring.finish()
     return reporting.result()

@@ -11,12 +11,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from nasbench.engine.efforts import Efforts, Sizes
-from nasbench.engine.schedule import Schedule, at_level
-from nasbench.progress import ProgressState
+from nasbench.engine.schedule import at_level
+from nasbench.progress import ENDED_SHOWN, ProgressState, duration
 from nasbench.report.results import best_so_far
+from nasbench.space import RejectionCounter
 from nasbench.study.fidelity import Fidelity
+from nasbench.study.study import Study
 from nasbench.study.trials import Level, State, Trial
 
 REASON_CHARACTERS = 40  # of a failure, in the display
@@ -50,8 +53,19 @@ class Pace:
     deadline: float = math.inf
 
 
+class Plan(Protocol):
+    """What is asked of a schedule, or of a stored study that another process runs."""
+
+    study: Study
+    rejections: RejectionCounter
+
+    def planned(self) -> list[tuple[Level, int]]: ...
+
+    def decided(self, level: Level, trials: Sequence[Trial]) -> list[Trial]: ...
+
+
 def progress_state(
-    schedule: Schedule, trials: Sequence[Trial], pace: Pace, seconds_spent: float, seconds_left: float | None
+    schedule: Plan, trials: Sequence[Trial], pace: Pace, seconds_spent: float, seconds_left: float | None
 ) -> ProgressState:
     """What the progress display shows."""
     plan, ladder = schedule.planned(), schedule.study.ladder
@@ -71,13 +85,31 @@ def progress_state(
         seconds_left=seconds_left,
         rejected=dict(schedule.rejections.rejected),
         failed=_failures(trials),
+        training=tuple(_trained_now(trial, pace) for trial in trials if trial.key in pace.running),
+        ended=tuple(_ending(trial, schedule.study) for trial in _last(trials)),
     )
+
+
+def _trained_now(trial: Trial, pace: Pace) -> str:
+    return f"{trial.label} ({trial.level.name}, {duration(max(0.0, pace.now - pace.running[trial.key].since))})"
+
+
+def _last(trials: Sequence[Trial]) -> list[Trial]:
+    return sorted((trial for trial in trials if trial.finished), key=lambda trial: trial.finished_at)[-ENDED_SHOWN:]
+
+
+def _ending(trial: Trial, study: Study) -> str:
+    """`emo_1m: 41.2 % at rung 0 after 9 s`, or why it failed."""
+    if not trial.complete:
+        return f"{trial.label}: failed at {trial.level.name}, {trial.reason}"
+    score = 100 * trial.metric(study.objective.metric)
+    return f"{trial.label}: {score:.1f} % at {trial.level.name} after {duration(trial.seconds)}"
 
 
 class TimeLeft:
     """Estimates what is left of a search; keeps only what designs cost, and what is decided."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Plan) -> None:
         self._schedule, self._sizes = schedule, Sizes()
         self._decided: dict[Level, list[Trial]] = {}
 

@@ -71,7 +71,15 @@ def _largest_below(limit: float, candidates: int, freedom: int) -> float:
     return float((below @ (weights / weights.sum())).mean())
 
 
-def _latencies(first: ReportRow, second: ReportRow) -> tuple[float, float, str] | None:
+def confidence_of_lead(lead: float, candidates: int, degrees_of_freedom: int) -> float:
+    """How often the best of so many networks that are all equal would lead by less than this many standard errors.
+
+    The same test as `choice_factor`: 0.95 is where a lead begins to count as more than noise.
+    """
+    return _largest_below(lead, candidates, degrees_of_freedom)
+
+
+def latency_pair(first: ReportRow, second: ReportRow) -> tuple[float, float, str] | None:
     """Both rows' latency of the same kind, and that kind; measured where both have it."""
     if first.latency_measured is not None and second.latency_measured is not None:
         return first.latency_measured, second.latency_measured, "measured"
@@ -80,7 +88,7 @@ def _latencies(first: ReportRow, second: ReportRow) -> tuple[float, float, str] 
     return None
 
 
-def _comparable(rows: Sequence[ReportRow]) -> list[ReportRow]:
+def comparable(rows: Sequence[ReportRow]) -> list[ReportRow]:
     """The rows that share the split and rung of the best supported ones (highest rung, most seeds)."""
     if not rows:
         return []
@@ -90,11 +98,11 @@ def _comparable(rows: Sequence[ReportRow]) -> list[ReportRow]:
 
 def challengers(rows: Sequence[ReportRow]) -> tuple[ReportRow | None, list[ReportRow]]:
     """The most accurate fixed point, and the searched designs that are no slower than it, best first."""
-    rows = _comparable(rows)
+    rows = comparable(rows)
     fixed = max((row for row in rows if row.kind == Kind.FIXED_POINT), key=lambda row: row.accuracy, default=None)
     if fixed is None:
         return None, []
-    pairs = [(row, _latencies(row, fixed)) for row in rows if row.kind == Kind.SEARCHED]
+    pairs = [(row, latency_pair(row, fixed)) for row in rows if row.kind == Kind.SEARCHED]
     faster = [row for row, pair in pairs if pair is not None and pair[0] <= pair[1]]
     return fixed, sorted(faster, key=lambda row: -row.accuracy)
 
@@ -140,7 +148,7 @@ def _without_fixed_point(rows: Sequence[ReportRow]) -> str:
 
 def _without_challenger(fixed: ReportRow, rows: Sequence[ReportRow]) -> str:
     waiting = [row for row in rows if row.kind == Kind.SEARCHED and row.lacks]
-    if any((pair := _latencies(row, fixed)) and pair[0] <= pair[1] for row in waiting):
+    if any((pair := latency_pair(row, fixed)) and pair[0] <= pair[1] for row in waiting):
         return "No searched design that is as fast or faster has been scored as it was yet."
     return "No searched design was as fast or faster: nothing beats it at equal or lower latency."
 
@@ -153,10 +161,10 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
     lines = [f"Best fixed point within the budget: {_describe(fixed)}."]
     if not faster:
         return [*lines, _without_challenger(fixed, rows)]
-    compared = _comparable(rows)
+    compared = comparable(rows)
     noise = seed_noise(compared)
     gap = accuracy_gap(faster[0], fixed, noise)
-    pair = _latencies(gap.first, fixed)
+    pair = latency_pair(gap.first, fixed)
     assert pair is not None  # challengers() kept only rows with a common latency
     lines.append(
         f"Best of {len(faster)} searched design{'s' * (len(faster) > 1)} at equal or lower latency: "

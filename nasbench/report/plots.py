@@ -226,12 +226,17 @@ def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-m
     return axes.figure
 
 
+def picture(figure: Figure, kind: str) -> bytes:
+    """The figure as the content of a "png" or "svg" file; no date and no random names inside, so that the same study
+    gives the same file."""
+    content = io.BytesIO()
+    with rc_context({"svg.hashsalt": "nasbench"}):
+        figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    return content.getvalue()
+
+
 def write_plots(folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> None:
     """Write `front.png` and `front.svg`."""
     figure = draw_front(rows, title, device)
     for kind in ("png", "svg"):
-        picture = io.BytesIO()
-        # No date and no random names inside, so that the same study gives the same file.
-        with rc_context({"svg.hashsalt": "nasbench"}):
-            figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-        write_atomic(folder / f"front.{kind}", picture.getvalue())
+        write_atomic(folder / f"front.{kind}", picture(figure, kind))

@@ -16,9 +16,10 @@ from nasbench.files import write_atomic
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import DeviceProfile, load_study_device
 from nasbench.pareto import Front
+from nasbench.report.front import FrontRows
 from nasbench.report.rows import Figure, ReportRow
 from nasbench.report.standing import Promoted, ended_at, is_interrupted, promoted_by
-from nasbench.study.notes import LatencyNote, PromotionNote
+from nasbench.study.notes import LatencyNote, PromotionNote, RejectionNote
 from nasbench.study.objective import SUPERVISED, Objective
 from nasbench.study.predicted import Predicted, predict
 from nasbench.study.standing import Standing, ladder_lines, ladder_standings
@@ -62,7 +63,7 @@ class StudyResult:
     """What a study's folder holds. Reading it trains and measures nothing.
 
     By architecture id: measured latency in ms, what the device's profile predicted, and measured memory and energy.
-    `promoted`: by level, who was chosen for it.
+    `promoted`: by level, who was chosen for it. `rejections`: of each run that told, what it turned away.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class StudyResult:
     predictions: Mapping[str, Predicted]
     measured_resources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     promoted: Promoted = field(default_factory=dict)
+    rejections: tuple[RejectionNote, ...] = ()
 
     @classmethod
     def read(cls, folder: Path | str) -> StudyResult:
@@ -88,7 +90,8 @@ class StudyResult:
         predicted = {key: value for note in notes for key, value in note.predicted.items()}
         taken = {key: value for note in notes for key, value in note.taken.items()}
         promoted = promoted_by(store.notes(PromotionNote))
-        return cls(store.folder, study, store.trials, measured, predicted, taken, promoted)
+        rejections = store.notes(RejectionNote)
+        return cls(store.folder, study, store.trials, measured, predicted, taken, promoted, rejections)
 
     @property
     def unpredicted(self) -> list[Architecture]:
@@ -187,11 +190,12 @@ class StudyResult:
                 )
         return figures
 
-    def front(self) -> list[ReportRow]:
+    def front(self) -> FrontRows:
         """The non-dominated networks in accuracy (or the objective's score) and latency, fastest first; `lacks` marks
-        those that an interrupted study has only scored at the level below."""
-        members = [row for row in self.rows() if row.on_front]
-        return sorted(members, key=lambda row: row.latency or 0.0)
+        those that an interrupted study has only scored at the level below. `front().plot()` draws it."""
+        rows = self.rows()
+        members = sorted((row for row in rows if row.on_front), key=lambda row: row.latency or 0.0)
+        return FrontRows(members, rows, self.title(), self.study.device.replace("-", " "))
 
     def to_pandas(self) -> pd.DataFrame:
         """One line a trial: architecture, rung, seed, split, state, metrics, latencies."""

@@ -105,6 +105,21 @@ def lock_folder(folder: Path) -> int:
     return handle
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process of this machine has `folder` open to write; the lock itself is left alone."""
+    try:
+        handle = os.open(folder / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)  # which gives the shared lock back
+    return False
+
+
 def _write_all(handle: int, data: bytes, offset: int) -> None:
     while data:
         written = os.pwrite(handle, data, offset)

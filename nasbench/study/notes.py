@@ -1,4 +1,4 @@
-"""What a store holds besides trials: latencies measured and predicted, and who was promoted."""
+"""What a store holds besides trials: latencies measured and predicted, who was promoted, what was rejected."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nasbench.study.trial_records import Key
 from nasbench.values import Value
 
 Figure = Annotated[float, Field(gt=0, le=1e18)]  # ms, bytes or joules
+Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
 def _predicted(content: object) -> object:
@@ -40,10 +41,20 @@ class PromotionNote(Value):
     chosen: tuple[Key, ...]
 
 
-KINDS: tuple[type[LatencyNote] | type[PromotionNote], ...] = (LatencyNote, PromotionNote)
+class RejectionNote(Value):
+    """Of one run of a search: random draws, those that met every budget, and candidates turned away by rule."""
+
+    name: ClassVar[str] = "rejection"
+    drawn: Count
+    accepted: Count
+    rejected: dict[str, Count] = Field(default_factory=dict)
 
 
-def note_of(record: Mapping[str, object]) -> list[LatencyNote | PromotionNote]:
+Note = LatencyNote | PromotionNote | RejectionNote
+KINDS: tuple[type[Note], ...] = (LatencyNote, PromotionNote, RejectionNote)
+
+
+def note_of(record: Mapping[str, object]) -> list[Note]:
     """The note of a stored line; none where its name is not known. A UserError says what is wrong with it."""
     content = record.get("content")
     if not isinstance(content, dict):

@@ -13,13 +13,13 @@ from typing import TypeVar
 
 from nasbench.errors import UserError, shown
 from nasbench.study.journal import Journal, Line
-from nasbench.study.notes import LatencyNote, PromotionNote, note_of
+from nasbench.study.notes import LatencyNote, Note, PromotionNote, RejectionNote, note_of
 from nasbench.study.spool import SPOOL, spool_path, spool_read
 from nasbench.study.trial_records import finished_time
 from nasbench.study.trials import Outcome, Trial
 
 FILE = "trials.jsonl"
-Note = TypeVar("Note", LatencyNote, PromotionNote)
+NoteT = TypeVar("NoteT", LatencyNote, PromotionNote, RejectionNote)
 NEWER = "was it written by a newer nasbench? read it with that one"
 NAMED = 3  # lines that could not be read; of more, how many
 
@@ -38,7 +38,7 @@ class TrialStore:
         self._journal = Journal(self.folder / FILE, read_only)
         self._trials: dict[str, Trial] = {}
         self._lines: dict[str, int] = {}  # where each trial was submitted
-        self._notes: list[LatencyNote | PromotionNote] = []
+        self._notes: list[Note] = []
         self.unread: dict[int, str] = {}
         try:
             for line in self._journal.lines:
@@ -94,11 +94,11 @@ class TrialStore:
         return self._trials[key]
 
     def note(self, note: Note) -> None:
-        """Record something that is no trial: a measured latency, a promotion."""
+        """Record something that is no trial: a measured latency, a promotion, what was rejected."""
         self._journal.append({"kind": "note", "name": note.name, "time": time.time(), "content": note.to_dict()})
         self._notes.append(note)
 
-    def notes(self, kind: type[Note]) -> tuple[Note, ...]:
+    def notes(self, kind: type[NoteT]) -> tuple[NoteT, ...]:
         """The notes of this kind, oldest first."""
         return tuple(note for note in self._notes if isinstance(note, kind))
 

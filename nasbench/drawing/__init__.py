@@ -1,0 +1,1 @@
+"""Architectures as drawings: what stands on each stage (`stages`), where several differ (`aligned`), and the SVG."""

@@ -1,0 +1,142 @@
+"""Which design for how many milliseconds, and how sure, in words and as values of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nasbench.report.bands import Band, Lead
+from nasbench.report.rows import ReportRow
+from nasbench.study.trials import Kind
+
+# How sure an answer is: what the page's colours, signs and filters go by.
+SURE, WITHIN_NOISE, UNKNOWN, ALONE = "sure", "within noise", "unknown", "alone"
+
+
+def band_records(bands: Sequence[Band]) -> list[dict[str, Any]]:
+    """One record a band: the design, the limits that it answers, how sure that is and why."""
+    return [
+        {
+            "design": band.row.id,
+            "name": band.row.name,
+            "from_ms": band.row.latency,
+            "until_ms": band.until,
+            "accuracy": band.row.accuracy,
+            "std": band.row.accuracy_std,
+            "seeds": band.row.seeds,
+            "split": band.row.split,
+            "latency_kind": band.row.latency_kind,
+            "latency_low": band.row.latency_low,
+            "latency_high": band.row.latency_high,
+            "verdict": verdict_of(band),
+            "enough": _enough(band),
+            "reasons": [over_faster(band), beside_published(band)],
+            "confidence": band.over_faster.confidence if band.over_faster else None,
+        }
+        for band in bands
+    ]
+
+
+def _enough(band: Band) -> dict[str, Any] | None:
+    if band.enough is band.row:
+        return None
+    return {"design": band.enough.id, "name": band.enough.name, "ms": band.enough.latency}
+
+
+def verdict_of(band: Band) -> str:
+    """Of the step from the next faster design to this one."""
+    if band.over_faster is None:
+        return ALONE
+    exceeds = band.over_faster.exceeds_noise
+    if exceeds is None:
+        return UNKNOWN
+    return SURE if exceeds and band.enough is band.row else WITHIN_NOISE
+
+
+def headline(bands: Sequence[Band]) -> str:
+    """The answer in one sentence, before any limit is given."""
+    if not bands:
+        return "No design has both a score at the highest level and a latency yet."
+    steps = [band for band in bands if verdict_of(band) in (ALONE, SURE)]
+    last, best = steps[-1].row, bands[-1].row
+    if any(verdict_of(band) == UNKNOWN for band in bands):
+        return (
+            f"{best.name} is the most accurate ({_percent(best)}, {_ms(best)}), but each was trained with one seed, so "
+            "nothing can be said about noise."
+        )
+    if last is best:
+        return f"{best.name} is the most accurate ({_percent(best)}, {_ms(best)}), by more than seed noise."
+    return (
+        f"Take {last.name} ({_percent(last)}, {_ms(last)}): no slower design is more accurate by more than seed noise."
+    )
+
+
+def over_faster(band: Band) -> str:
+    """Against the next faster design of the front."""
+    found = band.over_faster
+    if found is None:
+        return "It is the fastest design of the front: nothing faster was trained as long and is as accurate."
+    rival = f"the faster {found.rival.name} ({_ms(found.rival)})"
+    if found.exceeds_noise is None:
+        return f"{_points(found.gap)} over {rival}; trained with one seed each, so nothing can be said about noise."
+    told = f"{_points(found.gap)} over {rival}; {_needed(found)}"
+    if found.exceeds_noise and band.enough is band.row:
+        return f"{told}: it is more accurate."
+    if found.exceeds_noise:
+        return f"{told}; but {band.enough.name} ({_ms(band.enough)}) is not told apart from it."
+    if band.enough.id == found.rival.id:
+        return f"{told}: the faster one is as good a choice."
+    return f"{told}: as good a choice is {band.enough.name} ({_ms(band.enough)})."
+
+
+def beside_published(band: Band) -> str:
+    """Against the best published network that is no slower, else the best of all."""
+    found = band.published
+    own = "It is itself a published network. " if band.row.kind == Kind.FIXED_POINT else ""
+    if found is None:
+        return own + f"No {'other ' if own else ''}published network was scored alike."
+    ahead = found.row is band.row
+    other = found.rival if ahead else found.row
+    slower = _times(other, band.row)
+    network = f"{other.name}, the best published network {'of all' if slower else 'as fast'} ({_ms(other)}{slower})"
+    told = f"{_points(found.gap)} over {network}" if ahead else f"{network}, is {100 * found.gap:.1f} points ahead"
+    if found.exceeds_noise is None:
+        return f"{own}{told}; nothing is known of noise."
+    return f"{own}{told}; {_needed(found)}: {'more than' if found.exceeds_noise else 'no more than'} noise."
+
+
+def _times(other: ReportRow, row: ReportRow) -> str:
+    """`, 2.0 times as long` where the other is slower."""
+    if other.latency is None or row.latency is None or other.latency <= row.latency:
+        return ""
+    return f", {other.latency / row.latency:.1f} times as long"
+
+
+def _needed(lead: Lead) -> str:
+    """What it takes to be more than noise; of one candidate that is two standard errors, a rule and no test."""
+    assert lead.needed is not None
+    assert lead.confidence is not None
+    if lead.candidates == 1:
+        return f"two standard errors of seed noise are {100 * lead.needed:.1f}"
+    return (
+        f"{100 * lead.needed:.1f} would be more than seed noise, and equal designs lead by less in "
+        f"{100 * lead.confidence:.0f} % of cases"
+    )
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f} points"
+
+
+def _percent(row: ReportRow) -> str:
+    spread = "" if row.accuracy_std is None else f" ± {100 * row.accuracy_std:.1f}"
+    return f"{100 * row.accuracy:.1f}{spread} {row.words.unit}"
+
+
+def _ms(row: ReportRow) -> str:
+    return "no latency" if row.latency is None else f"{three_digits(row.latency)} ms {row.latency_kind}"
+
+
+def three_digits(value: float) -> str:
+    """13.0, 6.64, 1240: as many digits for every figure."""
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"

@@ -1,0 +1,64 @@
+"""The page as a file: the template filled in, with its style, its code, the plotting library and its figures inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasbench.files import write_atomic
+from nasbench.page.answers import three_digits
+from nasbench.page.content import page_content
+from nasbench.report.results import StudyResult
+
+TEMPLATE = Path(__file__).with_name("template")
+FILE = "report.html"
+# What each place of the template is filled with.
+PARTS = {"style": "page.css", "code": "page.js", "library": "plotly-basic.min.js"}
+
+
+def write_page(path: Path, results: Sequence[StudyResult]) -> None:
+    """Write the page of one study or several to `path`."""
+    write_atomic(path, page_text(page_content(results)))
+
+
+def page_text(content: Mapping[str, Any]) -> str:
+    """The whole page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"percent": percent, "ms": milliseconds, "millions": millions, "points": points_text}
+    parts = {name: (TEMPLATE / file).read_text(encoding="utf-8") for name, file in PARTS.items()}
+    return environment.get_template("page.html").render(**content, parts=parts, data=embedded(_for_code(content)))
+
+
+def _for_code(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page's code reads: the cards stand in the page itself."""
+    studies = [{key: value for key, value in study.items() if key != "cards"} for study in content["studies"]]
+    return {**content, "studies": studies}
+
+
+def embedded(value: Any) -> str:
+    """JSON that can stand inside a script element: no name in it ends the element or begins a comment."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f}"
+
+
+def milliseconds(value: float | None) -> str:
+    return "–" if value is None else three_digits(value)
+
+
+def millions(value: float) -> str:
+    return f"{value / 1e6:,.1f}" if value < 1e8 else f"{value / 1e6:,.0f}"
+
+
+def points_text(share: float) -> str:
+    return f"{100 * share:+.1f}"

@@ -1,0 +1,111 @@
+"""Which design for how many milliseconds, and how sure: the front read as an answer.
+
+From one design of the front to the next slower one lies a band of latency limits that the first is the answer to. Two
+questions decide how sure that is: whether it leads the faster designs, and the published networks, by more than the
+luck of their seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from nasbench.report.noise import SeedNoise, accuracy_gap, choice_factor, comparable, confidence_of_lead, seed_noise
+from nasbench.report.rows import ReportRow
+from nasbench.study.trials import Kind
+
+
+@dataclass(frozen=True)
+class Lead:
+    """By how much `row` is ahead of `rival`, as a share of 1, and how sure.
+
+    `needed` is the lead from which on it counts as more than noise; `confidence` how often equal networks would lead
+    by less (both None where no noise is known). Corrected for `row` having been picked as the best of `candidates`.
+    """
+
+    row: ReportRow
+    rival: ReportRow
+    gap: float
+    candidates: int
+    needed: float | None = None
+    confidence: float | None = None
+
+    @property
+    def exceeds_noise(self) -> bool | None:
+        return None if self.needed is None else self.gap > self.needed
+
+
+@dataclass(frozen=True)
+class Band:
+    """The limits from `row`'s latency up to `until` (None: any) that `row` is the answer to.
+
+    `enough` is the fastest design of the front that `row` does not lead by more than noise: `row` itself where it leads
+    every faster one. `over_faster`: its lead over the next faster one. `published`: between it and a published network,
+    the best that is no slower, else the best of all; whichever is ahead is the lead's `row`. None: none was scored
+    alike.
+    """
+
+    row: ReportRow
+    until: float | None
+    over_faster: Lead | None
+    published: Lead | None
+    enough: ReportRow
+
+
+def latency_bands(rows: Sequence[ReportRow]) -> list[Band]:
+    """One band a design of the front, fastest first. Designs that await a training at the top level make none."""
+    alike = [row for row in comparable(rows) if row.latency is not None]
+    noise = seed_noise(alike)
+    front = sorted((row for row in alike if row.on_front and not row.lacks), key=_latency)
+    limits = [*(_latency(after) for _, after in pairwise(front)), None]
+    return [_band(row, until, front[:place], alike, noise) for place, (row, until) in enumerate(zip(front, limits))]
+
+
+def _latency(row: ReportRow) -> float:
+    assert row.latency is not None  # only such rows are compared
+    return row.latency
+
+
+def _band(
+    row: ReportRow, until: float | None, faster: list[ReportRow], alike: list[ReportRow], noise: SeedNoise | None
+) -> Band:
+    within = [each for each in alike if _latency(each) <= _latency(row)]
+    leads = [lead(row, each, len(within) - 1, noise) for each in faster]
+    enough = next((each.rival for each in leads if not each.exceeds_noise), row)
+    return Band(
+        row,
+        until,
+        leads[-1] if leads else None,
+        _with_published(row, within, alike, noise),
+        row if noise is None else enough,
+    )
+
+
+def _with_published(
+    row: ReportRow, within: list[ReportRow], alike: list[ReportRow], noise: SeedNoise | None
+) -> Lead | None:
+    """The lead between `row` and the best published network no slower, else the best of all."""
+    every = [each for each in alike if each.kind == Kind.FIXED_POINT and each.id != row.id]
+    as_fast = [each for each in every if each in within]
+    best = max(as_fast or every, key=lambda each: each.accuracy, default=None)
+    if best is None:
+        return None
+    if best.accuracy > row.accuracy:
+        return lead(best, row, len(as_fast or every), noise)
+    return lead(row, best, sum(each.kind == row.kind for each in within), noise)
+
+
+def lead(row: ReportRow, rival: ReportRow, candidates: int, noise: SeedNoise | None) -> Lead:
+    """What is known of `row` being ahead of `rival`; behind where the gap is negative."""
+    gap, candidates = accuracy_gap(row, rival, noise), max(1, candidates)
+    if gap.standard_error is None or noise is None or gap.standard_error == 0:
+        return Lead(row, rival, gap.mean, candidates)
+    return Lead(
+        row,
+        rival,
+        gap.mean,
+        candidates,
+        choice_factor(candidates, noise.degrees_of_freedom) * gap.standard_error,
+        confidence_of_lead(gap.mean / gap.standard_error, candidates, noise.degrees_of_freedom),
+    )
