@@ -31,8 +31,8 @@ WAITING_LINE_EVERY_SECONDS = 60.0  # where nothing but the time has changed
 class ProgressState:
     """Where a search stands. `best` is an accuracy or the like (1 is perfect).
 
-    `rejected` and `failed` count by rule and by reason. `done` of `total` are `unit`; `facts` are further lines; `dots`:
-    the networks scored so far; `training`: what runs now; `ended`: the last trials that ended, oldest first.
+    `rejected` and `failed` count by rule and by reason. `done` of `total` are `unit`; `facts` are further lines;
+    `dots` the networks scored so far; `training` what runs now; `ended` the last trials that ended, oldest first.
     """
 
     phase: str
