@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nasbench.arch.library import load
+from nasbench.cli import parser
 from nasbench.errors import UserError
 from nasbench.files import read_toml
 from nasbench.study.fidelity import (
@@ -56,6 +57,11 @@ def test_every_recipe_file_is_whole(name: str) -> None:
 def test_the_standard_recipe_and_the_former_one_are_shipped() -> None:
     assert {STANDARD, FORMER} <= recipe_files().keys()
     assert load_recipe() == load_recipe(STANDARD) != load_recipe(FORMER)
+
+
+def test_a_scaling_study_is_trained_by_the_standard_recipe() -> None:
+    words = ["scale", "train", "emo_1m", "--to", "1GFLOP", "--out", "x"]
+    assert parser().parse_args(words).recipe == STANDARD
 
 
 @pytest.mark.parametrize("missing", sorted(Recipe.model_fields.keys() - NEUTRAL.keys()))

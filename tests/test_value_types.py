@@ -20,6 +20,7 @@ from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
 from nasbench.files import parse_toml
 from nasbench.strategies.evolution import EvolutionSettings
+from nasbench.strategies.warm import WarmSettings
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.runner import RunnerSpec
 from nasbench.training.recipe import load_training_recipe
@@ -69,6 +70,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Collection": lambda: parse_toml(collection_folder()["collection.toml"].decode(), "file"),
     "CostRecord": lambda: cost(load("emo_1m")).to_dict(),
     "DeviceProfile": _profile,
+    "WarmSettings": lambda: WarmSettings().to_dict(),
     "EvolutionSettings": lambda: EvolutionSettings().to_dict(),
     "Fidelity": lambda: load_recipe().at(100).to_dict(),
     "Figure": lambda: dict(FIGURE),
