@@ -75,11 +75,11 @@ def test_a_recipe_that_leaves_a_figure_out_is_refused(missing: str, tmp_path: Pa
 
 
 def test_a_recipe_may_leave_the_younger_figures_out(tmp_path: Path) -> None:
-    lines = recipe_files()[STANDARD].read_text(encoding="utf-8").splitlines()
+    lines = recipe_files()["proxy"].read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if line.split(" = ")[0].strip() not in NEUTRAL]
     assert len(kept) == len(lines) - len(NEUTRAL)
     (tmp_path / "mine.toml").write_text("\n".join(kept), encoding="utf-8")
-    assert load_recipe(tmp_path / "mine.toml") == load_recipe()
+    assert load_recipe(tmp_path / "mine.toml") == load_recipe("proxy")
 
 
 def test_a_recipe_at_a_length_is_a_fidelity_with_the_changes_asked_for() -> None:
@@ -100,8 +100,8 @@ def test_a_fidelity_is_called_by_its_recipe_and_what_it_changes_in_it() -> None:
 
 
 def test_an_image_is_never_smaller_than_16_pixels() -> None:
-    fidelity = load_recipe().at(1)
-    assert fidelity.resolution_scale == 0.125
+    fidelity = load_recipe("proxy").at(1)
+    assert (fidelity.resolution_scale, fidelity.image_multiple) == (0.125, 1)
     whole = fidelity.replace(image_multiple=8)
     exact, whole = ([each.image_size(side) for side in (32, 160, 224, 256)] for each in (fidelity, whole))
     assert exact == [16, 20, 28, 32]
@@ -157,6 +157,7 @@ def test_a_field_absent_from_a_stored_fidelity_has_the_value_of_then() -> None:
         {"identity_bias": 1.0},
         {"image_multiple": 8},
         {"smallest_patch": 2},
+        {"adam_gates": True},
     ],
 )
 def test_a_younger_field_is_stored_where_it_says_something_new(changes: dict[str, object]) -> None:
@@ -176,7 +177,7 @@ def test_what_is_switched_off_stays_off() -> None:
 def test_any_other_figure_is_another_id(name: str) -> None:
     fidelity = load_recipe().at(100)
     words: dict[str, object] = {"optimiser": "sgd", "flip": False, "pool": 4800, "evaluate": 5000, "batch_size": 16}
-    words |= {"image_multiple": 4, "smallest_patch": 4, "identity_bias": 1.0}
+    words |= {"image_multiple": 4, "smallest_patch": 4, "identity_bias": 0.5, "adam_gates": False}
     other = words[name] if name in words else getattr(fidelity, name) / 2
     changed = fidelity.replace(**{name: other})
     assert changed.id != fidelity.id
@@ -193,7 +194,7 @@ def test_a_table_without_a_recipe_takes_the_standard_one_and_a_stored_one_the_fo
 
 def test_a_table_may_name_its_recipe_or_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(recipe_files()[STANDARD].read_text(encoding="utf-8").replace("lr = 0.03", "lr = 0.01"))
+    path.write_text(recipe_files()[STANDARD].read_text(encoding="utf-8").replace("lr = 0.02 ", "lr = 0.01 "))
     tables = [{"trials": 3, "samples": 200, "recipe": name} for name in (FORMER, str(path))]
     first, second = Ladder.from_recipes(tables).rungs
     assert first.fidelity == load_recipe(FORMER).at(200)
