@@ -120,7 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that went away is known for what it is
         return code
     except KeyboardInterrupt:
-        return _fail("interrupted; what was finished is kept (`nasbench resume DIR` goes on with a search)", 130)
+        kept = (
+            "what was finished is kept: `nasbench resume DIR` goes on with a search, the same command with a training"
+        )
+        return _fail(f"interrupted; {kept}", 130)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
