@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.arch.architecture import Architecture
-from nasbench.drawing.stages import network_facts
+from nasbench.drawing.stages import NetworkFacts, network_facts
 from nasbench.drawing.svg import draw, spoken
 from nasbench.report.designs import design_files
 from nasbench.report.results import StudyResult
@@ -83,17 +83,23 @@ def _card(result: StudyResult, row: ReportRow, file: Path) -> dict[str, Any]:
         "peak_bytes": facts.cost.peak_activation_bytes,
         "drawing": draw([facts]),
         "spoken": spoken(facts),
-        "stages": [
-            {
-                "name": stage.name, "block": stage.block_label, "map": "" if stage.name == "head" else stage.map_label,
-                "channels": stage.channels, "attends": stage.attends, "folds": stage.folds, "macs": stage.macs,
-                "params": stage.params, "share": stage.macs / facts.cost.macs if facts.cost.macs else 0.0,
-            }
-            for stage in facts.stages
-        ],
+        "stages": _stages(facts),
         "commands": commands(result, row, file),
         "toml": row.arch.to_toml(),
-    }  # fmt: skip
+    }
+
+
+def _stages(facts: NetworkFacts) -> list[dict[str, Any]]:
+    """A line of the card's table for each stage; `share` is that of the multiply-adds."""
+    whole = max(1, facts.cost.macs)
+    return [
+        {
+            "name": stage.name, "block": stage.block_label, "map": "" if stage.name == "head" else stage.map_label,
+            "channels": stage.channels, "attends": stage.attends, "macs": stage.macs, "params": stage.params,
+            "share": stage.macs / whole,
+        }
+        for stage in facts.stages
+    ]  # fmt: skip
 
 
 def commands(result: StudyResult, row: ReportRow, file: Path) -> dict[str, str]:

@@ -15,7 +15,13 @@ from nasbench.report.results import StudyResult
 TEMPLATE = Path(__file__).with_name("template")
 FILE = "report.html"
 # What each place of the template is filled with.
-PARTS = {"style": "page.css", "code": "page.js", "library": "plotly-basic.min.js"}
+PARTS = {
+    "style": "page.css",
+    "library": "plotly-basic.min.js",
+    "figures": "figures.js",
+    "plots": "plots.js",
+    "page": "page.js",
+}
 
 
 def write_page(path: Path, results: Sequence[StudyResult]) -> None:

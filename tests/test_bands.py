@@ -1,0 +1,75 @@
+"""Which design for how many milliseconds, and how sure: clear steps told from noise, in figures and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from report_toys import row
+
+from nasbench.page.answers import band_records, headline, three_digits
+from nasbench.report.bands import latency_bands
+from nasbench.report.rows import ReportRow
+from nasbench.study.trials import Kind
+
+
+def steps(*accuracies: tuple[float, ...], **changes: Any) -> list[ReportRow]:
+    """A front of designs that take 5, 6, 7 ms..."""
+    return [row(f"d{i}", accuracies=each, latency=5.0 + i, on_front=True) for i, each in enumerate(accuracies)]
+
+
+def test_a_clear_step_is_told_from_one_within_noise() -> None:
+    bands = latency_bands(steps((0.50, 0.51, 0.52), (0.52, 0.53, 0.51), (0.70, 0.71, 0.72)))
+    records = band_records(bands)
+    assert [record["verdict"] for record in records] == ["alone", "within noise", "sure"]
+    assert [(record["from_ms"], record["until_ms"]) for record in records] == [(5.0, 6.0), (6.0, 7.0), (7.0, None)]
+    assert records[1]["enough"]["name"] == "d0"
+    assert records[2]["enough"] is None
+    assert headline(bands) == "d2 is the most accurate (71.0 ± 1.0 %, 7.00 ms measured), by more than seed noise."
+    assert "the faster one is as good a choice" in records[1]["reasons"][0]
+
+
+def test_where_nothing_slower_leads_the_fastest_is_taken() -> None:
+    bands = latency_bands(steps((0.50, 0.54), (0.51, 0.55), (0.52, 0.56)))
+    assert headline(bands).startswith("Take d0 (52.0 ± 2.8 %, 5.00 ms measured)")
+    assert band_records(bands)[2]["enough"]["design"] == bands[0].row.id
+
+
+def test_one_seed_says_nothing_of_noise() -> None:
+    bands = latency_bands(steps((0.50,), (0.60,)))
+    assert band_records(bands)[1]["verdict"] == "unknown"
+    assert "nothing can be said about noise" in headline(bands)
+    assert headline([]) == "No design has both a score at the highest level and a latency yet."
+
+
+def test_confidence_and_needed_lead_are_one_test() -> None:
+    """At the lead from which on a difference counts, equal designs would lead by less in 95 % of cases."""
+    rows = steps((0.50, 0.51, 0.52), (0.52, 0.53, 0.54), (0.55, 0.56, 0.57), (0.56, 0.57, 0.58))
+    for band in latency_bands(rows)[1:]:
+        lead = band.over_faster
+        assert lead is not None
+        assert lead.confidence is not None
+        assert lead.needed is not None
+        if lead.candidates > 1:  # a single one must lead by two standard errors, a little more than the test asks for
+            assert (lead.confidence > 0.95) == (lead.gap > lead.needed)
+
+
+def test_the_published_network_beside_it_is_as_fast_where_one_is() -> None:
+    rows = steps((0.60, 0.61), (0.65, 0.66))
+    slow = row("slow", Kind.FIXED_POINT, (0.70, 0.71), 20.0)
+    fast = row("fast", Kind.FIXED_POINT, (0.50, 0.51), 5.5)
+    reasons = [record["reasons"][1] for record in band_records(latency_bands([*rows, slow, fast]))]
+    assert "slow, the best published network of all (20.0 ms measured, 4.0 times as long), is 10.0 points" in reasons[0]
+    assert "+15.0 points over fast, the best published network as fast (5.50 ms measured)" in reasons[1]
+    assert "No published network was scored alike." in band_records(latency_bands(rows))[0]["reasons"][1]
+
+
+def test_designs_that_await_a_training_make_no_band() -> None:
+    rows = steps((0.60, 0.61), (0.65, 0.66))
+    waiting = row("w", accuracies=(0.9,), latency=4.0, on_front=True, lacks="final training", split="validation")
+    assert len(latency_bands([*rows, waiting])) == 2
+
+
+@pytest.mark.parametrize(("value", "text"), [(13.0, "13.0"), (6.6416, "6.64"), (0.05, "0.0500"), (1234.5, "1234")])
+def test_digits(value: float, text: str) -> None:
+    assert three_digits(value) == text
