@@ -321,6 +321,33 @@ def test_an_address_that_does_not_answer_is_the_users_error() -> None:
             ray_session.check_address(wrong)
 
 
+class BusyRay:
+    """A Ray of which the first `slow` starts take too long."""
+
+    def __init__(self, slow: int, reason: str = "The current node timed out during startup. This could happen") -> None:
+        self.slow, self.reason, self.starts, self.ends = slow, reason, 0, 0
+
+    def init(self, **settings: object) -> None:
+        self.starts += 1
+        if self.starts <= self.slow:
+            raise Exception(self.reason)
+
+    def shutdown(self) -> None:
+        self.ends += 1
+
+
+def test_a_ray_that_starts_too_slowly_is_started_once_more(tmp_path: Path) -> None:
+    ray = BusyRay(slow=1)
+    ray_session._start(ray, RunnerSpec(), str(tmp_path))
+    assert (ray.starts, ray.ends) == (2, 1)
+    with pytest.raises(UserError, match="Ray did not start within 30 s, twice: .* --runner serial"):
+        ray_session._start(BusyRay(slow=2), RunnerSpec(), str(tmp_path))
+    broken = BusyRay(slow=1, reason="no space left")
+    with pytest.raises(Exception, match="no space left"):
+        ray_session._start(broken, RunnerSpec(), str(tmp_path))
+    assert broken.starts == 1
+
+
 # Runner files, and the serial runner.
 
 

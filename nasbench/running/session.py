@@ -25,6 +25,7 @@ from nasbench.study.runner import RunnerSpec
 CONNECT_S = 5.0  # to open a connection
 ANSWER_S = 12.0  # to join a cluster, which takes two or three
 GIB = 2**30
+START_TIMEOUT = "timed out during startup"  # what Ray says when its servers do not answer
 TEMPORARY = "nb-ray-"  # Ray puts sockets below it, whose paths may have 107 characters
 
 # Read by ray as it is imported. What the user has set stays.
@@ -93,6 +94,22 @@ def _local(ray: Any, runner: RunnerSpec) -> Iterator[None]:
     reaper = subprocess.Popen(command, start_new_session=True)  # Ctrl-C in a terminal must not end it first
     try:
         with _on_the_loopback():
+            _start(ray, runner, temporary)
+        yield
+    finally:
+        ray.shutdown()
+        reaper.kill()
+        reaper.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _start(ray: Any, runner: RunnerSpec, temporary: str) -> None:
+    """`ray.init`, once more where Ray's servers did not answer within its 30 s, as on a machine that is very busy.
+
+    UserError where they don't the second time either.
+    """
+    for last in (False, True):
+        try:
             ray.init(
                 address="local",
                 num_cpus=hardware.cpu_cores(),
@@ -105,12 +122,16 @@ def _local(ray: Any, runner: RunnerSpec) -> Iterator[None]:
                 runtime_env=_worker_environment(runner),
                 _system_config=_system_config(runner),
             )
-        yield
-    finally:
-        ray.shutdown()
-        reaper.kill()
-        reaper.wait()
-        shutil.rmtree(temporary, ignore_errors=True)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if START_TIMEOUT not in str(error):
+                raise
+            if last:
+                raise UserError(
+                    "Ray did not start within 30 s, twice: this machine is very busy; try again when it has less to "
+                    "do, or train in this process with --runner serial"
+                ) from None
 
 
 @contextlib.contextmanager
