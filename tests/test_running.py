@@ -340,7 +340,7 @@ def test_a_ray_that_starts_too_slowly_is_started_once_more(tmp_path: Path) -> No
     ray = BusyRay(slow=1)
     ray_session._start(ray, RunnerSpec(), str(tmp_path))
     assert (ray.starts, ray.ends) == (2, 1)
-    with pytest.raises(UserError, match="Ray did not start within 30 s, twice: .* --runner serial"):
+    with pytest.raises(UserError, match=r"Ray did not start within 30 s, twice: .* --runner serial"):
         ray_session._start(BusyRay(slow=2), RunnerSpec(), str(tmp_path))
     broken = BusyRay(slow=1, reason="no space left")
     with pytest.raises(Exception, match="no space left"):
