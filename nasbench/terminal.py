@@ -13,6 +13,8 @@ ASCII_MARKS: dict[DotKind, str] = {"other": ".", "published": "x", "front": "o"}
 LABEL = 6  # characters before the axis
 LEAST_WIDTH, LEAST_HEIGHT = 30, 5  # below which there is no plot
 TICKS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+FINE_TICKS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
+FINE_BELOW = 5.0  # from the fastest to the slowest
 MARGIN = 1.08  # of the axis of latencies, beyond the outermost
 
 
@@ -67,9 +69,9 @@ def _score(row: int, rows: int, low: float, high: float) -> str:
 def _latencies(left: float, span: float, columns: int) -> str:
     """Round numbers below the axis, as many as stand clear of each other, and the unit."""
     text = [" "] * (LABEL + 1 + columns)
-    free = 0
+    free, steps = 0, FINE_TICKS if span < math.log(FINE_BELOW) else TICKS
     for power in range(-3, 7):
-        for step in TICKS:
+        for step in steps:
             value = step * 10.0**power
             place = LABEL + 1 + round((math.log(value) - math.log(left)) / span * (columns - 1))
             label = f"{value:g}"

@@ -65,6 +65,14 @@ def test_one_dot_and_one_that_hardly_learnt() -> None:
     assert MARKS["other"] not in "".join(lines), "it would press the others into one line"
 
 
+@pytest.mark.parametrize(("fastest", "slowest"), [(0.41, 0.62), (10.0, 13.0), (2.0, 9.0), (0.5, 300.0)])
+def test_the_axis_has_two_numbers_at_least(fastest: float, slowest: float) -> None:
+    numbers = scatter([Dot(fastest, 50.0, "front"), Dot(slowest, 60.0, "front")], 78, 14)[-1].split()
+    assert numbers[-1] == "ms"
+    assert len(numbers) > 2
+    assert [float(number) for number in numbers[:-1]] == sorted(float(number) for number in numbers[:-1])
+
+
 def test_terminals_without_unicode_get_ascii() -> None:
     text = "\n".join(scatter(dots(), 78, 14, ascii_only=True))
     assert text.isascii()

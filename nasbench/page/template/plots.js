@@ -275,7 +275,7 @@ function drawGrowth() {
   const colour = (number) => (studies.length > 1 ? STUDY_COLOURS[number % STUDY_COLOURS.length] : css("--accent"));
   const traces = grown.flatMap(({ growth, name, number }) => [
     { type: "scatter", mode: "lines", name: studies.length > 1 ? name : "all designs", x: growth.hours.map((each) => each * scale), y: growth.share.map((each) => 100 * each), line: { shape: "hv", color: colour(number), width: 2 }, hovertemplate: `%{y:.1f} % after %{x:.1f} ${unit}<extra></extra>` },
-    { type: "scatter", mode: "lines", name: "published alone", showlegend: studies.length === 1, x: [0, last * scale], y: [100 * growth.published, 100 * growth.published], line: { dash: "dash", width: 1.2, color: studies.length > 1 ? colour(number) : css("--warm") }, hovertemplate: "%{y:.1f} %: published networks alone<extra></extra>" },
+    ...(growth.published > 0 ? [{ type: "scatter", mode: "lines", name: "published alone", showlegend: studies.length === 1, x: [0, last * scale], y: [100 * growth.published, 100 * growth.published], line: { dash: "dash", width: 1.2, color: studies.length > 1 ? colour(number) : css("--warm") }, hovertemplate: "%{y:.1f} %: published networks alone<extra></extra>" }] : []),
   ]);
   Plotly.react(plot, traces, base({ xaxis: axis(`${unit} since the first trial`, { rangemode: "tozero" }), yaxis: axis("dominated, %") }), CONFIG);
 }
