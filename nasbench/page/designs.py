@@ -108,5 +108,5 @@ def commands(result: StudyResult, row: ReportRow, file: Path) -> dict[str, str]:
     data = "" if result.study.data == "fashion-on-earth" else f" --data {shlex.quote(result.study.data)}"
     return {
         "export": f"nasbench export {path} -o {stem} --classes {result.study.classes}",
-        "train": f"nasbench train {path}{data} --rung {row.rung}",
+        "train": f"nasbench train {path}{data}",
     }
