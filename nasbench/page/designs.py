@@ -84,7 +84,7 @@ def _card(result: StudyResult, row: ReportRow, file: Path) -> dict[str, Any]:
         "drawing": draw([facts]),
         "spoken": spoken(facts),
         "stages": _stages(facts),
-        "commands": commands(result, row, file),
+        "commands": commands(result, file),
         "toml": row.arch.to_toml(),
     }
 
@@ -102,7 +102,7 @@ def _stages(facts: NetworkFacts) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def commands(result: StudyResult, row: ReportRow, file: Path) -> dict[str, str]:
+def commands(result: StudyResult, file: Path) -> dict[str, str]:
     """What exports and what trains this design, to be pasted where the report was written."""
     path, stem = shlex.quote(str(file)), shlex.quote(f"{file.stem}.onnx")
     data = "" if result.study.data == "fashion-on-earth" else f" --data {shlex.quote(result.study.data)}"
