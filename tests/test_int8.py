@@ -47,8 +47,8 @@ def test_the_printed_accuracy_is_that_of_the_file_alone(
     (logits,) = session.run(["logits"], {"image": images})
     own = (logits.argmax(1) == dataset(data).test.labels).mean()
     assert printed == pytest.approx(100 * own, abs=2)  # this test rounds images to whole levels when it resizes them
-    lost = float(re.search(r": (-?[\d.]+) points lost", shown)[1])
-    assert lost < 10
+    gain = float(re.search(r"%: ([+-][\d.]+) points", shown)[1])
+    assert gain > -10
     kinds = {node.op_type for node in __import__("onnx").load(str(out)).graph.node}
     assert "QuantizeLinear" in kinds
 

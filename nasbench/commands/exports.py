@@ -169,6 +169,6 @@ def _export_int8(network: _Network, options: argparse.Namespace, output: Path) -
     print(f"{output}: {_told(network)}, int8 ({found.way}), any batch size, {sizes}, {network.source}")
     print(
         f"accuracy by onnxruntime on {found.images} test images (measured): {100 * found.accuracy:.2f} %, "
-        f"in float32 {100 * found.accuracy_fp32:.2f} %: {found.loss:.2f} points lost"
+        f"in float32 {100 * found.accuracy_fp32:.2f} %: {found.gain:+.2f} points"
     )
     return 0

@@ -48,9 +48,9 @@ class Quantised:
     bytes_fp32: int
 
     @property
-    def loss(self) -> float:
-        """Of accuracy, in points."""
-        return 100 * (self.accuracy_fp32 - self.accuracy)
+    def gain(self) -> float:
+        """Of accuracy by int8, in points; below 0 it is lost."""
+        return 100 * (self.accuracy - self.accuracy_fp32)
 
 
 def images_of(spec: str, arch: Architecture, about: About) -> TrainingImages:
