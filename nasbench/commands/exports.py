@@ -12,6 +12,7 @@ from nasbench.commands.common import add_verb, cell, positive, writable_file
 from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
+    from nasbench.arch.architecture import Architecture
     from nasbench.nn.model import Model
     from nasbench.weights.saved import About
 
@@ -58,9 +59,11 @@ def _batch(text: str) -> int | None:
 class _Network(NamedTuple):
     """What is exported: the deploy form, in words where its weights come from, and what its file says of itself."""
 
+    architecture: Architecture
+    classes: int
     model: Model
     source: str
-    about: About | None
+    about: About | None = None
 
 
 def _network(options: argparse.Namespace) -> _Network:
@@ -78,7 +81,7 @@ def _network(options: argparse.Namespace) -> _Network:
     arch = load(options.architecture)
     arch.require_classes()
     torch.manual_seed(0)
-    return _Network(*weights.deployed(arch, options), None)
+    return _Network(arch, options.classes, *weights.deployed(arch, options))
 
 
 def _saved(options: argparse.Namespace) -> _Network:
@@ -91,7 +94,7 @@ def _saved(options: argparse.Namespace) -> _Network:
     model = load_model(options.architecture)
     model.arch.require_classes()
     deploy = model if model.deployed else reparameterise(model)
-    return _Network(deploy, str(options.architecture), About.of(model))
+    return _Network(model.arch, model.num_classes, deploy, str(options.architecture), About.of(model))
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -104,9 +107,8 @@ def _export(options: argparse.Namespace) -> int:
     network = _network(options)
     if options.dtype == "int8":
         return _export_int8(network, options, output)
-    resolution = network.model.arch.resolution
-    content = export_onnx(network.model, resolution, options.batch)
-    error = _difference(network.model, content, options.batch)
+    content = export_onnx(network.model, network.architecture.resolution, options.batch)
+    error = _difference(network, content, options.batch)
     if options.dtype == "fp16":
         from nasbench.latency.runtimes import half
 
@@ -120,20 +122,21 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _told(network: _Network) -> str:
-    arch = network.model.arch
-    return f"{arch.label}, {arch.size_label}, {network.model.num_classes} classes"
+    arch = network.architecture
+    return f"{arch.label}, {arch.size_label}, {network.classes} classes"
 
 
-def _difference(model: Model, content: bytes, batch: int | None) -> float:
+def _difference(network: _Network, content: bytes, batch: int | None) -> float:
     """By how much the file's logits differ from torch's, as a share of the largest."""
     import numpy as np
 
     from nasbench.latency.export import onnx_difference
 
+    model, arch = network.model, network.architecture
     tried = (1, 3) if batch is None else (batch,)
-    error = float(np.max([onnx_difference(model, content, model.arch.resolution, batch=count) for count in tried]))
+    error = float(np.max([onnx_difference(model, content, arch.resolution, batch=count) for count in tried]))
     if not error <= TOLERANCE:  # also where it is NaN
-        raise RuntimeError(f"the exported {model.arch.label} differs from torch by {error:.1e} of the largest logit")
+        raise RuntimeError(f"the exported {arch.label} differs from torch by {error:.1e} of the largest logit")
     return error
 
 
@@ -146,7 +149,7 @@ def _labelled(content: bytes, network: _Network) -> bytes:
         return content
     model = onnx.load_from_string(content)
     own = about.normalisation
-    known = {"classes": json.dumps(list(about.classes)), "resolution": str(network.model.arch.resolution)}
+    known = {"classes": json.dumps(list(about.classes)), "resolution": str(network.architecture.resolution)}
     known |= {} if own is None else {"mean": json.dumps(list(own.mean)), "std": json.dumps(list(own.std))}
     onnx.helper.set_model_props(model, known)
     return bytes(model.SerializeToString())
@@ -162,7 +165,7 @@ def _export_int8(network: _Network, options: argparse.Namespace, output: Path) -
         raise UserError("--dtype int8 is calibrated on the images that the network was trained on; give them by --data")
     about = network.about
     assert about is not None
-    found = quantise(network.model, images_of(data_spec(options.data, DATASETS), network.model.arch, about))
+    found = quantise(network.model, images_of(data_spec(options.data, DATASETS), network.architecture, about))
     content = _labelled(found.content, network)
     write_atomic(output, content)
     sizes = f"{cell(len(content) / 1e6)} MB, in float32 {cell(found.bytes_fp32 / 1e6)}"
