@@ -18,7 +18,7 @@ from nasbench.space.shipped import load_space, shipped_spaces
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.runner import runner_ladder, shipped_runners
 
-FIDELITY = load_recipe().at(1)
+FIDELITY = load_recipe("proxy").at(1)
 ROUNDED = load_recipe("proxy-open").at(1)  # whole maps, and patches of two pixels at least
 SPELLED_OUT = [name for name, arch in FIXED.items() if arch.stem.kind == "slots"]
 OTHERS = sorted(set(FIXED) - set(SPELLED_OUT))

@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         ({"ladder": [3]}, "study.toml: ladder = [3]: must be a list of tables; write [[ladder]] above each rung"),
         ({"ladder": [{"trials": 3}]}, "ladder[0]: key 'samples' is missing; add it"),
         ({"ladder": [{"samples": 3}]}, "ladder[0]: key 'trials' is missing; add it"),
-        ({"ladder": [{"trials": 3, "samples": 9, "lrr": 1}]}, "ladder[0]: unknown key 'lrr'; known keys: batch_size"),
+        ({"ladder": [{"trials": 3, "samples": 9, "lrr": 1}]}, "ladder[0]: unknown key 'lrr'; known keys: adam_gates"),
         ({"ladder": [{"trials": 3, "samples": 9, "lr": -1}]}, "ladder[0]: lr = -1: input should be greater than 0"),
         ({"ladder": [{"trials": 3, "samples": 9}, {"trials": 3, "samples": 5}]}, "samples must not fall from rung"),
         (

@@ -35,7 +35,7 @@ def test_the_key_is_all_that_changes_the_result_and_nothing_else() -> None:
     assert Trial.new(load("emo_1m"), load_recipe().at(6000), 0, "toy", origin=origin).key == base.key
     others = [
         Trial.new(load("emo_2m"), FIDELITY, 0, "toy"),
-        Trial.new(ARCH, FIDELITY.replace(lr=0.02), 0, "toy"),
+        Trial.new(ARCH, FIDELITY.replace(lr=0.05), 0, "toy"),
         Trial.new(ARCH, FIDELITY, 1, "toy"),
         Trial.new(ARCH, FIDELITY, 0, "cifar10"),
         Trial.new(ARCH, FIDELITY, 0, "toy", "test"),

@@ -71,7 +71,7 @@ def _add_train(group: Any) -> None:
     add("--rule", default="width", help="how the designs grow: compound, fast, width, depth or resolution")
     add("--samples", nargs="+", type=up_to(10**9), default=[3200], metavar="N", help="images seen (default: 3200)")
     add("--seeds", type=up_to(1000), default=3, metavar="N", help="trainings of each (default: 3)")
-    add("--recipe", default="proxy-open", help="how they are trained: proxy-open (default), another or a TOML file")
+    add("--recipe", default="proxy-even", help="how they are trained: proxy-even (default), another or a TOML file")
     add("--evaluate", type=up_to(10**9), default=2500, metavar="N", help="images scored at most (default: 2500)")
     add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
     add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")

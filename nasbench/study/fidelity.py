@@ -25,7 +25,7 @@ MAX_SIDE = 1024
 MIN_SCALE = 1 / 256
 MAX_IMAGES = 10**9
 MAX_GAIN = 100.0
-STANDARD = "proxy-open"  # the recipe that a training has unless it names another
+STANDARD = "proxy-even"  # the recipe that a training has unless it names another
 FORMER = "proxy-sgd"  # that of studies stored before recipes had names
 LONG = 10  # times a rung's samples: what counts as long training
 
