@@ -213,7 +213,7 @@ def test_evolution_finds_more_than_random_search():
 
     best = {
         name: [min(t.losses for t in search(name, SPACE, 100, seed, distance))[0] for seed in range(3)]
-        for name in STRATEGIES
+        for name in ("evolution", "random")
     }
     assert np.mean(best["evolution"]) < min(best["random"])
 
