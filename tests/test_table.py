@@ -174,6 +174,7 @@ def test_export_and_back(table: Table, home: Path, tmp_path: Path, capsys: pytes
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("table")
 def test_trials_of_a_study_are_taken_in_once(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The shipped default study into a table of its own, by the name of its space."""
     assert main(["table", "add", str(DEFAULT), "--json"]) == 0
@@ -216,6 +217,7 @@ def test_which_rung_a_fidelity_is() -> None:
     assert rung_of(load_recipe().at(7), ladder) is None
 
 
+@pytest.mark.usefixtures("table")
 def test_a_study_without_accuracies_is_refused(home: Path, tmp_path: Path) -> None:
     study_of(objectives=("masked_error", "latency_ms")).create(tmp_path / "masked")
     with pytest.raises(UserError, match="objective masked, whose score is no accuracy"):
