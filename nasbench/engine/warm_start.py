@@ -51,7 +51,9 @@ def check_table(study: Study) -> None:
 def known_before(study: Study) -> Known | None:
     """The table that the study's strategy starts from, fitted; None where it asks for none."""
     table = _table_of(study)
-    return None if table is None else Known(_of_its_images(table, study.data_id), study.ladder.rungs[0].fidelity)
+    if table is None:
+        return None
+    return Known(_of_its_images(table.current, study.data_id), study.ladder.rungs[0].fidelity)
 
 
 def _table_of(study: Study) -> Table | None:
@@ -63,7 +65,7 @@ def _table_of(study: Study) -> Table | None:
             f"strategy 'warm' with objectives {', '.join(study.objectives)}: tables hold accuracies alone; use "
             "--strategy evolution"
         )
-    return load_table(settings.table or study.space.name).current
+    return load_table(settings.table or study.space.name)
 
 
 def _of_its_images(table: Table, data_id: str | None) -> Table:

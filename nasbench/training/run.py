@@ -26,8 +26,6 @@ from nasbench.training.state import Epoch, TrainingState, load_checkpoint, new_s
 from nasbench.weights.checkpoints import load_model, save_weights
 from nasbench.weights.saved import WHITE, About, ImageNormalisation, Word
 
-WORK = "nasbench.training.run:train_job"
-
 
 def train_job(job: TrainingJob) -> dict[str, Any]:
     """Train, keep the best and the last weights in the job's folder, and score the best on the test images.
