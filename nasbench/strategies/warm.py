@@ -1,8 +1,8 @@
 """Warm start: designs of which a table of trained ones lets expect most, as far as the search's own trials agree.
 
 A pool of candidates is bred once by what the table expects of long training. For each proposal the trials so far
-correct that, latency is taken as known, and that candidate is proposed which is expected to exceed most the best that is
-known at its latency; latency bands take turns.
+correct that, latency is taken as known, and that candidate is proposed which is expected to exceed most the best
+that is known at its latency; latency bands take turns.
 """
 
 from __future__ import annotations
