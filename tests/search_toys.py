@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.engine.driver import Driver
 from nasbench.engine.measuring import Measuring
+from nasbench.engine.phases import Phases
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
@@ -152,17 +152,17 @@ def search_parts(
     fixed: Mapping[str, Architecture] | None = None,
     source: Any = None,
     progress: Progress | None = None,
-    deadline: float = math.inf,
+    phases: Phases | None = None,
 ) -> Search:
     """By default: with the fixed points that fit, and without any device."""
     source, progress = source or NoDevice(), progress or Silent()
     known = StudyResult.from_store(study, store).measured_ms
     promotions = Promotions(store.notes(PromotionNote), store.note)
     fixed = fitting_fixed_points(study, space) if fixed is None else fixed
-    schedule = Schedule(study, space, fixed, Predictions(study, source, known), promotions)
+    schedule = Schedule(study, space, fixed, Predictions(study, source, known), promotions, phases=phases)
     reporting = Reporting(schedule, store, source, progress)
     measuring = Measuring(schedule, store, source, reporting, progress)
-    return Search(schedule, reporting, measuring, Driver(schedule, store, reporting, measuring, deadline))
+    return Search(schedule, reporting, measuring, Driver(schedule, store, reporting, measuring))
 
 
 def run_search(study: Study, folder: Path, evaluate: str = EVALUATE, **parts: Any) -> StudyResult:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from search_toys import EVALUATE, SERIAL, SPACE, run_search, search_parts, study_of
 
+from nasbench.engine.phases import Phases
 from nasbench.engine.start import fitting_fixed_points
 from nasbench.report.results import StudyResult
 from nasbench.running import Job, Outcome, run
@@ -136,7 +137,7 @@ def test_a_driver_killed_anywhere_goes_on_and_ends_with_the_same_trials(
 
 def test_no_trial_starts_after_the_deadline(study: Study, tmp_path: Path) -> None:
     with TrialStore(tmp_path) as store:
-        assert search_parts(study, store, deadline=0.0).driver.ask() is None
+        assert search_parts(study, store, phases=Phases(limit=0.0)).driver.ask() is None
         assert not store.trials
 
 

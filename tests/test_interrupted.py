@@ -15,6 +15,7 @@ from search_toys import SPACE, Notes, search_parts, study_of, true_ms
 from nasbench import cli
 from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
+from nasbench.engine.phases import Phases
 from nasbench.pareto import is_dominated
 from nasbench.report.results import StudyResult, open_study
 from nasbench.report.rows import ReportRow
@@ -49,7 +50,7 @@ def states(folder: Path, study: Study = STUDY, deadline_after: int | None = None
             yield read(folder)
             driver.tell(job, run_job(job, evaluate, None))
             if len(store.trials) == deadline_after:
-                driver.deadline = 0.0  # as `--time-limit`: nothing starts any more
+                driver.schedule.phases = Phases(limit=0.0)  # as `--time-limit`: nothing starts any more
         yield read(folder)
 
 

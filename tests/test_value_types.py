@@ -86,6 +86,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Recipe": lambda: load_recipe().to_dict(),
     "Record": lambda: _profile()["records"][0],
     "Reference": lambda: _profile()["reference"],
+    "EndNote": lambda: {"trials": 12},
     "RejectionNote": lambda: {"drawn": 9, "accepted": 4, "rejected": {"budget 1GFLOP": 5}},
     "Rung": lambda: {"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()},
     "RunnerSpec": lambda: RunnerSpec(workers=2, gpus_per_trial=0.5).to_dict(),

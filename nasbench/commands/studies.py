@@ -36,7 +36,7 @@ def add(verbs: Any) -> None:
     )
     resume.add_argument("folder", help="the study's folder")
     resume.add_argument("--data", metavar="DIR", help="where the study's images lie now, if they were moved")
-    resume.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long")
+    resume.add_argument("--time-limit", type=seconds, metavar="TIME", help="end after this long, the levels cut to fit")
     add_priority(resume)
     front = add_verb(
         verbs, "front", "print the front of a stored study", "nasbench front results/reference --json", _front, True
@@ -87,7 +87,12 @@ def _add_search(verbs: Any) -> None:
         default="this-machine",
         help="profile that predicts time, memory, energy (default: this-machine)",
     )
-    add("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long, such as 15min")
+    add(
+        "--time-limit",
+        type=seconds,
+        metavar="TIME",
+        help="end with a verdict after this long, such as 15min: trials and seeds are cut to fit",
+    )
     add_priority(search)
 
 

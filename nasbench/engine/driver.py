@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from nasbench.engine.measuring import Measuring
@@ -18,7 +17,7 @@ EVALUATE = "nasbench.proxy.evaluate:evaluate"
 
 
 class Driver:
-    """Implements `running.JobSource` for one study. No trial starts after `deadline` (of `time.monotonic`)."""
+    """Implements `running.JobSource` for one study. No trial starts that would not end in the schedule's time."""
 
     def __init__(
         self,
@@ -26,9 +25,8 @@ class Driver:
         store: TrialStore,
         reporting: Reporting,
         measuring: Measuring,
-        deadline: float = math.inf,
     ) -> None:
-        self.schedule, self.store, self.deadline = schedule, store, deadline
+        self.schedule, self.store = schedule, store
         self.reporting, self.measuring = reporting, measuring
         self._left_over = list(store.outstanding())  # of a driver that was killed
         self._running: dict[str, Progressing] = {}  # by trial key
@@ -36,8 +34,9 @@ class Driver:
         self._share = ProcessorShare(schedule.study.runner, time.monotonic)
 
     def ask(self) -> Job | None:
-        trial = self._next() if time.monotonic() < self.deadline else None
+        trial = self._next()
         if trial is not None:
+            self._left_over = [each for each in self._left_over if each.key != trial.key]
             self.store.submit(trial)
             self._running[trial.key] = Progressing(time.monotonic())
             self._at_a_time = max(self._at_a_time, len(self._running))
@@ -62,8 +61,11 @@ class Driver:
         self._show()
 
     def _show(self) -> None:
-        now = time.monotonic()
-        self.reporting.show(Pace(dict(self._running), self._at_a_time, now, self._share.share, self.deadline))
+        self.reporting.show(self._pace())
+
+    def _pace(self) -> Pace:
+        now, deadline = time.monotonic(), self.schedule.phases.deadline
+        return Pace(dict(self._running), self._at_a_time, now, self._share.share, deadline)
 
     def _say_where_trials_are_slow(self) -> None:
         notice = self._share.notice(f"nasbench resume {self.store.folder} --priority normal")
@@ -71,7 +73,14 @@ class Driver:
             self.reporting.progress.note(notice)
 
     def _next(self) -> Trial | None:
-        return self._left_over.pop(0) if self._left_over else self.schedule.next_trial(self.store.trials)
+        """What starts now, if it can be expected to end in time."""
+        phases = self.schedule.phases
+        if not phases.leaves_time_for(0.0):
+            return None
+        trial = self._left_over[0] if self._left_over else self.schedule.next_trial(self.store.trials)
+        if trial is None or not phases.leaves_time_for(self.reporting.seconds_expected(trial, self._pace())):
+            return None
+        return trial
 
     def _job(self, trial: Trial) -> Job:
         study = self.schedule.study

@@ -53,6 +53,10 @@ class Reporting:
         state = progress_state(self.schedule, self.store.trials, pace, self.seconds_spent(), left)
         self.progress.update(replace(state, dots=self._dots))
 
+    def seconds_expected(self, trial: Trial, pace: Pace) -> float:
+        """That it would take from now on; 0 while nothing tells."""
+        return self._time_left.seconds_of(trial, self.store.trials, pace)
+
     def after(self, trial: Trial) -> None:
         """A trial has ended: say why it failed; write the front after the first few and with each complete level."""
         if trial.state == State.FAILED:

@@ -2,7 +2,7 @@
 
 First `study.trials` designs at the lowest rung: the fixed points that fit, then what the strategy proposes. Then each
 higher rung takes the most promising of the one below. At last the finalists are trained at the highest rung with fresh
-seeds and scored on the test split, which nothing before saw.
+seeds and scored on the test split, which nothing before saw: all with the same seeds, or in a race (race.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from itertools import pairwise
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
+from nasbench.engine.contests import likely_leaders
+from nasbench.engine.phases import Phases
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Contender, Promotions, better_than_the_worst_fixed_point, most_promising
+from nasbench.engine.race import Racer, next_racer
 from nasbench.engine.warm_start import Known
 from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, errors_at, next_probe
 from nasbench.space import RejectionCounter, SearchSpace
@@ -26,13 +29,15 @@ from nasbench.study.trials import Kind, Level, Origin, Split, Trial
 from nasbench.surrogate.prior import Agreement
 
 FIXED_POINTS_AT_MOST = 0.5  # of the lowest rung's trials
+ENOUGH = 2  # complete trials of a level, before its time can be over
 
 
 class Schedule:
     """`next_trial` of a study, given the trials so far. Nothing here starts, waits for or stores a trial.
 
     `fixed`: architecture id -> fixed point that meets the budgets, in the order in which they are trained. `known`: the
-    table that a warm start begins with.
+    table that a warm start begins with. `phases`: when each level has to be over; what has not started by then is not
+    trained.
     """
 
     def __init__(
@@ -43,9 +48,10 @@ class Schedule:
         predictions: Predictions,
         promotions: Promotions,
         known: Known | None = None,
+        phases: Phases | None = None,
     ) -> None:
         self.study, self.space, self.fixed, self.known = study, space, fixed, known
-        self.predictions, self.promotions = predictions, promotions
+        self.predictions, self.promotions, self.phases = predictions, promotions, phases or Phases()
         self.rejections = RejectionCounter()
         self._exhausted = False  # whether the strategy had nothing left to propose
 
@@ -69,7 +75,7 @@ class Schedule:
             if not all(trial.finished for trial in at_level(trials, below)):
                 return None
             for trial in self._members(level, trials):
-                if trial.key not in known:
+                if trial.key not in known and not self._is_over(level, trials):
                     return trial
         return None
 
@@ -80,6 +86,8 @@ class Schedule:
         below = self.levels[self.levels.index(level) - 1]
         if not at_level(trials, level) or not self.is_complete(below, trials):
             return False
+        if self._is_over(level, trials):
+            return all(trial.finished for trial in at_level(trials, level))
         finished = {trial.key for trial in trials if trial.finished}
         return all(trial.key in finished for trial in self._members(level, trials))
 
@@ -88,7 +96,13 @@ class Schedule:
         place = self.levels.index(level) if level in self.levels else 0
         if place == 0 or not self.is_complete(self.levels[place - 1], trials):
             return []
+        if self._is_raced(level) and not self.is_complete(level, trials):
+            return []  # a race may end early
         return self._members(level, trials)
+
+    def _is_over(self, level: Level, trials: Sequence[Trial]) -> bool:
+        """Whether the level's time is over; not before it has enough to go on with."""
+        return len(complete_at(trials, level)) >= ENOUGH and self.phases.is_over(level)
 
     def planned(self) -> list[tuple[Level, int]]:
         """How many trials each level takes, as far as can be told before its turn."""
@@ -97,7 +111,10 @@ class Schedule:
     # --- the lowest rung
 
     def _wants_proposals(self, trials: Sequence[Trial]) -> bool:
-        return not self._exhausted and len(at_level(trials, Level(0))) < self.study.trials
+        lowest = Level(0)
+        if self._exhausted or self._is_over(lowest, trials):
+            return False
+        return len(at_level(trials, lowest)) < self.study.trials
 
     def _proposal(self, trials: Sequence[Trial]) -> Trial | None:
         """The next new design: first the fixed points that fit, at most half of all trials, then the strategy's."""
@@ -152,19 +169,56 @@ class Schedule:
     # --- the higher levels
 
     def _members(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
-        """All that a level trains once the one below is complete."""
+        """All that a level trains once the one below is complete; of a race all so far, and the next."""
         chosen = self._promoted(level, trials)
+        if self._is_raced(level):
+            return [*at_level(trials, level), *self._next_in_race(chosen, at_level(trials, level))]
         if not level.final:
             return [self._again(each, level.rung, self.study.seed, "promoted") for each in chosen]
         return [
             self._again(each, level.rung, seed, "final", "test") for seed in self.study.final_seeds for each in chosen
         ]
 
+    def _is_raced(self, level: Level) -> bool:
+        return level.final and self.study.race is not None
+
+    def _next_in_race(self, finalists: Sequence[Trial], finals: Sequence[Trial]) -> list[Trial]:
+        """The final training that comes next, if any does."""
+        study = self.study
+        if study.race is None or len(finals) >= study.race:
+            return []
+        racers = [self._racer(each, finals) for each in finalists]
+        going = next_racer(racers, len(study.final_seeds))
+        if going is None:
+            return []
+        design, seed = finalists[racers.index(going)], study.final_seeds[going.tried]
+        return [self._again(design, study.ladder.top, seed, "final", "test")]
+
+    def _racer(self, finalist: Trial, finals: Sequence[Trial]) -> Racer:
+        metric, own = self.study.objective.metric, [t for t in finals if t.architecture_id == finalist.architecture_id]
+        return Racer(
+            finalist.architecture_id,
+            self.predictions.slowness(finalist.design),
+            finalist.origin.kind == Kind.FIXED_POINT,
+            tuple(trial.metric(metric) for trial in own if trial.complete),
+            len(own),
+        )
+
     def _promoted(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
-        assert level.below is not None  # nobody is promoted to the lowest rung
-        below = complete_at(trials, level.below)
+        lower = level.below
+        assert lower is not None  # nobody is promoted to the lowest rung
+        below = complete_at(trials, lower)
         places = self.study.places(level, len(below))
-        return self.promotions.decide(level.name, below, lambda: most_promising(self.contenders(below, trials), places))
+        return self.promotions.decide(level.name, below, lambda: self._choice(lower, below, trials, places))
+
+    def _choice(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial], places: int) -> list[Trial]:
+        """Who of those `complete` at a level goes on: by their scores, or by what these and a table let expect."""
+        contenders = self.contenders(complete, trials)
+        if self.known is None:
+            return most_promising(contenders, places)
+        designs, scores = [one.trial.design for one in contenders], [one.score for one in contenders]
+        known = self.known.at(self.study.ladder.rungs[level.rung].fidelity)
+        return likely_leaders(contenders, known.after(designs, scores, designs), places)
 
     def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:
         """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""
@@ -204,8 +258,9 @@ def planned_levels(study: Study) -> list[tuple[Level, int]]:
     for level in map(Level, range(1, study.ladder.top + 1)):
         places = study.places(level, places)
         plan.append((level, places))
-    finals = min(places, study.finalists) * len(study.final_seeds)
-    return [*plan, (Level(study.ladder.top, final=True), finals)]
+    each, most = len(study.final_seeds), study.race
+    finals = min(places, study.finalists) * each
+    return [*plan, (Level(study.ladder.top, final=True), finals if most is None else min(most, finals))]
 
 
 def at_level(trials: Iterable[Trial], level: Level) -> list[Trial]:

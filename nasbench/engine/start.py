@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ from nasbench.costs.budget import device_metrics, on_cost, parse_budgets, total_
 from nasbench.engine.device_source import DeviceSource
 from nasbench.engine.driver import EVALUATE, Driver
 from nasbench.engine.measuring import Measuring
+from nasbench.engine.phases import Phases
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
@@ -37,7 +36,7 @@ from nasbench.space.shipped import load_space
 from nasbench.strategies import StrategyChoice
 from nasbench.study import environment
 from nasbench.study.fidelity import recipe_name
-from nasbench.study.notes import PromotionNote, RejectionNote
+from nasbench.study.notes import EndNote, PromotionNote, RejectionNote
 from nasbench.study.objective import OBJECTIVES, split_objective
 from nasbench.study.predicted import predict
 from nasbench.study.runner import LAPTOP, Priority, RunnerSpec, load_runner, runner_ladder
@@ -47,7 +46,8 @@ from nasbench.study.study import SpaceRecord, Study
 from nasbench.study.task import DATASETS, require_images_for
 
 TRIAL_LIMIT_S = 900.0
-FINAL_SEEDS = 3
+FINAL_TRAININGS = 22  # at most; five finalists have four or five each, or those of open contests more
+FINAL_SEEDS = 12  # of a design at most, in the race between finalists
 
 
 def search(
@@ -59,12 +59,12 @@ def search(
 ) -> StudyResult:  # fmt: skip
     """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
 
-    `trials` designs are trained at the lowest rung, by default as many as the runner's ladder says. `time_limit`
-    (seconds) bounds when the last trial may start. `objective`: "supervised" (accuracy) or "masked", which reads no
-    labels and ranks by how well hidden parts of images are painted, or "predicted@4GFLOP": by the error that designs
-    should have there. `priority`: that of the trials beside other work, "low" (nice 15) or "normal". Everything is
-    checked before anything is written; a UserError says what to change. `strategy`: "evolution", "random", or
-    "warm", which starts from a table of trained designs.
+    `trials` designs are trained at the lowest rung, by default as many as the runner's ladder says, fewer where
+    `time_limit` (seconds) asks for it, which is shared out among the levels. `objective`: "supervised" (accuracy) or
+    "masked", which reads no labels and ranks by how well hidden parts of images are painted, or "predicted@4GFLOP": by
+    the error that designs should have there. `priority`: that of the trials beside other work, "low" (nice 15) or
+    "normal". Everything is checked before anything is written; a UserError says what to change. `strategy`:
+    "evolution", "random", or "warm", which starts from a table of trained designs.
     """
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
     require_images_for(found.in_channels, f"space {found.label!r}")
@@ -98,6 +98,7 @@ def _settled(seed: int) -> dict[str, object]:
     """What a new study is not asked for. The finals' seeds are not the search's own, whose luck it has chosen by."""
     return {
         "final_seeds": tuple(range(seed + 1, seed + 1 + FINAL_SEEDS)),
+        "race": FINAL_TRAININGS,
         "trial_limit_s": TRIAL_LIMIT_S,
         "numerics_in_keys": True,
         "commit": environment.commit(),
@@ -235,7 +236,7 @@ def _prepare_data(study: Study) -> str:
 
 def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
     space = SearchSpace.from_dict(study.space.content, study.space.name)
-    deadline = time.monotonic() + study.time_limit_s if study.time_limit_s else math.inf
+    phases = Phases.starting_now(study.ladder.top, study.time_limit_s)
     with TrialStore(folder) as store:
         check_scores(study, store)
         environment.record(folder)
@@ -245,7 +246,7 @@ def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
             if study.device_metrics:
                 progress.update(ProgressState("measuring this machine"))
                 source.wait()
-            result = _train_and_measure(study, store, space, source, progress, deadline)
+            result = _train_and_measure(study, store, space, source, progress, phases)
         finally:
             source.stop()
     result.report()
@@ -272,7 +273,7 @@ def _note_rejections(schedule: Schedule, store: TrialStore) -> None:
 
 
 def _train_and_measure(
-    study: Study, store: TrialStore, space: SearchSpace, source: DeviceSource, progress: Progress, deadline: float
+    study: Study, store: TrialStore, space: SearchSpace, source: DeviceSource, progress: Progress, phases: Phases
 ) -> StudyResult:
     """Run the study to its end, its designs measured meanwhile -> the result."""
     known = StudyResult.from_store(study, store).with_measurements(source())
@@ -281,13 +282,23 @@ def _train_and_measure(
     table = known_before(study)
     if table is not None:
         progress.note(f"starting from {table}")
-    schedule = Schedule(study, space, fixed_points_within(study, space, source()), predictions, promotions, table)
+    fixed = fixed_points_within(study, space, source())
+    schedule = Schedule(study, space, fixed, predictions, promotions, table, phases)
     reporting = Reporting(schedule, store, source, progress)
     measuring = Measuring(schedule, store, source, reporting, progress)
     try:
-        run(Driver(schedule, store, reporting, measuring, deadline), EVALUATE, study.runner, store.folder / SPOOL)
+        run(Driver(schedule, store, reporting, measuring), EVALUATE, study.runner, store.folder / SPOOL)
     finally:
         _note_rejections(schedule, store)
+    _note_the_end(schedule, store)
     source.wait()
     measuring.finish()
     return reporting.result()
+
+
+def _note_the_end(schedule: Schedule, store: TrialStore) -> None:
+    """Say in the store that nothing is left to train, for those who watch: how long a race takes only it knows."""
+    trials, known = store.trials, {note.trials for note in store.notes(EndNote)}
+    over = all(trial.finished for trial in trials) and schedule.next_trial(trials) is None
+    if over and len(trials) not in known:
+        store.note(EndNote(trials=len(trials)))

@@ -117,9 +117,8 @@ class TimeLeft:
         """Until the last trial ends; None until one is complete."""
         if not any(trial.complete for trial in trials):
             return None
-        efforts = Efforts(trials, self._sizes, by_processor=self._schedule.study.runner.device == "cpu")
+        efforts, speed = self._efforts_and_speed(trials, pace)
         running = [trial for trial in trials if trial.key in pace.running]
-        speed = max(LEAST_SPEED, pace.share if pace.share is not None else _speed(trials, efforts, pace))
         workers = _Workers(max(1, pace.at_a_time, len(running)), pace.deadline - pace.now)
         for trial in running:
             workers.busy(_still(efforts.of(trial), pace.running[trial.key], pace, speed) / speed)
@@ -136,6 +135,17 @@ class TimeLeft:
             if not self._is_over(level, count, trials, decided):  # the next one waits for it
                 workers.wait_for_all()
         return workers.end
+
+    def seconds_of(self, trial: Trial, trials: Sequence[Trial], pace: Pace) -> float:
+        """What a trial that starts now will take; 0 until one is complete."""
+        if not any(each.complete for each in trials):
+            return 0.0
+        efforts, speed = self._efforts_and_speed(trials, pace)
+        return efforts.of(trial) / speed
+
+    def _efforts_and_speed(self, trials: Sequence[Trial], pace: Pace) -> tuple[Efforts, float]:
+        efforts = Efforts(trials, self._sizes, by_processor=self._schedule.study.runner.device == "cpu")
+        return efforts, max(LEAST_SPEED, pace.share if pace.share is not None else _speed(trials, efforts, pace))
 
     @staticmethod
     def _is_over(level: Level, count: int, trials: Sequence[Trial], decided: Sequence[Trial]) -> bool:

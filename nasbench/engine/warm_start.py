@@ -24,6 +24,10 @@ class Known:
         self.table, self.prior = table, Prior(table.surrogate, fidelity)
         self.designs = tuple(table.current.architectures.values())
 
+    def at(self, fidelity: Fidelity) -> Known:
+        """The same for trials at another fidelity."""
+        return Known(self.table, fidelity)
+
     def before(self, designs: Sequence[Architecture]) -> Expected:
         return Expected(*self.table.surrogate.predict(designs))
 

@@ -83,6 +83,8 @@ class Watched:
 
     def is_finished(self) -> bool:
         """Whether the final trainings have ended, all that there were to be."""
+        if len(self.result.trials) == self.result.ended_with:
+            return True
         final = Level(self.result.study.ladder.top, final=True)
         ended = [trial for trial in self.result.trials if trial.level == final and trial.finished]
         waiting = [trial for trial in self.result.trials if not trial.finished]

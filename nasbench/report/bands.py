@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from nasbench.report.noise import SeedNoise, accuracy_gap, choice_factor, comparable, confidence_of_lead, seed_noise
+from nasbench.report.noise import SeedNoise, accuracy_gap, comparable, confidence_of_lead, needed_factor, seed_noise
 from nasbench.report.rows import ReportRow
 from nasbench.study.trials import Kind
 
@@ -106,6 +106,6 @@ def lead(row: ReportRow, rival: ReportRow, candidates: int, noise: SeedNoise | N
         rival,
         gap.mean,
         candidates,
-        choice_factor(candidates, noise.degrees_of_freedom) * gap.standard_error,
-        confidence_of_lead(gap.mean / gap.standard_error, candidates, noise.degrees_of_freedom),
+        needed_factor(candidates, noise) * gap.standard_error,
+        confidence_of_lead(gap.mean / gap.standard_error, candidates, noise),
     )

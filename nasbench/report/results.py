@@ -19,7 +19,7 @@ from nasbench.pareto import Front
 from nasbench.report.front import FrontRows
 from nasbench.report.rows import Figure, ReportRow
 from nasbench.report.standing import Promoted, ended_at, is_interrupted, promoted_by
-from nasbench.study.notes import LatencyNote, PromotionNote, RejectionNote
+from nasbench.study.notes import EndNote, LatencyNote, PromotionNote, RejectionNote
 from nasbench.study.objective import SUPERVISED, Objective
 from nasbench.study.predicted import Predicted, predict
 from nasbench.study.standing import Standing, ladder_lines, ladder_standings
@@ -63,7 +63,8 @@ class StudyResult:
     """What a study's folder holds. Reading it trains and measures nothing.
 
     By architecture id: measured latency in ms, what the device's profile predicted, and measured memory and energy.
-    `promoted`: by level, who was chosen for it. `rejections`: of each run that told, what it turned away.
+    `promoted`: by level, who was chosen for it. `rejections`: of each run that told, what it turned away. `ended_with`:
+    how many trials there were when nothing was left to train.
     """
 
     folder: Path
@@ -74,6 +75,7 @@ class StudyResult:
     measured_resources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     promoted: Promoted = field(default_factory=dict)
     rejections: tuple[RejectionNote, ...] = ()
+    ended_with: int | None = None
 
     @classmethod
     def read(cls, folder: Path | str) -> StudyResult:
@@ -90,8 +92,11 @@ class StudyResult:
         predicted = {key: value for note in notes for key, value in note.predicted.items()}
         taken = {key: value for note in notes for key, value in note.taken.items()}
         promoted = promoted_by(store.notes(PromotionNote))
-        rejections = store.notes(RejectionNote)
-        return cls(store.folder, study, store.trials, measured, predicted, taken, promoted, rejections)
+        ended = [note.trials for note in store.notes(EndNote)]
+        return cls(
+            store.folder, study, store.trials, measured, predicted, taken, promoted, store.notes(RejectionNote),
+            ended[-1] if ended else None,
+        )  # fmt: skip
 
     @property
     def unpredicted(self) -> list[Architecture]:
@@ -173,6 +178,7 @@ class StudyResult:
             resources=self.resources(first.architecture_id),
             majority_share=first.metric("majority_share") if "majority_share" in first.metrics else None,
             balanced=first.balanced,
+            raced=best.final and self.study.race is not None,
         )
 
     def resources(self, key: str) -> dict[str, Figure]:

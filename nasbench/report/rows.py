@@ -54,6 +54,7 @@ class ReportRow:
     notes: Mapping[str, str] = field(default_factory=dict)
     majority_share: float | None = None  # of the scored images; None where the trial did not store it
     balanced: bool = False  # accuracies are means over classes
+    raced: bool = False  # its trainings were chosen one by one, by how far it led
     lacks: str = ""  # on the front by its score at the level below: the training that it has not had
 
     @property

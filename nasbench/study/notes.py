@@ -1,4 +1,4 @@
-"""What a store holds besides trials: latencies measured and predicted, who was promoted, what was rejected."""
+"""What a store holds besides trials: latencies measured and predicted, who was promoted, what was rejected, the end."""
 
 from __future__ import annotations
 
@@ -50,8 +50,15 @@ class RejectionNote(Value):
     rejected: dict[str, Count] = Field(default_factory=dict)
 
 
-Note = LatencyNote | PromotionNote | RejectionNote
-KINDS: tuple[type[Note], ...] = (LatencyNote, PromotionNote, RejectionNote)
+class EndNote(Value):
+    """The search had nothing left to train when so many trials had ended."""
+
+    name: ClassVar[str] = "end"
+    trials: int = Field(ge=0, le=10**9)
+
+
+Note = LatencyNote | PromotionNote | RejectionNote | EndNote
+KINDS: tuple[type[Note], ...] = (LatencyNote, PromotionNote, RejectionNote, EndNote)
 
 
 def note_of(record: Mapping[str, object]) -> list[Note]:

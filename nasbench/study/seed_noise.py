@@ -13,11 +13,13 @@ class SeedNoise:
     """Standard deviation of accuracy over seeds, pooled over all networks that were trained more than once.
 
     Two or three seeds of one network say little about its spread; pooled over the finalists there are enough degrees
-    of freedom, at the price of assuming that they all scatter alike.
+    of freedom, at the price of assuming that they all scatter alike. `raced`: it is of trainings chosen by the scores
+    before them, so that a lead had several occasions to look clear.
     """
 
     std: float
     degrees_of_freedom: int
+    raced: bool = False
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> SeedNoise | None:

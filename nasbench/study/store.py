@@ -13,13 +13,13 @@ from typing import TypeVar
 
 from nasbench.errors import UserError, shown
 from nasbench.study.journal import Journal, Line
-from nasbench.study.notes import LatencyNote, Note, PromotionNote, RejectionNote, note_of
+from nasbench.study.notes import EndNote, LatencyNote, Note, PromotionNote, RejectionNote, note_of
 from nasbench.study.spool import SPOOL, spool_path, spool_read
 from nasbench.study.trial_records import finished_time
 from nasbench.study.trials import Outcome, Trial
 
 FILE = "trials.jsonl"
-NoteT = TypeVar("NoteT", LatencyNote, PromotionNote, RejectionNote)
+NoteT = TypeVar("NoteT", LatencyNote, PromotionNote, RejectionNote, EndNote)
 NEWER = "was it written by a newer nasbench? read it with that one"
 NAMED = 3  # lines that could not be read; of more, how many
 

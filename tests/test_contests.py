@@ -1,0 +1,76 @@
+"""Who goes on by what is expected of designs, on contenders made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from test_promotion import contender, fixed, names
+
+from nasbench.engine.contests import likely_leaders
+from nasbench.engine.promotion import Contender
+from nasbench.strategies.context import Expected
+
+
+def chosen(entries: Sequence[tuple[Contender, float, float]], places: int) -> list[str]:
+    """Names of those that go on; each entry is a contender, its expected accuracy and the deviation of that."""
+    _, means, deviations = zip(*entries)
+    expected = Expected(np.array(means), np.array(deviations))
+    return names(likely_leaders([each for each, _, _ in entries], expected, places))
+
+
+FAST, SLOW = fixed("fast_net", 0.5, 4.0), fixed("slow_net", 0.4, 10.0)
+PUBLISHED = [(FAST, 0.50, 0.01), (SLOW, 0.60, 0.01)]
+
+
+def test_what_is_expected_counts_and_not_the_single_score() -> None:
+    lucky, sound = contender("lucky", 0.30, 9.0), contender("sound", 0.42, 9.0)
+    found = chosen([*PUBLISHED, (lucky, 0.58, 0.02), (sound, 0.63, 0.02)], places=2)
+    assert sorted(found) == ["slow_net", "sound"]
+
+
+def test_of_two_with_the_same_mean_the_surer_one_goes_on_against_a_worse_network() -> None:
+    sure, unsure = contender("sure", 0.4, 9.0), contender("unsure", 0.4, 9.0)
+    assert "sure" in chosen([*PUBLISHED, (unsure, 0.63, 0.10), (sure, 0.63, 0.01)], places=2)
+    # and where both are expected below the published network, the one that may still be better
+    assert "unsure" in chosen([*PUBLISHED, (unsure, 0.59, 0.10), (sure, 0.59, 0.005)], places=2)
+
+
+def test_contests_take_turns_and_that_of_the_most_accurate_network_comes_first() -> None:
+    entries = [
+        *PUBLISHED,
+        *((contender(f"slow {i}", 0.4, 9.0), 0.62 - i / 1000, 0.02) for i in range(4)),
+        *((contender(f"fast {i}", 0.4, 3.0), 0.56 - i / 1000, 0.02) for i in range(4)),
+    ]
+    assert chosen(entries, 2) == ["slow_net", "slow 0"]
+    assert chosen(entries, 4) == ["slow_net", "slow 0", "fast_net", "fast 0"]
+    assert chosen(entries, 6) == ["slow_net", "slow 0", "fast_net", "fast 0", "slow 1", "fast 1"]
+
+
+def test_a_published_network_takes_no_place_without_a_challenger() -> None:
+    entries = [*PUBLISHED, *((contender(f"design {i}", 0.4, 9.0), 0.62 - i / 1000, 0.02) for i in range(4))]
+    assert chosen(entries, 4) == ["slow_net", "design 0", "design 1", "design 2"]
+
+
+def test_one_design_may_challenge_two_networks() -> None:
+    entries = [*PUBLISHED, (contender("good", 0.4, 3.0), 0.65, 0.01), (contender("bad", 0.4, 3.0), 0.30, 0.01)]
+    assert chosen(entries, 3) == ["slow_net", "good", "fast_net"]
+
+
+def test_a_hopeless_design_goes_on_only_where_a_place_is_left() -> None:
+    entries = [*PUBLISHED, (contender("hopeless", 0.4, 9.0), 0.30, 0.01), (contender("fair", 0.4, 3.0), 0.50, 0.02)]
+    assert chosen(entries, 2) == ["fast_net", "fair"]
+    assert len(chosen(entries, 4)) == 4
+
+
+@pytest.mark.parametrize("places", range(7))
+def test_all_places_are_taken_once_while_there_is_anybody_left(places: int) -> None:
+    entries = [*PUBLISHED, *((contender(f"design {i}", 0.4, 3.0 + 2 * i), 0.5, 0.05) for i in range(3))]
+    found = chosen(entries, places)
+    assert len(found) == len(set(found)) == min(places, len(entries))
+
+
+def test_without_published_networks_the_most_accurate_as_expected_go_on() -> None:
+    entries = [(contender("a", 0.3, 5.0), 0.50, 0.01), (contender("b", 0.4, 5.0), 0.60, 0.01)]
+    assert chosen(entries, 1) == ["b"]
