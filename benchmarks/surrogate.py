@@ -150,7 +150,7 @@ def times(rows: Sequence[Training], count: int = 10_000) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", type=Path)
-    parser.add_argument("--recipe", default="proxy")
+    parser.add_argument("--recipe", default="proxy-even")
     parser.add_argument("--samples", type=int, nargs="*", help="of the fidelities predicted; by default the commonest")
     parser.add_argument("--folds", type=int, default=8)
     parser.add_argument("--grouped", action="store_true", help="hold whole families out, too")

@@ -1,7 +1,7 @@
 """Trained designs from whatever holds them, for the benchmarks of the surrogate.
 
-A folder of a study, a folder of an audit (its scores.jsonl), or a file of JSON lines with arch, samples, seed,
-accuracy, loss, tail (and recipe, by default `proxy`).
+A table or the folder of a collection, a folder of a study or of an audit (its scores.jsonl), or a file of JSON lines
+with arch, samples, seed, accuracy, loss, tail (and recipe, by default `proxy`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from nasbench.auditing.rows import FILE, read_rows
 from nasbench.costs.analytic import operators
 from nasbench.report.results import StudyResult
 from nasbench.study.fidelity import Fidelity, load_recipe
+from nasbench.table.collection import FILE as COLLECTION
+from nasbench.table.loading import load_table
 
 
 class Training(NamedTuple):
@@ -32,7 +34,7 @@ class Training(NamedTuple):
     tail: float
 
 
-def read(paths: Sequence[Path], recipe: str = "proxy") -> list[Training]:
+def read(paths: Sequence[Path], recipe: str = "proxy-even") -> list[Training]:
     """All trainings of these sources by this recipe, the masked autoencoders' left out."""
     return [row for path in paths for row in _read(path) if row.fidelity.recipe == _plain(recipe, row.fidelity)]
 
@@ -43,7 +45,11 @@ def _plain(recipe: str, like: Fidelity) -> Any:
 
 
 def _read(path: Path) -> Iterator[Training]:
-    if path.is_file():
+    if (path / COLLECTION).is_file() or path.name.endswith(".csv.gz"):
+        for arch, fidelity, accuracy, row in load_table(path).trainings(split="validation"):
+            if row.loss is not None and row.train_loss_tail is not None:
+                yield Training(arch, fidelity, row.seed, accuracy, row.loss, row.train_loss_tail)
+    elif path.is_file():
         yield from (_of_line(json.loads(line)) for line in path.read_text().splitlines() if line.endswith("}"))
     elif (path / FILE).is_file():
         known = fixed_points() | swaps()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from search_toys import SPACE, NoDevice, study_of
 from test_schedule import ended
 
-from nasbench.engine.phases import Phases
+from nasbench.engine.phases import Phases, pace_of, seconds_busy, work_of
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule, at_level
@@ -15,7 +17,7 @@ from nasbench.study.trials import Level, Trial
 
 LADDER = ({"trials": 30, "samples": 100}, {"trials": 8, "samples": 400})
 RACED = {"finalists": 3, "final_seeds": tuple(range(1, 13)), "race": 40}
-STUDY = study_of(SPACE, LADDER, **RACED)
+STUDY = study_of(SPACE, LADDER, strategy={"name": "random"}, **RACED)
 
 
 def run(study: Study, limit: float, seconds_a_trial: float) -> tuple[Schedule, list[Trial], float]:
@@ -29,8 +31,8 @@ def run(study: Study, limit: float, seconds_a_trial: float) -> tuple[Schedule, l
         following = schedule.next_trial(trials)
         if following is None:
             break
+        trials.append(replace(ended(following), submitted_at=now, finished_at=now + seconds_a_trial))
         now += seconds_a_trial
-        trials.append(ended(following))
     return schedule, trials, now
 
 
@@ -71,3 +73,43 @@ def test_a_level_is_not_over_before_it_has_something_to_go_on_with() -> None:
     _, trials, _ = run(STUDY, 900.0, 200.0)
     assert len(at_level(trials, Level(0))) == 2
     assert at_level(trials, Level(1))
+
+
+def test_an_open_ended_search_uses_its_time_whatever_the_machine_gives() -> None:
+    """The ladder's counts are where it starts: a machine four times faster trains four times as many designs."""
+    study = STUDY.replace(open_ended=True, race=40)
+    for seconds in (5.0, 20.0):
+        schedule, trials, _ = run(study, 900.0, seconds)
+        lowest, second, finals = (at_level(trials, level) for level in schedule.levels)
+        assert len(lowest) == pytest.approx(0.4 * 900 / seconds, abs=2)
+        assert 2 <= len(second) <= -(-len(lowest) // 2)
+        assert len({trial.architecture_id for trial in finals}) >= 3
+
+
+def test_without_time_left_an_open_ended_search_goes_by_its_plan() -> None:
+    """Resumed without a limit it must end at some time."""
+    _, trials, _ = run(STUDY.replace(open_ended=True), float("inf"), 1.0)
+    assert len(at_level(trials, Level(0))) == STUDY.trials
+
+
+def test_what_is_planned_follows_the_pace() -> None:
+    study = STUDY.replace(open_ended=True)
+    schedule, trials, _ = run(study, 900.0, 10.0)
+    halfway = [trial for trial in trials if trial.finished_at <= 100.0]
+    clock = replace(schedule.phases, clock=lambda: 100.0)
+    schedule.phases = clock
+    planned = dict(schedule.planned(halfway))
+    assert planned[Level(0)] == pytest.approx(36, abs=2)
+    low, high = (work_of(rung.fidelity) for rung in study.ladder.rungs)
+    assert planned[Level(1)] == pytest.approx(0.22 * 900 / 10 * low / high, abs=1)
+
+
+def test_time_counts_while_a_trial_runs() -> None:
+    """Two at a time count once, and a pause between two runs of a search not at all."""
+    _, trials, _ = run(STUDY, 900.0, 30.0)
+    three = trials[:3]
+    times = [(0.0, 10.0), (5.0, 12.0), (100.0, 107.0)]
+    placed = [replace(trial, submitted_at=start, finished_at=end) for trial, (start, end) in zip(three, times)]
+    assert seconds_busy(placed) == 19.0
+    assert pace_of(placed) == pytest.approx(sum(work_of(trial.fidelity) for trial in placed) / 19.0)
+    assert pace_of(placed[:1]) is None

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nasbench.study.trials import Level
+from nasbench.study.fidelity import Fidelity, Ladder
+from nasbench.study.trials import Level, Trial
 
 # Shares of the time by which levels have ended, where there are further rungs and where there are none. The rest is the
 # final level's: without seeds of its own a design that was chosen for its score proves nothing.
 SCREENED, PROMOTED = 0.40, 0.62
-CLOSING_S, CLOSING_SHARE = (
-    30.0,
-    0.05,
-)  # kept for what follows the last trial: latencies are measured, the report written
+CLOSING_S, CLOSING_SHARE = 30.0, 0.05  # kept for what follows the last trial: latencies measured, the report written
+SCORING = 0.25  # of a training sample's time that a scored image takes
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,13 @@ class Phases:
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
-    def starting_now(cls, top: int, limit: float | None) -> Phases:
-        return cls(top, limit or math.inf, time.monotonic())
+    def of(cls, ladder: Ladder, limit: float | None, used: float = 0.0) -> Phases:
+        """From now on; `used` seconds of the limit were spent before."""
+        return cls(ladder.top, limit or math.inf, time.monotonic() - used)
+
+    @property
+    def limited(self) -> bool:
+        return math.isfinite(self.limit)
 
     @property
     def deadline(self) -> float:
@@ -38,15 +42,43 @@ class Phases:
 
     def is_over(self, level: Level) -> bool:
         """Whether no more trials of this level should start, since others have to follow."""
-        return self.clock() - self.started > self._share(level) * self.limit
+        return self.clock() > self._end_of(level)
 
-    def _share(self, level: Level) -> float:
-        if level.final:
-            return 1.0
-        if self.top == 0:
-            return PROMOTED
-        return SCREENED + (PROMOTED - SCREENED) * max(0, level.rung) / self.top
+    def seconds_left(self, level: Level) -> float:
+        """Until the level's share of the time ends."""
+        return max(0.0, self._end_of(level) - self.clock())
 
     def leaves_time_for(self, seconds: float) -> bool:
         """Whether a trial that takes so long would end in time."""
         return self.clock() + seconds <= self.deadline
+
+    def _end_of(self, level: Level) -> float:
+        return self.deadline if level.final else self.started + self._share(level) * self.limit
+
+    def _share(self, level: Level) -> float:
+        if self.top == 0:
+            return PROMOTED
+        return SCREENED + (PROMOTED - SCREENED) * max(0, level.rung) / self.top
+
+
+def work_of(fidelity: Fidelity) -> float:
+    """What a training takes, in samples trained on."""
+    return fidelity.samples + SCORING * fidelity.evaluate
+
+
+def pace_of(trials: Sequence[Trial]) -> float | None:
+    """Work a second of all workers together, over the time in which trials ran; None before two are complete."""
+    complete = [trial for trial in trials if trial.complete]
+    seconds = seconds_busy(trials)
+    if len(complete) < 2 or seconds <= 0:
+        return None
+    return sum(work_of(trial.fidelity) for trial in complete) / seconds
+
+
+def seconds_busy(trials: Sequence[Trial]) -> float:
+    """How long any trial ran: where a search stood still, between two runs of it, no time counts."""
+    busy, until = 0.0, -math.inf
+    for trial in sorted((trial for trial in trials if trial.finished), key=lambda trial: trial.submitted_at):
+        busy += max(0.0, trial.finished_at - max(trial.submitted_at, until))
+        until = max(until, trial.finished_at)
+    return busy

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nasbench.engine.predictions import ProfileSource
+from nasbench.engine.race import resolved
 from nasbench.engine.schedule import Schedule
 from nasbench.engine.time_left import Pace, TimeLeft, progress_state
 from nasbench.progress import Progress
@@ -18,6 +19,8 @@ from nasbench.terminal import Dot, DotKind
 
 DOTS_SHARE = 20  # times as long as it took, the front on the display is left alone
 FIRST_FRONT = 8  # complete trials at which a first front is worth a look
+TELLING = 4  # complete trials that tell how fast a search goes
+TYPICAL_NOISE = 0.02  # deviation of accuracy over seeds, at the deciding rung of the shipped ladder
 
 
 def dots_of(rows: Sequence[ReportRow]) -> tuple[Dot, ...]:
@@ -44,6 +47,7 @@ class Reporting:
         self._time_left = TimeLeft(schedule)
         self._dots: tuple[Dot, ...] = ()
         self._dots_due = 0.0
+        self._plan_is_told = False
 
     def seconds_spent(self) -> float:
         return time.monotonic() - self._started
@@ -62,6 +66,7 @@ class Reporting:
         if trial.state == State.FAILED:
             self.progress.note(f"trial {trial.key[:8]} of {trial.label} failed: {trial.reason}")
         self._look_at_front()
+        self._tell_plan()
         if self.profile() is not None and self._due():
             result = self.result()
             members = sum(row.on_front for row in result.report())
@@ -75,6 +80,21 @@ class Reporting:
         agreement = self.schedule.agreement(self.store.trials) if lowest in complete - self._reported else None
         if agreement is not None:
             self.progress.note(f"{self.schedule.known}: {agreement}")
+
+    def _tell_plan(self) -> None:
+        """Once trials have shown how fast it goes: what a search with a time limit will train, and can resolve."""
+        trials, schedule = self.store.trials, self.schedule
+        complete = sum(trial.complete for trial in trials)
+        if self._plan_is_told or not schedule.phases.limited or complete < TELLING:
+            return
+        self._plan_is_told = True
+        plan = [(level, count) for level, count in schedule.planned(trials) if level.rung >= 0]
+        counts = ", ".join(f"{count} {'at last' if level.final else f'at {level.name}'}" for level, count in plan)
+        lead = resolved(plan[-1][1], schedule.study.finalists, TYPICAL_NOISE)
+        self.progress.note(
+            f"at this pace the time allows about {counts}: where seeds scatter by {100 * TYPICAL_NOISE:g} points, "
+            f"a lead of {100 * lead:.1f} points is told from luck in four of five cases"
+        )
 
     def _look_at_front(self) -> None:
         """The display's dots anew, where that takes no more than a twentieth of the time."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from nasbench.arch.architecture import Architecture
 from nasbench.engine.contests import likely_leaders
-from nasbench.engine.phases import Phases
+from nasbench.engine.phases import Phases, pace_of, work_of
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Contender, Promotions, better_than_the_worst_fixed_point, most_promising
 from nasbench.engine.race import Racer, next_racer
@@ -30,6 +30,7 @@ from nasbench.surrogate.prior import Agreement
 
 FIXED_POINTS_AT_MOST = 0.5  # of the lowest rung's trials
 ENOUGH = 2  # complete trials of a level, before its time can be over
+TRAININGS_A_FINALIST, MOST_FINALISTS = 8, 12  # where time allows for more finalists than the study names
 
 
 class Schedule:
@@ -104,9 +105,36 @@ class Schedule:
         """Whether the level's time is over; not before it has enough to go on with."""
         return len(complete_at(trials, level)) >= ENOUGH and self.phases.is_over(level)
 
-    def planned(self) -> list[tuple[Level, int]]:
+    def planned(self, trials: Sequence[Trial] = ()) -> list[tuple[Level, int]]:
         """How many trials each level takes, as far as can be told before its turn."""
-        return planned_levels(self.study)
+        plan = planned_levels(self.study)
+        if not self._is_open_ended:
+            return plan
+        rooms = [(level, count, self._room(level, trials)) for level, count in plan]
+        return [(level, count if room is None else len(at_level(trials, level)) + room) for level, count, room in rooms]
+
+    @property
+    def _is_open_ended(self) -> bool:
+        return self.study.open_ended and self.phases.limited
+
+    def _room(self, level: Level, trials: Sequence[Trial]) -> int | None:
+        """How many more trials of a level fit into its share of the time, at the pace of those so far."""
+        pace, levels = pace_of(trials), self.levels
+        if pace is None or level not in levels:
+            return None
+        before = [self.phases.seconds_left(each) for each in levels[: levels.index(level)]]
+        seconds = self.phases.seconds_left(level) - max(before, default=0.0)
+        return int(seconds * pace / work_of(self.study.ladder.rungs[level.rung].fidelity))
+
+    def _places(self, level: Level, complete: int, trials: Sequence[Trial]) -> int:
+        """How many designs a level takes: what the study says, or what fits into the time, at most half below it."""
+        planned = self.study.places(level, complete)
+        room = self._room(level, trials) if self._is_open_ended else None
+        if room is None:
+            return planned
+        if level.final:
+            return min(max(planned, room // TRAININGS_A_FINALIST), MOST_FINALISTS)
+        return max(2, min(room, -(-complete // 2)))
 
     # --- the lowest rung
 
@@ -114,7 +142,7 @@ class Schedule:
         lowest = Level(0)
         if self._exhausted or self._is_over(lowest, trials):
             return False
-        return len(at_level(trials, lowest)) < self.study.trials
+        return self._is_open_ended or len(at_level(trials, lowest)) < self.study.trials
 
     def _proposal(self, trials: Sequence[Trial]) -> Trial | None:
         """The next new design: first the fixed points that fit, at most half of all trials, then the strategy's."""
@@ -185,7 +213,7 @@ class Schedule:
     def _next_in_race(self, finalists: Sequence[Trial], finals: Sequence[Trial]) -> list[Trial]:
         """The final training that comes next, if any does."""
         study = self.study
-        if study.race is None or len(finals) >= study.race:
+        if study.race is None or (len(finals) >= study.race and not self._is_open_ended):
             return []
         racers = [self._racer(each, finals) for each in finalists]
         going = next_racer(racers, len(study.final_seeds))
@@ -208,7 +236,7 @@ class Schedule:
         lower = level.below
         assert lower is not None  # nobody is promoted to the lowest rung
         below = complete_at(trials, lower)
-        places = self.study.places(level, len(below))
+        places = self._places(level, len(below), trials)
         return self.promotions.decide(level.name, below, lambda: self._choice(lower, below, trials, places))
 
     def _choice(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial], places: int) -> list[Trial]:

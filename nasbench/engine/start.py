@@ -14,7 +14,7 @@ from nasbench.costs.budget import device_metrics, on_cost, parse_budgets, total_
 from nasbench.engine.device_source import DeviceSource
 from nasbench.engine.driver import EVALUATE, Driver
 from nasbench.engine.measuring import Measuring
-from nasbench.engine.phases import Phases
+from nasbench.engine.phases import Phases, seconds_busy
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
@@ -81,6 +81,7 @@ def search(
         "seed": seed,
         "device": device,
         "time_limit_s": time_limit,
+        "open_ended": time_limit is not None and trials is None,
         "runner": _runner_at(runner, address).with_priority(priority),
     }
     study = Study.from_dict({**content, **_settled(seed)}, "search")
@@ -114,6 +115,7 @@ def resume(
 ) -> StudyResult:
     """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again.
 
+    `time_limit` (seconds) counts from now; without it a search that began with one has what is left of its own.
     `data`: where its images lie now, if not where the study says; the study is told.
     """
     study = Study.open(folder)
@@ -132,7 +134,9 @@ def resume(
         )
     if data is not None:
         study.write(folder)
-    return _run(study.replace(data_id=data_id, time_limit_s=time_limit), Path(folder), progress)
+    limit = study.time_limit_s if time_limit is None and study.open_ended else time_limit
+    study = study.replace(data_id=data_id, time_limit_s=limit)
+    return _run(study, Path(folder), progress, more_time=time_limit is not None)
 
 
 def _require_data(study: Study, folder: str | Path) -> None:
@@ -234,11 +238,12 @@ def _prepare_data(study: Study) -> str:
     return ids.pop()
 
 
-def _run(study: Study, folder: Path, progress: Progress) -> StudyResult:
+def _run(study: Study, folder: Path, progress: Progress, more_time: bool = False) -> StudyResult:
+    """`more_time`: the time limit counts from now, whatever was spent before."""
     space = SearchSpace.from_dict(study.space.content, study.space.name)
-    phases = Phases.starting_now(study.ladder.top, study.time_limit_s)
     with TrialStore(folder) as store:
         check_scores(study, store)
+        phases = Phases.of(study.ladder, study.time_limit_s, 0.0 if more_time else seconds_busy(store.trials))
         environment.record(folder)
         _greet(study, store, progress)
         source = DeviceSource(study, space, folder, progress)

@@ -59,7 +59,7 @@ class Plan(Protocol):
     study: Study
     rejections: RejectionCounter
 
-    def planned(self) -> list[tuple[Level, int]]: ...
+    def planned(self, trials: Sequence[Trial] = ()) -> list[tuple[Level, int]]: ...
 
     def decided(self, level: Level, trials: Sequence[Trial]) -> list[Trial]: ...
 
@@ -68,7 +68,7 @@ def progress_state(
     schedule: Plan, trials: Sequence[Trial], pace: Pace, seconds_spent: float, seconds_left: float | None
 ) -> ProgressState:
     """What the progress display shows."""
-    plan, ladder = schedule.planned(), schedule.study.ladder
+    plan, ladder = schedule.planned(trials), schedule.study.ladder
     current = next((level for level, count in plan if len(_finished(trials, level)) < count), plan[-1][0])
     best = best_so_far(trials, schedule.study.objective)
     rung = max(0, current.rung)
@@ -123,7 +123,7 @@ class TimeLeft:
         for trial in running:
             workers.busy(_still(efforts.of(trial), pace.running[trial.key], pace, speed) / speed)
         like = [trial for trial in trials if trial.complete]  # what those not known yet should resemble
-        for level, count in self._schedule.planned():
+        for level, count in self._schedule.planned(trials):
             decided = self._decided_at(level, trials)
             like = decided or like
             waiting = [trial for trial in at_level(trials, level) if not trial.finished and trial not in running]

@@ -30,7 +30,7 @@ class StoredPlan:
         for note in result.rejections:
             self.rejections.rejected.update(note.rejected)
 
-    def planned(self) -> list[tuple[Level, int]]:
+    def planned(self, trials: Sequence[Trial] = ()) -> list[tuple[Level, int]]:
         return planned_levels(self.study)
 
     def decided(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
