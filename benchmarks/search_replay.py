@@ -3,7 +3,7 @@
     python benchmarks/search_replay.py results/table-metablock --runs 20 --out results/search/replay.csv
 
 The real schedule runs (proposals, promotion, race), only trainings are made up: a design's true accuracy is what
-trees fitted to all rows say, off by a normal error of four points that is the same whenever that design is asked about;
+trees fitted to all rows say, off by a normal error of two points that is the same whenever that design is asked about;
 each training adds noise of two. Trees, since they know another world than the searchers' Gaussian process, one in which
 nothing is better than what was seen but by that error. Multiply-adds stand for latency. Arms differ in what they know:
 `evolution` and `random` nothing, `warm` all rows, `warm-half` every second design, `warm-misled` all rows with their
@@ -45,7 +45,7 @@ from nasbench.study.trials import Outcome, State, Trial
 from nasbench.surrogate.features import features
 from nasbench.table.table import Table
 
-OWN, NOISE = 0.04, 0.02  # deviations of accuracy: of designs from what the trees say, and of trainings
+OWN, NOISE = 0.02, 0.02  # deviations of accuracy: of designs from what the trees say, and of trainings
 ARMS = ("random", "evolution", "warm", "warm-half", "warm-misled")
 COLUMNS = ("arm", "run", "lead", "declared", "trainings", "challenger", "published", "agreement", "seconds")
 

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from search_toys import SPACE, NoDevice, study_of
 from test_schedule import ended
 
+from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import load
 from nasbench.engine.phases import Phases, pace_of, seconds_busy, work_of
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule, at_level
 from nasbench.study.study import Study
-from nasbench.study.trials import Level, Trial
+from nasbench.study.trials import Kind, Level, Trial
 
 LADDER = ({"trials": 30, "samples": 100}, {"trials": 8, "samples": 400})
 RACED = {"finalists": 3, "final_seeds": tuple(range(1, 13)), "race": 40}
 STUDY = study_of(SPACE, LADDER, strategy={"name": "random"}, **RACED)
 
 
-def run(study: Study, limit: float, seconds_a_trial: float) -> tuple[Schedule, list[Trial], float]:
+def run(
+    study: Study, limit: float, seconds_a_trial: float, fixed: Mapping[str, Architecture] | None = None
+) -> tuple[Schedule, list[Trial], float]:
     """One trial after another on a clock of its own -> the schedule, the trials, and when the last one ended."""
     now = 0.0
     phases = Phases(study.ladder.top, limit, clock=lambda: now)
     promotions = Promotions([], lambda note: None)
-    schedule = Schedule(study, SPACE, {}, Predictions(study, NoDevice()), promotions, phases=phases)
+    schedule = Schedule(study, SPACE, fixed or {}, Predictions(study, NoDevice()), promotions, phases=phases)
     trials: list[Trial] = []
     while phases.leaves_time_for(seconds_a_trial):
         following = schedule.next_trial(trials)
@@ -113,3 +118,12 @@ def test_time_counts_while_a_trial_runs() -> None:
     assert seconds_busy(placed) == 19.0
     assert pace_of(placed) == pytest.approx(sum(work_of(trial.fidelity) for trial in placed) / 19.0)
     assert pace_of(placed[:1]) is None
+
+
+def test_published_networks_leave_half_of_what_time_allows_to_the_search() -> None:
+    """Ten of them fit the budget; in a time for eight trainings no more than four are trained."""
+    names = ("emo_1m", "emo_2m", "emo_5m", "emo_6m", "mobileone_s0", "mobileone_s1", "repvgg_a0", "mobilevit_xxs")
+    study = STUDY.replace(open_ended=True)
+    _, trials, _ = run(study, 900.0, 45.0, {arch.id: arch for arch in map(load, names)})
+    lowest = at_level(trials, Level(0))
+    assert 1 <= sum(trial.origin.kind == Kind.FIXED_POINT for trial in lowest) <= -(-len(lowest) // 2)

@@ -149,7 +149,8 @@ class Schedule:
         lowest = at_level(trials, Level(0))
         known = {trial.architecture_id for trial in lowest}
         probed = {trial.architecture_id: trial.design for trial in at_level(trials, Level(PROBE_RUNG))}
-        for arch in list(self.fixed.values())[: max(1, int(self.study.trials * FIXED_POINTS_AT_MOST))]:
+        planned = dict(self.planned(trials))[Level(0)]
+        for arch in list(self.fixed.values())[: max(1, int(planned * FIXED_POINTS_AT_MOST))]:
             if arch.id not in known and arch.id not in probed:
                 return self._new(arch, Kind.FIXED_POINT.value)
         context = self._context(trials, len(known), tuple(probed.values()))

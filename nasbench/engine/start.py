@@ -19,7 +19,7 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
-from nasbench.engine.warm_start import check_table, known_before
+from nasbench.engine.warm_start import breed_meanwhile, check_table, known_before
 from nasbench.errors import UserError
 from nasbench.files import data_path, data_spec
 from nasbench.latency import standalone
@@ -243,9 +243,11 @@ def _run(study: Study, folder: Path, progress: Progress, more_time: bool = False
     space = SearchSpace.from_dict(study.space.content, study.space.name)
     with TrialStore(folder) as store:
         check_scores(study, store)
-        phases = Phases.of(study.ladder, study.time_limit_s, 0.0 if more_time else seconds_busy(store.trials))
         environment.record(folder)
         _greet(study, store, progress)
+        phases = Phases.of(study.ladder, study.time_limit_s, 0.0 if more_time else seconds_busy(store.trials))
+        if phases.limited and not phases.leaves_time_for(0.0):
+            progress.note(f"the time limit is used up; for more: nasbench resume {folder} --time-limit 10min")
         source = DeviceSource(study, space, folder, progress)
         try:
             if study.device_metrics:
@@ -287,6 +289,7 @@ def _train_and_measure(
     table = known_before(study)
     if table is not None:
         progress.note(f"starting from {table}")
+        breed_meanwhile(study, space, table)
     fixed = fixed_points_within(study, space, source())
     schedule = Schedule(study, space, fixed, predictions, promotions, table, phases)
     reporting = Reporting(schedule, store, source, progress)

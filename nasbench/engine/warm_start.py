@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 
 from nasbench.arch.architecture import Architecture
+from nasbench.costs.budget import on_cost
 from nasbench.errors import UserError
+from nasbench.space import SearchSpace
 from nasbench.strategies.context import Expected
-from nasbench.strategies.warm import WarmSettings
+from nasbench.strategies.warm import WarmSettings, bred_pool
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.study import Study
@@ -58,6 +61,14 @@ def known_before(study: Study) -> Known | None:
     if table is None:
         return None
     return Known(_of_its_images(table.current, study.data_id), study.ladder.rungs[0].fidelity)
+
+
+def breed_meanwhile(study: Study, space: SearchSpace, known: Known) -> None:
+    """Breed the strategy's candidates while the published networks train, which come first."""
+    settings = study.strategy.settings
+    assert isinstance(settings, WarmSettings)
+    wanted = (space, known, on_cost(study.budgets), study.classes, settings.pool)
+    threading.Thread(target=bred_pool, args=wanted, daemon=True, name="breeding").start()
 
 
 def _table_of(study: Study) -> Table | None:

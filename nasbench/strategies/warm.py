@@ -7,6 +7,7 @@ that is known at its latency; latency bands take turns.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,7 @@ FEW_CHANGES = 2  # fields changed in such a child
 OPTIMISM = 1.0  # standard deviations: the pool keeps what may be good
 WORTHWHILE = 0.25  # of the largest expected gain: a band with less loses its turn
 TINY = 1e-6
+_BREEDING = threading.Lock()
 
 
 class WarmSettings(Value, strict=True):
@@ -52,14 +54,22 @@ def propose(context: Context, n: int, settings: WarmSettings) -> list[Architectu
     return proposing.proposals.fill(n, proposing.next)
 
 
-@lru_cache(4)
 def bred_pool(
     space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int
 ) -> tuple[Architecture, ...]:
     """`size` members of the space within budgets on cost that the table lets expect most of, in bands of multiply-adds.
 
-    It hangs on its arguments alone, so that a resumed search has the same.
+    It hangs on its arguments alone, so that a resumed search has the same. It is bred once, which takes half a minute:
+    whoever asks meanwhile, from another thread, waits for it.
     """
+    with _BREEDING:
+        return _bred(space, known, budgets, classes, size)
+
+
+@lru_cache(4)
+def _bred(
+    space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int
+) -> tuple[Architecture, ...]:
     rng, breeding = np.random.default_rng(0), _Breeding(space, budgets, classes)
     kept = {arch.id: arch for arch in known.designs if space.contains(arch) and breeding.fits(arch)}
     parents = _hopeful(list(kept.values()), known, max(2, int(PARENTS * size / GENERATIONS)))
