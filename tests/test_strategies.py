@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from shared_spaces import DEFAULT as SPACE
 from shared_spaces import FIXED, SMALL
 
+from nasbench.commands.studies import STRATEGY_HELP
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError, shown
 from nasbench.space import RejectionCounter, SearchSpace
@@ -79,7 +83,7 @@ def test_proposals_are_new_members_within_the_budgets(name):
     assert len(ids) == 12
     assert not ids & {trial.architecture.id for trial in trials}
     assert all(SPACE.contains(arch) and cost(arch).flops <= limit.limit for arch in proposed)
-    assert counter.rejected["budget 800MFLOP"] > 0
+    assert counter.rejected["budget 800MFLOP"] > 0 or name == "local"  # whose small steps seldom leave a budget
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -119,6 +123,7 @@ def test_latency_budgets_wait_for_a_predictor(name):
     assert all(sum(stage.depth for stage in arch.stages) <= 3 for arch in quick)
 
 
+KNOWN = f"known strategies: {', '.join(sorted(STRATEGIES))}"
 SETTINGS = st.fixed_dictionaries(
     {},
     optional={
@@ -156,11 +161,17 @@ def test_whatever_the_settings_proposals_are_new_members(settings, seed, known):
     ("content", "text"),
     [
         ({}, "strategy: key 'name' is missing; add the name of a strategy, such as name = \"random\""),
-        ({"name": "luck"}, "strategy: unknown strategy 'luck'; known strategies: evolution, random, warm"),
-        ({"name": ["luck"]}, "strategy: unknown strategy ['luck']; known strategies: evolution, random, warm"),
+        (
+            {"name": "luck"},
+            f"strategy: unknown strategy 'luck'; {KNOWN}",
+        ),
+        (
+            {"name": ["luck"]},
+            f"strategy: unknown strategy ['luck']; {KNOWN}",
+        ),
         (
             {"name": "x" * 999},
-            f"strategy: unknown strategy {shown('x' * 999)}; known strategies: evolution, random, warm",
+            f"strategy: unknown strategy {shown('x' * 999)}; {KNOWN}",
         ),
         ({"name": "random", "initial": 3}, "strategy: unknown key 'initial'; correct or remove it"),
         (
@@ -183,6 +194,13 @@ def test_wrong_settings_are_told_in_one_line(content, text):
     with pytest.raises(UserError) as caught:
         StrategyChoice.from_dict(content, "strategy")
     assert str(caught.value) == text
+
+
+def test_every_strategy_is_in_the_help_and_in_the_docs():
+    page = (Path(__file__).parents[1] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    for name in STRATEGIES:
+        assert re.search(rf"\b{name}\b", STRATEGY_HELP)
+        assert f"| `{name}` |" in page
 
 
 def test_failed_trials_are_no_parents():

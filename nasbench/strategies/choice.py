@@ -8,10 +8,13 @@ from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
-from nasbench.strategies import evolution, random, warm
+from nasbench.strategies import evolution, local, nsga2, random, regularised, warm
 from nasbench.strategies.context import Context
 from nasbench.strategies.evolution import EvolutionSettings
+from nasbench.strategies.local import LocalSettings
+from nasbench.strategies.nsga2 import Nsga2Settings
 from nasbench.strategies.random import RandomSettings
+from nasbench.strategies.regularised import RegularisedSettings
 from nasbench.strategies.warm import WarmSettings
 from nasbench.values import Value
 
@@ -31,8 +34,11 @@ class Strategy(Generic[S]):
 
 
 STRATEGIES: dict[str, Strategy[Any]] = {  # each has settings of its own type
-    "random": Strategy(random.propose, RandomSettings),
     "evolution": Strategy(evolution.propose, EvolutionSettings),
+    "random": Strategy(random.propose, RandomSettings),
+    "local": Strategy(local.propose, LocalSettings),
+    "regularised": Strategy(regularised.propose, RegularisedSettings),
+    "nsga2": Strategy(nsga2.propose, Nsga2Settings),
     "warm": Strategy(warm.propose, WarmSettings),
 }
 
