@@ -22,6 +22,7 @@ from nasbench.files import parse_toml
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.strategies.local import LocalSettings
 from nasbench.strategies.nsga2 import Nsga2Settings
+from nasbench.strategies.optuna_settings import OptunaGeneticSettings, OptunaSettings
 from nasbench.strategies.regularised import RegularisedSettings
 from nasbench.strategies.warm import WarmSettings
 from nasbench.study.fidelity import load_recipe
@@ -87,6 +88,8 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Protocol": lambda: _profile()["protocol"],
     "LocalSettings": lambda: LocalSettings().to_dict(),
     "Nsga2Settings": lambda: Nsga2Settings().to_dict(),
+    "OptunaGeneticSettings": lambda: OptunaGeneticSettings().to_dict(),
+    "OptunaSettings": lambda: OptunaSettings().to_dict(),
     "RandomSettings": dict,
     "Recipe": lambda: load_recipe().to_dict(),
     "Record": lambda: _profile()["records"][0],

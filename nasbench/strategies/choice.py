@@ -8,11 +8,12 @@ from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
-from nasbench.strategies import evolution, local, nsga2, random, regularised, warm
+from nasbench.strategies import by_optuna, evolution, local, nsga2, random, regularised, warm
 from nasbench.strategies.context import Context
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.strategies.local import LocalSettings
 from nasbench.strategies.nsga2 import Nsga2Settings
+from nasbench.strategies.optuna_settings import SETTINGS
 from nasbench.strategies.random import RandomSettings
 from nasbench.strategies.regularised import RegularisedSettings
 from nasbench.strategies.warm import WarmSettings
@@ -39,6 +40,10 @@ STRATEGIES: dict[str, Strategy[Any]] = {  # each has settings of its own type
     "local": Strategy(local.propose, LocalSettings),
     "regularised": Strategy(regularised.propose, RegularisedSettings),
     "nsga2": Strategy(nsga2.propose, Nsga2Settings),
+    **{
+        by_optuna.PREFIX + sampler: Strategy(by_optuna.propose_by(sampler), settings)
+        for sampler, settings in SETTINGS.items()
+    },
     "warm": Strategy(warm.propose, WarmSettings),
 }
 
