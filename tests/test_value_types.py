@@ -90,6 +90,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Nsga2Settings": lambda: Nsga2Settings().to_dict(),
     "OptunaGeneticSettings": lambda: OptunaGeneticSettings().to_dict(),
     "OptunaSettings": lambda: OptunaSettings().to_dict(),
+    "OwnSettings": lambda: {"name": "mine.py:propose", "text": "def propose(): ...", "options": {"share": 0.5}},
     "RandomSettings": dict,
     "Recipe": lambda: load_recipe().to_dict(),
     "Record": lambda: _profile()["records"][0],
