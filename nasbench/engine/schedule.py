@@ -156,7 +156,7 @@ class Schedule:
         context = self._context(trials, len(known), tuple(probed.values()))
         proposals = self.study.strategy.propose(context, 1)
         self._exhausted = not proposals
-        return self._new(proposals[0], self.study.strategy.name) if proposals else None
+        return self._new(proposals[0], self.study.strategy.label) if proposals else None
 
     def _context(self, trials: Sequence[Trial], turn: int, taken: tuple[Architecture, ...]) -> Context:
         """What the strategy is told; each turn has random numbers of its own. Of `taken` none is proposed."""
@@ -178,7 +178,10 @@ class Schedule:
         losses = {each.trial.key: each.losses for each in contenders}
         parents = {each.trial.key for each in better_than_the_worst_fixed_point(contenders)}
         lowest = at_level(trials, Level(0))
-        return [Candidate(trial.design, losses.get(trial.key), trial.key in parents) for trial in lowest]
+        return [
+            Candidate(trial.design, losses.get(trial.key), trial.key in parents, trial.finished and not trial.complete)
+            for trial in lowest
+        ]
 
     def agreement(self, trials: Sequence[Trial]) -> Agreement | None:
         """How far the lowest rung's trials bear out the table that the search started from; None without one."""

@@ -23,12 +23,14 @@ Speed = Callable[[Architecture], float]  # the second of two losses, which needs
 class Candidate:
     """A trial as a strategy sees it: losses, lower is better; None while it runs and after it failed.
 
-    `parent`: whether it is worth breeding from; one that is not still says something about the space.
+    `parent`: whether it is worth breeding from; one that is not still says something about the space. `failed` tells
+    those that will never have losses from those that run.
     """
 
     architecture: Architecture
     losses: tuple[float, ...] | None = None
     parent: bool = True
+    failed: bool = False
 
 
 class Searchable(Hashable, Protocol):
