@@ -8,9 +8,10 @@ from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
-from nasbench.strategies import evolution, random, warm
-from nasbench.strategies.context import Context
+from nasbench.strategies import evolution, model, random, warm
+from nasbench.strategies.context import Candidate, Context
 from nasbench.strategies.evolution import EvolutionSettings
+from nasbench.strategies.model import ModelSettings
 from nasbench.strategies.random import RandomSettings
 from nasbench.strategies.warm import WarmSettings
 from nasbench.values import Value
@@ -28,9 +29,11 @@ class Strategy(Generic[S]):
 
     propose: Callable[[Context, int, S], list[Architecture]]
     settings: type[S]
+    pick: Callable[[Context, S], Candidate] | None = None  # the finished trial to recommend; by default the best score
 
 
 STRATEGIES: dict[str, Strategy[Any]] = {  # each has settings of its own type
+    "model": Strategy(model.propose, ModelSettings, model.pick),
     "random": Strategy(random.propose, RandomSettings),
     "evolution": Strategy(evolution.propose, EvolutionSettings),
     "warm": Strategy(warm.propose, WarmSettings),
@@ -63,3 +66,12 @@ class StrategyChoice:
     def propose(self, context: Context, n: int) -> list[Architecture]:
         """Up to `n` new architectures within the limits; fewer when the space has no more."""
         return STRATEGIES[self.name].propose(context, n, self.settings)
+
+    def pick(self, context: Context) -> Candidate | None:
+        """The finished trial that the strategy recommends by its first loss; None where none has finished."""
+        if not context.finished:
+            return None
+        own = STRATEGIES[self.name].pick
+        if own is not None:
+            return own(context, self.settings)
+        return min(context.finished, key=lambda one: one.losses or ())
