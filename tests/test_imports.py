@@ -17,7 +17,7 @@ LIGHT = (
     *("arch.library", "space.shipped", "costs.budget", "study.trials", "study.study", "pareto", "report.results"),
     *("cli", "surrogate", "surrogate.prior", "training.recipe"),
 )
-HEAVY = {"torch", "ray", "onnxruntime", "onnx", "fvcore", "matplotlib", "sklearn"}
+HEAVY = {"torch", "ray", "optuna", "onnxruntime", "onnx", "fvcore", "matplotlib", "sklearn"}
 
 
 def loaded_after(statement: str) -> set[str]:

@@ -20,7 +20,11 @@ from nasbench.costs.analytic import cost
 from nasbench.errors import UserError
 from nasbench.files import parse_toml
 from nasbench.strategies.evolution import EvolutionSettings
+from nasbench.strategies.local import LocalSettings
 from nasbench.strategies.model import ModelSettings
+from nasbench.strategies.nsga2 import Nsga2Settings
+from nasbench.strategies.optuna_settings import OptunaGeneticSettings, OptunaSettings
+from nasbench.strategies.regularised import RegularisedSettings
 from nasbench.strategies.warm import WarmSettings
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.runner import RunnerSpec
@@ -84,12 +88,17 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "OutcomeRecord": lambda: _only(_record("finished"), *OUTCOME),
     "PromotionNote": lambda: _note("promotion"),
     "Protocol": lambda: _profile()["protocol"],
+    "LocalSettings": lambda: LocalSettings().to_dict(),
+    "Nsga2Settings": lambda: Nsga2Settings().to_dict(),
+    "OptunaGeneticSettings": lambda: OptunaGeneticSettings().to_dict(),
+    "OptunaSettings": lambda: OptunaSettings().to_dict(),
     "RandomSettings": dict,
     "Recipe": lambda: load_recipe().to_dict(),
     "Record": lambda: _profile()["records"][0],
     "Reference": lambda: _profile()["reference"],
     "RejectionNote": lambda: {"drawn": 9, "accepted": 4, "rejected": {"budget 1GFLOP": 5}},
     "Rung": lambda: {"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()},
+    "RegularisedSettings": lambda: RegularisedSettings().to_dict(),
     "RunnerSpec": lambda: RunnerSpec(workers=2, gpus_per_trial=0.5).to_dict(),
     "ScalingStudy": lambda: parse_toml(scaling_folder()["scaling.toml"].decode(), "file"),
     "SpaceRecord": lambda: parse_toml(search_folder()["study.toml"].decode(), "file")["space"],

@@ -18,6 +18,7 @@ from nasbench.bench.surrogate import surrogate_problem
 from nasbench.errors import UserError, shown
 from nasbench.strategies.context import Searchable
 from nasbench.table.file import is_table_file
+from nasbench.values import content_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,8 +92,8 @@ def _facts(designs: int, trainings: int, left_out: int) -> tuple[str, ...]:
 
 
 def _id(values: Sequence[object]) -> str:
-    """A design's fields as one word."""
-    return "|".join(str(value) for value in values)
+    """16 hexadecimal digits of a design's fields, as architectures have."""
+    return content_hash([str(value) for value in values])
 
 
 def _rows_of(path: Path) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def replay(problem: Problem, strategy: str, seed: int, setting: Setting) -> Run:
     """The same for equal arguments, on whatever machine."""
     choice, started = parse_strategy(strategy), time.perf_counter()
     trials: list[Candidate] = []
-    picks: list[int] = Field(default_factory=list)
+    picks: list[int] = []
     picking = setting.noisy and len(problem.objectives) == 1
     while len(trials) < setting.evaluations:
         proposed = choice.propose(_context(problem, trials, seed), 1)

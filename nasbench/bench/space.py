@@ -6,7 +6,7 @@ them, a move lands on one of the rows that differ least from where it leads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,9 +14,10 @@ import numpy as np
 
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
+from nasbench.space.file import FieldValue
 from nasbench.space.limits import Predict, RejectionCounter
 
-FieldValue = str | float | bool
+SMALL = 255  # values of a byte, less one
 ONE_HOT_AT_MOST = 8  # values of a numeric field that is told value by value too
 
 
@@ -45,10 +46,10 @@ class TableSpace:
         """From a column of values for each field; rows must differ. UserError where no field varies."""
         domains, codes = [], []
         for column in columns:
-            domain = sorted(set(column))
+            domain = sorted(set(column), key=lambda value: (isinstance(value, str), value))
             places = {value: place for place, value in enumerate(domain)}
             domains.append(tuple(domain))
-            codes.append(np.array([places[value] for value in column], np.int16))
+            codes.append(np.array([places[value] for value in column], np.int32))
         if all(len(domain) < 2 for domain in domains):
             raise UserError(f"fields {', '.join(fields)}: no field has two values; name those that tell designs apart")
         return cls(tuple(fields), tuple(domains), np.column_stack(codes), tuple(ids))
@@ -104,6 +105,25 @@ class TableSpace:
         """`arch` as numbers in [0, 1]: see `described`."""
         return np.asarray(self.described[arch.place])
 
+    # Named parameters.
+
+    @cached_property
+    def parameter_choices(self) -> dict[str, tuple[FieldValue, ...]]:
+        """The fields that have a choice, each with its values."""
+        return {self.fields[field]: self.domains[field] for field, _ in self._varying}
+
+    def parameters(self, arch: Row) -> dict[str, FieldValue]:
+        """The values of a row in the fields that have a choice."""
+        code = self.codes[arch.place]
+        return {self.fields[field]: self.domains[field][code[field]] for field, _ in self._varying}
+
+    def from_parameters(self, values: Mapping[str, FieldValue], rng: np.random.Generator | None = None) -> Row:
+        """The row of these values, or one that differs least."""
+        code = np.zeros(len(self.fields), np.int32)
+        for field, _ in self._varying:
+            code[field] = self.domains[field].index(values[self.fields[field]])
+        return self._nearest(code, rng or np.random.default_rng(0))
+
     # Rows and numbers.
 
     def row(self, place: int) -> Row:
@@ -133,8 +153,9 @@ class TableSpace:
 
     @cached_property
     def _columns(self) -> np.ndarray:
-        """(fields, rows): the order in which distances are quick to add up."""
-        return np.ascontiguousarray(self.codes.T)
+        """(fields, rows), in the order and the type in which distances are added up quickest."""
+        small = max(len(domain) for domain in self.domains) < SMALL
+        return np.ascontiguousarray(self.codes.T.astype(np.uint8 if small else np.int32))
 
     @cached_property
     def _places(self) -> dict[bytes, int]:
@@ -142,14 +163,16 @@ class TableSpace:
 
     def _distances(self, code: np.ndarray) -> np.ndarray:
         """(rows,) in how many fields each row differs."""
-        return np.add.reduce(self._columns != code[:, None], 0, dtype=np.int16)
+        differs = self._columns != np.asarray(code, self._columns.dtype)[:, None]
+        return np.asarray(np.add.reduce(differs, 0, dtype=np.uint8 if len(self.fields) < SMALL else np.uint16))
 
     def _nearest(self, code: np.ndarray, rng: np.random.Generator, without: int | None = None) -> Row:
         """The row of this code; else one of those that differ least from it. Never the row `without`."""
-        exact = self._places.get(np.asarray(code, np.int16).tobytes())
+        exact = self._places.get(np.asarray(code, np.int32).tobytes())
         if exact is not None and exact != without:
             return self.row(exact)
         distances = self._distances(code)
         if without is not None:
             distances[without] = len(self.fields) + 1
-        return self.row(int(rng.choice(np.flatnonzero(distances == distances.min()))))
+        nearest = np.flatnonzero(distances == distances.min())
+        return self.row(int(nearest[int(rng.integers(len(nearest)))]))

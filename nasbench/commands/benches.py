@@ -98,7 +98,5 @@ def _print(result: Result, as_json: bool) -> None:
         for pair in result.comparisons
     ]  # fmt: skip
     if lines:
-        print_table(
-            lines, title="paired by seed: Wilcoxon's signed-rank test, decided below 5 % after Holm's correction"
-        )
+        print_table(lines, title="paired by seed: Wilcoxon's signed-rank test with Holm's correction")
     print(f"All of it: {result.folder} (runs.jsonl, curves.png, curves.svg, curves.csv, summary.csv, comparisons.csv)")

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from nasbench.report.results import StudyResult
 
 MOST_STUDIES = 12  # on one page
+STRATEGY_HELP = (
+    "evolution (default), warm (starts from a table of trained designs), regularised (aging evolution), nsga2, "
+    "local (search from the front), model (Bayesian optimisation), random, "
+    "or a sampler of Optuna's: optuna:tpe, nsga2, nsga3, gp, auto or random; "
+    "docs/strategies.md says which is for what"
+)
 SEARCH_EXAMPLE = """nasbench search --budget 1GFLOP
 nasbench search --budget 500MFLOP --budget 10ms --data photos/ --trials 64 --out results/photos"""
 
@@ -75,11 +81,7 @@ def _add_search(verbs: Any) -> None:
     add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
     add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
     add("--address", help="address of a running Ray cluster, such as ray://head:10001")
-    add(
-        "--strategy",
-        default="evolution",
-        help="evolution (default), warm (starts from a table of trained designs) or random",
-    )
+    add("--strategy", default="evolution", metavar="NAME", help=STRATEGY_HELP)
     add("--seed", type=whole, default=0, help="seed of everything that is drawn (default: 0)")
     add("--classes", type=positive, default=1000, metavar="N", help="classes that budgets count with (default: 1000)")
     add(

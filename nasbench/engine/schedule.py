@@ -132,7 +132,10 @@ class Schedule:
         losses = {each.trial.key: each.losses for each in contenders}
         parents = {each.trial.key for each in better_than_the_worst_fixed_point(contenders)}
         lowest = at_level(trials, Level(0))
-        return [Candidate(trial.design, losses.get(trial.key), trial.key in parents) for trial in lowest]
+        return [
+            Candidate(trial.design, losses.get(trial.key), trial.key in parents, trial.finished and not trial.complete)
+            for trial in lowest
+        ]
 
     def agreement(self, trials: Sequence[Trial]) -> Agreement | None:
         """How far the lowest rung's trials bear out the table that the search started from; None without one."""

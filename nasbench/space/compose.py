@@ -56,7 +56,7 @@ class Composer:
 
     structure: Structure
     pick: Pick
-    wishes: Genotype = ()
+    wishes: Sequence[Mapping[str, FieldValue]] = ()
     part: int = -1
     forced: Mapping[str, FieldValue] = field(default_factory=dict)
 
@@ -100,6 +100,8 @@ class Composer:
         self, name: str, options: Sequence[T], wish: Mapping[str, FieldValue], weights: Sequence[float] | None = None
     ) -> T:
         """The wished value, else the nearest number, else a pick."""
+        if len(options) == 1:
+            return options[0]
         if name not in wish:
             return self.pick(options, weights)
         wanted = wish[name]

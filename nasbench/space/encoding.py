@@ -27,9 +27,14 @@ class Column(NamedTuple):
         return float(value == self.value)
 
 
+def part_names(parts: tuple[Choices, ...]) -> list[str]:
+    """What the names of each part's fields begin with."""
+    return ["", "stem.", *(f"stages[{i}]." for i in range(len(parts) - 3)), "head."]
+
+
 def columns_of(parts: tuple[Choices, ...]) -> tuple[Column, ...]:
     """The columns for every field that has a choice."""
-    names = ["", "stem.", *(f"stages[{i}]." for i in range(len(parts) - 3)), "head."]
+    names = part_names(parts)
     return tuple(
         column
         for part, choices in enumerate(parts)

@@ -13,14 +13,16 @@ from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 from nasbench.files import read_toml, readable
 from nasbench.space.checks import check_stages, why_empty
+from nasbench.space.compose import first_of, random_pick
 from nasbench.space.descriptors import descriptors
 from nasbench.space.encoding import Column, columns_of
 from nasbench.space.enumeration import count, members
-from nasbench.space.file import SpaceFile, read_space
+from nasbench.space.file import FieldValue, SpaceFile, read_space
 from nasbench.space.genotype import Genotype, express
 from nasbench.space.limits import Limits, Predict, RejectionCounter
 from nasbench.space.membership import locate
 from nasbench.space.moves import crossed, drawn, one_field_changes
+from nasbench.space.parameters import Parameter, composed, parameters_of, values_of
 from nasbench.space.steering import draw_within
 from nasbench.space.structure import Structure
 
@@ -168,6 +170,31 @@ class SearchSpace:
     def crossover(self, a: Architecture, b: Architecture, rng: Seed) -> Architecture:
         """Each stage, the stem, the head and the resolution from either parent; what doesn't fit is repaired."""
         return express(crossed(self.structure, self._located(a), self._located(b), np.random.default_rng(rng)))
+
+    # Named values for optimisers.
+
+    @cached_property
+    def _parameters(self) -> tuple[Parameter, ...]:
+        return parameters_of(self.structure.choices)
+
+    @property
+    def parameter_choices(self) -> dict[str, tuple[FieldValue, ...]]:
+        """The name of each field that has a choice, such as `stages[2].depth` -> all values it has anywhere."""
+        return {parameter.name: parameter.choices for parameter in self._parameters}
+
+    def parameters(self, arch: Architecture) -> dict[str, FieldValue]:
+        """`arch` as named values, of the fields that take effect in it. Different architectures have different ones."""
+        return values_of(self._parameters, self._located(arch))
+
+    def from_parameters(self, values: Mapping[str, FieldValue], rng: Seed | None = None) -> Architecture:
+        """The architecture of these values: the inverse of `parameters`.
+
+        Any values give a member: one that cannot stand beside those decided before it gives way to the nearest number,
+        or, as one that is not named, to a random choice (the first one without `rng`). A value is looked up when it is
+        to be decided, in the order stem, stages, head, resolution.
+        """
+        pick = first_of if rng is None else random_pick(np.random.default_rng(rng))
+        return express(composed(self.structure, self._parameters, values, pick))
 
     # Numbers for surrogates.
 

@@ -8,11 +8,15 @@ from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
-from nasbench.strategies import evolution, model, random, warm
+from nasbench.strategies import by_optuna, evolution, local, model, nsga2, random, regularised, warm
 from nasbench.strategies.context import Candidate, Context
 from nasbench.strategies.evolution import EvolutionSettings
+from nasbench.strategies.local import LocalSettings
 from nasbench.strategies.model import ModelSettings
+from nasbench.strategies.nsga2 import Nsga2Settings
+from nasbench.strategies.optuna_settings import SETTINGS
 from nasbench.strategies.random import RandomSettings
+from nasbench.strategies.regularised import RegularisedSettings
 from nasbench.strategies.warm import WarmSettings
 from nasbench.values import Value
 
@@ -34,8 +38,15 @@ class Strategy(Generic[S]):
 
 STRATEGIES: dict[str, Strategy[Any]] = {  # each has settings of its own type
     "model": Strategy(model.propose, ModelSettings, model.pick),
-    "random": Strategy(random.propose, RandomSettings),
     "evolution": Strategy(evolution.propose, EvolutionSettings),
+    "random": Strategy(random.propose, RandomSettings),
+    "local": Strategy(local.propose, LocalSettings),
+    "regularised": Strategy(regularised.propose, RegularisedSettings),
+    "nsga2": Strategy(nsga2.propose, Nsga2Settings),
+    **{
+        by_optuna.PREFIX + sampler: Strategy(by_optuna.propose_by(sampler), settings)
+        for sampler, settings in SETTINGS.items()
+    },
     "warm": Strategy(warm.propose, WarmSettings),
 }
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import Budget, on_cost
 from nasbench.errors import UserError
+from nasbench.space.file import FieldValue
 from nasbench.space.limits import Limits, Predict, RejectionCounter
 
 DRAWS_FOR_A_NEW_ONE = 100  # all known: the space is small, or nearly used up
@@ -23,12 +24,14 @@ Speed = Callable[[Architecture], float]  # the second of two losses, which needs
 class Candidate:
     """A trial as a strategy sees it: losses, lower is better; None while it runs and after it failed.
 
-    `parent`: whether it is worth breeding from; one that is not still says something about the space.
+    `parent`: whether it is worth breeding from; one that is not still says something about the space. `failed` tells
+    those that will never have losses from those that run.
     """
 
     architecture: Architecture
     losses: tuple[float, ...] | None = None
     parent: bool = True
+    failed: bool = False
 
 
 class Searchable(Hashable, Protocol):
@@ -50,6 +53,18 @@ class Searchable(Hashable, Protocol):
     def describe(self, arch: Architecture) -> np.ndarray:
         """`arch` as numbers for a model, equally many for every design; it need not be a member."""
         ...
+
+
+@runtime_checkable
+class Parametric(Searchable, Protocol):
+    """A space whose designs are values of named parameters, too."""
+
+    @property
+    def parameter_choices(self) -> Mapping[str, tuple[FieldValue, ...]]: ...
+    def parameters(self, arch: Architecture) -> Mapping[str, FieldValue]: ...
+    def from_parameters(
+        self, values: Mapping[str, FieldValue], rng: np.random.Generator | None = None
+    ) -> Architecture: ...
 
 
 class Expected(NamedTuple):

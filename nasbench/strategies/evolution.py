@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
 
 from nasbench.arch.architecture import Architecture
-from nasbench.pareto import best_first
-from nasbench.strategies.context import Candidate, Context, Proposals, Searchable, Speed
+from nasbench.strategies.context import Context, Proposals, Speed
+from nasbench.strategies.relatives import CHILDREN_TRIED, best_members, first_accepted, geometric_changes
 from nasbench.strategies.surrogate import MIN_TRIALS, guessed_errors, most_promising
 from nasbench.values import Value
-
-CHILDREN_TRIED = 60  # per proposal, before a random draw takes its place
 
 
 class EvolutionSettings(Value, strict=True):
@@ -38,21 +35,9 @@ def propose(context: Context, n: int, settings: EvolutionSettings) -> list[Archi
     which a surrogate of the first expects to add most to the front; or, for a share `climb`, small changes of the most
     accurate parent that are no slower than it, of which the most accurate by the surrogate is proposed.
     """
-    parents = _best(context.space, [one for one in context.finished if one.parent], settings.population)
+    parents = best_members(context.space, [one for one in context.finished if one.parent], settings.population)
     breeding = _Breeding(context, settings, tuple(parents), Proposals(context))
     return breeding.proposals.fill(n, breeding.next)
-
-
-def _best(space: Searchable, finished: Sequence[Candidate], count: int) -> list[Architecture]:
-    """The best `count` finished trials inside the space, best first: by Pareto rank, then the least crowded."""
-    if not finished:
-        return []
-    ordered = (finished[i].architecture for i in best_first([one.losses for one in finished if one.losses is not None]))
-    best: list[Architecture] = []
-    for arch in ordered:
-        if len(best) < count and space.contains(arch):
-            best.append(arch)
-    return best
 
 
 @dataclass(frozen=True)
@@ -80,16 +65,15 @@ class _Breeding:
 
     def _child(self) -> Architecture | None:
         """A new child within the budgets; None where every one that was tried is known or too expensive."""
+        return first_accepted(self.proposals, self._made)
+
+    def _made(self) -> Architecture:
         rng, space = self.context.rng, self.context.space
-        for _ in range(CHILDREN_TRIED):
-            child = self._tournament_winner()
-            changes = _changes(rng)
-            if rng.random() < self.settings.crossover:
-                child = space.crossover(child, self._tournament_winner(), rng)
-            child = space.mutate(child, rng, changes)
-            if self.proposals.accepts(child):
-                return child
-        return None
+        child = self._tournament_winner()
+        changes = geometric_changes(rng)
+        if rng.random() < self.settings.crossover:
+            child = space.crossover(child, self._tournament_winner(), rng)
+        return space.mutate(child, rng, changes)
 
     def _tournament_winner(self) -> Architecture:
         """The parents are in order: the winner is the first of those drawn."""
@@ -103,7 +87,7 @@ class _Breeding:
         for _ in range(CHILDREN_TRIED):
             if len(steps) == self.settings.children:
                 break
-            child = self.context.space.mutate(best, rng, _changes(rng))
+            child = self.context.space.mutate(best, rng, geometric_changes(rng))
             if self.proposals.accepts(child) and speed(child) <= speed(best):
                 steps[child.id] = child
         designs = list(steps.values())

@@ -1,18 +1,42 @@
-"""Children of designs, and the order in which the best of several latency bands take turns."""
+"""Parents and children of designs, and the order in which the best of several latency bands take turns."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
-from nasbench.strategies.context import Searchable
+from nasbench.pareto import best_first
+from nasbench.strategies.context import Candidate, Proposals, Searchable
 
 CROSSED = 0.5  # share of the children that have two parents
 MOST_CHANGES = 6  # fields changed in a child
 BANDS = 2  # in a factor of two
+CHILDREN_TRIED = 60  # for one proposal, before something else takes its place
+
+
+def best_members(space: Searchable, finished: Sequence[Candidate], count: int) -> list[Architecture]:
+    """The best `count` of `finished` inside the space, best first: by Pareto rank, then the least crowded."""
+    if not finished:
+        return []
+    ordered = (finished[i].architecture for i in best_first([one.losses for one in finished if one.losses is not None]))
+    best: list[Architecture] = []
+    for arch in ordered:
+        if len(best) < count and space.contains(arch):
+            best.append(arch)
+    return best
+
+
+def first_accepted(proposals: Proposals, make: Callable[[], Architecture]) -> Architecture | None:
+    """The first new design within the budgets that `make` makes; None where each that was tried is no such design."""
+    return next((child for child in (make() for _ in range(CHILDREN_TRIED)) if proposals.accepts(child)), None)
+
+
+def geometric_changes(rng: np.random.Generator) -> int:
+    """How many fields a mutation changes: mostly one, at times several; a local step that can also leap."""
+    return int(rng.geometric(0.5))
 
 
 def child_of(
