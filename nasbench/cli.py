@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from nasbench import __version__
 from nasbench.commands import (
     audits,
+    benches,
     data,
     doctor,
     drawings,
@@ -64,7 +65,8 @@ def parser() -> Parser:
     top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for module in (
-        studies, watching, spaces, networks, drawings, trainings, exports, data, audits, tables, scale, latency, doctor
+        studies, watching, spaces, networks, drawings, trainings, exports, data, audits, tables, benches, scale,
+        latency, doctor,
     ):  # fmt: skip
         module.add(verbs)
     return top

@@ -79,6 +79,8 @@ def crowding_distance(losses: Losses) -> np.ndarray:
 def best_first(losses: Losses) -> np.ndarray:
     """Indices of the rows of `losses` (n, k), best first: by Pareto rank, within a rank the least crowded."""
     losses = _checked(losses)
+    if losses.shape[1] == 1:  # every rank is one value, of which the first row comes first
+        return np.argsort(losses[:, 0], kind="stable")
     ranks = pareto_ranks(losses)
     crowding = np.empty(len(losses))
     for rank in np.unique(ranks):

@@ -15,10 +15,13 @@ from shared_spaces import FIXED, SMALL
 from nasbench.commands.studies import STRATEGY_HELP
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError, shown
+from nasbench.pareto import hypervolume
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.space.limits import Limits
 from nasbench.strategies import STRATEGIES, Candidate, Context, StrategyChoice
 from nasbench.strategies.context import Expected
+from nasbench.strategies.gaussian import Regression, _Posterior
+from nasbench.strategies.model import MARGIN, volume_improvement
 from nasbench.strategies.surrogate import most_promising
 from nasbench.strategies.warm import best_within, bred_pool, expected_improvement
 
@@ -53,12 +56,15 @@ class ToyTable:
 TABLE = ToyTable(FIXED.values(), lambda arch: 1 / (1 + losses(arch)[0]))
 
 
+FEW = {"warm": {"pool": 60}, "model": {"candidates": 24}}  # made for a choice, which is quicker than many
+
+
 def ask(name, space, trials, seed, n, budgets=(), predict=None, speed=None, counter=None, known=TABLE, **settings):
-    """What the strategy proposes next; a warm start with a small pool, which is quick to breed."""
+    """What the strategy proposes next; from few candidates, which are quick to breed."""
     limits, rng = Limits(tuple(budgets), 1000, predict), np.random.default_rng(seed)
     counter = RejectionCounter() if counter is None else counter
     context = Context(space, tuple(trials), rng, limits, speed, counter, known=known)
-    settings = {"pool": 60, **settings} if name == "warm" else settings
+    settings = {**FEW.get(name, {}), **settings}
     return StrategyChoice.from_dict({"name": name, **settings}).propose(context, n)
 
 
@@ -248,7 +254,7 @@ def test_the_surrogate_prefers_what_resembles_the_better_trials():
     depth = {key: sum(stage.depth for stage in arch.stages) for key, arch in designs.items()}
     trials = [Candidate(arch, (1 / depth[key], 1.0)) for key, arch in list(designs.items())[:40]]
     untried = list(designs.values())[40:]
-    chosen = most_promising(untried, trials, lambda arch: 1.0)
+    chosen = most_promising(SPACE, untried, trials, lambda arch: 1.0)
     ranks = sorted((depth[arch.id] for arch in untried), reverse=True)
     assert depth[chosen.id] >= ranks[len(ranks) // 3]
 
@@ -308,9 +314,11 @@ def test_climbing_stops_when_it_has_enough():
 # Warm start
 
 
-def test_a_warm_start_needs_a_table():
-    with pytest.raises(UserError, match="strategy 'warm': no table for this space and these images; use --strategy"):
-        ask("warm", SPACE, [], 0, 1, known=None)
+def test_a_warm_start_without_a_table_is_the_cold_model():
+    trials = [Candidate(arch, losses(arch)) for arch in list(TINY)[:8]]
+    warm = ask("warm", TINY, trials, 0, 2, known=None, explore=0.0)
+    cold = ask("model", TINY, trials, 0, 2, known=None, candidates=300)
+    assert [arch.id for arch in warm] == [arch.id for arch in cold]
 
 
 def test_the_pool_keeps_budgets_and_is_better_than_what_the_table_holds():
@@ -348,3 +356,49 @@ def test_latency_bands_take_turns():
     proposed = ask("warm", SPACE, trials, 0, 8, speed=lambda arch: losses(arch)[1], explore=0.0)
     speeds = np.log2([losses(arch)[1] for arch in proposed])
     assert speeds.max() - speeds.min() > 1
+
+
+def test_the_process_finds_which_columns_matter_and_how_noisy_losses_are():
+    rng = np.random.default_rng(0)
+    x = rng.integers(2, size=(80, 6)).astype(float)
+    truth = 3 * x[:, 0] - 2 * x[:, 1] * x[:, 2]
+    model = Regression.fit(x, truth + 0.3 * rng.normal(size=80))
+    new = rng.integers(2, size=(200, 6)).astype(float)
+    mean, std = model.predict(new)
+    off = mean - (3 * new[:, 0] - 2 * new[:, 1] * new[:, 2])
+    assert np.sqrt((off**2).mean()) < 0.2
+    assert 0.15 < model.spread * np.exp(model.parameters[2]) < 0.5  # the noise
+    assert (np.abs(off) < 3 * std).mean() > 0.95
+
+
+def test_the_slope_of_the_posterior_is_that_of_its_values():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=12)
+    squares = ((x[:, None] - x[None]) ** 2).transpose(2, 0, 1).reshape(3, -1)
+    posterior, at = _Posterior(x, y, squares, np.zeros(6), np.ones(6)), rng.normal(size=6) / 2
+    steps = 1e-5 * np.eye(6)
+    numeric = [(posterior(at + step)[0] - posterior(at - step)[0]) / 2e-5 for step in steps]
+    assert np.allclose(posterior(at)[1], numeric, rtol=1e-4, atol=1e-5)
+
+
+def test_expected_volume_is_that_of_many_draws():
+    rng = np.random.default_rng(2)
+    known = rng.random((9, 2))
+    means, stds = rng.random((4, 2)), np.array([[0.1, 0.2], [0.3, 0.05], [0.2, 0.0], [0.0, 0.0]])
+    reference = known.max(0) + MARGIN * np.ptp(known, axis=0)
+    before = hypervolume(known, reference)
+    drawn = means[:, None] + stds[:, None] * rng.normal(size=(4, 4000, 2))
+    gains = [np.mean([hypervolume([*known, one], reference) - before for one in draws]) for draws in drawn]
+    assert np.allclose(volume_improvement(known, means, stds), gains, atol=0.01)
+
+
+def test_the_model_recommends_what_it_believes_and_not_the_luckiest_seed():
+    rng, members = np.random.default_rng(0), list(TINY)
+    truth = {arch.id: 0.1 * sum(stage.kernel for stage in arch.stages) for arch in members}
+    trials = [Candidate(arch, (truth[arch.id] + 0.01 * rng.normal(),)) for arch in members]
+    worst = max(range(len(trials)), key=lambda i: truth[trials[i].architecture.id])
+    best = min(trials, key=lambda one: one.losses)
+    trials[worst] = Candidate(trials[worst].architecture, (best.losses[0] - 0.01,))  # a seed too good to be true
+    context = Context(TINY, tuple(trials), rng)
+    assert StrategyChoice.from_dict({"name": "random"}).pick(context) is trials[worst]
+    assert truth[StrategyChoice.from_dict({"name": "model"}).pick(context).architecture.id] == min(truth.values())

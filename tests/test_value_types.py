@@ -21,6 +21,7 @@ from nasbench.errors import UserError
 from nasbench.files import parse_toml
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.strategies.local import LocalSettings
+from nasbench.strategies.model import ModelSettings
 from nasbench.strategies.nsga2 import Nsga2Settings
 from nasbench.strategies.optuna_settings import OptunaGeneticSettings, OptunaSettings
 from nasbench.strategies.regularised import RegularisedSettings
@@ -82,6 +83,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Head": lambda: {"kind": "decoder", "expansion": 2.0, "width": 64, "depth": 2, "heads": 4},
     "Ladder": lambda: {"rungs": [{"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()}]},
     "LatencyNote": lambda: _note("latency"),
+    "ModelSettings": lambda: ModelSettings().to_dict(),
     "OriginRecord": lambda: _record("submitted")["origin"],
     "OutcomeRecord": lambda: _only(_record("finished"), *OUTCOME),
     "PromotionNote": lambda: _note("promotion"),

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MOST_STUDIES = 12  # on one page
 STRATEGY_HELP = (
     "evolution (default), warm (starts from a table of trained designs), regularised (aging evolution), nsga2, "
-    "local (search from the front), random, a sampler of Optuna's (optuna:tpe, nsga2, nsga3, gp, auto, random), or "
-    "mine.py:propose, a function of your own; docs/strategies.md says which is for what"
+    "local (search from the front), model (Bayesian optimisation), random, a sampler of Optuna's (optuna:tpe, nsga2, nsga3, "
+    "gp, auto, random), or mine.py:propose, a function of your own; docs/strategies.md says which is for what"
 )
 SEARCH_EXAMPLE = """nasbench search --budget 1GFLOP
 nasbench search --budget 500MFLOP --budget 10ms --data photos/ --trials 64 --out results/photos"""

@@ -14,6 +14,7 @@ from nasbench.errors import UserError
 from nasbench.files import read_toml, readable
 from nasbench.space.checks import check_stages, why_empty
 from nasbench.space.compose import first_of, random_pick
+from nasbench.space.descriptors import descriptors
 from nasbench.space.encoding import Column, columns_of
 from nasbench.space.enumeration import count, members
 from nasbench.space.file import FieldValue, SpaceFile, read_space
@@ -213,3 +214,7 @@ class SearchSpace:
         """
         genotype = self._located(arch)
         return np.array([column.read(genotype) for column in self._columns])
+
+    def describe(self, arch: Architecture) -> np.ndarray:
+        """(12,) what training was seen to depend on, in numbers of any size; of members and others alike."""
+        return descriptors(arch)

@@ -11,8 +11,7 @@ from functools import partial
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
-from nasbench.space import SearchSpace
-from nasbench.strategies.context import Context, Proposals
+from nasbench.strategies.context import Context, Parametric, Proposals
 from nasbench.values import Value
 
 PREFIX = "optuna:"
@@ -25,7 +24,7 @@ def propose_by(sampler: str) -> Callable[[Context, int, Value], list[Architectur
 
 def _propose(sampler: str, context: Context, n: int, settings: Value) -> list[Architecture]:
     """Up to `n` new architectures within the budgets; fewer when the space has no more."""
-    if not isinstance(context.space, SearchSpace):
+    if not isinstance(context.space, Parametric):
         raise UserError(f"strategy {PREFIX + sampler!r}: needs a search space with parameters; use evolution here")
     from nasbench.strategies.optuna_study import Asking
 

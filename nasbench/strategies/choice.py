@@ -8,10 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
-from nasbench.strategies import by_optuna, evolution, local, nsga2, own, random, regularised, warm
-from nasbench.strategies.context import Context
+from nasbench.strategies import by_optuna, evolution, local, model, nsga2, own, random, regularised, warm
+from nasbench.strategies.context import Candidate, Context
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.strategies.local import LocalSettings
+from nasbench.strategies.model import ModelSettings
 from nasbench.strategies.nsga2 import Nsga2Settings
 from nasbench.strategies.optuna_settings import SETTINGS
 from nasbench.strategies.random import RandomSettings
@@ -32,9 +33,11 @@ class Strategy(Generic[S]):
 
     propose: Callable[[Context, int, S], list[Architecture]]
     settings: type[S]
+    pick: Callable[[Context, S], Candidate] | None = None  # the finished trial to recommend; by default the best score
 
 
 STRATEGIES: dict[str, Strategy[Any]] = {  # each has settings of its own type
+    "model": Strategy(model.propose, ModelSettings, model.pick),
     "evolution": Strategy(evolution.propose, EvolutionSettings),
     "random": Strategy(random.propose, RandomSettings),
     "local": Strategy(local.propose, LocalSettings),
@@ -102,3 +105,12 @@ class StrategyChoice:
         if isinstance(self.settings, own.OwnSettings):
             return own.propose(context, n, self.settings)
         return STRATEGIES[self.name].propose(context, n, self.settings)
+
+    def pick(self, context: Context) -> Candidate | None:
+        """The finished trial that the strategy recommends by its first loss; None where none has finished."""
+        if not context.finished:
+            return None
+        pick = None if isinstance(self.settings, own.OwnSettings) else STRATEGIES[self.name].pick
+        if pick is not None:
+            return pick(context, self.settings)
+        return min(context.finished, key=lambda one: one.losses or ())

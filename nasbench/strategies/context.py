@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import Budget, on_cost
 from nasbench.errors import UserError
+from nasbench.space.file import FieldValue
 from nasbench.space.limits import Limits, Predict, RejectionCounter
 
 DRAWS_FOR_A_NEW_ONE = 100  # all known: the space is small, or nearly used up
@@ -49,6 +50,21 @@ class Searchable(Hashable, Protocol):
     def contains(self, arch: Architecture) -> bool: ...
     def size(self) -> int: ...
     def __iter__(self) -> Iterator[Architecture]: ...
+    def describe(self, arch: Architecture) -> np.ndarray:
+        """`arch` as numbers for a model, equally many for every design; it need not be a member."""
+        ...
+
+
+@runtime_checkable
+class Parametric(Searchable, Protocol):
+    """A space whose designs are values of named parameters, too."""
+
+    @property
+    def parameter_choices(self) -> Mapping[str, tuple[FieldValue, ...]]: ...
+    def parameters(self, arch: Architecture) -> Mapping[str, FieldValue]: ...
+    def from_parameters(
+        self, values: Mapping[str, FieldValue], rng: np.random.Generator | None = None
+    ) -> Architecture: ...
 
 
 class Expected(NamedTuple):

@@ -61,7 +61,7 @@ class _Breeding:
             return self._hill_climbing_step(speed)
         made = [self._child() for _ in range(self.settings.children)]
         offspring = [child for child in made if child is not None]
-        return most_promising(offspring, self.context.finished, speed) if offspring else None
+        return most_promising(self.context.space, offspring, self.context.finished, speed) if offspring else None
 
     def _child(self) -> Architecture | None:
         """A new child within the budgets; None where every one that was tried is known or too expensive."""
@@ -91,7 +91,7 @@ class _Breeding:
             if self.proposals.accepts(child) and speed(child) <= speed(best):
                 steps[child.id] = child
         designs = list(steps.values())
-        return designs[int(np.argmin(guessed_errors(designs, finished)))] if designs else None
+        return designs[int(np.argmin(guessed_errors(self.context.space, designs, finished)))] if designs else None
 
     def _most_accurate(self) -> Architecture:
         ids = {arch.id for arch in self.parents}

@@ -18,9 +18,8 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import on_cost
 from nasbench.pareto import best_first
-from nasbench.space import SearchSpace
 from nasbench.space.file import FieldValue, is_number
-from nasbench.strategies.context import Candidate, Context, Proposals
+from nasbench.strategies.context import Candidate, Context, Parametric, Proposals
 from nasbench.strategies.optuna_settings import OptunaGeneticSettings, OptunaSettings
 from nasbench.values import Value
 
@@ -81,7 +80,7 @@ SAMPLERS = {
 class Encoding:
     """A space's parameters as Optuna's: numbers by their place among the sorted choices, so that order counts."""
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: Parametric) -> None:
         self.space = space
         self.choices = {name: _sorted(values) for name, values in space.parameter_choices.items()}
         self.ordered = {name for name, values in self.choices.items() if all(map(is_number, values))}
@@ -124,12 +123,12 @@ def _sorted(values: tuple[FieldValue, ...]) -> tuple[FieldValue, ...]:
 
 
 @lru_cache(8)
-def encoding_of(space: SearchSpace) -> Encoding:
+def encoding_of(space: Parametric) -> Encoding:
     return Encoding(space)
 
 
 @lru_cache(MOST_REMEMBERED)
-def _parameters(space: SearchSpace, arch: Architecture, whole: str) -> dict[str, FieldValue] | None:
+def _parameters(space: Parametric, arch: Architecture, whole: str) -> dict[str, FieldValue] | None:
     return encoding_of(space).parameters(arch, whole)
 
 
@@ -164,7 +163,7 @@ class _Asked(Mapping[str, FieldValue]):
 class Asking:
     """One call's way from trials to designs. What is turned away is told at once, so that the next answer differs."""
 
-    space: SearchSpace
+    space: Parametric
     context: Context
     proposals: Proposals
     name: str

@@ -18,8 +18,9 @@ from pydantic import Field
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget, on_cost, total_violation
-from nasbench.errors import UserError
+from nasbench.strategies import model
 from nasbench.strategies.context import Context, Expected, Knowledge, Proposals, Searchable, Speed
+from nasbench.strategies.model import ModelSettings
 from nasbench.strategies.relatives import bands_of, child_of, in_turn
 from nasbench.values import Value
 
@@ -44,9 +45,12 @@ class WarmSettings(Value, strict=True):
 
 
 def propose(context: Context, n: int, settings: WarmSettings) -> list[Architecture]:
-    """Up to `n` new architectures within the budgets; fewer when the space has no more. UserError without a table."""
+    """Up to `n` new architectures within the budgets; fewer when the space has no more.
+
+    Without a table it starts cold, as the strategy `model` does.
+    """
     if context.known is None:
-        raise UserError("strategy 'warm': no table for this space and these images; use --strategy evolution")
+        return model.propose(context, n, ModelSettings(explore=settings.explore))
     pool = bred_pool(
         context.space, context.known, on_cost(context.limits.budgets), context.limits.num_classes, settings.pool
     )

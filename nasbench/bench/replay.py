@@ -1,0 +1,91 @@
+"""One strategy replayed on a problem with one seed: what it asked for, what it was told, what it would recommend."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from nasbench.bench.problem import Problem
+from nasbench.errors import UserError
+from nasbench.strategies import Candidate, Context, StrategyChoice
+from nasbench.values import Value
+
+PICKS = 10  # evaluations between two recommendations: some strategies fit a model for each
+
+
+class Run(Value):
+    """A replay. `designs` are ids in the order in which they were asked for; `seen` and `truth` their losses, told and
+    true; `picks` the places among them that the strategy recommends after each `PICKS` evaluations, where told losses
+    are noisy and there is one of them."""
+
+    strategy: str
+    seed: int
+    designs: list[str]
+    seen: list[list[float]]
+    truth: list[list[float]]
+    picks: list[int] = Field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a comparison have in common, but for the problem."""
+
+    evaluations: int = 200
+    noisy: bool = False
+
+
+def parse_strategy(text: str) -> StrategyChoice:
+    """`evolution` or, with settings, `evolution,population=50,tournament=10`."""
+    name, *pairs = text.split(",")
+    settings: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"strategy {text!r}: {pair!r} is no setting; write NAME,KEY=VALUE,KEY=VALUE")
+        settings[key] = _typed(value)
+    return StrategyChoice.from_dict({"name": name, **settings}, f"strategy {text!r}")
+
+
+def _typed(value: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(value, value)
+
+
+def replay(problem: Problem, strategy: str, seed: int, setting: Setting) -> Run:
+    """The same for equal arguments, on whatever machine."""
+    choice, started = parse_strategy(strategy), time.perf_counter()
+    trials: list[Candidate] = []
+    picks: list[int] = []
+    picking = setting.noisy and len(problem.objectives) == 1
+    while len(trials) < setting.evaluations:
+        proposed = choice.propose(_context(problem, trials, seed), 1)
+        if not proposed:
+            break  # all of the space is tried
+        trials += [Candidate(arch, problem.seen(arch, seed, setting.noisy)) for arch in proposed]
+        if picking and len(trials) % PICKS == 0:
+            picked = choice.pick(_context(problem, trials, seed))
+            picks.append(next(place for place, trial in enumerate(trials) if trial is picked))
+    truth = problem.truth([trial.architecture for trial in trials])
+    return Run(
+        strategy=strategy,
+        seed=seed,
+        designs=[trial.architecture.id for trial in trials],
+        seen=[list(trial.losses or ()) for trial in trials],
+        truth=truth.tolist(),
+        picks=picks,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+def _context(problem: Problem, trials: list[Candidate], seed: int) -> Context:
+    """Each turn has random numbers of its own, as in a search."""
+    rng = np.random.default_rng((seed, len(trials)))
+    return Context(problem.space, tuple(trials), rng, speed=problem.speed)

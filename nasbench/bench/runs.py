@@ -1,0 +1,181 @@
+"""Many replays, several at a time: which are missing in a folder, and their results kept line by line."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from nasbench.bench.problem import Problem
+from nasbench.bench.reading import Source
+from nasbench.bench.replay import Run, Setting, parse_strategy, replay
+from nasbench.errors import UserError
+from nasbench.files import read_toml, require_new_or_empty, write_toml
+from nasbench.progress import Progress, ProgressState, Silent
+from nasbench.values import Value
+
+RUNS, BENCH = "runs.jsonl", "bench.toml"
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # one each: workers share the cores
+
+
+class Bench(Value, strict=True):
+    """What all runs in a folder have in common (`bench.toml`). `table`: a hash of its content."""
+
+    on: str
+    problem: str
+    table: str
+    objectives: list[str]
+    evaluations: int
+    noise: bool
+    fields: list[str] = Field(default_factory=list)
+
+    @property
+    def source(self) -> Source:
+        return Source(self.on, tuple(self.objectives), tuple(self.fields))
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(self.evaluations, self.noise)
+
+
+def read_bench(folder: Path) -> Bench:
+    if not (folder / BENCH).is_file():
+        raise UserError(f"{folder}: no {BENCH} is in it; give a folder that `nasbench bench run` has made")
+    return Bench.from_dict(read_toml(folder / BENCH), str(folder / BENCH))
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """All whole lines; one that a kill tore is passed over, and its run is made again."""
+    path, runs = folder / RUNS, {}
+    if not path.is_file():
+        return []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            run = Run.model_validate_json(line)
+        except ValidationError:
+            continue
+        runs[(run.strategy, run.seed)] = run
+    return list(runs.values())
+
+
+def run_all(
+    source: Source,
+    strategies: Sequence[str],
+    seeds: Sequence[int],
+    setting: Setting,
+    folder: Path,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """The runs of the folder once each strategy has one for each seed; what is there is not made again.
+
+    UserError before anything is written where a strategy is unknown, or the folder holds runs of another kind.
+    """
+    for strategy in strategies:
+        parse_strategy(strategy)
+    problem = source.load()
+    _settle(folder, _bench_of(source, problem, setting))
+    there = {(run.strategy, run.seed) for run in read_runs(folder)}
+    wanted = [(strategy, seed) for seed in seeds for strategy in dict.fromkeys(strategies)]
+    missing = [each for each in wanted if each not in there]
+    shown = _Shown(progress or Silent(), len(wanted), problem)
+    with open(folder / RUNS, "a", encoding="utf-8") as file:
+        if file.tell() and not (folder / RUNS).read_bytes().endswith(b"\n"):
+            file.write("\n")  # behind a torn line
+        shown.update(len(wanted) - len(missing))
+        for done, run in enumerate(_made(source, problem, missing, setting, workers), 1):
+            file.write(json.dumps(run.to_dict(), separators=(",", ":")) + "\n")
+            file.flush()
+            shown.update(len(wanted) - len(missing) + done)
+    return read_runs(folder)
+
+
+class _Shown:
+    def __init__(self, progress: Progress, total: int, problem: Problem) -> None:
+        self._progress, self._total, self._started = progress, total, time.monotonic()
+        self._facts, self._first = (f"{problem.name}: {', '.join(problem.objectives)}", *problem.facts), -1
+
+    def update(self, done: int) -> None:
+        spent = time.monotonic() - self._started
+        self._first = done if self._first < 0 else self._first
+        pace = spent / (done - self._first) if done > self._first else None
+        left = None if pace is None else pace * (self._total - done)
+        self._progress.update(
+            ProgressState(
+                "replaying", done, self._total, seconds_spent=spent, seconds_left=left, unit="runs", facts=self._facts
+            )
+        )
+
+
+def _bench_of(source: Source, problem: Problem, setting: Setting) -> Bench:
+    on = source.on if not Path(source.on).exists() else str(Path(source.on).resolve())
+    return Bench(
+        on=on, problem=problem.name, table=problem.id, objectives=list(problem.objectives),
+        evaluations=setting.evaluations, noise=setting.noisy, fields=list(source.fields),
+    )  # fmt: skip
+
+
+def _settle(folder: Path, bench: Bench) -> None:
+    """Make the folder, or check that what it holds is of the same kind; where the table lies may change."""
+    if not (folder / BENCH).is_file():
+        require_new_or_empty(folder, BENCH)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_toml(folder / BENCH, bench.to_dict())
+        return
+    there = read_bench(folder).to_dict()
+    for key, value in bench.to_dict().items():
+        if key not in ("on", "fields") and there.get(key) != value:
+            raise UserError(f"{folder}: its runs have {key} {there.get(key)!r}, not {value!r}; give another --out")
+
+
+def _made(
+    source: Source, problem: Problem, wanted: Sequence[tuple[str, int]], setting: Setting, workers: int
+) -> Iterator[Run]:
+    """The runs as they end; by one worker in this process."""
+    if workers == 1 or len(wanted) < 2:
+        yield from (replay(problem, strategy, seed, setting) for strategy, seed in wanted)
+        return
+    with _one_thread_each():
+        pool = ProcessPoolExecutor(
+            min(workers, len(wanted)), multiprocessing.get_context("spawn"), _prepare, (source, setting)
+        )
+        try:
+            for future in as_completed([pool.submit(_replay, *each) for each in wanted]):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Linear algebra reads these variables when a worker starts."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_WORKER: list[tuple[Problem, Setting]] = []  # of a worker process: read once
+
+
+def _prepare(source: Source, setting: Setting) -> None:
+    _WORKER[:] = [(source.load(), setting)]
+
+
+def _replay(strategy: str, seed: int) -> Run:
+    problem, setting = _WORKER[0]
+    return replay(problem, strategy, seed, setting)

@@ -1,0 +1,178 @@
+"""The rows of a table as a search space: designs are tuples of field values, and strategies move among the rows alone.
+
+Where the table holds every combination of its fields' values, a move lands where it leads. Where it holds a sample of
+them, a move lands on one of the rows that differ least from where it leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nasbench.costs.budget import Budget
+from nasbench.errors import UserError
+from nasbench.space.file import FieldValue
+from nasbench.space.limits import Predict, RejectionCounter
+
+SMALL = 255  # values of a byte, less one
+ONE_HOT_AT_MOST = 8  # values of a numeric field that is told value by value too
+
+
+@dataclass(frozen=True)
+class Row:
+    """One design of a table: its place among the rows, and the id that trials know it by."""
+
+    place: int
+    id: str
+
+
+@dataclass(frozen=True, eq=False)
+class TableSpace:
+    """The distinct designs of a table: `codes` (rows, fields) are places in each field's sorted `domains`.
+
+    It offers what strategies ask of a search space; two of them are equal where they are the same object.
+    """
+
+    fields: tuple[str, ...]
+    domains: tuple[tuple[FieldValue, ...], ...]
+    codes: np.ndarray
+    ids: tuple[str, ...]
+
+    @classmethod
+    def of(cls, fields: Sequence[str], columns: Sequence[Sequence[FieldValue]], ids: Sequence[str]) -> TableSpace:
+        """From a column of values for each field; rows must differ. UserError where no field varies."""
+        domains, codes = [], []
+        for column in columns:
+            domain = sorted(set(column), key=lambda value: (isinstance(value, str), value))
+            places = {value: place for place, value in enumerate(domain)}
+            domains.append(tuple(domain))
+            codes.append(np.array([places[value] for value in column], np.int32))
+        if all(len(domain) < 2 for domain in domains):
+            raise UserError(f"fields {', '.join(fields)}: no field has two values; name those that tell designs apart")
+        return cls(tuple(fields), tuple(domains), np.column_stack(codes), tuple(ids))
+
+    # What strategies ask for.
+
+    def sample(
+        self,
+        rng: np.random.Generator,
+        budgets: Sequence[Budget] = (),
+        num_classes: int = 1000,
+        counter: RejectionCounter | None = None,
+        predict: Predict | None = None,
+    ) -> Row:
+        """A random row. Budgets are not known here."""
+        if budgets:
+            raise UserError("a table of rows knows no budgets; leave them out")
+        return self.row(int(rng.integers(len(self.codes))))
+
+    def mutate(self, arch: Row, rng: np.random.Generator, changes: int = 1) -> Row:
+        """Another row, near `arch` with this many fields changed one after the other."""
+        wanted = self.codes[arch.place].copy()
+        for _ in range(changes):
+            field, values = self._varying[int(rng.integers(len(self._varying)))]
+            wanted[field] = (wanted[field] + int(rng.integers(1, values))) % values
+        return self._nearest(wanted, rng, without=arch.place)
+
+    def crossover(self, a: Row, b: Row, rng: np.random.Generator) -> Row:
+        """Each field from either parent."""
+        from_a = rng.random(len(self.fields)) < 0.5
+        return self._nearest(np.where(from_a, self.codes[a.place], self.codes[b.place]), rng)
+
+    def neighbours(self, arch: Row) -> Iterator[Row]:
+        """The rows one change of one field away; where the table is a sample, as many that differ least."""
+        distances = self._distances(self.codes[arch.place])
+        if self._is_complete:
+            places = np.flatnonzero(distances == 1)
+        else:
+            count = sum(len(domain) - 1 for domain in self.domains)
+            places = np.argsort(distances, kind="stable")[1 : count + 1]
+        return (self.row(int(place)) for place in places)
+
+    def contains(self, arch: Row) -> bool:
+        return 0 <= arch.place < len(self.ids) and self.ids[arch.place] == arch.id
+
+    def size(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self.row, range(len(self.ids)))
+
+    def describe(self, arch: Row) -> np.ndarray:
+        """`arch` as numbers in [0, 1]: see `described`."""
+        return np.asarray(self.described[arch.place])
+
+    # Named parameters.
+
+    @cached_property
+    def parameter_choices(self) -> dict[str, tuple[FieldValue, ...]]:
+        """The fields that have a choice, each with its values."""
+        return {self.fields[field]: self.domains[field] for field, _ in self._varying}
+
+    def parameters(self, arch: Row) -> dict[str, FieldValue]:
+        """The values of a row in the fields that have a choice."""
+        code = self.codes[arch.place]
+        return {self.fields[field]: self.domains[field][code[field]] for field, _ in self._varying}
+
+    def from_parameters(self, values: Mapping[str, FieldValue], rng: np.random.Generator | None = None) -> Row:
+        """The row of these values, or one that differs least."""
+        code = np.zeros(len(self.fields), np.int32)
+        for field, _ in self._varying:
+            code[field] = self.domains[field].index(values[self.fields[field]])
+        return self._nearest(code, rng or np.random.default_rng(0))
+
+    # Rows and numbers.
+
+    def row(self, place: int) -> Row:
+        return Row(place, self.ids[place])
+
+    @cached_property
+    def described(self) -> np.ndarray:
+        """(rows, columns): a number as its place among its values; where these are few, and words, one-hot."""
+        columns = []
+        for field, domain in enumerate(self.domains):
+            code, numeric = self.codes[:, field], not any(isinstance(value, (str, bool)) for value in domain)
+            if len(domain) == 2 or (numeric and len(domain) > 2):
+                columns.append(code / (len(domain) - 1))
+            if len(domain) > 2 and not (numeric and len(domain) > ONE_HOT_AT_MOST):
+                columns += [(code == value).astype(float) for value in range(len(domain))]
+        return np.column_stack(columns)
+
+    @cached_property
+    def _varying(self) -> tuple[tuple[int, int], ...]:
+        """The fields that have a choice, each with how many values."""
+        return tuple((field, len(domain)) for field, domain in enumerate(self.domains) if len(domain) > 1)
+
+    @cached_property
+    def _is_complete(self) -> bool:
+        """Whether the table holds every combination."""
+        return len(self.ids) == np.prod([float(len(domain)) for domain in self.domains])
+
+    @cached_property
+    def _columns(self) -> np.ndarray:
+        """(fields, rows), in the order and the type in which distances are added up quickest."""
+        small = max(len(domain) for domain in self.domains) < SMALL
+        return np.ascontiguousarray(self.codes.T.astype(np.uint8 if small else np.int32))
+
+    @cached_property
+    def _places(self) -> dict[bytes, int]:
+        return {code.tobytes(): place for place, code in enumerate(self.codes)}
+
+    def _distances(self, code: np.ndarray) -> np.ndarray:
+        """(rows,) in how many fields each row differs."""
+        differs = self._columns != np.asarray(code, self._columns.dtype)[:, None]
+        return np.asarray(np.add.reduce(differs, 0, dtype=np.uint8 if len(self.fields) < SMALL else np.uint16))
+
+    def _nearest(self, code: np.ndarray, rng: np.random.Generator, without: int | None = None) -> Row:
+        """The row of this code; else one of those that differ least from it. Never the row `without`."""
+        exact = self._places.get(np.asarray(code, np.int32).tobytes())
+        if exact is not None and exact != without:
+            return self.row(exact)
+        distances = self._distances(code)
+        if without is not None:
+            distances[without] = len(self.fields) + 1
+        nearest = np.flatnonzero(distances == distances.min())
+        return self.row(int(nearest[int(rng.integers(len(nearest)))]))

@@ -1,0 +1,128 @@
+"""A Gaussian process from descriptions of designs to a loss, each column with a weight of its own.
+
+The kernel is a squared exponential plus a linear one over weighted columns, with a level and noise. Its parameters are
+those most probable under the data and broad priors, found along the exact gradient, so that ten trials and dozens of
+columns are enough. (The surrogate of tables has fidelities and replicates and one length for all features.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
+
+LEAST_SPREAD = 0.25  # of a column: a rare choice does not put its design far from all others
+REACH = 0.25  # squared distance, weighted, of two designs that differ by a deviation in every column, before data
+# Middle and deviation, before data, of the logarithms: of each column's weight, then of the standard deviations of the
+# smooth part, the linear part and the noise, in deviations of the losses.
+WEIGHT, SMOOTH, LINEAR, NOISE = (0.0, 1.0), (0.0, 0.7), (-1.0, 1.0), (-2.3, 1.0)
+LEVEL = 1.0  # deviation of the level
+JITTER = 1e-6
+STEPS = 30  # of the search for parameters
+REFITTED = 1.2  # parameters are found anew with so many times the trials
+FITTED_ON = 250  # the latest trials, at most; all enter the posterior
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The process after data; `predict` is in the unit of the losses."""
+
+    shift: np.ndarray  # (d,) what is taken off each column
+    scale: np.ndarray  # (d,) what each is then multiplied by
+    parameters: np.ndarray  # (3,) logarithms: smooth, linear, noise
+    points: np.ndarray  # (n, d) scaled
+    factor: np.ndarray  # (n, n) lower Cholesky factor
+    weights: np.ndarray  # (n,)
+    centre: float
+    spread: float
+
+    @classmethod
+    def fit(cls, x: np.ndarray, y: np.ndarray) -> Regression:
+        """To losses y (n,) at descriptions x (n, d), in the order in which they became known.
+
+        Parameters are found from the first of them, anew with every fifth more, so that each proposal is quick.
+        """
+        few = _looked_at(len(y))
+        shift, spreads = x[:few].mean(0), np.maximum(x[:few].std(0), LEAST_SPREAD)
+        centre, spread = float(y.mean()), max(float(y.std()), 1e-9)
+        start = max(0, few - FITTED_ON)
+        known, told = (x[start:few] - shift) / spreads, y[start:few]
+        told = (told - told.mean()) / max(float(told.std()), 1e-9)
+        found = np.array(_most_probable(known.tobytes(), told.tobytes(), known.shape[1]))
+        scale = np.exp(found[:-3] / 2) / spreads
+        points, target = (x - shift) * scale, (y - centre) / spread
+        noise = np.exp(2 * found[-1]) + JITTER
+        covariance = _covariance(found[-3:], points, points) + noise * np.eye(len(y))
+        factor = np.tril(cho_factor(covariance, lower=True)[0])
+        return cls(shift, scale, found[-3:], points, factor, cho_solve((factor, True), target), centre, spread)
+
+    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(m,), (m,) mean and standard deviation of the loss, without noise, at descriptions (m, d)."""
+        at = (x - self.shift) * self.scale
+        shared = _covariance(self.parameters, at, self.points)
+        smooth, linear = np.exp(2 * self.parameters[:2])
+        before = smooth + linear * (at * at).sum(1) + LEVEL**2
+        told = solve_triangular(self.factor, shared.T, lower=True, check_finite=False)
+        variance = np.maximum(before - (told**2).sum(0), JITTER)
+        return self.centre + self.spread * (shared @ self.weights), self.spread * np.sqrt(variance)
+
+
+def _covariance(parameters: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n, m) of the process at scaled descriptions."""
+    smooth, linear = np.exp(2 * parameters[:2])
+    products = a @ b.T
+    squares = np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * products, 0)
+    return np.asarray(smooth * np.exp(-squares) + linear * products + LEVEL**2)
+
+
+def _looked_at(n: int) -> int:
+    """How many of the first trials tell the parameters, of `n`."""
+    few = 8
+    while round(few * REFITTED) <= n:
+        few = round(few * REFITTED)
+    return min(few, n)
+
+
+@lru_cache(64)
+def _most_probable(x: bytes, y: bytes, columns: int) -> tuple[float, ...]:
+    """(columns + 3,) logarithms of the parameters at x (n, columns) and y (n,), both scaled."""
+    from scipy.optimize import minimize  # slow to load
+
+    places, target = np.frombuffer(x).reshape(-1, columns), np.frombuffer(y)
+    squares = ((places[:, None] - places[None]) ** 2).transpose(2, 0, 1).reshape(columns, -1)
+    middle = np.array([WEIGHT[0] + np.log(REACH / columns)] * columns + [SMOOTH[0], LINEAR[0], NOISE[0]])
+    width = np.array([WEIGHT[1]] * columns + [SMOOTH[1], LINEAR[1], NOISE[1]])
+    posterior = _Posterior(places, target, squares, middle, width)
+    found = minimize(posterior, middle, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    return tuple(found.x.tolist())
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """Minus the logarithm of data and parameters together, up to a constant, with its gradient."""
+
+    x: np.ndarray
+    y: np.ndarray
+    squares: np.ndarray  # (d, n * n) squared differences, column by column
+    middle: np.ndarray
+    width: np.ndarray
+
+    def __call__(self, at: np.ndarray) -> tuple[float, np.ndarray]:
+        n, weights = len(self.y), np.exp(at[:-3])
+        smooth, linear, noise = np.exp(2 * at[-3:])
+        near = smooth * np.exp(-(weights @ self.squares)).reshape(n, n)
+        lines = linear * ((self.x * weights) @ self.x.T)
+        try:
+            covariance = near + lines + LEVEL**2 + (noise + JITTER) * np.eye(n)
+            factor = cho_factor(covariance, lower=True, check_finite=False)
+        except LinAlgError:
+            return 1e10, np.zeros_like(at)
+        told = cho_solve(factor, self.y, check_finite=False)
+        value = 0.5 * self.y @ told + np.log(np.diag(factor[0])).sum()
+        slope = 0.5 * (cho_solve(factor, np.eye(n), check_finite=False) - np.outer(told, told))  # by the covariance
+        by_weight = linear * (self.x * (slope @ self.x)).sum(0) - self.squares @ (slope * near).ravel()
+        rest = [2 * (slope * near).sum(), 2 * (slope * lines).sum(), 2 * noise * np.trace(slope)]
+        away = (at - self.middle) / self.width
+        return float(value + 0.5 * away @ away), np.concatenate([by_weight * weights, rest]) + away / self.width
