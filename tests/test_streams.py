@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "space size": ("small", 0),
     "space sample": ("small -n 2", 0),
     "space contains": ("small mobilevit_s", 0),
+    "space importance": ("small --metric macs --designs 5", 2),
     "profile": ("☃.toml", 0),
     "draw": ("☃.toml emo_1m -o ☃.svg", 0),
     "audit": ("--rung none", 2),

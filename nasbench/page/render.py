@@ -43,8 +43,9 @@ def page_text(content: Mapping[str, Any]) -> str:
 
 
 def _for_code(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page's code reads: the cards stand in the page itself."""
-    studies = [{key: value for key, value in study.items() if key != "cards"} for study in content["studies"]]
+    """What the page's code reads: the cards and the fields that matter stand in the page itself."""
+    static = ("cards", "fields")
+    studies = [{key: value for key, value in study.items() if key not in static} for study in content["studies"]]
     return {**content, "studies": studies}
 
 

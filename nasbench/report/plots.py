@@ -27,6 +27,8 @@ SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"
 ASIDE_COLOUR = "#E9A27A"  # a paler vermilion: not scored as the front was
 LACKING_COLOUR = "#7FB8D8"  # a paler blue: on the front of the level below
 INK = "#222222"
+# What keeps the date of writing, and the library's version, out of a file of each kind.
+UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 # Of many: Okabe and Ito's seven, then Paul Tol's muted ones; shapes say the same again.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
@@ -227,11 +229,11 @@ def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-m
 
 
 def picture(figure: Figure, kind: str) -> bytes:
-    """The figure as the content of a "png" or "svg" file; no date and no random names inside, so that the same study
-    gives the same file."""
+    """The figure as the content of a "png", "svg" or "pdf" file; no date and no random names inside, so that the same
+    study gives the same file."""
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "nasbench"}):
-        figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+        figure.savefig(content, format=kind, metadata=UNDATED[kind])
     return content.getvalue()
 
 
