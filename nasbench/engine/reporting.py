@@ -9,7 +9,8 @@ from dataclasses import replace
 from nasbench.engine.predictions import ProfileSource
 from nasbench.engine.schedule import Schedule
 from nasbench.engine.time_left import Pace, TimeLeft, progress_state
-from nasbench.progress import Progress
+from nasbench.progress import Progress, ProgressState
+from nasbench.report.bands import good_enough
 from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow
 from nasbench.study.store import TrialStore
@@ -29,6 +30,11 @@ def dots_of(rows: Sequence[ReportRow]) -> tuple[Dot, ...]:
     )
 
 
+def facts_with(state: ProgressState, verdict: str) -> tuple[str, ...]:
+    """The facts that the display shows, with the verdict where it is decided."""
+    return (*state.facts, verdict) if verdict else state.facts
+
+
 def _kind(row: ReportRow) -> DotKind:
     return "published" if row.kind == Kind.FIXED_POINT else "other"
 
@@ -43,6 +49,7 @@ class Reporting:
         self._started = time.monotonic()
         self._time_left = TimeLeft(schedule)
         self._dots: tuple[Dot, ...] = ()
+        self._verdict = ""
         self._dots_due = 0.0
 
     def seconds_spent(self) -> float:
@@ -51,7 +58,7 @@ class Reporting:
     def show(self, pace: Pace) -> None:
         left = self._time_left.seconds(self.store.trials, pace)
         state = progress_state(self.schedule, self.store.trials, pace, self.seconds_spent(), left)
-        self.progress.update(replace(state, dots=self._dots))
+        self.progress.update(replace(state, dots=self._dots, facts=facts_with(state, self._verdict)))
 
     def after(self, trial: Trial) -> None:
         """A trial has ended: say why it failed; write the front after the first few and with each complete level."""
@@ -73,10 +80,11 @@ class Reporting:
             self.progress.note(f"{self.schedule.known}: {agreement}")
 
     def _look_at_front(self) -> None:
-        """The display's dots anew, where that takes no more than a twentieth of the time."""
+        """The display's dots and verdict anew, where that takes no more than a twentieth of the time."""
         started = time.monotonic()
         if self.profile() is not None and started >= self._dots_due:
-            self._dots = dots_of(self.result().rows())
+            rows = self.result().rows()
+            self._dots, self._verdict = dots_of(rows), good_enough(rows)
             now = time.monotonic()
             self._dots_due = now + DOTS_SHARE * (now - started)
 

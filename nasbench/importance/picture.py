@@ -9,12 +9,11 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nasbench.files import write_atomic
 from nasbench.importance.estimate import Importance, Importances
-from nasbench.report.plots import FAINT, INK, SEARCHED_COLOUR, picture
+from nasbench.pictures import KINDS, save
+from nasbench.report.plots import FAINT, INK, SEARCHED_COLOUR
 
 SHOWN = 10  # levers a panel
-KINDS = ("png", "svg", "pdf")
 
 
 def draw_importances(found: Sequence[Importances], title: str) -> Figure:
@@ -47,8 +46,5 @@ def _label(each: Importance, found: Importances) -> str:
 
 def write_importances(found: Sequence[Importances], title: str, path: Path) -> list[Path]:
     """PNG, SVG and PDF beside each other, the same bytes for the same figures."""
-    figure, stem = draw_importances(found, title), path.with_suffix("") if path.suffix[1:] in KINDS else path
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in KINDS]
-    for kind, each in zip(KINDS, paths):
-        write_atomic(each, picture(figure, kind))
-    return paths
+    name = path.stem if path.suffix[1:] in KINDS else path.name
+    return save(draw_importances(found, title), path.parent, name)

@@ -21,6 +21,7 @@ PARTS = {
     "figures": "figures.js",
     "plots": "plots.js",
     "page": "page.js",
+    "live": "live.js",
 }
 
 
@@ -29,8 +30,8 @@ def write_page(path: Path, results: Sequence[StudyResult]) -> None:
     write_atomic(path, page_text(page_content(results)))
 
 
-def page_text(content: Mapping[str, Any]) -> str:
-    """The whole page."""
+def page_text(content: Mapping[str, Any], live: str | None = None) -> str:
+    """The whole page. `live`: its version, of a page that is served and loads itself again when it has another."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -39,7 +40,9 @@ def page_text(content: Mapping[str, Any]) -> str:
     )  # fmt: skip
     environment.filters |= {"percent": percent, "ms": milliseconds, "millions": millions, "points": points_text}
     parts = {name: (TEMPLATE / file).read_text(encoding="utf-8") for name, file in PARTS.items()}
-    return environment.get_template("page.html").render(**content, parts=parts, data=embedded(_for_code(content)))
+    return environment.get_template("page.html").render(
+        **content, parts=parts, live=live, data=embedded(_for_code(content))
+    )
 
 
 def _for_code(content: Mapping[str, Any]) -> dict[str, Any]:
