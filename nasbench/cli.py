@@ -21,9 +21,11 @@ from nasbench.commands import (
     exports,
     latency,
     networks,
+    publishing,
     scale,
     spaces,
     studies,
+    study_exports,
     tables,
     trainings,
     watching,
@@ -65,8 +67,8 @@ def parser() -> Parser:
     top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for module in (
-        studies, watching, spaces, networks, drawings, trainings, exports, data, audits, tables, benches, scale,
-        latency, doctor,
+        studies, watching, spaces, networks, drawings, trainings, exports, publishing, data, audits, tables,
+        benches, study_exports, scale, latency, doctor,
     ):  # fmt: skip
         module.add(verbs)
     return top

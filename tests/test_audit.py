@@ -97,13 +97,15 @@ def test_the_scores_are_means_over_seeds(found: Audit) -> None:
 
 
 def test_the_report_lies_in_the_folder(found: Audit, folder: Path, tmp_path: Path) -> None:
-    assert {"scores.jsonl", "audit.csv", "audit.json", "audit.png", "audit.svg"} <= {p.name for p in folder.iterdir()}
+    assert {"scores.jsonl", "audit.csv", "audit.json", "audit.png", "audit.svg", "audit.pdf"} <= {
+        p.name for p in folder.iterdir()
+    }
     stored = json.loads((folder / "audit.json").read_text())
     assert stored["verdict"] == found.verdict()
     assert len(stored["rows"]) == len(NAMES)
     assert "emo_1m" in (folder / "audit.svg").read_text()  # misjudged, and so named
     assert standing_of(found.fidelity, "toy") == found.standing  # where a search looks for it
-    assert found.plot(tmp_path / "again.png") == [tmp_path / "again.png", tmp_path / "again.svg"]
+    assert found.plot(tmp_path / "again.png") == [tmp_path / f"again.{kind}" for kind in ("png", "svg", "pdf")]
     assert (tmp_path / "again.svg").read_bytes() == (folder / "audit.svg").read_bytes()
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -16,6 +17,7 @@ import pytest
 from report_toys import row
 
 from nasbench import cli
+from nasbench.page import fields
 from nasbench.page.comparison import comparisons, difference, why_not
 from nasbench.page.content import page_content, study_names
 from nasbench.page.growth import growth
@@ -29,6 +31,14 @@ from nasbench.study.trials import Level, Outcome, State
 ROOT = Path(__file__).parent.parent
 STUDY = ROOT / "results" / "default"
 MOST_BYTES = 5e6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_bootstraps() -> Iterator[None]:
+    """Which fields matter is tested elsewhere; here it is to be quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fields, "DRAWS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +140,19 @@ def test_failures_are_counted_by_reason(result: StudyResult) -> None:
 def test_a_study_without_a_trial_has_a_page(result: StudyResult) -> None:
     bare = page_content([replace(result, trials=(), measured_ms={}, predictions={})])
     assert "No front yet." in page_text(bare)
+
+
+def test_fields_that_matter_are_those_of_the_trials(content: dict[str, Any], page: str, result: StudyResult) -> None:
+    accuracy, latency = content["studies"][0]["fields"]
+    assert accuracy["score"].startswith("accuracy at rung 0")
+    assert accuracy["told"].startswith("26 designs"), "all that were trained there"
+    assert latency["fields"]
+    section = page.partition('<section id="fields"')[2].partition("</section>")[0]
+    assert all(f">{field['name']}</th>" in section for field in accuracy["fields"])
+    few = replace(result, trials=result.trials[:5])
+    told = page_content([few])["studies"][0]["fields"][0]
+    assert "it takes 16 to say what matters" in told["told"]
+    assert told["fields"] == []
 
 
 # --- studies against one another

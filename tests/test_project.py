@@ -47,7 +47,7 @@ def test_the_wheel_ships_every_data_file(wheel: zipfile.ZipFile) -> None:
     for folder, ends in (
         ("search_spaces", {".toml", ".gz"}),
         ("runners", {".toml", ".yaml"}),
-        ("nasbench", {".py", ".toml", ".npz", ".jpg", ".html", ".css", ".js"}),
+        ("nasbench", {".py", ".toml", ".npz", ".jpg", ".html", ".css", ".js", ".jinja"}),
     ):
         inside = Path("nasbench") if folder != "nasbench" else Path()
         for path in (ROOT / folder).rglob("*"):

@@ -201,7 +201,7 @@ def test_a_trial_that_learnt_nothing_does_not_squeeze_the_plot() -> None:
 @pytest.mark.parametrize("rows", [[], [row(latency=None)], [row(on_front=True)], [row("emo_2m", Kind.FIXED_POINT)]])
 def test_a_report_of_little_is_still_a_report(rows: list[ReportRow], tmp_path: Path) -> None:
     write_report(tmp_path, rows)
-    assert {path.name for path in tmp_path.iterdir()} == {"front.csv", "front.png", "front.svg", "designs"}
+    assert {path.name for path in tmp_path.iterdir()} == {"front.csv", "front.png", "front.svg", "front.pdf", "designs"}
 
 
 def test_a_report_is_the_same_twice(tmp_path: Path) -> None:

@@ -127,7 +127,17 @@ def test_every_trial_counts_its_network_and_checks_its_deploy_form(study):
 def test_the_folder_holds_what_the_user_takes_away(study):
     folder, _, printed = study
     names = {path.name for path in folder.iterdir()}
-    assert {"study.toml", "environment.json", "trials.jsonl", "front.csv", "front.png", "front.svg", "designs"} <= names
+    assert {
+        "study.toml",
+        "environment.json",
+        "trials.jsonl",
+        "front.csv",
+        "front.png",
+        "front.svg",
+        "front.pdf",
+        "designs",
+        "report.html",
+    } <= names
     front = [network for network in printed["networks"] if network["on_front"]]
     assert front
     for network in front:

@@ -289,7 +289,7 @@ def test_several_networks_end_in_a_table_and_a_picture(
     assert "small" in shown.out
     assert "large, seed 1: " in shown.err
     files = {path.name for path in Path("out").iterdir()}
-    assert {"training.csv", "curves.csv", "curves.png", "curves.svg", "environment.json"} <= files
+    assert {"training.csv", "curves.csv", "curves.png", "curves.svg", "curves.pdf", "environment.json"} <= files
     runs = sorted(path for path in Path("out").iterdir() if path.is_dir())
     assert len(runs) == 4
     assert list((runs[0] / "tensorboard").iterdir())

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nasbench.auditing.agreement import LEAST
+from nasbench.pictures import KINDS, LAID_OUT, save
 from nasbench.report.labels import place_labels
-from nasbench.report.plots import COLOURS, INK, MARKERS, empty_axes
-from nasbench.scaling.plots import save
+from nasbench.report.plots import COLOURS, INCHES, INK, MARKERS, empty_axes
 
 SIZE = 6.5  # points
 
@@ -28,13 +28,15 @@ class Point(NamedTuple):
 
 
 def write_picture(points: Sequence[Point], title: str, truth: str, path: Path) -> list[Path]:
-    """PNG and SVG beside each other, the same bytes for the same points. `truth` labels the horizontal axis."""
-    return save(draw(points, title, truth), path.parent, path.name.removesuffix(".png").removesuffix(".svg"))
+    """PNG, SVG and PDF beside each other, the same bytes for the same points. `truth` labels the horizontal axis."""
+    name = path.stem if path.suffix[1:] in KINDS else path.name
+    narrow = draw(points, "", truth, (LAID_OUT, 4.2))
+    return save(draw(points, title, truth), path.parent, name, narrow)
 
 
-def draw(known: Sequence[Point], title: str, truth: str) -> Figure:
+def draw(known: Sequence[Point], title: str, truth: str, inches: tuple[float, float] = INCHES) -> Figure:
     """The figure, with the straight line through all points that residuals are taken from."""
-    axes = empty_axes(title, truth, "accuracy at this rung, % (measured)")
+    axes = empty_axes(title, truth, "accuracy at this rung, % (measured)", inches)
     if len(known) < LEAST:
         axes.text(0.5, 0.5, "too few networks to compare", transform=axes.transAxes, ha="center", color=INK)
         return axes.figure

@@ -166,7 +166,7 @@ def _networks(
 
 
 def write_report(found: Audit, folder: Path) -> None:
-    """audit.csv, audit.json, audit.png and audit.svg into `folder`; the figures also into the cache, for searches."""
+    """audit.csv, audit.json, audit.png, .svg and .pdf into `folder`; the figures also into the cache, for searches."""
     write_atomic(folder / "audit.csv", found.rows().to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     write_atomic(folder / "audit.json", json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
     found.plot(folder / "audit")

@@ -66,7 +66,7 @@ def _audit(options: argparse.Namespace) -> int:
         print_json({"folder": str(folder), **found.to_dict()})
         return 0
     _print(found)
-    print(f"\nAll of it: {folder} (scores.jsonl, audit.csv, audit.json, audit.png, audit.svg)")
+    print(f"\nAll of it: {folder} (scores.jsonl, audit.csv, audit.json, audit.png, audit.svg, audit.pdf)")
     return 0
 
 

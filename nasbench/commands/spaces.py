@@ -1,4 +1,4 @@
-"""`nasbench space show | size | sample | contains`: look into a search space."""
+"""`nasbench space show | size | sample | contains | importance`: look into a search space."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasbench.commands import importances
 from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table, whole
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def add(verbs: Any) -> None:
     """Describe these verbs to the command line."""
-    group = add_group(verbs, "space", "look into a search space: show, size, sample, contains")
+    group = add_group(verbs, "space", "look into a search space: show, size, sample, contains, importance")
     show = add_verb(group, "show", "what a space offers, stage by stage", "nasbench space show metablock", _show, True)
     size = add_verb(group, "size", "how many architectures a space holds", "nasbench space size metablock", _size, True)
     sample = add_verb(
@@ -39,6 +40,7 @@ def add(verbs: Any) -> None:
         "space", metavar="SPACE", help="a shipped search space or a TOML file; leave out for all shipped"
     )
     contains.add_argument("architectures", nargs="*", metavar="ARCH", help="shipped names or TOML files")
+    importances.add(group)
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasbench.commands import live_page
 from nasbench.commands.common import (
     add_priority,
     add_verb,
@@ -25,11 +26,13 @@ from nasbench.errors import UserError, shown
 if TYPE_CHECKING:
     from nasbench.report.results import StudyResult
 
+# What a report leaves in a study's folder for people.
+WRITTEN = ("report.html", "front.csv", "front.png", "front.svg", "front.pdf", "designs")
 MOST_STUDIES = 12  # on one page
 STRATEGY_HELP = (
     "evolution (default), warm (starts from a table of trained designs), regularised (aging evolution), nsga2, "
-    "local (search from the front), model (Bayesian optimisation), random, a sampler of Optuna's (optuna:tpe, nsga2, nsga3, "
-    "gp, auto, random), or mine.py:propose, a function of your own; docs/strategies.md says which is for what"
+    "local (search from the front), model (Bayesian optimisation), random, a sampler of Optuna's (optuna:tpe, nsga2, "
+    "nsga3, gp, auto, random), or mine.py:propose, a function of your own; docs/strategies.md says which is for what"
 )
 SEARCH_EXAMPLE = """nasbench search --budget 1GFLOP
 nasbench search --budget 500MFLOP --budget 10ms --data photos/ --trials 64 --out results/photos"""
@@ -53,7 +56,8 @@ def add(verbs: Any) -> None:
     front.add_argument("folder", help="the study's folder")
     report = add_verb(
         verbs, "report", "write a stored study's page, front.csv, designs/ and plots anew; of several, one page",
-        "nasbench report results/mine --open\nnasbench report results/first results/second -o both.html", _report,
+        "nasbench report results/mine --open\nnasbench report results/first results/second -o both.html\n"
+        "nasbench report --watch results/mine", _report,
     )  # fmt: skip
     report.add_argument("folders", nargs="+", metavar="STUDY", help="the studies' folders")
     report.add_argument(
@@ -61,6 +65,7 @@ def add(verbs: Any) -> None:
         help="where to write the page (default: report.html in the study's folder; comparison.html here of several)",
     )  # fmt: skip
     report.add_argument("--open", action="store_true", help="open the page in the browser")
+    live_page.add_options(report)
 
 
 def _add_search(verbs: Any) -> None:
@@ -173,6 +178,8 @@ def _report(options: argparse.Namespace) -> int:
     from nasbench.report.results import open_study
 
     _check_studies(options.folders)
+    if options.watch:
+        return live_page.watch(options.folders, options.port, options.open, options.output)
     results = [open_study(folder) for folder in options.folders]
     page = _page_of(results, options.output)
     for result in results:
@@ -225,5 +232,6 @@ def _show(result: StudyResult, as_json: bool) -> int:
         out.print(line, markup=False)
     for line in standing_at_target(result.study.extrapolated_to, result.trials):
         out.print(line, markup=False)
-    out.print(f"\nAll of it: {result.folder} (front.csv, front.png, front.svg, designs/)", markup=False)
+    written = ", ".join(name for name in WRITTEN if (result.folder / name).exists())
+    out.print(f"\nAll of it: {result.folder} ({written})", markup=False)
     return 0

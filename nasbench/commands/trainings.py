@@ -86,7 +86,9 @@ def _print(found: Comparison, folder: str) -> None:
     )
     for row in found.rows():
         print(f"{row['network']}: {Path(folder) / row['best_model']}")
-    print(f"\nAll of it: {folder} (training.csv, curves.csv, curves.png, curves.svg, one folder a training)")
+    print(
+        f"\nAll of it: {folder} (training.csv, curves.csv, curves.png, curves.svg, curves.pdf, one folder a training)"
+    )
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

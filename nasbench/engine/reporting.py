@@ -10,7 +10,8 @@ from nasbench.engine.predictions import ProfileSource
 from nasbench.engine.race import resolved
 from nasbench.engine.schedule import Schedule
 from nasbench.engine.time_left import Pace, TimeLeft, progress_state
-from nasbench.progress import Progress
+from nasbench.progress import Progress, ProgressState
+from nasbench.report.bands import good_enough
 from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow
 from nasbench.study.store import TrialStore
@@ -32,6 +33,11 @@ def dots_of(rows: Sequence[ReportRow]) -> tuple[Dot, ...]:
     )
 
 
+def facts_with(state: ProgressState, verdict: str) -> tuple[str, ...]:
+    """The facts that the display shows, with the verdict where it is decided."""
+    return (*state.facts, verdict) if verdict else state.facts
+
+
 def _kind(row: ReportRow) -> DotKind:
     return "published" if row.kind == Kind.FIXED_POINT else "other"
 
@@ -46,6 +52,7 @@ class Reporting:
         self._started = time.monotonic()
         self._time_left = TimeLeft(schedule)
         self._dots: tuple[Dot, ...] = ()
+        self._verdict = ""
         self._dots_due = 0.0
         self._plan_is_told = False
 
@@ -55,7 +62,7 @@ class Reporting:
     def show(self, pace: Pace) -> None:
         left = self._time_left.seconds(self.store.trials, pace)
         state = progress_state(self.schedule, self.store.trials, pace, self.seconds_spent(), left)
-        self.progress.update(replace(state, dots=self._dots))
+        self.progress.update(replace(state, dots=self._dots, facts=facts_with(state, self._verdict)))
 
     def seconds_expected(self, trial: Trial, pace: Pace) -> float:
         """That it would take from now on; 0 while nothing tells."""
@@ -97,10 +104,11 @@ class Reporting:
         )
 
     def _look_at_front(self) -> None:
-        """The display's dots anew, where that takes no more than a twentieth of the time."""
+        """The display's dots and verdict anew, where that takes no more than a twentieth of the time."""
         started = time.monotonic()
         if self.profile() is not None and started >= self._dots_due:
-            self._dots = dots_of(self.result().rows())
+            rows = self.result().rows()
+            self._dots, self._verdict = dots_of(rows), good_enough(rows)
             now = time.monotonic()
             self._dots_due = now + DOTS_SHARE * (now - started)
 

@@ -264,7 +264,19 @@ def _run(study: Study, folder: Path, progress: Progress, more_time: bool = False
         finally:
             source.stop()
     result.report()
+    _write_page(result, progress)
     return result
+
+
+def _write_page(result: StudyResult, progress: Progress) -> None:
+    """The study's page, once all else is written; the search has succeeded whatever becomes of it."""
+    from nasbench.page.render import FILE, write_page
+
+    try:
+        write_page(result.folder / FILE, [result])
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        progress.note(f"warning: {FILE} was not written ({reason}); `nasbench report {result.folder}` tries again")
 
 
 def _greet(study: Study, store: TrialStore, progress: Progress) -> None:

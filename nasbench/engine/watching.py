@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nasbench.engine.reporting import dots_of
+from nasbench.engine.reporting import dots_of, facts_with
 from nasbench.engine.schedule import planned_levels
 from nasbench.engine.time_left import Pace, Progressing, TimeLeft, progress_state
 from nasbench.progress import ProgressState
+from nasbench.report.bands import good_enough
 from nasbench.report.results import StudyResult, open_study
 from nasbench.space import RejectionCounter
 from nasbench.study.journal import is_locked
@@ -67,7 +68,8 @@ class Watched:
         ended = time.time() if running else max((trial.finished_at for trial in trials), default=started)
         left = TimeLeft(plan).seconds(trials, pace) if running else None
         state = progress_state(plan, trials, pace, max(0.0, ended - started), left)
-        return replace(state, dots=dots_of(self.result.rows()))
+        rows = self.result.rows()
+        return replace(state, dots=dots_of(rows), facts=facts_with(state, good_enough(rows)))
 
     def _pace(self) -> Pace:
         """What runs, if anything does; its time is the wall clock, the only one that processes share."""

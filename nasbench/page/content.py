@@ -12,6 +12,7 @@ from nasbench import __version__
 from nasbench.page.answers import band_records, headline
 from nasbench.page.comparison import comparisons
 from nasbench.page.designs import cards, design_records
+from nasbench.page.fields import fields_that_matter
 from nasbench.page.growth import growth
 from nasbench.page.ranking import audits, between_levels
 from nasbench.report.bands import latency_bands
@@ -66,6 +67,7 @@ def study_content(result: StudyResult, name: str) -> dict[str, Any]:
         "latency": _latency_summary(rows),
         "growth": _growth(result),
         "ranking": {"levels": between_levels(result.trials, study.objective.metric), "audits": audits(result)},
+        "fields": fields_that_matter(result),
         "rejected": _rejected(result),
         "failed": _failed(result.trials),
         "cards": cards(result, rows),

@@ -21,6 +21,7 @@ PARTS = {
     "figures": "figures.js",
     "plots": "plots.js",
     "page": "page.js",
+    "live": "live.js",
 }
 
 
@@ -29,8 +30,8 @@ def write_page(path: Path, results: Sequence[StudyResult]) -> None:
     write_atomic(path, page_text(page_content(results)))
 
 
-def page_text(content: Mapping[str, Any]) -> str:
-    """The whole page."""
+def page_text(content: Mapping[str, Any], live: str | None = None) -> str:
+    """The whole page. `live`: its version, of a page that is served and loads itself again when it has another."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -39,12 +40,15 @@ def page_text(content: Mapping[str, Any]) -> str:
     )  # fmt: skip
     environment.filters |= {"percent": percent, "ms": milliseconds, "millions": millions, "points": points_text}
     parts = {name: (TEMPLATE / file).read_text(encoding="utf-8") for name, file in PARTS.items()}
-    return environment.get_template("page.html").render(**content, parts=parts, data=embedded(_for_code(content)))
+    return environment.get_template("page.html").render(
+        **content, parts=parts, live=live, data=embedded(_for_code(content))
+    )
 
 
 def _for_code(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page's code reads: the cards stand in the page itself."""
-    studies = [{key: value for key, value in study.items() if key != "cards"} for study in content["studies"]]
+    """What the page's code reads: the cards and the fields that matter stand in the page itself."""
+    static = ("cards", "fields")
+    studies = [{key: value for key, value in study.items() if key not in static} for study in content["studies"]]
     return {**content, "studies": studies}
 
 

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from nasbench.report.noise import SeedNoise, accuracy_gap, comparable, confidence_of_lead, needed_factor, seed_noise
+from nasbench.report.noise import (
+    SeedNoise,
+    accuracy_gap,
+    challengers,
+    comparable,
+    confidence_of_lead,
+    needed_factor,
+    seed_noise,
+)
 from nasbench.report.rows import ReportRow
 from nasbench.study.trials import Kind
 
@@ -108,4 +116,23 @@ def lead(row: ReportRow, rival: ReportRow, candidates: int, noise: SeedNoise | N
         candidates,
         needed_factor(candidates, noise) * gap.standard_error,
         confidence_of_lead(gap.mean / gap.standard_error, candidates, noise),
+    )
+
+
+def good_enough(rows: Sequence[ReportRow]) -> str:
+    """That the verdict is decided, while a search still runs: a searched design that is no slower than the best
+    published network leads it by more than seed noise, so that stopping now costs no answer. Empty before that.
+
+    Each look is a test at 5 %; whoever stops at the first of many that says so is wrong more often than that.
+    """
+    fixed, faster = challengers(rows)
+    if fixed is None or not faster:
+        return ""
+    alike = comparable(rows)
+    found = lead(faster[0], fixed, len(faster), seed_noise(alike))
+    if not found.exceeds_noise or found.needed is None:
+        return ""
+    return (
+        f"good enough now: {found.row.name} leads {fixed.name} by {100 * found.gap:.1f} points at no more latency, "
+        f"more than seed noise ({100 * found.needed:.1f})"
     )

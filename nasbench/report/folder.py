@@ -11,7 +11,7 @@ from nasbench.report.tables import write_front_csv
 
 
 def write_report(folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> None:
-    """Write front.csv, designs/*.toml, front.png and front.svg into `folder`, over those of an earlier report."""
+    """Write front.csv, designs/*.toml, front.png, .svg and .pdf into `folder`, over those of an earlier report."""
     from nasbench.report.plots import write_plots
 
     write_designs(folder, rows)

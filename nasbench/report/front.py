@@ -56,6 +56,6 @@ class Plot:
         self.figure.savefig(path)
 
     def _repr_png_(self) -> bytes:
-        from nasbench.report.plots import picture
+        from nasbench.pictures import picture
 
         return picture(self.figure, "png")

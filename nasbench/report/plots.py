@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from nasbench.files import write_atomic
+from nasbench.pictures import LAID_OUT, save
 from nasbench.report.labels import place_labels
 from nasbench.report.rows import ReportRow
 from nasbench.study.objective import SUPERVISED
@@ -27,6 +25,7 @@ SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"
 ASIDE_COLOUR = "#E9A27A"  # a paler vermilion: not scored as the front was
 LACKING_COLOUR = "#7FB8D8"  # a paler blue: on the front of the level below
 INK = "#222222"
+INCHES = (8.2, 5.4)
 # Of many: Okabe and Ito's seven, then Paul Tol's muted ones; shapes say the same again.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
@@ -169,7 +168,14 @@ def _legend(figure: Figure, groups: _Groups, hidden: int) -> None:
         handles.append(mark("hollow: latency predicted", "o", 6, INK, markerfacecolor="white"))
     if any(row.seeds > 1 for row in groups.named):
         handles.append(mark("bar: ± 1 std over seeds", "|", 10, INK))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3 if figure.get_size_inches()[0] > LAID_OUT else 1,
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+    )
 
 
 def _label(axes: Any, groups: _Groups, line: np.ndarray) -> None:
@@ -186,9 +192,9 @@ def _label(axes: Any, groups: _Groups, line: np.ndarray) -> None:
         obstacles = place_labels(axes, points, names, obstacles, fontsize=size, color=colour, zorder=5)
 
 
-def empty_axes(title: str, x_label: str, y_label: str) -> Any:
+def empty_axes(title: str, x_label: str, y_label: str, inches: tuple[float, float] = INCHES) -> Any:
     """Axes of a new figure, titled and labelled as all pictures of results are."""
-    figure = Figure(figsize=(8.2, 5.4), dpi=160, layout="constrained")
+    figure = Figure(figsize=inches, dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -200,12 +206,14 @@ def empty_axes(title: str, x_label: str, y_label: str) -> Any:
     return axes
 
 
-def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> Figure:
+def draw_front(
+    rows: Sequence[ReportRow], title: str = "", device: str = "this-machine", inches: tuple[float, float] = INCHES
+) -> Figure:
     """The figure: searched front, named fixed points, dominated trials faint."""
     groups = _Groups.of(rows)
     words = rows[0].words if rows else SUPERVISED
     latency = f"latency, ms ({device}; log scale)"
-    axes = empty_axes(title, latency, f"{words.axis} ({groups.split} images)")
+    axes = empty_axes(title, latency, f"{words.axis} ({groups.split} images)", inches)
     shown = [*groups.named, *groups.dominated]
     if not shown:
         axes.text(0.5, 0.5, "no network was trained to the last rung", transform=axes.transAxes, ha="center", color=INK)
@@ -226,17 +234,6 @@ def draw_front(rows: Sequence[ReportRow], title: str = "", device: str = "this-m
     return axes.figure
 
 
-def picture(figure: Figure, kind: str) -> bytes:
-    """The figure as the content of a "png" or "svg" file; no date and no random names inside, so that the same study
-    gives the same file."""
-    content = io.BytesIO()
-    with rc_context({"svg.hashsalt": "nasbench"}):
-        figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    return content.getvalue()
-
-
 def write_plots(folder: Path, rows: Sequence[ReportRow], title: str = "", device: str = "this-machine") -> None:
-    """Write `front.png` and `front.svg`."""
-    figure = draw_front(rows, title, device)
-    for kind in ("png", "svg"):
-        write_atomic(folder / f"front.{kind}", picture(figure, kind))
+    """Write `front.png`, `front.svg`, and `front.pdf` for a column, which has no title."""
+    save(draw_front(rows, title, device), folder, "front", draw_front(rows, "", device, (LAID_OUT, 4.8)))

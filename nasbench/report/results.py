@@ -244,7 +244,7 @@ class StudyResult:
         return ladder_lines(self.standings, self.study.data_id)
 
     def report(self) -> list[ReportRow]:
-        """Write front.csv, front.png, front.svg and designs/; ladder.json where audits tell how rungs rank; and
+        """Write front.csv, front.png, .svg and .pdf, and designs/; ladder.json where audits tell how rungs rank; and
         crossing.png where designs are extrapolated."""
         from nasbench.report.folder import write_report
         from nasbench.scaling.crossing import write_crossing

@@ -46,8 +46,9 @@ def standing_at_target(target: Budget | None, trials: Sequence[Trial]) -> list[s
 
 
 def write_crossing(folder: Path, trials: Sequence[Trial], target: Budget) -> list[Path]:
-    """crossing.png and crossing.svg: measured points, and each design's predicted curve to the target with its band."""
-    from nasbench.scaling.plots import Band, draw_bands, save
+    """crossing.png, .svg and .pdf: measured points, and each design's predicted curve to the target with its band."""
+    from nasbench.pictures import save
+    from nasbench.scaling.plots import Band, draw_bands
 
     points, bands = lines(trials), []
     for key, name in chosen(trials, target):

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from nasbench.pictures import save
 from nasbench.scaling.family_laws import FamilyLaws
 from nasbench.scaling.heldout import ONE
 from nasbench.scaling.intervals import LawFit
 from nasbench.scaling.isoflop import budgets
-from nasbench.scaling.plots import Curve, FamilyFront, draw_fronts, draw_isoflop, draw_laws, save
+from nasbench.scaling.plots import Curve, FamilyFront, draw_fronts, draw_isoflop, draw_laws
 from nasbench.scaling.points import largest, loss_name, most_sampled
 from nasbench.scaling.quoted_families import Family
 from nasbench.study.objective import SUPERVISED
@@ -21,7 +22,7 @@ EMPTY = np.zeros(0)
 
 
 def study_pictures(laws: Sequence[FamilyLaws], folder: Path, loss: str = "error") -> list[Path]:
-    """laws (fitted to all), held-out (fitted without the largest size), isoflop-NAME and fronts, as png and svg."""
+    """laws (of all), held-out (fitted without the largest size), isoflop-NAME and fronts, as png, svg and pdf."""
     sized = [entry for entry in laws if entry.size is not None]
     paths: list[Path] = []
     label = f"{loss_name([point for entry in laws for point in entry.points], loss)} after proxy training"

@@ -6,19 +6,15 @@ quoted and predicted.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from nasbench.files import write_atomic
 from nasbench.scaling.intervals import LEVEL, LawFit
 from nasbench.scaling.isoflop import CostModel, isoflop, split
 from nasbench.scaling.points import Point, loss_name
@@ -180,18 +176,6 @@ def _legend(figure: Figure, axes: Any, notes: Sequence[str]) -> None:
     first = notes[:NOTES_A_LINE] if len(notes) > NOTES_A_LINE + 1 else notes
     lines = [first, notes[len(first) :]]
     figure.supxlabel("\n".join("   |   ".join(line) for line in lines if line), fontsize=8, color="0.35")
-
-
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write NAME.png and NAME.svg, the same bytes for the same figure."""
-    paths = []
-    for kind in ("png", "svg"):
-        picture = io.BytesIO()
-        with rc_context({"svg.hashsalt": "nasbench"}):
-            figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-        write_atomic(folder / f"{name}.{kind}", picture.getvalue())
-        paths.append(folder / f"{name}.{kind}")
-    return paths
 
 
 def draw_isoflop(

@@ -27,20 +27,24 @@ class Column(NamedTuple):
         return float(value == self.value)
 
 
+def place_of(part: int, parts: int) -> str:
+    """What a field's name begins with, by its part of a genotype of so many: `stages[1].` and the like."""
+    return {0: "", 1: "stem.", parts - 1: "head."}.get(part, f"stages[{part - 2}].")
+
+
 def part_names(parts: tuple[Choices, ...]) -> list[str]:
     """What the names of each part's fields begin with."""
-    return ["", "stem.", *(f"stages[{i}]." for i in range(len(parts) - 3)), "head."]
+    return [place_of(part, len(parts)) for part in range(len(parts))]
 
 
 def columns_of(parts: tuple[Choices, ...]) -> tuple[Column, ...]:
     """The columns for every field that has a choice."""
-    names = part_names(parts)
     return tuple(
         column
         for part, choices in enumerate(parts)
         for field, values in choices.items()
         if len(values) > 1
-        for column in _columns(names[part] + field, part, field, values)
+        for column in _columns(place_of(part, len(parts)) + field, part, field, values)
     )
 
 

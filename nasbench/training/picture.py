@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nasbench.pictures import save
 from nasbench.report.plots import COLOURS, INK, empty_axes
-from nasbench.scaling.plots import save
 
 DASHES = ("-", "--", "-.", ":")  # say the same as colours, for whoever sees none
 
 
 def write_picture(curves: pd.DataFrame, title: str, noun: str, path: Path) -> list[Path]:
-    """PNG and SVG beside each other, the same bytes for the same curves."""
+    """PNG, SVG and PDF beside each other, the same bytes for the same curves."""
     return save(draw(curves, title, noun), path.parent, path.name)
 
 

@@ -87,7 +87,7 @@ class Comparison:
         return pd.concat(frames, ignore_index=True)
 
     def write(self, folder: Path) -> None:
-        """training.csv, curves.csv, curves.png and curves.svg into `folder`."""
+        """training.csv, curves.csv, curves.png, .svg and .pdf into `folder`."""
         from nasbench.training.picture import write_picture
 
         for name, frame in ((TABLE, pd.DataFrame(self.rows())), (CURVES, self.curves())):
