@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nasbench.bench.curves import Curves
+from nasbench.pictures import save
 from nasbench.report.plots import COLOURS, INK, empty_axes
-from nasbench.scaling.plots import save
 
 BAND = 0.15  # opacity
 DASHES = ("-", "--", "-.", ":")
@@ -17,7 +17,7 @@ FLOOR = 0.02  # of the largest median: what lies below is drawn on a linear scal
 
 
 def write_picture(curves: Curves, title: str, objectives: tuple[str, ...], path: Path) -> list[Path]:
-    """`curves.png` and `curves.svg` in a folder, the same bytes for the same curves."""
+    """`curves.png`, `curves.svg` and `curves.pdf` in a folder, the same bytes for the same curves."""
     return save(draw(curves, title, objectives), path, "curves")
 
 
