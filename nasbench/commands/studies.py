@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 WRITTEN = ("report.html", "front.csv", "front.png", "front.svg", "front.pdf", "designs")
 MOST_STUDIES = 12  # on one page
 STRATEGY_HELP = (
-    "evolution (default), warm (starts from a table of trained designs), regularised (aging evolution), nsga2, "
+    "warm (starts from a table of trained designs; default where one fits space and images), evolution (default "
+    "elsewhere), regularised (aging evolution), nsga2, "
     "local (search from the front), model (Bayesian optimisation), random, a sampler of Optuna's (optuna:tpe, nsga2, "
     "nsga3, gp, auto, random), or mine.py:propose, a function of your own; docs/strategies.md says which is for what"
 )
@@ -89,7 +90,7 @@ def _add_search(verbs: Any) -> None:
     add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
     add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
     add("--address", help="address of a running Ray cluster, such as ray://head:10001")
-    add("--strategy", default="evolution", metavar="NAME", help=STRATEGY_HELP)
+    add("--strategy", metavar="NAME", help=STRATEGY_HELP)
     add(
         "--strategy-option", action="append", type=_option, metavar="KEY=VALUE",
         help="a setting of the strategy, such as population=30; repeatable",

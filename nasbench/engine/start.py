@@ -19,7 +19,7 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
-from nasbench.engine.warm_start import breed_meanwhile, check_table, known_before
+from nasbench.engine.warm_start import COLD, WARM, breed_meanwhile, check_table, has_table, known_before
 from nasbench.errors import UserError
 from nasbench.files import data_path, data_spec
 from nasbench.latency import standalone
@@ -52,7 +52,7 @@ FINAL_SEEDS = 12  # of a design at most, in the race between finalists
 
 def search(
     space: str | Path = "metablock", budgets: Sequence[str] = ("1GFLOP",), data: str | Path = "fashion-on-earth",
-    trials: int | None = None, out: str | Path | None = None, runner: str | Path = LAPTOP, strategy: str = "evolution",
+    trials: int | None = None, out: str | Path | None = None, runner: str | Path = LAPTOP, strategy: str | None = None,
     seed: int = 0, classes: int = 1000, device: str = THIS_MACHINE, address: str | None = None,
     time_limit: float | None = None, progress: Progress | None = None, objective: str = "supervised",
     priority: Priority | None = None, strategy_options: Mapping[str, object] | None = None,
@@ -63,9 +63,9 @@ def search(
     `time_limit` (seconds) asks for it, which is shared out among the levels. `objective`: "supervised" (accuracy) or
     "masked", which reads no labels and ranks by how well hidden parts of images are painted, or "predicted@4GFLOP": by
     the error that designs should have there. `priority`: that of the trials beside other work, "low" (nice 15) or
-    "normal". Everything is checked before anything is written; a UserError says what to change. `strategy`:
-    "evolution", another name in `nasbench.strategies.STRATEGIES`, or "mine.py:propose", a function of your own;
-    `strategy_options` are its settings.
+    "normal". Everything is checked before anything is written; a UserError says what to change. `strategy`: a name in
+    `nasbench.strategies.STRATEGIES`, or "mine.py:propose", a function of your own; by default "warm" where a table
+    holds trainings of this space on these images, else "evolution". `strategy_options` are its settings.
     """
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
     require_images_for(found.in_channels, f"space {found.label!r}")
@@ -77,7 +77,7 @@ def search(
         "classes": classes,
         "data": data_spec(str(data), DATASETS),
         "ladder": ladder,
-        "strategy": StrategyChoice.from_dict({**(strategy_options or {}), "name": strategy}),
+        "strategy": StrategyChoice.from_dict({**(strategy_options or {}), "name": strategy or COLD}),
         "trials": ladder.rungs[0].trials if trials is None else trials,
         "seed": seed,
         "device": device,
@@ -92,6 +92,8 @@ def search(
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
     study = study.replace(data_id=_prepare_data(study))
+    if strategy is None and not strategy_options and has_table(study):
+        study = study.replace(strategy=StrategyChoice.from_dict({"name": WARM}))
     folder = Path(out) if out is not None else _claimed(default_folder(study))
     study.create(folder)
     return _run(study, folder, progress)

@@ -1,0 +1,84 @@
+"""What a search that names no strategy starts from, and what a table tells it, on tables made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from search_toys import study_of
+from shared_spaces import SMALL
+
+from nasbench.costs.analytic import cost
+from nasbench.engine import warm_start
+from nasbench.engine.warm_start import ENOUGH_DESIGNS, Known, has_table
+from nasbench.errors import UserError
+from nasbench.proxy.reduction import reduced
+from nasbench.study.runner import runner_ladder
+from nasbench.study.trials import Kind, Origin, Outcome, State, Trial
+from nasbench.table.rows import Circumstances, row_of
+from nasbench.table.table import Table
+
+LADDER = runner_ladder("laptop")
+STUDY = study_of(SMALL, LADDER.to_tables(), data_id="ours")
+
+
+def table_of(designs: int, data_id: str = "ours", recipe: str = "laptop") -> Table:
+    """So many members of the small space, trained at the first rung: accuracy grows with multiply-adds."""
+    ladder = LADDER if recipe == "laptop" else study_of(SMALL, ({"trials": 2, "samples": 64, "lr": 0.5},)).ladder
+    rng, rows = np.random.default_rng(0), []
+    found = {arch.id: arch for arch in (SMALL.draw(rng) for _ in range(3 * designs))}
+    for arch in list(found.values())[:designs]:
+        origin = Origin(Kind.SEARCHED, 0, "random", cost(arch))
+        trial = Trial.new(arch, ladder.rungs[0].fidelity, 1, data_id, "validation", origin)
+        metrics = {"accuracy": 0.3 + arch.resolution / 1000, "proxy_id": reduced(arch, trial.fidelity).id}
+        done = trial.with_outcome(Outcome(State.COMPLETE, metrics), 1.0)
+        rows.append(row_of(done, Circumstances("images", "cpu float32", ladder, [])))
+    return Table(rows, "toys")
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> Callable[[Table | None], None]:
+    """Sets the table that every name stands for; None: there is none."""
+
+    def set_to(table: Table | None) -> None:
+        def load(name: str) -> Table:
+            if table is None:
+                raise UserError(f"unknown table {name!r}")
+            return table
+
+        monkeypatch.setattr(warm_start, "load_table", load)
+
+    return set_to
+
+
+def test_a_table_of_these_images_and_this_recipe_is_started_from(shipped: Callable[[Table | None], None]) -> None:
+    shipped(table_of(ENOUGH_DESIGNS))
+    assert has_table(STUDY)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: None, lambda: table_of(99), lambda: table_of(100, "others"), lambda: table_of(100, recipe="another")],
+    ids=["no table", "few designs", "other images", "another recipe"],
+)
+def test_where_none_fits_a_search_starts_cold(
+    shipped: Callable[[Table | None], None], make: Callable[[], Table | None]
+) -> None:
+    shipped(make())
+    assert not has_table(STUDY)
+
+
+@pytest.mark.parametrize("objectives", [("masked_error", "latency_ms"), ("error", "latency_ms", "predicted@4GFLOP")])
+def test_a_table_of_accuracies_serves_no_other_objective(
+    shipped: Callable[[Table | None], None], objectives: tuple[str, ...]
+) -> None:
+    shipped(table_of(ENOUGH_DESIGNS))
+    assert not has_table(STUDY.replace(objectives=objectives))
+
+
+def test_what_is_known_at_another_rung_is_of_that_rung() -> None:
+    table, (low, high) = table_of(12), (rung.fidelity for rung in LADDER.rungs)
+    known = Known(table, low)
+    assert known.at(high).prior.fidelity == high
+    assert known.at(high).table is table
