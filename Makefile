@@ -11,13 +11,19 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 # One stamp a Python version: another PYTHON, or a change of what is installed, makes the environment anew.
 READY   := $(VENV)/.ready-$(VERSION)
 
-.PHONY: search test fuzz lint format clean
+.PHONY: search test docs fuzz lint format clean
 
 search: $(READY)
 	$(BIN)/nasbench search --budget $(BUDGET) --out $(OUT)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# The documentation site, in build/site; a link that leads nowhere fails it.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/site.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Damages files of every kind that the program reads, at the lowest priority, and prints what came of them.
 fuzz: $(READY)

@@ -18,6 +18,7 @@ from nasbench.commands import (
     data,
     doctor,
     drawings,
+    explaining,
     exports,
     latency,
     networks,
@@ -67,8 +68,8 @@ def parser() -> Parser:
     top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for module in (
-        studies, watching, spaces, networks, drawings, trainings, exports, publishing, data, audits, tables,
-        benches, study_exports, scale, latency, doctor,
+        studies, watching, spaces, networks, drawings, trainings, exports, publishing, explaining, data, audits,
+        tables, benches, study_exports, scale, latency, doctor,
     ):  # fmt: skip
         module.add(verbs)
     return top

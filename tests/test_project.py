@@ -78,7 +78,7 @@ def test_ci_ends_with_the_tests() -> None:
     assert commands[0] == "#!/usr/bin/env bash"
     assert commands[-1] == "make test"
     rules = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {"search", "test", "lint"} <= set(rules)
+    assert {"search", "test", "lint", "docs"} <= set(rules)
 
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/design.md", "docs/table.md")

@@ -45,6 +45,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "profile": ("☃.toml", 0),
     "draw": ("☃.toml emo_1m -o ☃.svg", 0),
     "audit": ("--rung none", 2),
+    "explain": ("☃.safetensors ☃.png --out ☃", 2),
     "publish": ("☃.safetensors --to ☃", 2),
     "export-study": ("nowhere --optuna ☃.db", 2),
     "data check": ("nowhere", 2),

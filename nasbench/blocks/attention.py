@@ -68,13 +68,17 @@ class AttentionModule(nn.Module):
         x = zero_padded(x, round_up(height, size), round_up(width, size))
         windows = Windows(x.shape[2], x.shape[3], size, shift)
         bias = self.relative_bias() if self.spec.relative_bias else None
-        y = weighed(*self._project(windows.part(x)), windows.summand(bias, x))
+        y = self.weighed(*self.project(windows.part(x)), windows.summand(bias, x))
         return windows.join(self._as_map(y, size, size))[:, :, :height, :width]
 
     def _attend(self, x: Tensor) -> Tensor:
-        return self._as_map(weighed(*self._project(x)), *x.shape[2:])
+        return self._as_map(self.weighed(*self.project(x)), *x.shape[2:])
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def weighed(self, query: Tensor, key: Tensor, value: Tensor, summand: Tensor | None = None) -> Tensor:
+        """The function of this name; a method, so that what explains a network can look at what goes in."""
+        return weighed(query, key, value, summand)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value, each (B, heads, positions, dim)."""
         spec = self.spec
         if spec.reduction > 1:
