@@ -81,7 +81,7 @@ def test_ci_ends_with_the_tests() -> None:
     assert {"search", "test", "lint", "docs"} <= set(rules)
 
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/design.md", "docs/table.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, "results/README.md"])
