@@ -59,6 +59,8 @@ VERBS: dict[str, tuple[str, int]] = {
     "table add": ("nowhere", 2),
     "table show": ("nowhere", 2),
     "table export": ("☃.csv --table nowhere", 2),
+    "bench run": ("random --on nowhere", 2),
+    "bench show": ("nowhere", 2),
     "scale design": ("☃.toml --to ☃.toml --rule depth --space small --no-check", 0),
     "scale train": ("emo_1m --to 300MFLOP --out ☃", 0),
     "scale fit": ("☃", 2),

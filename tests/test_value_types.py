@@ -72,6 +72,10 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "Accuracy": lambda: {"value": 75.1, "resolution": 224, "epochs": 300, "source": "a table"},
     "Architecture": lambda: load("fastvit_t8").to_dict(),
+    "Bench": lambda: {
+        **{"on": "mine.csv", "problem": "mine", "table": "0123456789abcdef", "objectives": ["-accuracy"]},
+        **{"evaluations": 200, "noise": False, "fields": ["layer*"]},
+    },
     "Collection": lambda: parse_toml(collection_folder()["collection.toml"].decode(), "file"),
     "CostRecord": lambda: cost(load("emo_1m")).to_dict(),
     "DeviceProfile": _profile,
@@ -93,6 +97,10 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "OptunaGeneticSettings": lambda: OptunaGeneticSettings().to_dict(),
     "OptunaSettings": lambda: OptunaSettings().to_dict(),
     "OwnSettings": lambda: {"name": "mine.py:propose", "text": "def propose(): ...", "options": {"share": 0.5}},
+    "TableDescription": lambda: {
+        **{"name": "mine", "file": "mine.csv", "fields": ["layer*"], "objectives": ["-accuracy", "macs"]},
+        **{"where": {"epochs": 12}, "known": ["macs"]},
+    },
     "RandomSettings": dict,
     "Recipe": lambda: load_recipe().to_dict(),
     "Record": lambda: _profile()["records"][0],
@@ -101,6 +109,10 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "RejectionNote": lambda: {"drawn": 9, "accepted": 4, "rejected": {"budget 1GFLOP": 5}},
     "Rung": lambda: {"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()},
     "RegularisedSettings": lambda: RegularisedSettings().to_dict(),
+    "Run": lambda: {
+        **{"strategy": "random", "seed": 3, "designs": ["a", "b"], "seen": [[1.0], [2.0]], "truth": [[1.5], [2.5]]},
+        **{"picks": [0], "seconds": 0.5},
+    },
     "RunnerSpec": lambda: RunnerSpec(workers=2, gpus_per_trial=0.5).to_dict(),
     "ScalingStudy": lambda: parse_toml(scaling_folder()["scaling.toml"].decode(), "file"),
     "SpaceRecord": lambda: parse_toml(search_folder()["study.toml"].decode(), "file")["space"],

@@ -5,13 +5,16 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
+from nasbench.bench.problem import LARGEST
 from nasbench.errors import UserError, shown
 from nasbench.files import data_dir, read_toml
 from nasbench.values import Value
 
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 FOLDER = "benches"  # in search_spaces/
 
 
@@ -27,7 +30,7 @@ class TableDescription(Value, strict=True):
     file: str = ""
     fields: list[str] = Field(min_length=1)
     objectives: list[str] = Field(min_length=1)
-    where: dict[str, str | float | int | bool] = Field(default_factory=dict)
+    where: dict[str, str | bool | Number] = Field(default_factory=dict)
     known: list[str] = Field(default_factory=list)
 
     def fields_among(self, columns: Sequence[str], source: str) -> list[str]:
@@ -89,7 +92,7 @@ def describe_file(
     beside = path.with_name(f"{stem}.toml")
     if fields:
         if not objectives or objectives[0].isdigit():
-            raise UserError("--fields: name the --objectives too, such as --objectives=-accuracy latency")
+            raise UserError("--fields: name the --objectives too, such as --objectives=-accuracy,latency")
         return path, TableDescription(name=stem, fields=list(fields), objectives=list(objectives))
     if beside.is_file():
         return path, TableDescription.from_dict({"name": stem, **read_toml(beside)}, str(beside))

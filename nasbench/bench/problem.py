@@ -13,6 +13,8 @@ import numpy as np
 from nasbench.pareto import hypervolume
 from nasbench.strategies.context import Searchable, Speed
 
+LARGEST = 1e30  # loss that is taken for a number
+
 
 class Design(Protocol):
     """What strategies pass around: an architecture, or a row of a table."""

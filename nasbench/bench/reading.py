@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from nasbench.bench.description import TableDescription, describe_file, metric_of
-from nasbench.bench.problem import Problem, Trainings, scale_of
+from nasbench.bench.problem import LARGEST, Problem, Trainings, scale_of
 from nasbench.bench.space import TableSpace
 from nasbench.bench.surrogate import surrogate_problem
 from nasbench.errors import UserError, shown
@@ -142,7 +142,7 @@ def _usable(
     for name, value in description.where.items():
         frame = frame[frame[name] == value]
     numbers = frame[[metric_of(objective) for objective in chosen]].apply(pd.to_numeric, errors="coerce")
-    whole = np.isfinite(numbers.to_numpy(float)).all(1)
+    whole = (np.abs(numbers.to_numpy(float)) < LARGEST).all(1)  # false of NaN
     if whole.sum() < 2:
         raise UserError(f"{source}: {whole.sum()} rows have numbers in {', '.join(chosen)}; two are needed at least")
     frame = frame[whole].assign(**{name: numbers[name][whole] for name in numbers})

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from nasbench.bench.problem import Problem
+from nasbench.bench.problem import LARGEST, Problem
 from nasbench.errors import UserError
 from nasbench.strategies import Candidate, Context, StrategyChoice
 from nasbench.values import Value
 
+Loss = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 PICKS = 10  # evaluations between two recommendations: some strategies fit a model for each
 
 
@@ -22,12 +24,12 @@ class Run(Value):
     are noisy and there is one of them."""
 
     strategy: str
-    seed: int
+    seed: int = Field(ge=0, lt=2**63)
     designs: list[str]
-    seen: list[list[float]]
-    truth: list[list[float]]
-    picks: list[int] = Field(default_factory=list)
-    seconds: float = 0.0
+    seen: list[list[Loss]]
+    truth: list[list[Loss]]
+    picks: list[Annotated[int, Field(ge=0, lt=10**6)]] = Field(default_factory=list)
+    seconds: float = Field(0.0, ge=0, le=1e9)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Bench(Value, strict=True):
     problem: str
     table: str
     objectives: list[str]
-    evaluations: int
+    evaluations: int = Field(ge=1, le=10**6)
     noise: bool
     fields: list[str] = Field(default_factory=list)
 

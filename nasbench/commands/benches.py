@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 RUN_EXAMPLE = """nasbench bench run random evolution model --on nas_bench_macro.json
 nasbench bench run evolution evolution,population=50,tournament=10 --on nas_bench_macro.json --noise
-nasbench bench run random model --on accel_nasbench.csv.gz --objectives=-val_top1 latency_zcu102 --seeds 30
-nasbench bench run random model --on mine.csv --fields 'layer*' --objectives=-accuracy latency
+nasbench bench run random model --on accel_nasbench.csv.gz --objectives=-val_top1,latency_zcu102 --seeds 30
+nasbench bench run random model --on mine.csv --fields 'layer*' --objectives=-accuracy,latency
 nasbench bench run random evolution model --on metablock --objectives 2 --evaluations 60 --seeds 10"""
 ON_HELP = "a table of ours by name (its surrogate is searched), or a .csv, .csv.gz, .json file, or a .toml about one"
 
@@ -38,17 +38,22 @@ def _add_run(group: Any) -> None:
     add("--first-seed", type=whole, default=0, metavar="N", help="the first of the seeds (default: 0)")
     add("--evaluations", type=positive, default=200, metavar="N", help="designs that each run asks for (default: 200)")
     add(
-        "--objectives", nargs="+", default=["1"], metavar="NAME",
+        "--objectives", type=_names, default=("1",), metavar="NAME,NAME",
         help="1 or 2 (the first of the table's), or names, a leading minus where more is better: "
-        "--objectives=-accuracy latency (default: 1)",
+        "--objectives=-accuracy,latency (default: 1)",
     )  # fmt: skip
-    add("--fields", nargs="+", default=[], metavar="COLUMN", help="columns or patterns that tell designs apart")
+    add("--fields", type=_names, default=(), metavar="NAME,NAME", help="columns or patterns that tell designs apart")
     add(
         "--noise", action="store_true",
         help="each evaluation is one training of several; what a strategy recommends is scored by their mean",
     )  # fmt: skip
     add("--workers", type=positive, metavar="N", help="processes (default: one a core)")
     add("--out", metavar="DIR", help="where runs go (default: results/bench/TABLE-OBJECTIVES); what is there goes on")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """An argparse type: names between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -58,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     from nasbench.progress import progress_display
 
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    source = Source(options.on, tuple(options.objectives), tuple(options.fields))
+    source = Source(options.on, options.objectives, options.fields)
     with progress_display(quiet=options.json) as progress:
         result = bench(
             options.strategies,
