@@ -74,7 +74,11 @@ def require_new_or_empty(folder: Path, file: str) -> None:
 
 
 def write_toml(path: Path | str, content: Mapping[str, Any]) -> None:
-    write_atomic(path, tomli_w.dumps(content))
+    """Text of several lines is written on several lines; carriage returns would not survive that."""
+    text = tomli_w.dumps(content)
+    if "\\n" in text and "\\r" not in text:
+        text = tomli_w.dumps(content, multiline_strings=True)
+    write_atomic(path, text)
 
 
 def write_atomic(path: Path | str, content: str | bytes) -> None:

@@ -100,7 +100,7 @@ def test_a_small_space_is_used_up_and_no_more(sampler):
     assert len(trials) == len({trial.architecture.id for trial in trials}) == TINY.size() == 12
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "auto", "gp", "nsga2", "nsga3"])
+@pytest.mark.parametrize("sampler", ["tpe", "auto", "nsga2", "nsga3"])
 def test_samplers_learn_from_the_trials(sampler):
     """Four fields make the first loss and it alone counts: by chance three designs in four have two of them wrong."""
     trials = [Candidate(one.architecture, one.losses[:1]) for one in drawn(40)]
@@ -191,7 +191,7 @@ SEARCHED = ("optuna:tpe", "optuna:nsga2", "regularised", "nsga2", "local")
 def schedule(name):
     """A new one, which knows nothing but the trials that it is asked about."""
     strategy = {"name": name, **SETTINGS.get(name, {})}
-    study = study_of(SMALL, ({"trials": 20, "samples": 64},), strategy=strategy, budgets=("100MFLOP",), finalists=0)
+    study = study_of(SMALL, ({"trials": 14, "samples": 64},), strategy=strategy, budgets=("100MFLOP",), finalists=0)
     return Schedule(study, SMALL, {}, Predictions(study, NoDevice()), Promotions([], lambda note: None))
 
 
@@ -215,8 +215,8 @@ def proposed_by(name, stops=()):
 @pytest.mark.parametrize("name", SEARCHED)
 def test_a_driver_that_is_lost_changes_nothing(name):
     whole = proposed_by(name)
-    assert whole == proposed_by(name, stops=(5, 11, 17))
-    assert len(whole) == len(set(whole)) == 20
+    assert whole == proposed_by(name, stops=(5, 9, 12))
+    assert len(whole) == len(set(whole)) == 14
 
 
 def go_on(folder, name, workers, trainings=None):
@@ -239,9 +239,9 @@ def go_on(folder, name, workers, trainings=None):
 def test_a_killed_search_with_several_trials_under_way_goes_on(name, tmp_path):
     child = os.fork()
     if child == 0:
-        go_on(tmp_path, name, 3, trainings=10)
+        go_on(tmp_path, name, 3, trainings=7)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     trials = go_on(tmp_path, name, 3)
-    assert len(trials) == len({trial.architecture_id for trial in trials}) == 20
+    assert len(trials) == len({trial.architecture_id for trial in trials}) == 14
     assert all(trial.finished and cost(trial.design).flops <= 1e8 for trial in trials)
     assert {trial.origin.how for trial in trials} == {name}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -51,12 +53,17 @@ def search(name, score, evaluations, seed, **settings):
     return trials
 
 
+@cache
+def found_by(name, seed):
+    """Mean distance of the last 16 trials of 48, with populations that are filled a few times."""
+    settings = {"nsga2": {"population": 8}, "regularised": {"population": 10}}.get(name, {})
+    return np.mean([trial.losses[0] for trial in search(name, distance, 48, seed, **settings)[-16:]])
+
+
 @pytest.mark.parametrize("name", ["local", "regularised", "nsga2"])
-def test_one_objective_is_met_sooner_than_by_chance(name):
-    """Nine fields: 45 trials by chance are wrong in about two of them at best."""
-    found = [min(trial.losses[0] for trial in search(name, distance, 45, seed)) for seed in range(4)]
-    chance = [min(trial.losses[0] for trial in search("random", distance, 45, seed)) for seed in range(4)]
-    assert np.mean(found) < np.mean(chance)
+def test_searches_come_nearer_to_what_is_wanted(name):
+    """By chance some six of the nine fields are wrong."""
+    assert np.mean([found_by(name, seed) for seed in range(2)]) < np.mean([found_by("random", i) for i in range(2)]) - 1
 
 
 def test_local_search_steps_from_the_best_to_its_neighbours_alone():

@@ -130,7 +130,7 @@ def test_latency_budgets_wait_for_a_predictor(name):
     assert all(sum(stage.depth for stage in arch.stages) <= 3 for arch in quick)
 
 
-KNOWN = f"known strategies: {', '.join(sorted(STRATEGIES))}"
+KNOWN = f"known strategies: {', '.join(sorted(STRATEGIES))}, FILE.py:FUNCTION"
 SETTINGS = st.fixed_dictionaries(
     {},
     optional={

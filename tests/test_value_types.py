@@ -100,6 +100,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
         **{"name": "mine", "file": "mine.csv", "fields": ["layer*"], "objectives": ["-accuracy", "macs"]},
         **{"where": {"epochs": 12}, "known": ["macs"]},
     },
+    "OwnSettings": lambda: {"name": "mine.py:propose", "text": "def propose(): ...", "options": {"share": 0.5}},
     "RandomSettings": dict,
     "Recipe": lambda: load_recipe().to_dict(),
     "Record": lambda: _profile()["records"][0],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import webbrowser
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from nasbench.commands.common import (
     whole,
     writable_file,
 )
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
     from nasbench.report.results import StudyResult
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 MOST_STUDIES = 12  # on one page
 STRATEGY_HELP = (
     "evolution (default), warm (starts from a table of trained designs), regularised (aging evolution), nsga2, "
-    "local (search from the front), model (Bayesian optimisation), random, "
-    "or a sampler of Optuna's: optuna:tpe, nsga2, nsga3, gp, auto or random; "
-    "docs/strategies.md says which is for what"
+    "local (search from the front), model (Bayesian optimisation), random, a sampler of Optuna's (optuna:tpe, "
+    "nsga2, nsga3, gp, auto, random), or "
+    "mine.py:propose, a function of your own; docs/strategies.md says which is for what"
 )
 SEARCH_EXAMPLE = """nasbench search --budget 1GFLOP
 nasbench search --budget 500MFLOP --budget 10ms --data photos/ --trials 64 --out results/photos"""
@@ -42,6 +43,9 @@ def add(verbs: Any) -> None:
     )
     resume.add_argument("folder", help="the study's folder")
     resume.add_argument("--data", metavar="DIR", help="where the study's images lie now, if they were moved")
+    resume.add_argument(
+        "--strategy", metavar="FILE.py:FUNCTION", help="your own strategy, taken anew from its file after a correction"
+    )
     resume.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long")
     add_priority(resume)
     front = add_verb(
@@ -82,6 +86,10 @@ def _add_search(verbs: Any) -> None:
     add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
     add("--address", help="address of a running Ray cluster, such as ray://head:10001")
     add("--strategy", default="evolution", metavar="NAME", help=STRATEGY_HELP)
+    add(
+        "--strategy-option", action="append", type=_option, metavar="KEY=VALUE",
+        help="a setting of the strategy, such as population=30; repeatable",
+    )  # fmt: skip
     add("--seed", type=whole, default=0, help="seed of everything that is drawn (default: 0)")
     add("--classes", type=positive, default=1000, metavar="N", help="classes that budgets count with (default: 1000)")
     add(
@@ -91,6 +99,28 @@ def _add_search(verbs: Any) -> None:
     )
     add("--time-limit", type=seconds, metavar="TIME", help="stop starting trials after this long, such as 15min")
     add_priority(search)
+
+
+def _option(text: str) -> tuple[str, object]:
+    """An argparse type: `population=30` -> ("population", 30); what is no TOML value is text."""
+    from nasbench.files import parse_toml
+
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not KEY=VALUE; write for example population=30")
+    try:
+        return key, parse_toml(f"value = {value}", "")["value"]
+    except UserError:
+        return key, value
+
+
+def _options(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """The settings by key."""
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1 or key in ("name", "text"):
+            what = "given twice; give each setting once" if count > 1 else "no setting; name the strategy by --strategy"
+            raise UserError(f"--strategy-option {key}: {what}")
+    return dict(pairs)
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -114,6 +144,7 @@ def _search(options: argparse.Namespace) -> int:
             time_limit=options.time_limit,
             progress=progress,
             priority=options.priority,
+            strategy_options=_options(options.strategy_option or ()),
         )
     return _show(result, options.json)
 
@@ -123,7 +154,7 @@ def _resume(options: argparse.Namespace) -> int:
     from nasbench.progress import progress_display
 
     with progress_display(quiet=options.json) as progress:
-        result = resume(options.folder, options.time_limit, progress, options.data, options.priority)
+        result = resume(options.folder, options.time_limit, progress, options.data, options.priority, options.strategy)
     return _show(result, options.json)
 
 

@@ -110,7 +110,7 @@ class Schedule:
         context = self._context(trials, len(known), tuple(probed.values()))
         proposals = self.study.strategy.propose(context, 1)
         self._exhausted = not proposals
-        return self._new(proposals[0], self.study.strategy.name) if proposals else None
+        return self._new(proposals[0], self.study.strategy.label) if proposals else None
 
     def _context(self, trials: Sequence[Trial], turn: int, taken: tuple[Architecture, ...]) -> Context:
         """What the strategy is told; each turn has random numbers of its own. Of `taken` none is proposed."""

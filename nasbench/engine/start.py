@@ -55,7 +55,7 @@ def search(
     trials: int | None = None, out: str | Path | None = None, runner: str | Path = LAPTOP, strategy: str = "evolution",
     seed: int = 0, classes: int = 1000, device: str = THIS_MACHINE, address: str | None = None,
     time_limit: float | None = None, progress: Progress | None = None, objective: str = "supervised",
-    priority: Priority | None = None,
+    priority: Priority | None = None, strategy_options: Mapping[str, object] | None = None,
 ) -> StudyResult:  # fmt: skip
     """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
 
@@ -63,8 +63,8 @@ def search(
     (seconds) bounds when the last trial may start. `objective`: "supervised" (accuracy) or "masked", which reads no
     labels and ranks by how well hidden parts of images are painted, or "predicted@4GFLOP": by the error that designs
     should have there. `priority`: that of the trials beside other work, "low" (nice 15) or "normal". Everything is
-    checked before anything is written; a UserError says what to change. `strategy`: "evolution", "random", or
-    "warm", which starts from a table of trained designs.
+    checked before anything is written; a UserError says what to change. `strategy`: "evolution", another name in
+    `nasbench.strategies.STRATEGIES`, or "mine.py:propose", a function of your own; `strategy_options` are its settings.
     """
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
     require_images_for(found.in_channels, f"space {found.label!r}")
@@ -76,7 +76,7 @@ def search(
         "classes": classes,
         "data": data_spec(str(data), DATASETS),
         "ladder": ladder,
-        "strategy": StrategyChoice.from_dict({"name": strategy}),
+        "strategy": StrategyChoice.from_dict({**(strategy_options or {}), "name": strategy}),
         "trials": ladder.rungs[0].trials if trials is None else trials,
         "seed": seed,
         "device": device,
@@ -85,6 +85,7 @@ def search(
     }
     study = Study.from_dict({**content, **_settled(seed)}, "search")
     check_table(study)
+    study.strategy.check()
     found.sample(np.random.default_rng(seed), budgets=on_cost(limits), num_classes=classes)  # or it says why not
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
@@ -110,15 +111,20 @@ def resume(
     progress: Progress | None = None,
     data: str | Path | None = None,
     priority: Priority | None = None,
+    strategy: str | None = None,
 ) -> StudyResult:
     """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again.
 
-    `data`: where its images lie now, if not where the study says; the study is told.
+    `data`: where its images lie now, if not where the study says; `strategy`: the file and function to propose by from
+    now on, where the study's own is such a one and was corrected. The study is told of both.
     """
     study = Study.open(folder)
     study = study.replace(runner=study.runner.with_priority(priority))
     if data is not None:
         study = study.replace(data=data_spec(str(data), DATASETS))
+    if strategy is not None:
+        study = study.replace(strategy=study.strategy.corrected(strategy))
+        study.strategy.check()
     _require_data(study, folder)
     study.runner.require_device()
     progress = progress or Silent()
@@ -129,7 +135,7 @@ def resume(
             f"{study.data}: its images have changed since the study began, or are others; name those with `nasbench "
             f"resume {folder} --data DIR`, or start a new study with --out"
         )
-    if data is not None:
+    if data is not None or strategy is not None:
         study.write(folder)
     return _run(study.replace(data_id=data_id, time_limit_s=time_limit), Path(folder), progress)
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
-from nasbench.strategies import by_optuna, evolution, local, model, nsga2, random, regularised, warm
+from nasbench.strategies import by_optuna, evolution, local, model, nsga2, own, random, regularised, warm
 from nasbench.strategies.context import Candidate, Context
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.strategies.local import LocalSettings
@@ -53,7 +53,10 @@ STRATEGIES: dict[str, Strategy[Any]] = {  # each has settings of its own type
 
 @dataclass(frozen=True)
 class StrategyChoice:
-    """A strategy by name with its settings. `given` are those that were written down; the others have defaults."""
+    """A strategy by name with its settings. `given` are those that were written down; the others have defaults.
+
+    The name may be `mine.py:propose`, a function of the user's own; then the file's text is among those given.
+    """
 
     name: str
     settings: Value
@@ -66,23 +69,48 @@ class StrategyChoice:
         if "name" not in content:
             raise UserError(f"{at}key 'name' is missing; add the name of a strategy, such as name = \"random\"")
         name, given = content["name"], {key: value for key, value in content.items() if key != "name"}
+        if isinstance(name, str) and own.is_own(name):
+            settings = own.own_settings(name, given, source or f"strategy {name!r}")
+            return cls(name, settings, {"text": settings.text, **settings.options})
         if not isinstance(name, str) or name not in STRATEGIES:
-            raise UserError(f"{at}unknown strategy {shown(name)}; known strategies: {', '.join(sorted(STRATEGIES))}")
-        return cls(name, STRATEGIES[name].settings.from_dict(given, source), given)
+            known = ", ".join(sorted(STRATEGIES))
+            raise UserError(f"{at}unknown strategy {shown(name)}; known strategies: {known}, FILE.py:FUNCTION")
+        return cls(name, STRATEGIES[name].settings.from_dict(given, source or f"strategy {name!r}"), given)
 
     def to_dict(self) -> dict[str, object]:
         """As it was given to `from_dict`: no setting more."""
         return {"name": self.name, **self.given}
 
+    @property
+    def label(self) -> str:
+        """What its designs say of who proposed them."""
+        return self.settings.label if isinstance(self.settings, own.OwnSettings) else self.name
+
+    def check(self) -> None:
+        """A UserError where a function of the user's own cannot be asked: it is run for the first time."""
+        if isinstance(self.settings, own.OwnSettings):
+            own.check(self.settings)
+
+    def corrected(self, name: str) -> StrategyChoice:
+        """The same options with the function that the file holds now; UserError where there is no file to read anew."""
+        if not isinstance(self.settings, own.OwnSettings) or not own.is_own(name):
+            raise UserError(
+                f"strategy {shown(name)} for a search by {self.name!r}: only one function in a file can take another's "
+                "place; leave --strategy out, or search anew with --out"
+            )
+        return StrategyChoice.from_dict({**self.settings.options, "name": name})
+
     def propose(self, context: Context, n: int) -> list[Architecture]:
         """Up to `n` new architectures within the limits; fewer when the space has no more."""
+        if isinstance(self.settings, own.OwnSettings):
+            return own.propose(context, n, self.settings)
         return STRATEGIES[self.name].propose(context, n, self.settings)
 
     def pick(self, context: Context) -> Candidate | None:
         """The finished trial that the strategy recommends by its first loss; None where none has finished."""
         if not context.finished:
             return None
-        own = STRATEGIES[self.name].pick
-        if own is not None:
-            return own(context, self.settings)
+        strategy = STRATEGIES.get(self.name)
+        if strategy is not None and strategy.pick is not None:
+            return strategy.pick(context, self.settings)
         return min(context.finished, key=lambda one: one.losses or ())

@@ -46,8 +46,12 @@ def propose(context: Context, n: int, settings: LocalSettings) -> list[Architect
 
 def _front(context: Context) -> list[Architecture]:
     """The non-dominated trials that are worth a step and lie in the space, oldest first."""
-    parents = [one for one in context.finished if one.parent and context.space.contains(one.architecture)]
-    if not parents:
-        return []
-    beaten = is_dominated([one.losses for one in parents if one.losses is not None])
-    return [one.architecture for one, worse in zip(parents, beaten) if not worse]
+    parents = [one for one in context.finished if one.parent]
+    while parents:
+        beaten = is_dominated([one.losses for one in parents if one.losses is not None])
+        front = [one.architecture for one, worse in zip(parents, beaten) if not worse]
+        outside = {arch.id for arch in front if not context.space.contains(arch)}
+        if not outside:
+            return front
+        parents = [one for one in parents if one.architecture.id not in outside]
+    return []

@@ -68,11 +68,11 @@ def _genetic(kind: Callable[..., optuna.samplers.BaseSampler]) -> Callable[[int,
 
 
 SAMPLERS = {
-    "tpe": Sampler(_tpe, 500),
-    "auto": Sampler(_auto, 500),
+    "tpe": Sampler(_tpe, 300),
+    "auto": Sampler(_auto, 300),
     "random": Sampler(lambda seed, settings, objectives: optuna.samplers.RandomSampler(seed), 0),
-    "nsga2": Sampler(_genetic(optuna.samplers.NSGAIISampler), 1000, "drawn"),
-    "nsga3": Sampler(_genetic(optuna.samplers.NSGAIIISampler), 1000, "drawn"),
+    "nsga2": Sampler(_genetic(optuna.samplers.NSGAIISampler), 500, "drawn"),
+    "nsga3": Sampler(_genetic(optuna.samplers.NSGAIIISampler), 500, "drawn"),
     "gp": Sampler(_gp, 100, "first"),
 }
 
