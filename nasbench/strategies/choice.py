@@ -110,7 +110,7 @@ class StrategyChoice:
         """The finished trial that the strategy recommends by its first loss; None where none has finished."""
         if not context.finished:
             return None
-        pick = None if isinstance(self.settings, own.OwnSettings) else STRATEGIES[self.name].pick
-        if pick is not None:
-            return pick(context, self.settings)
+        strategy = STRATEGIES.get(self.name)
+        if strategy is not None and strategy.pick is not None:
+            return strategy.pick(context, self.settings)
         return min(context.finished, key=lambda one: one.losses or ())
