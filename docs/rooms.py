@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "nasbench"
@@ -26,6 +27,7 @@ def modules() -> dict[str, Path]:
     return {name.removesuffix(".__init__"): path for name, path in files.items()}
 
 
+@cache
 def module_imports() -> dict[str, set[str]]:
     """Module -> the modules of the package that it imports, at its top, in functions, and for types alone."""
     known = modules()

@@ -64,8 +64,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def profile() -> DeviceProfile:
+    """Frozen, so fitted once for all tests here."""
     chosen = calibration_set(SmallSpace(), 20, np.random.default_rng(0), num_classes=10)
     return made("this-machine", [record(a) for a in chosen])
 

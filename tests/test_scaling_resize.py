@@ -40,9 +40,9 @@ def random_designs(count: int) -> list[Architecture]:
     return found
 
 
-def test_a_hundred_random_designs_scale_up_and_down() -> None:
+def test_random_designs_scale_up_and_down() -> None:
     rules = list(RULES)[:3]
-    for number, arch in enumerate(random_designs(100)):
+    for number, arch in enumerate(random_designs(45)):
         for factor in (0.5, 3.0):
             small = scaled(arch, factor, rules[number % len(rules)])
             assert small.problem() is None
