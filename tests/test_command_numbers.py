@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nasbench import cli
+from nasbench.commands.benches import names
 from nasbench.commands.common import MOST_HOURS, MOST_SECONDS
 from nasbench.commands.latency import option
 
@@ -21,7 +22,8 @@ UNITS = {"BUDGET", "TARGET", "SIZE", "MACS"}  # what options call a number with 
 # What stands for a positional argument, by its name, where another one is looked at.
 NEEDED = {
     **dict.fromkeys(("architecture", "architectures", "names"), "emo_1m"),
-    **dict.fromkeys(("folder", "studies", "file", "study"), "nowhere"),
+    **dict.fromkeys(("folder", "folders", "studies", "file", "study", "on"), "nowhere"),
+    "strategies": "random",
     **dict.fromkeys(("first", "second", "name"), "own"),
     **{"space": "small", "text": "emo", "out": "nowhere", "output": "nowhere.onnx", "to": "200MFLOP"},
 }
@@ -49,7 +51,7 @@ def options(sizes: bool) -> list[tuple[argparse.ArgumentParser, argparse.Action]
     found = [(verb, action) for verb in verbs(cli.parser()) for action in verb._actions if action.option_strings]
     if sizes:
         return [(verb, action) for verb, action in found if action.metavar in UNITS]
-    return [(verb, action) for verb, action in found if action.type not in (None, Path, option)]
+    return [(verb, action) for verb, action in found if action.type not in (None, Path, option, names)]
 
 
 Run = Callable[[list[str]], object]

@@ -253,5 +253,6 @@ def test_the_docs_show_the_example_and_every_setting_with_its_default():
     rows = {name: row for row in page.splitlines() if row.startswith("|") for name in STRATEGIES if f"`{name}`" in row}
     for name, strategy in STRATEGIES.items():
         for key, each in strategy.settings.model_fields.items():
-            shown = {"table": "the space's own", "explore": "1/6" if name == "warm" else "0.1"}.get(key, each.default)
+            explore = {"warm": "1/6", "model": "0"}.get(name, "0.1")
+            shown = {"table": "the space's own", "explore": explore}.get(key, each.default)
             assert f"`{key}` {shown}" in rows[name], name

@@ -113,7 +113,8 @@ def test_ray_listens_on_the_loopback_only(ray_run: tuple[Watched, Path]) -> None
 def test_nothing_of_ray_is_left(ray_run: tuple[Watched, Path]) -> None:
     assert not list(Path(ray_session.temporary_base()).glob(f"{ray_session.TEMPORARY}{os.getpid()}-*"))
     left = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-    assert not left
+    tracker = "multiprocessing.resource_tracker"  # of other tests' processes; it stays as long as this process
+    assert not [process for process in left if tracker not in " ".join(process.cmdline())]
 
 
 # Killing the driver.

@@ -164,7 +164,7 @@ def test_the_same_search_again_trains_nothing(study, workplace):
         ({"budgets": ["1KFLOP"]}, "1KFLOP"),
         ({"budgets": ["1G"]}, "ambiguous"),
         ({"space": "nowhere"}, "unknown search space 'nowhere'"),
-        ({"strategy": "luck"}, "unknown strategy 'luck'; known strategies: evolution, random"),
+        ({"strategy": "luck"}, "unknown strategy 'luck'; known strategies: evolution, local"),
         ({"runner": "mainframe"}, "unknown runner 'mainframe'"),
         ({"data": "no/such/folder"}, "no/such/folder"),
         ({"device": "pixel-9"}, "unknown device 'pixel-9'"),

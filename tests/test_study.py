@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
             "unknown recipe 'nope'; give the path of a .toml file, or a name such as proxy",
         ),
         ({"strategy": {}}, "key 'name' is missing; add the name of a strategy, such as name = \"random\""),
-        ({"strategy": {"name": "luck"}}, "unknown strategy 'luck'; known strategies: evolution, local, nsga2"),
+        ({"strategy": {"name": "luck"}}, "unknown strategy 'luck'; known strategies: evolution, local, model"),
         ({"strategy": {"name": "random", "x": 1}}, "unknown key 'x'"),
         (
             {"runner": {"device": "tpu"}},

@@ -38,11 +38,11 @@ def _add_run(group: Any) -> None:
     add("--first-seed", type=whole, default=0, metavar="N", help="the first of the seeds (default: 0)")
     add("--evaluations", type=positive, default=200, metavar="N", help="designs that each run asks for (default: 200)")
     add(
-        "--objectives", type=_names, default=("1",), metavar="NAME,NAME",
+        "--objectives", type=names, default=("1",), metavar="NAME,NAME",
         help="1 or 2 (the first of the table's), or names, a leading minus where more is better: "
         "--objectives=-accuracy,latency (default: 1)",
     )  # fmt: skip
-    add("--fields", type=_names, default=(), metavar="NAME,NAME", help="columns or patterns that tell designs apart")
+    add("--fields", type=names, default=(), metavar="NAME,NAME", help="columns or patterns that tell designs apart")
     add(
         "--noise", action="store_true",
         help="each evaluation is one training of several; what a strategy recommends is scored by their mean",
@@ -51,7 +51,7 @@ def _add_run(group: Any) -> None:
     add("--out", metavar="DIR", help="where runs go (default: results/bench/TABLE-OBJECTIVES); what is there goes on")
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
     """An argparse type: names between commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 

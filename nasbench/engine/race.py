@@ -16,6 +16,7 @@ from nasbench.report.noise import RACED, choice_factor
 from nasbench.study.seed_noise import SeedNoise, pooled
 
 FIRST = 2  # trainings that everybody has before one is chosen by them
+ALIKE = 3  # that everybody has where nothing is to be decided
 # From so many trainings of both sides on, a lead of so many times what the report asks for decides a contest. To look
 # after every training lets luck decide more often than the report's 5 %: 2,000 simulated races of 24 trainings between
 # three equal networks ended with a winner in 5.6 % with these figures and the report's RACED, in 20 % without them.
@@ -46,7 +47,7 @@ class Racer:
 def next_racer(racers: Sequence[Racer], most: int) -> Racer | None:
     """Who is trained next, none more than `most` times; None where every contest is decided, or nobody may go on.
 
-    Without any contest (no published network, or no design as fast) all are trained equally often.
+    Without any contest (no published network, or no design as fast) all are trained equally often, `ALIKE` times.
     """
     able = [each for each in racers if each.tried < most]
     early = [each for each in able if each.tried < FIRST]
@@ -55,7 +56,7 @@ def next_racer(racers: Sequence[Racer], most: int) -> Racer | None:
     scored = [each for each in racers if each.scores]
     contests = _contests(scored)
     if not contests:
-        return min(able, key=lambda each: each.tried)
+        return min((each for each in able if each.tried < ALIKE), key=lambda each: each.tried, default=None)
     noise = pooled([each.scores for each in scored])
     for published, designs in contests:
         if not is_decided(published, designs, noise):
