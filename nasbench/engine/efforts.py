@@ -18,7 +18,7 @@ from nasbench.proxy.reduction import reduced
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.trials import Level, Trial
 
-EXPONENT = 0.66  # of multiply-adds, in the time of a step: 26 designs of results/default, correlation .97
+EXPONENT = 0.66  # of multiply-adds, in the time of a step: 26 designs of results/default-former, correlation .97
 LEAST_SHARE, LEAST_S = 0.1, 1e-6  # of a trial's effort that goes with its samples
 CLASSES = 10  # that the network in a design's place is counted with; they hardly matter
 
