@@ -31,7 +31,7 @@ from nasbench.study.runner import runner_ladder, shipped_runners
 from nasbench.study.trials import Trial
 
 ROOT = Path(__file__).parents[1]
-STORED = ("default", "reference", "scaling")
+STORED = ("default", "default-former", "reference", "scaling")
 
 
 def test_fidelity_needs_no_torch() -> None:

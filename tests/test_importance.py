@@ -21,7 +21,7 @@ from nasbench.space import SearchSpace
 from nasbench.space.genotype import Genotype
 from nasbench.table.loading import load_table
 
-STUDY = Path(__file__).parent.parent / "results" / "default"
+STUDY = Path(__file__).parent.parent / "results" / "default-former"
 SPACE = SearchSpace.from_dict(
     {
         "resolution": [64, 128],

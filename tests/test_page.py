@@ -29,7 +29,7 @@ from nasbench.study.notes import RejectionNote
 from nasbench.study.trials import Level, Outcome, State
 
 ROOT = Path(__file__).parent.parent
-STUDY = ROOT / "results" / "default"
+STUDY = ROOT / "results" / "default-former"
 MOST_BYTES = 5e6
 
 

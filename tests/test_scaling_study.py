@@ -315,7 +315,7 @@ def test_a_plan_s_commands_train_as_the_study_was_trained(
     """By its recipe, on its images, growing as it did; laws would refuse other trainings."""
     assert train_options([folder]) == []
     assert train_options([RESULTS / "scaling", folder]) == ["--recipe", FORMER]
-    assert train_options([RESULTS / "default"]) == ["--recipe", "proxy"]
+    assert train_options([RESULTS / "default-former"]) == ["--recipe", "proxy"]
     changed = tmp_path / "changed"
     shutil.copytree(folder, changed)
     settings = read_toml(changed / "scaling.toml")

@@ -28,7 +28,7 @@ from nasbench.table.start import collect
 from nasbench.table.summary import summary
 from nasbench.table.table import Table
 
-DEFAULT = Path(__file__).parent.parent / "results" / "default"
+DEFAULT = Path(__file__).parent.parent / "results" / "default-former"
 DESIGNS = 16  # of the plan: 1 of them with three seeds, 2 at the second rung with two, 1 for long
 
 

@@ -336,7 +336,7 @@ def test_bad_input_is_one_line_before_anything_is_written(
 def test_designs_of_a_study_are_named_by_place_or_id() -> None:
     from nasbench.training.designs import design
 
-    folder = Path(__file__).parent.parent / "results" / "default"
+    folder = Path(__file__).parent.parent / "results" / "default-former"
     assert design(f"{folder}#1").id == design(f"{folder}#{design(f'{folder}#1').id[:8]}").id
     assert design(f"{folder}#fastvit_t8").name == "fastvit_t8"
     for which, words in (("99", "lists"), ("zz", "no design of it is called so"), ("", "no design")):
