@@ -78,9 +78,9 @@ class Driver:
         if not phases.leaves_time_for(0.0):
             return None
         trial = self._left_over[0] if self._left_over else self.schedule.next_trial(self.store.trials)
-        if trial is None or not phases.leaves_time_for(self.reporting.seconds_expected(trial, self._pace())):
-            return None
-        return trial
+        if trial is None or not phases.limited:  # what a trial will take is worked out only where it decides
+            return trial
+        return trial if phases.leaves_time_for(self.reporting.seconds_expected(trial, self._pace())) else None
 
     def _job(self, trial: Trial) -> Job:
         study = self.schedule.study

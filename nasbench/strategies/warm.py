@@ -32,7 +32,6 @@ BEST = 4  # designs that those descend from
 FEW_CHANGES = 2  # fields changed in such a child
 OPTIMISM = 1.0  # standard deviations: the pool keeps what may be good
 WORTHWHILE = 0.25  # of the largest expected gain: a band with less loses its turn
-TINY = 1e-6
 _BREEDING = threading.Lock()
 
 
@@ -152,7 +151,7 @@ class _Proposing:
             return expected.mean + OPTIMISM * expected.std
         known = self._expected(seen).mean
         told = best_within(np.array([self._speed(arch) for arch in seen]), known, speeds)
-        return expected_improvement(expected.mean - told, expected.std)
+        return model.below(-told, -expected.mean, expected.std)  # the mean of max(0, accuracy - told)
 
     def _expected(self, designs: Sequence[Architecture]) -> Expected:
         finished = self.context.finished
@@ -188,11 +187,3 @@ def best_within(speeds: np.ndarray, accuracies: np.ndarray, at: np.ndarray) -> n
     best = np.maximum.accumulate(accuracies[order])
     place = np.searchsorted(speeds[order], at, side="right") - 1
     return np.asarray(best[np.maximum(place, 0)])
-
-
-def expected_improvement(lead: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """(n,) the mean of max(0, x) of normal x about `lead`."""
-    from scipy.stats import norm
-
-    z = lead / np.maximum(std, TINY)
-    return np.asarray(lead * norm.cdf(z) + std * norm.pdf(z))

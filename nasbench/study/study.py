@@ -80,12 +80,12 @@ class Study(Value):
     trials: int = Field(ge=1, le=MAX_TRIALS)
     seed: Seed = 0
     device: str = THIS_MACHINE
-    finalists: int = Field(5, ge=0, le=MAX_TRIALS)  # trained again with each of `final_seeds` and measured
+    finalists: int = Field(5, ge=0, le=MAX_TRIALS)  # trained again with `final_seeds`, all or in a race, and measured
     final_seeds: tuple[Seed, ...] = (0, 1, 2)
     open_ended: bool = False  # as many trials as the time limit allows; `trials` and the ladder's are starting points
     race: int | None = Field(None, ge=1, le=MAX_TRIALS)  # final trainings at most, where those are chosen one by one
     trial_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # a trial that takes longer has failed
-    time_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # no trial starts later than this
+    time_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # shared out among the levels
     runner: RunnerSpec
     numerics_in_keys: bool = False  # whether precision and kind of device tell trials apart; not so in older studies
     version: str = __version__
