@@ -153,13 +153,14 @@ def search_parts(
     source: Any = None,
     progress: Progress | None = None,
     phases: Phases | None = None,
+    known: Any = None,
 ) -> Search:
     """By default: with the fixed points that fit, and without any device."""
     source, progress = source or NoDevice(), progress or Silent()
-    known = StudyResult.from_store(study, store).measured_ms
+    measured = StudyResult.from_store(study, store).measured_ms
     promotions = Promotions(store.notes(PromotionNote), store.note)
     fixed = fitting_fixed_points(study, space) if fixed is None else fixed
-    schedule = Schedule(study, space, fixed, Predictions(study, source, known), promotions, phases=phases)
+    schedule = Schedule(study, space, fixed, Predictions(study, source, measured), promotions, known, phases)
     reporting = Reporting(schedule, store, source, progress)
     measuring = Measuring(schedule, store, source, reporting, progress)
     return Search(schedule, reporting, measuring, Driver(schedule, store, reporting, measuring))

@@ -11,10 +11,11 @@ from test_schedule import ended
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
+from nasbench.engine.levels import at_level
 from nasbench.engine.phases import Phases, pace_of, seconds_busy, work_of
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
-from nasbench.engine.schedule import Schedule, at_level
+from nasbench.engine.schedule import Schedule
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind, Level, Trial
 

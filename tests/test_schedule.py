@@ -15,9 +15,10 @@ from shared_spaces import SMALL
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
+from nasbench.engine.levels import at_level
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
-from nasbench.engine.schedule import Schedule, at_level
+from nasbench.engine.schedule import Schedule
 from nasbench.engine.start import fitting_fixed_points
 from nasbench.scaling.objective import PROBE_RUNG, probes
 from nasbench.space import SearchSpace

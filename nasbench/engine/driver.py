@@ -77,10 +77,21 @@ class Driver:
         phases = self.schedule.phases
         if not phases.leaves_time_for(0.0):
             return None
-        trial = self._left_over[0] if self._left_over else self.schedule.next_trial(self.store.trials)
+        trial = self._to_train()
         if trial is None or not phases.limited:  # what a trial will take is worked out only where it decides
             return trial
         return trial if phases.leaves_time_for(self.reporting.seconds_expected(trial, self._pace())) else None
+
+    def _to_train(self) -> Trial | None:
+        """The next trial of which a table does not tell what came of it; what it tells of others is stored."""
+        while True:
+            trial = self._left_over[0] if self._left_over else self.schedule.next_trial(self.store.trials)
+            outcome = None if trial is None else self.schedule.known_outcome(trial)
+            if trial is None or outcome is None:
+                return trial
+            self._left_over = [each for each in self._left_over if each.key != trial.key]
+            self.store.submit(trial)
+            self.reporting.after(self.store.finish(trial.key, outcome))
 
     def _job(self, trial: Trial) -> Job:
         study = self.schedule.study

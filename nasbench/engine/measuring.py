@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 from nasbench.costs.budget import RESOURCES
 from nasbench.engine.device_source import DeviceSource
+from nasbench.engine.levels import complete_at
 from nasbench.engine.reporting import FIRST_FRONT, Reporting
-from nasbench.engine.schedule import Schedule, complete_at
+from nasbench.engine.schedule import Schedule
 from nasbench.engine.worth_measuring import in_order_of_interest
 from nasbench.latency.calibrate import measure_records
 from nasbench.latency.names import THIS_MACHINE

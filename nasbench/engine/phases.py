@@ -68,7 +68,7 @@ def work_of(fidelity: Fidelity) -> float:
 
 def pace_of(trials: Sequence[Trial]) -> float | None:
     """Work a second of all workers together, over the time in which trials ran; None before two are complete."""
-    complete = [trial for trial in trials if trial.complete]
+    complete = [trial for trial in trials if trial.complete and trial.trained_here]
     seconds = seconds_busy(trials)
     if len(complete) < 2 or seconds <= 0:
         return None

@@ -54,7 +54,7 @@ class Reporting:
         self._dots: tuple[Dot, ...] = ()
         self._verdict = ""
         self._dots_due = 0.0
-        self._plan_is_told = False
+        self._plan_is_told = self._check_is_told = False
 
     def seconds_spent(self) -> float:
         return time.monotonic() - self._started
@@ -74,6 +74,7 @@ class Reporting:
             self.progress.note(f"trial {trial.key[:8]} of {trial.label} failed: {trial.reason}")
         self._look_at_front()
         self._tell_plan()
+        self._tell_check()
         if self.profile() is not None and self._due():
             result = self.result()
             members = sum(row.on_front for row in result.report())
@@ -102,6 +103,19 @@ class Reporting:
             f"at this pace the time allows about {counts}: where seeds scatter by {100 * TYPICAL_NOISE:g} points, "
             f"a lead of {100 * lead:.1f} points is told from luck in four of five cases"
         )
+
+    def _tell_check(self) -> None:
+        """Once it is known whether the table's trainings of published networks stand for the search's own."""
+        scores = self.schedule.scores
+        if self._check_is_told or scores is None or not scores.checked:
+            return
+        agree = scores.agree(self.store.trials)
+        if agree is not None:
+            self._check_is_told = True
+            names = " and ".join(str(arch.name) for arch in scores.checked)
+            stand = "agree with the table: its trainings stand for those of the other published networks"
+            fall = "differ from the table by more than seeds do: all published networks are trained"
+            self.progress.note(f"{names}, trained again, {stand if agree else fall}")
 
     def _look_at_front(self) -> None:
         """The display's dots and verdict anew, where that takes no more than a twentieth of the time."""

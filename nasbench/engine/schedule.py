@@ -14,18 +14,20 @@ import numpy as np
 
 from nasbench.arch.architecture import Architecture
 from nasbench.engine.contests import likely_leaders
+from nasbench.engine.levels import at_level, complete_at, planned_levels
 from nasbench.engine.phases import Phases, pace_of, work_of
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Contender, Promotions, better_than_the_worst_fixed_point, most_promising
+from nasbench.engine.published import PublishedScores
 from nasbench.engine.race import Racer, next_racer
 from nasbench.engine.warm_start import Known
-from nasbench.scaling.objective import PROBE_RUNG, PROBE_SHARES, errors_at, next_probe
+from nasbench.scaling.objective import PROBE_RUNG, errors_at, next_probe
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.space.limits import Limits
 from nasbench.strategies import Candidate, Context
 from nasbench.study.runner import Numerics
 from nasbench.study.study import Study
-from nasbench.study.trials import Kind, Level, Origin, Split, Trial
+from nasbench.study.trials import Kind, Level, Origin, Outcome, Split, Trial
 from nasbench.surrogate.prior import Agreement
 
 FIXED_POINTS_AT_MOST = 0.5  # of the lowest rung's trials
@@ -37,8 +39,8 @@ class Schedule:
     """`next_trial` of a study, given the trials so far. Nothing here starts, waits for or stores a trial.
 
     `fixed`: architecture id -> fixed point that meets the budgets, in the order in which they are trained. `known`: the
-    table that a warm start begins with. `phases`: when each level has to be over; what has not started by then is not
-    trained.
+    table that a warm start begins with, and that may tell what comes of published networks (`known_outcome`). `phases`:
+    when each level has to be over; what has not started by then is not trained.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Schedule:
         phases: Phases | None = None,
     ) -> None:
         self.study, self.space, self.fixed, self.known = study, space, fixed, known
+        self.scores = None if known is None else PublishedScores(study, fixed, known.table)
         self.predictions, self.promotions, self.phases = predictions, promotions, phases or Phases()
         self.rejections = RejectionCounter()
         self._exhausted = False  # whether the strategy had nothing left to propose
@@ -150,13 +153,27 @@ class Schedule:
         known = {trial.architecture_id for trial in lowest}
         probed = {trial.architecture_id: trial.design for trial in at_level(trials, Level(PROBE_RUNG))}
         planned = dict(self.planned(trials))[Level(0)]
-        for arch in list(self.fixed.values())[: max(1, int(planned * FIXED_POINTS_AT_MOST))]:
-            if arch.id not in known and arch.id not in probed:
-                return self._new(arch, Kind.FIXED_POINT.value)
+        published = list(self.fixed.values())[: max(1, int(planned * FIXED_POINTS_AT_MOST))]
+        waiting = [arch for arch in published if arch.id not in known and arch.id not in probed]
+        if waiting and (trial := self._of_published(waiting, trials)) is not None:
+            return trial
         context = self._context(trials, len(known), tuple(probed.values()))
         proposals = self.study.strategy.propose(context, 1)
         self._exhausted = not proposals
         return self._new(proposals[0], self.study.strategy.label) if proposals else None
+
+    def _of_published(self, waiting: Sequence[Architecture], trials: Sequence[Trial]) -> Trial | None:
+        """A trial of one of these; None while the check of what a table tells of them runs."""
+        arch = waiting[0] if self.scores is None else self.scores.next(waiting, trials)
+        if arch is None:
+            return None
+        if self.scores is not None and self.scores.stand_for(arch, 0, trials):
+            return self.scores.trial(arch, 0, self.predictions.cost(arch))
+        return self._new(arch, Kind.FIXED_POINT.value)
+
+    def known_outcome(self, trial: Trial) -> Outcome | None:
+        """What came of a trial that `next_trial` gave, where a table tells it; None where it is to be trained."""
+        return None if self.scores is None else self.scores.outcome(trial)
 
     def _context(self, trials: Sequence[Trial], turn: int, taken: tuple[Architecture, ...]) -> Context:
         """What the strategy is told; each turn has random numbers of its own. Of `taken` none is proposed."""
@@ -179,13 +196,19 @@ class Schedule:
         parents = {each.trial.key for each in better_than_the_worst_fixed_point(contenders)}
         lowest = at_level(trials, Level(0))
         return [
-            Candidate(trial.design, losses.get(trial.key), trial.key in parents, trial.finished and not trial.complete)
+            Candidate(
+                trial.design,
+                losses.get(trial.key),
+                trial.key in parents,
+                trial.finished and not trial.complete,
+                not trial.trained_here,
+            )
             for trial in lowest
         ]
 
     def agreement(self, trials: Sequence[Trial]) -> Agreement | None:
         """How far the lowest rung's trials bear out the table that the search started from; None without one."""
-        complete = complete_at(trials, Level(0))
+        complete = [trial for trial in complete_at(trials, Level(0)) if trial.trained_here]
         if self.known is None or not complete:
             return None
         metric = self.study.objective.metric
@@ -206,10 +229,16 @@ class Schedule:
         if self._is_raced(level):
             return [*at_level(trials, level), *self._next_in_race(chosen, at_level(trials, level))]
         if not level.final:
-            return [self._again(each, level.rung, self.study.seed, "promoted") for each in chosen]
+            return [self._at_next_rung(each, level.rung, trials) for each in chosen]
         return [
             self._again(each, level.rung, seed, "final", "test") for seed in self.study.final_seeds for each in chosen
         ]
+
+    def _at_next_rung(self, trial: Trial, rung: int, trials: Sequence[Trial]) -> Trial:
+        """The design of `trial` at the next rung, as a table has it or to be trained."""
+        if self.scores is not None and self.scores.stand_for(trial.design, rung, trials):
+            return self.scores.trial(trial.design, rung, trial.cost)
+        return self._again(trial, rung, self.study.seed, "promoted")
 
     def _is_raced(self, level: Level) -> bool:
         return level.final and self.study.race is not None
@@ -248,9 +277,10 @@ class Schedule:
         contenders = self.contenders(complete, trials)
         if self.known is None:
             return most_promising(contenders, places)
-        designs, scores = [one.trial.design for one in contenders], [one.score for one in contenders]
         known = self.known.at(self.study.ladder.rungs[level.rung].fidelity)
-        return likely_leaders(contenders, known.after(designs, scores, designs), places)
+        own = [one for one in contenders if one.trial.trained_here]  # what a table told it knows already
+        seen, scores = [one.trial.design for one in own], [one.score for one in own]
+        return likely_leaders(contenders, known.after(seen, scores, [one.trial.design for one in contenders]), places)
 
     def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:
         """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""
@@ -279,25 +309,3 @@ class Schedule:
     def _numerics(self) -> Numerics | None:
         """What tells this study's trials from those of other numerics; older studies did not."""
         return self.study.runner.numerics if self.study.numerics_in_keys else None
-
-
-def planned_levels(study: Study) -> list[tuple[Level, int]]:
-    """How many trials each level of a study takes, as far as can be told before its turn."""
-    places = study.trials
-    plan = [(Level(0), places)]
-    if study.extrapolated_to is not None:
-        plan.insert(0, (Level(PROBE_RUNG), len(PROBE_SHARES) * places))
-    for level in map(Level, range(1, study.ladder.top + 1)):
-        places = study.places(level, places)
-        plan.append((level, places))
-    each, most = len(study.final_seeds), study.race
-    finals = min(places, study.finalists) * each
-    return [*plan, (Level(study.ladder.top, final=True), finals if most is None else min(most, finals))]
-
-
-def at_level(trials: Iterable[Trial], level: Level) -> list[Trial]:
-    return [trial for trial in trials if trial.level == level]
-
-
-def complete_at(trials: Iterable[Trial], level: Level) -> list[Trial]:
-    return [trial for trial in trials if trial.level == level and trial.complete]

@@ -46,7 +46,7 @@ from nasbench.study.study import SpaceRecord, Study
 from nasbench.study.task import DATASETS, require_images_for
 
 TRIAL_LIMIT_S = 900.0
-FINAL_TRAININGS = 22  # at most; five finalists have four or five each, or those of open contests more
+FINAL_TRAININGS = 20  # at most; five finalists have four each, or those of open contests more
 FINAL_SEEDS = 12  # of a design at most, in the race between finalists
 
 

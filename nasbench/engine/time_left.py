@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from nasbench.engine.efforts import Efforts, Sizes
-from nasbench.engine.schedule import at_level
+from nasbench.engine.levels import at_level
 from nasbench.progress import ENDED_SHOWN, ProgressState, duration
 from nasbench.report.results import best_so_far
 from nasbench.space import RejectionCounter
@@ -95,7 +95,8 @@ def _trained_now(trial: Trial, pace: Pace) -> str:
 
 
 def _last(trials: Sequence[Trial]) -> list[Trial]:
-    return sorted((trial for trial in trials if trial.finished), key=lambda trial: trial.finished_at)[-ENDED_SHOWN:]
+    ended = (trial for trial in trials if trial.finished and trial.trained_here)
+    return sorted(ended, key=lambda trial: trial.finished_at)[-ENDED_SHOWN:]
 
 
 def _ending(trial: Trial, study: Study) -> str:
@@ -115,20 +116,23 @@ class TimeLeft:
 
     def seconds(self, trials: Sequence[Trial], pace: Pace) -> float | None:
         """Until the last trial ends; None until one is complete."""
-        if not any(trial.complete for trial in trials):
+        if not any(trial.complete and trial.trained_here for trial in trials):
             return None
         efforts, speed = self._efforts_and_speed(trials, pace)
         running = [trial for trial in trials if trial.key in pace.running]
         workers = _Workers(max(1, pace.at_a_time, len(running)), pace.deadline - pace.now)
         for trial in running:
             workers.busy(_still(efforts.of(trial), pace.running[trial.key], pace, speed) / speed)
-        like = [trial for trial in trials if trial.complete]  # what those not known yet should resemble
+        like = [
+            trial for trial in trials if trial.complete and trial.trained_here
+        ]  # what those not known yet should resemble
         for level, count in self._schedule.planned(trials):
             decided = self._decided_at(level, trials)
             like = decided or like
             waiting = [trial for trial in at_level(trials, level) if not trial.finished and trial not in running]
             there = {trial.key for trial in at_level(trials, level)}
-            for trial in (*waiting, *(trial for trial in decided if trial.key not in there)):
+            coming = (trial for trial in decided if trial.key not in there and trial.trained_here)
+            for trial in (*waiting, *coming):
                 workers.take(efforts.of(trial) / speed)
             for _ in range(0 if decided else count - len(there)):
                 workers.take(efforts.like(level, self._fidelity(level), like) / speed)
@@ -138,12 +142,13 @@ class TimeLeft:
 
     def seconds_of(self, trial: Trial, trials: Sequence[Trial], pace: Pace) -> float:
         """What a trial that starts now will take; 0 until one is complete."""
-        if not any(each.complete for each in trials):
+        if not any(each.complete and each.trained_here for each in trials):
             return 0.0
         efforts, speed = self._efforts_and_speed(trials, pace)
         return efforts.of(trial) / speed
 
     def _efforts_and_speed(self, trials: Sequence[Trial], pace: Pace) -> tuple[Efforts, float]:
+        trials = [trial for trial in trials if trial.trained_here]
         efforts = Efforts(trials, self._sizes, by_processor=self._schedule.study.runner.device == "cpu")
         return efforts, max(LEAST_SPEED, pace.share if pace.share is not None else _speed(trials, efforts, pace))
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nasbench.engine.levels import planned_levels
 from nasbench.engine.reporting import dots_of, facts_with
-from nasbench.engine.schedule import planned_levels
 from nasbench.engine.time_left import Pace, Progressing, TimeLeft, progress_state
 from nasbench.progress import ProgressState
 from nasbench.report.bands import good_enough

@@ -25,13 +25,15 @@ class Candidate:
     """A trial as a strategy sees it: losses, lower is better; None while it runs and after it failed.
 
     `parent`: whether it is worth breeding from; one that is not still says something about the space. `failed` tells
-    those that will never have losses from those that run.
+    those that will never have losses from those that run. `from_table`: its losses are those of the table that the
+    search starts from, so they bear nothing in it out.
     """
 
     architecture: Architecture
     losses: tuple[float, ...] | None = None
     parent: bool = True
     failed: bool = False
+    from_table: bool = False
 
 
 class Searchable(Hashable, Protocol):

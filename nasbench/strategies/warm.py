@@ -154,9 +154,9 @@ class _Proposing:
         return model.below(-told, -expected.mean, expected.std)  # the mean of max(0, accuracy - told)
 
     def _expected(self, designs: Sequence[Architecture]) -> Expected:
-        finished = self.context.finished
-        accuracies = [1 - (one.losses or (1.0,))[0] for one in finished]
-        return self.known.after([one.architecture for one in finished], accuracies, designs)
+        own = [one for one in self.context.finished if not one.from_table]
+        accuracies = [1 - (one.losses or (1.0,))[0] for one in own]
+        return self.known.after([one.architecture for one in own], accuracies, designs)
 
     def _fresh(self) -> list[Architecture]:
         """Small changes of the designs that look best now."""

@@ -19,6 +19,7 @@ from nasbench.study.trial_records import OriginRecord, OutcomeRecord, SubmittedR
 from nasbench.values import content_hash
 
 REASON_CHARACTERS = 500
+FROM_TABLE = "table"  # how a trial came about that was trained when a table was made, not by this study
 Split = Literal["validation", "test"]
 SPLITS: tuple[Split, ...] = ("validation", "test")
 Metrics = Mapping[str, float | int | str | bool]
@@ -70,9 +71,9 @@ class Level(NamedTuple):
 class Origin:
     """How a trial came about.
 
-    `how`: "fixed point", "promoted", "final", "probe", or the name of the strategy that proposed it. `cost` is that of
-    the design's deploy form, stored so that reading a study works nothing out. `of`: of a probe, the id of the design
-    that it stands for. The last three are of a scaling study's trials.
+    `how`: "fixed point", "table", "promoted", "final", "probe", or the name of the strategy that proposed it. `cost` is
+    that of the design's deploy form, stored so that reading a study works nothing out. `of`: of a probe, the id of the
+    design that it stands for. The last three are of a scaling study's trials.
     """
 
     kind: Kind = Kind.SEARCHED
@@ -191,6 +192,11 @@ class Trial:
     @property
     def level(self) -> Level:
         return Level(self.origin.rung, self.split == "test")
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether this study trains it; else a table of trained designs has told what came of it."""
+        return self.origin.how != FROM_TABLE
 
     @property
     def complete(self) -> bool:

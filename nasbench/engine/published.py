@@ -1,0 +1,110 @@
+"""What a table of trained designs tells of the published networks, in place of training them once more.
+
+Two of them are trained by the search all the same. Where these agree with the table as well as seeds let expect, the
+trainings of the table stand for those of the others; where not, all are trained, as without a table.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from nasbench.arch.architecture import Architecture
+from nasbench.costs.analytic import Cost
+from nasbench.study.seed_noise import SeedNoise, pooled
+from nasbench.study.study import Study
+from nasbench.study.trials import FROM_TABLE, Kind, Level, Origin, Outcome, State, Trial
+from nasbench.table.rows import TableRow
+from nasbench.table.table import VALIDATION, Table
+
+CHECKED = 2  # networks that are trained again
+SURE = 0.05  # chance, for a table that is right, that the check finds a difference
+METRICS = ("accuracy", "loss", "train_loss_tail", "scored_images", "proxy_id")  # of a row, that trials have too
+
+
+class PublishedScores:
+    """Trainings of `published` networks, by id, that `table` holds and that a study would repeat but for their seed."""
+
+    def __init__(self, study: Study, published: Mapping[str, Architecture], table: Table) -> None:
+        self._study = study
+        alike = table.where(split=VALIDATION, data_id=study.data_id, numerics=study.runner.numerics.text)
+        rows: dict[tuple[str, str], list[TableRow]] = defaultdict(list)
+        for row in alike.content:
+            rows[(row.architecture_id, row.fidelity)].append(row)
+        lowest = study.ladder.rungs[0].fidelity.id
+        self._noise = _noise(group for (_, fidelity), group in rows.items() if fidelity == lowest)
+        self._rows = {key: group for key, group in rows.items() if key[0] in published}
+        told = [arch for key, arch in published.items() if (key, lowest) in self._rows]
+        self.checked = self._leaders(told) if self._noise is not None and len(told) > CHECKED else []
+
+    def _leaders(self, told: Sequence[Architecture]) -> list[Architecture]:
+        """The most accurate at the lowest rung of different families (the name up to the underscore), best first."""
+        leaders: dict[str, Architecture] = {}
+        for arch in sorted(told, key=lambda each: -self._mean(each.id)):
+            leaders.setdefault((arch.name or "").partition("_")[0], arch)
+        return list(leaders.values())[:CHECKED]
+
+    def _mean(self, key: str) -> float:
+        return fmean(row.accuracy for row in self._rows[(key, self._study.ladder.rungs[0].fidelity.id)])
+
+    def agree(self, trials: Iterable[Trial]) -> bool | None:
+        """Whether the search's own trainings bear the table out; None as long as these have not ended."""
+        if not self.checked:
+            return False
+        own = {t.architecture_id: t for t in trials if t.level == Level(0) and t.trained_here and t.finished}
+        if any(arch.id not in own for arch in self.checked):
+            return None
+        if not all(own[arch.id].complete for arch in self.checked):
+            return False
+        return self._chance([own[arch.id] for arch in self.checked]) >= SURE
+
+    def _chance(self, own: Sequence[Trial]) -> float:
+        """Of differences at least as large, squared and together, where nothing but seeds differs (F test)."""
+        from scipy.special import fdtrc
+
+        assert self._noise is not None  # else nothing is checked
+        fidelity, squares = self._study.ladder.rungs[0].fidelity.id, 0.0
+        for trial in own:
+            seeds = len(self._rows[(trial.architecture_id, fidelity)])
+            gap = trial.metric("accuracy") - self._mean(trial.architecture_id)
+            squares += gap**2 / (max(self._noise.std, 1e-6) ** 2 * (1 + 1 / seeds))
+        return float(fdtrc(len(own), self._noise.degrees_of_freedom, squares / len(own)))
+
+    def next(self, waiting: Sequence[Architecture], trials: Sequence[Trial]) -> Architecture | None:
+        """Whose turn it is of published networks that the lowest rung has no trial of: while the check runs, those that
+        are trained whatever comes of it."""
+        if self.agree(trials) is not None:
+            return waiting[0]
+        checked = {arch.id for arch in self.checked}
+        first = [arch for arch in waiting if arch.id in checked]
+        return next(iter(first or (arch for arch in waiting if self._row(arch.id, 0) is None)), None)
+
+    def stand_for(self, arch: Architecture, rung: int, trials: Sequence[Trial]) -> bool:
+        """Whether the table's training of a network at a rung is as good as the search's own."""
+        return self._row(arch.id, rung) is not None and self.agree(trials) is True
+
+    def trial(self, arch: Architecture, rung: int, cost: Cost) -> Trial:
+        """The table's training of a design at a rung, as a trial of the study."""
+        study, row = self._study, self._row(arch.id, rung)
+        assert row is not None
+        numerics = study.runner.numerics if study.numerics_in_keys else None
+        origin, fidelity = Origin(Kind.FIXED_POINT, rung, FROM_TABLE, cost), study.ladder.rungs[rung].fidelity
+        return Trial.new(arch, fidelity, row.seed, study.data_name, VALIDATION, origin, numerics)
+
+    def outcome(self, trial: Trial) -> Outcome | None:
+        """What came of such a trial when the table was made; None for every other."""
+        row = None if trial.trained_here else self._row(trial.architecture_id, trial.origin.rung)
+        if row is None or row.seed != trial.seed:
+            return None
+        metrics = {name: getattr(row, name) for name in METRICS if getattr(row, name) is not None}
+        return Outcome(State.COMPLETE, metrics, worker={"machine": row.machine, "finished": row.finished})
+
+    def _row(self, key: str, rung: int) -> TableRow | None:
+        """The training with the lowest seed, so that a resumed search finds the same one in a table that has grown."""
+        found = self._rows.get((key, self._study.ladder.rungs[rung].fidelity.id), [])
+        return min(found, key=lambda row: row.seed, default=None)
+
+
+def _noise(groups: Iterable[Sequence[TableRow]]) -> SeedNoise | None:
+    return pooled([row.accuracy for row in group] for group in groups)
