@@ -19,7 +19,7 @@ FIRST = 2  # trainings that everybody has before one is chosen by them
 ALIKE = 3  # that everybody has where nothing is to be decided
 # From so many trainings of both sides on, a lead of so many times what the report asks for decides a contest. To look
 # after every training lets luck decide more often than the report's 5 %: of simulated races between equal networks
-# 5.6 % end with a winner with these figures and the report's RACED (benchmarks/race_errors.py), 20 % without them.
+# 5.0 % end with a winner with these figures and the report's RACED (benchmarks/race_errors.py), 20 % without them.
 LEAST = 5
 CLEAR = 1.3
 POWER_80 = 0.84  # standard normal deviations below which 80 % lie

@@ -47,7 +47,7 @@ def accuracy_gap(first: ReportRow, second: ReportRow, noise: SeedNoise | None) -
 
 
 # By how much more a lead must exceed its standard error where trainings were chosen one by one until it was clear:
-# with it equal networks lead in 5.6 % of simulated races, without it in 6.9 % (benchmarks/race_errors.py).
+# with it equal networks lead in 5.0 % of simulated races, without it in 6.6 % (benchmarks/race_errors.py).
 RACED = 1.15
 
 
