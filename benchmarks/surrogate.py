@@ -21,7 +21,7 @@ from trained_designs import Training, family, kendall, read, top_third
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.space.shipped import load_space
-from nasbench.strategies.surrogate import descriptors
+from nasbench.space.descriptors import descriptors
 from nasbench.surrogate import fit
 from nasbench.surrogate.features import features
 
