@@ -20,8 +20,8 @@ from trained_designs import Training, family, kendall, read, top_third
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
-from nasbench.space.shipped import load_space
 from nasbench.space.descriptors import descriptors
+from nasbench.space.shipped import load_space
 from nasbench.surrogate import fit
 from nasbench.surrogate.features import features
 

@@ -47,10 +47,14 @@ class ToyTable:
     def before(self, designs):
         return Expected(np.array([self.truth(arch) for arch in designs]), np.full(len(designs), 0.01))
 
-    def after(self, seen, accuracies, designs):
+    def after(self, seen, accuracies):
         found = dict(zip((arch.id for arch in seen), accuracies))
-        told = self.before(designs)
-        return told._replace(mean=np.array([found.get(arch.id, mean) for arch, mean in zip(designs, told.mean)]))
+
+        def expected(designs):
+            told = self.before(designs)
+            return told._replace(mean=np.array([found.get(arch.id, mean) for arch, mean in zip(designs, told.mean)]))
+
+        return expected
 
 
 TABLE = ToyTable(FIXED.values(), lambda arch: 1 / (1 + losses(arch)[0]))
@@ -325,19 +329,38 @@ def test_the_pool_keeps_budgets_and_is_better_than_what_the_table_holds():
     from nasbench.costs.analytic import cost
 
     limit = Budget.parse("600MFLOP")
-    pool = bred_pool(SPACE, TABLE, (limit,), 1000, 80)
+    found = bred_pool(SPACE, TABLE, (limit,), 1000, 80)
+    pool = found.designs
     assert len({arch.id for arch in pool}) == len(pool) == 80
     assert all(SPACE.contains(arch) and cost(arch).flops <= limit.limit for arch in pool)
     held = [arch for arch in TABLE.designs if SPACE.contains(arch) and cost(arch).flops <= limit.limit]
     assert max(map(TABLE.truth, pool)) > max(map(TABLE.truth, held))
-    assert bred_pool(SPACE, TABLE, (limit,), 1000, 80) is pool
+    assert bred_pool(SPACE, TABLE, (limit,), 1000, 80) is found
 
 
 def test_a_good_table_finds_more_than_evolution_does():
     def best(name):
-        return np.mean([max(TABLE.truth(t.architecture) for t in search(name, SMALL, 12, seed)) for seed in range(3)])
+        return np.mean([max(TABLE.truth(t.architecture) for t in search(name, SMALL, 12, seed)) for seed in range(6)])
 
     assert best("warm") > best("evolution")
+
+
+def test_after_many_trials_a_correction_serves_several_proposals():
+    class Counted(ToyTable):
+        asked = 0
+
+        def after(self, seen, accuracies):
+            Counted.asked += 1
+            return super().after(seen, accuracies)
+
+    table, rng = Counted(TABLE.designs, TABLE.truth), np.random.default_rng(0)
+    designs = list({arch.id: arch for arch in (SMALL.draw(rng) for _ in range(200))}.values())[:150]
+    trials = [Candidate(arch, losses(arch), told=float(index)) for index, arch in enumerate(designs)]
+    for count in (147, 148, 149, 150):
+        late = trials[count - 1 :: -1]  # submitted in another order than they ended in
+        (proposed,) = ask("warm", SMALL, late, 0, 1, known=table, explore=0.0)
+        assert proposed.id not in {trial.architecture.id for trial in late}
+    assert Counted.asked == 3  # made of the first 146, 148 (for 149, too) and 150
 
 
 def test_the_best_that_is_no_slower():

@@ -202,6 +202,7 @@ class Schedule:
                 trial.key in parents,
                 trial.finished and not trial.complete,
                 not trial.trained_here,
+                trial.finished_at,
             )
             for trial in lowest
         ]
@@ -280,7 +281,7 @@ class Schedule:
         known = self.known.at(self.study.ladder.rungs[level.rung].fidelity)
         own = [one for one in contenders if one.trial.trained_here]  # what a table told it knows already
         seen, scores = [one.trial.design for one in own], [one.score for one in own]
-        return likely_leaders(contenders, known.after(seen, scores, [one.trial.design for one in contenders]), places)
+        return likely_leaders(contenders, known.after(seen, scores)([one.trial.design for one in contenders]), places)
 
     def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:
         """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""

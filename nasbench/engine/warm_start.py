@@ -10,7 +10,7 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import on_cost
 from nasbench.errors import UserError
 from nasbench.space import SearchSpace
-from nasbench.strategies.context import Expected
+from nasbench.strategies.context import Expectation, Expected
 from nasbench.strategies.warm import WarmSettings, bred_pool
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import SUPERVISED
@@ -37,17 +37,20 @@ class Known:
     def before(self, designs: Sequence[Architecture]) -> Expected:
         return Expected(*self.table.surrogate.predict(designs))
 
-    def after(
-        self, seen: Sequence[Architecture], accuracies: Sequence[float], designs: Sequence[Architecture]
-    ) -> Expected:
+    def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Expectation:
         """What long training adds to the lowest rung is the table's word, and counts as far as that is believed."""
-        here = self.prior.posterior(seen, accuracies, designs)
-        added = self.before(designs).mean - self.table.surrogate.predict(designs, self.prior.fidelity).mean
-        return Expected(here.mean + here.agreement.weight * added, here.std)
+        corrected = self.prior.corrected(seen, accuracies)
+
+        def expected(designs: Sequence[Architecture]) -> Expected:
+            here, surrogate = corrected.of(designs), self.table.surrogate
+            added = self.before(designs).mean - surrogate.predict(designs, self.prior.fidelity).mean
+            return Expected(here.mean + here.agreement.weight * added, here.std)
+
+        return expected
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far bear the table out."""
-        return self.prior.posterior(seen, accuracies, list(seen[:1])).agreement
+        return self.prior.corrected(seen, accuracies).agreement
 
     def __str__(self) -> str:
         return f"table {self.table.source}: {len(self.table.current)} trainings of {len(self.designs)} designs"

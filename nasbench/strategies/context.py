@@ -26,7 +26,7 @@ class Candidate:
 
     `parent`: whether it is worth breeding from; one that is not still says something about the space. `failed` tells
     those that will never have losses from those that run. `from_table`: its losses are those of the table that the
-    search starts from, so they bear nothing in it out.
+    search starts from, so they bear nothing in it out. `told`: when its losses became known, in seconds.
     """
 
     architecture: Architecture
@@ -34,6 +34,7 @@ class Candidate:
     parent: bool = True
     failed: bool = False
     from_table: bool = False
+    told: float = 0.0
 
 
 class Searchable(Hashable, Protocol):
@@ -76,6 +77,9 @@ class Expected(NamedTuple):
     std: np.ndarray
 
 
+Expectation = Callable[[Sequence[Architecture]], Expected]
+
+
 class Knowledge(Hashable, Protocol):
     """What is known of designs before a search, by a table of trained ones."""
 
@@ -88,9 +92,7 @@ class Knowledge(Hashable, Protocol):
         """By the table alone."""
         ...
 
-    def after(
-        self, seen: Sequence[Architecture], accuracies: Sequence[float], designs: Sequence[Architecture]
-    ) -> Expected:
+    def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Expectation:
         """By the table as far as trials agree with it: `seen` reached `accuracies` at the lowest rung."""
         ...
 
@@ -114,8 +116,9 @@ class Context:
 
     @cached_property
     def finished(self) -> tuple[Candidate, ...]:
-        """The candidates that have losses."""
-        return tuple(candidate for candidate in self.candidates if candidate.losses is not None)
+        """The candidates that have losses, in the order in which these became known."""
+        with_losses = (candidate for candidate in self.candidates if candidate.losses is not None)
+        return tuple(sorted(with_losses, key=lambda candidate: candidate.told))
 
 
 class Proposals:

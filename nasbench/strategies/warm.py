@@ -1,8 +1,8 @@
 """Warm start: designs of which a table of trained ones lets expect most, as far as the search's own trials agree.
 
-A pool of candidates is bred once by what the table expects of long training. For each proposal the trials so far
-correct that, latency is taken as known, and that candidate is proposed which is expected to exceed most the best
-that is known at its latency; latency bands take turns.
+A pool of candidates is bred once by what the table expects of long training. The trials so far correct that, latency is
+taken as known, and that candidate is proposed which is expected to exceed most the best that is known at its latency;
+latency bands take turns. After many trials one more changes little: then a correction serves several proposals.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget, on_cost, total_violation
 from nasbench.strategies import model
-from nasbench.strategies.context import Context, Expected, Knowledge, Proposals, Searchable, Speed
+from nasbench.strategies.context import (
+    Candidate,
+    Context,
+    Expected,
+    Knowledge,
+    Proposals,
+    Searchable,
+    Speed,
+)
 from nasbench.strategies.model import ModelSettings
 from nasbench.strategies.relatives import bands_of, child_of, in_turn
 from nasbench.values import Value
@@ -27,11 +35,12 @@ from nasbench.values import Value
 PARENTS = 0.25  # share of a generation that the next one descends from
 GENERATIONS = 4
 ATTEMPTS = 5  # draws for one child
-FRESH = 16  # children of the designs that look best now, for one proposal: the pool knows the table alone
+FRESH = 16  # children of the designs that look best now: the pool knows the table alone
 BEST = 4  # designs that those descend from
 FEW_CHANGES = 2  # fields changed in such a child
 OPTIMISM = 1.0  # standard deviations: the pool keeps what may be good
 WORTHWHILE = 0.25  # of the largest expected gain: a band with less loses its turn
+CORRECTED = 50  # trials from which on a correction waits for a fiftieth more of them
 _BREEDING = threading.Lock()
 
 
@@ -53,13 +62,65 @@ def propose(context: Context, n: int, settings: WarmSettings) -> list[Architectu
     pool = bred_pool(
         context.space, context.known, on_cost(context.limits.budgets), context.limits.num_classes, settings.pool
     )
-    proposing = _Proposing(context, settings, context.known, pool, Proposals(context))
+    belief = pool.belief(context.space, context.known, context.finished)
+    proposing = _Proposing(context, settings, belief, Proposals(context))
     return proposing.proposals.fill(n, proposing.next)
 
 
-def bred_pool(
-    space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int
-) -> tuple[Architecture, ...]:
+class Pool:
+    """Candidates of a warm start, with what the trials let expect of them, worked out when that is asked anew."""
+
+    def __init__(self, designs: Sequence[Architecture]) -> None:
+        self.designs = tuple(designs)
+        self._belief: _Belief | None = None
+
+    def belief(self, space: Searchable, known: Knowledge, finished: Sequence[Candidate]) -> _Belief:
+        """After the latest of these trials that a correction takes in."""
+        seen = tuple(finished[: corrected_by(len(finished))])
+        if self._belief is None or seen != self._belief.seen:
+            self._belief = _Belief.after(known, seen, self.designs, space)
+        return self._belief
+
+
+def corrected_by(trials: int) -> int:
+    """How many of so many trials, the first ones, a correction is made of."""
+    return trials - trials % max(1, trials // CORRECTED)
+
+
+@dataclass(frozen=True)
+class _Belief:
+    """What is expected after some trials: of candidates, and of those trials' own designs."""
+
+    seen: tuple[Candidate, ...]
+    of_seen: np.ndarray  # (seen,) mean accuracy
+    candidates: tuple[Architecture, ...]  # the pool, and small changes of the designs that look best now
+    expected: Expected  # of the candidates
+
+    @classmethod
+    def after(
+        cls, known: Knowledge, seen: tuple[Candidate, ...], pool: tuple[Architecture, ...], space: Searchable
+    ) -> _Belief:
+        own = [one for one in seen if not one.from_table]
+        expect = known.after([one.architecture for one in own], [1 - (one.losses or (1.0,))[0] for one in own])
+        of_seen = expect([one.architecture for one in seen]).mean
+        candidates = (*pool, *_fresh(seen, of_seen, space))
+        return cls(seen, of_seen, candidates, expect(candidates))
+
+
+def _fresh(seen: Sequence[Candidate], expected: np.ndarray, space: Searchable) -> list[Architecture]:
+    """Small changes of the designs that look best now: those in the space and worth breeding from."""
+    best: list[Architecture] = []
+    for index in np.argsort(-expected, kind="stable"):
+        one = seen[index]
+        if len(best) < BEST and one.parent and space.contains(one.architecture):
+            best.append(one.architecture)
+    if len(best) < 2:
+        return []
+    rng = np.random.default_rng([int(one.architecture.id, 16) for one in seen])  # so that a resumed search has the same
+    return list({arch.id: arch for arch in (child_of(best, space, rng, FEW_CHANGES) for _ in range(FRESH))}.values())
+
+
+def bred_pool(space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int) -> Pool:
     """`size` members of the space within budgets on cost that the table lets expect most of, in bands of multiply-adds.
 
     It hangs on its arguments alone, so that a resumed search has the same. It is bred once, which takes half a minute:
@@ -70,18 +131,16 @@ def bred_pool(
 
 
 @lru_cache(4)
-def _bred(
-    space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int
-) -> tuple[Architecture, ...]:
+def _bred(space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int) -> Pool:
     rng, breeding = np.random.default_rng(0), _Breeding(space, budgets, classes)
     kept = {arch.id: arch for arch in known.designs if space.contains(arch) and breeding.fits(arch)}
     parents = _hopeful(list(kept.values()), known, max(2, int(PARENTS * size / GENERATIONS)))
     if len(parents) < 2:
-        return ()
+        return Pool(())
     for _ in range(GENERATIONS):
         kept |= breeding.children(parents, size // GENERATIONS, rng)
         parents = _hopeful(list(kept.values()), known, max(2, int(PARENTS * size / GENERATIONS)))
-    return tuple(_hopeful(list(kept.values()), known, size))
+    return Pool(_hopeful(list(kept.values()), known, size))
 
 
 @dataclass(frozen=True)
@@ -122,19 +181,20 @@ class _Proposing:
 
     context: Context
     settings: WarmSettings
-    known: Knowledge
-    pool: tuple[Architecture, ...]
+    belief: _Belief
     proposals: Proposals
 
     def next(self) -> Architecture | None:
         """The candidate that is expected to add most in the band whose turn it is; None for a random draw."""
         if self.context.rng.random() < self.settings.explore:
             return None
-        candidates = [arch for arch in (*self.pool, *self._fresh()) if arch.id not in self.proposals.known]
-        if not candidates:
+        known, belief = self.proposals.known, self.belief
+        new = [index for index, arch in enumerate(belief.candidates) if arch.id not in known]
+        if not new:
             return None
+        candidates = [belief.candidates[index] for index in new]
         speeds = np.array([self._speed(arch) for arch in candidates])
-        gains = self._gains(candidates, speeds)
+        gains = self._gains(Expected(belief.expected.mean[new], belief.expected.std[new]), speeds)
         order = self._by_turn(bands_of(speeds), gains)
         return next((candidates[index] for index in order if self.proposals.accepts(candidates[index])), None)
 
@@ -143,32 +203,13 @@ class _Proposing:
         """What designs are compared by: latency where it can be predicted, else multiply-adds."""
         return self.context.speed or (lambda arch: float(cost(arch, self.context.limits.num_classes).macs))
 
-    def _gains(self, candidates: Sequence[Architecture], speeds: np.ndarray) -> np.ndarray:
+    def _gains(self, expected: Expected, speeds: np.ndarray) -> np.ndarray:
         """(n,) by how much each is expected to exceed the best that is known at its latency."""
-        expected = self._expected(candidates)
-        seen = [one.architecture for one in self.context.finished]
-        if not seen:
+        if not self.belief.seen:
             return expected.mean + OPTIMISM * expected.std
-        known = self._expected(seen).mean
-        told = best_within(np.array([self._speed(arch) for arch in seen]), known, speeds)
+        seen = np.array([self._speed(one.architecture) for one in self.belief.seen])
+        told = best_within(seen, self.belief.of_seen, speeds)
         return model.below(-told, -expected.mean, expected.std)  # the mean of max(0, accuracy - told)
-
-    def _expected(self, designs: Sequence[Architecture]) -> Expected:
-        own = [one for one in self.context.finished if not one.from_table]
-        accuracies = [1 - (one.losses or (1.0,))[0] for one in own]
-        return self.known.after([one.architecture for one in own], accuracies, designs)
-
-    def _fresh(self) -> list[Architecture]:
-        """Small changes of the designs that look best now."""
-        finished = self.context.finished
-        parents = [one.architecture for one in finished if one.parent and self.context.space.contains(one.architecture)]
-        if len(parents) < 2:
-            return []
-        order = np.argsort(-self._expected(parents).mean, kind="stable")[:BEST]
-        best = [parents[index] for index in order]
-        rng, space = self.context.rng, self.context.space
-        made = {arch.id: arch for arch in (child_of(best, space, rng, FEW_CHANGES) for _ in range(FRESH))}
-        return list(made.values())
 
     def _by_turn(self, bands: np.ndarray, gains: np.ndarray) -> list[int]:
         """Candidates in the order in which they should be tried: the band whose turn it is first."""

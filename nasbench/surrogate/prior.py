@@ -57,16 +57,54 @@ class Posterior(NamedTuple):
     agreement: Agreement
 
 
-class _Explanation(NamedTuple):
-    """One way to explain the trials: the logarithm of how probable they make it, and what it expects.
+@dataclass(frozen=True)
+class _Explanation:
+    """One way to explain the trials: a process, and the logarithm of how probable they are by it.
 
-    `slope` is b; None where the surrogate has no part in it.
+    Warm where `widths` is there: the process is about what the surrogate's mean leaves, and at a design so many times
+    as large as the surrogate is unsure of it, and by so much more. Else it is about accuracy around `centre`.
     """
 
     log_weight: float
-    slope: float | None
-    mean: np.ndarray
-    variance: np.ndarray
+    process: Process
+    centre: float
+    widths: tuple[float, float] | None = None
+
+    @property
+    def slope(self) -> float | None:
+        """b; None where the surrogate has no part in it."""
+        return None if self.widths is None else 1 + float(self.process.factors()[1])
+
+    def moments(self, x: np.ndarray, told: Prediction) -> tuple[np.ndarray, np.ndarray]:
+        """(n,), (n,) mean and variance of candidates; `told` by the surrogate alone."""
+        if self.widths is None:
+            mean, variance = self.process.predict(x, Trend.level(len(x), LEVEL))
+            return self.centre + mean, variance
+        trend = Trend.line(told.mean - self.centre, (LEVEL, SLOPE))
+        mean, variance = self.process.predict(x, trend, np.hypot(self.widths[0] * told.std, self.widths[1]))
+        return told.mean + mean, variance
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A surrogate corrected by a search's trials: explanations of these, by how probable each is."""
+
+    surrogate: Surrogate
+    fidelity: Fidelity
+    explanations: tuple[_Explanation, ...]
+    agreement: Agreement
+
+    def of(self, candidates: Sequence[Architecture]) -> Posterior:
+        """What candidates should reach; they may be among the trials."""
+        told = self.surrogate.predict(candidates, self.fidelity)
+        if not self.explanations or not len(candidates):
+            return Posterior(told.mean, told.std, self.agreement)
+        x = features(candidates, self.fidelity)
+        means, variances = map(np.array, zip(*(one.moments(x, told) for one in self.explanations)))
+        weights = _weights(self.explanations)
+        mean = weights @ means
+        variance = weights @ (variances + means**2) - mean**2
+        return Posterior(np.clip(mean, 0, 1), np.sqrt(np.maximum(variance, 0)), self.agreement)
 
 
 @dataclass(frozen=True)
@@ -84,45 +122,45 @@ class Prior:
         self, seen: Sequence[Architecture], accuracies: Sequence[float], candidates: Sequence[Architecture]
     ) -> Posterior:
         """From the trials so far, which may repeat a design; candidates may be among them. UserError: no accuracy."""
+        return self.corrected(seen, accuracies).of(candidates)
+
+    def corrected(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Corrected:
+        """The same before any candidate is named: what takes time is done once for all of them."""
         fidelity, seen, accuracies = self._fidelity, seen[-LATEST:], accuracies[-LATEST:]
         by_fidelity(seen, [fidelity] * len(seen), accuracies)
-        prior = self.surrogate.predict(candidates, fidelity)
         if not len(seen):
-            return Posterior(prior.mean, prior.std, Agreement(0, float("nan"), TRUST, TRUST))
+            return Corrected(self.surrogate, fidelity, (), Agreement(0, float("nan"), TRUST, TRUST))
         x = features(seen, fidelity)
         data, told = Means.of(x, np.asarray(accuracies, float)), self.surrogate.predict(seen, fidelity)
         known = Prediction(Means.of(x, told.mean).y, Means.of(x, told.std).y)  # in the order of `data`
-        new = features(candidates, fidelity)
-        found = [*self._warm(data, known, new, prior), *self._cold(data, new)]
-        return _averaged(found, _correlation(known.mean, data.y), len(data))
+        found = (*self._warm(data, known), *self._cold(data))
+        agreement = _agreement(found, len(data), _correlation(known.mean, data.y))
+        return Corrected(self.surrogate, fidelity, found, agreement)
 
     @property
     def _process(self) -> Process:
         return self.surrogate.levels[-1].process
 
-    def _warm(self, data: Means, known: Prediction, x: np.ndarray, prior: Prediction) -> list[_Explanation]:
+    def _warm(self, data: Means, known: Prediction) -> list[_Explanation]:
         """y - m as a straight line over m with a process on what is left."""
         middle = float(known.mean.mean())
         left, trend = data.minus(known.mean), Trend.line(known.mean - middle, (LEVEL, SLOPE))
         parameters, scaler, found = self._parameters(1.0), self._process.scaler, []
         for times, more in SIZES:
             process = Process.fit(left, trend, parameters, scaler, np.hypot(times * known.std, more))
-            at = Trend.line(prior.mean - middle, (LEVEL, SLOPE))
-            mean, variance = process.predict(x, at, np.hypot(times * prior.std, more))
             weight = process.log_evidence + np.log(TRUST / len(SIZES))
-            found.append(_Explanation(weight, 1 + float(process.factors()[1]), prior.mean + mean, variance))
+            found.append(_Explanation(weight, process, middle, (times, more)))
         return found
 
-    def _cold(self, data: Means, x: np.ndarray) -> list[_Explanation]:
+    def _cold(self, data: Means) -> list[_Explanation]:
         """y as a process of its own."""
         centre = float(data.y.mean())
         left, found = data.minus(np.full(len(data), centre)), []
         for spread in SPREADS:
             trend = Trend.level(len(data), LEVEL)
             process = Process.fit(left, trend, self._parameters(spread), self._process.scaler)
-            mean, variance = process.predict(x, Trend.level(len(x), LEVEL))
             weight = process.log_evidence + np.log((1 - TRUST) / len(SPREADS))
-            found.append(_Explanation(weight, None, centre + mean, variance))
+            found.append(_Explanation(weight, process, centre))
         return found
 
     def _parameters(self, spread: float) -> Parameters:
@@ -139,15 +177,15 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _averaged(found: Sequence[_Explanation], correlation: float, designs: int) -> Posterior:
-    """The explanations together, each by how probable it is."""
+def _weights(found: Sequence[_Explanation]) -> np.ndarray:
+    """(n,) how probable each explanation is."""
     logs = np.array([one.log_weight for one in found])
     weights = np.exp(logs - logs.max())
-    weights = weights / weights.sum()
-    means, variances = np.array([one.mean for one in found]), np.array([one.variance for one in found])
-    mean = weights @ means
-    variance = weights @ (variances + means**2) - mean**2
-    slope = sum(weight * (one.slope or 0.0) for weight, one in zip(weights, found))
-    warm = sum(weight for weight, one in zip(weights, found) if one.slope is not None)
-    agreement = Agreement(designs, correlation, float(slope), float(warm))
-    return Posterior(np.clip(mean, 0, 1), np.sqrt(np.maximum(variance, 0)), agreement)
+    return np.asarray(weights / weights.sum())
+
+
+def _agreement(found: Sequence[_Explanation], designs: int, correlation: float) -> Agreement:
+    weighted = list(zip(_weights(found), (one.slope for one in found)))
+    slope = sum(weight * (slope or 0.0) for weight, slope in weighted)
+    warm = sum(weight for weight, slope in weighted if slope is not None)
+    return Agreement(designs, correlation, float(slope), float(warm))

@@ -8,6 +8,7 @@ Parameters are those most probable under the data and broad priors, so that thir
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -191,8 +192,11 @@ class Process:
 
     def _own(self, x: np.ndarray) -> list[int | None]:
         """Which of the points each row of features is, if any."""
-        known = {row.tobytes(): index for index, row in enumerate(self.data.x)}
-        return [known.get(row.tobytes()) for row in np.ascontiguousarray(x)]
+        return [self._places.get(row.tobytes()) for row in np.ascontiguousarray(x)]
+
+    @cached_property
+    def _places(self) -> dict[bytes, int]:
+        return {row.tobytes(): index for index, row in enumerate(self.data.x)}
 
     @property
     def log_evidence(self) -> float:
