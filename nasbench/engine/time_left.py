@@ -134,8 +134,10 @@ class TimeLeft:
             coming = (trial for trial in decided if trial.key not in there and trial.trained_here)
             for trial in (*waiting, *coming):
                 workers.take(efforts.of(trial) / speed)
-            for _ in range(0 if decided else count - len(there)):
-                workers.take(efforts.like(level, self._fidelity(level), like) / speed)
+            unknown = 0 if decided else count - len(there)
+            each = efforts.like(level, self._fidelity(level), like) / speed if unknown > 0 else 0.0
+            for _ in range(unknown):
+                workers.take(each)
             if not self._is_over(level, count, trials, decided):  # the next one waits for it
                 workers.wait_for_all()
         return workers.end

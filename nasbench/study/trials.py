@@ -189,7 +189,7 @@ class Trial:
         """The architecture's name, or the beginning of its id."""
         return str(self.architecture.get("name") or self.architecture_id[:8])
 
-    @property
+    @cached_property
     def level(self) -> Level:
         return Level(self.origin.rung, self.split == "test")
 
