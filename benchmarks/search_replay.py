@@ -7,7 +7,8 @@ trees fitted to all rows say, off by a normal error of two points that is the sa
 each training adds noise of two. Trees, since they know another world than the searchers' Gaussian process, one in which
 nothing is better than what was seen but by that error. Multiply-adds stand for latency. Arms differ in what they know:
 `evolution` and `random` nothing, `warm` all rows, `warm-half` every second design, `warm-misled` all rows with their
-accuracies exchanged at random. A run's line is written when it ends; the same command goes on after the last.
+accuracies exchanged at random. Trainings that a search takes from a table are made up as all others are. A run's line
+is written when it ends; the same command goes on after the last.
 
 Columns: `lead`, the true lead of the challenger that was handed back over the best published network as the finals saw
 them; `declared`, whether the run called its lead more than noise.
@@ -33,6 +34,7 @@ from nasbench.engine.phases import Phases
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule
+from nasbench.engine.start import FINAL_TRAININGS
 from nasbench.engine.warm_start import Known
 from nasbench.report.noise import accuracy_gap, challengers, needed_factor, seed_noise
 from nasbench.report.results import StudyResult
@@ -101,7 +103,7 @@ def study_for(arm: str, seed: int, budget: str) -> Study:
             "seed": seed,
             "runner": load_runner("laptop"),
             "final_seeds": tuple(range(seed + 1, seed + 13)),
-            "race": 22,
+            "race": FINAL_TRAININGS,
         }
     )
 

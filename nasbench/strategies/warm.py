@@ -8,7 +8,7 @@ latency bands take turns. After many trials one more changes little: then a corr
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -132,47 +132,51 @@ def bred_pool(space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], 
 
 @lru_cache(4)
 def _bred(space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int) -> Pool:
-    rng, breeding = np.random.default_rng(0), _Breeding(space, budgets, classes)
-    kept = {arch.id: arch for arch in known.designs if space.contains(arch) and breeding.fits(arch)}
-    parents = _hopeful(list(kept.values()), known, max(2, int(PARENTS * size / GENERATIONS)))
-    if len(parents) < 2:
+    rng, breeding = np.random.default_rng(0), _Breeding(space, known, budgets, classes)
+    breeding.take(arch for arch in known.designs if space.contains(arch))
+    parents = max(2, int(PARENTS * size / GENERATIONS))
+    if len(breeding.kept) < 2:
         return Pool(())
     for _ in range(GENERATIONS):
-        kept |= breeding.children(parents, size // GENERATIONS, rng)
-        parents = _hopeful(list(kept.values()), known, max(2, int(PARENTS * size / GENERATIONS)))
-    return Pool(_hopeful(list(kept.values()), known, size))
+        breeding.breed(breeding.hopeful(parents), size // GENERATIONS, rng)
+    return Pool(breeding.hopeful(size))
 
 
-@dataclass(frozen=True)
 class _Breeding:
-    space: Searchable
-    budgets: tuple[Budget, ...]
-    classes: int
+    """Designs within budgets, by id, each with its multiply-adds and what the table lets hope of it."""
 
-    def fits(self, arch: Architecture) -> bool:
-        return not self.budgets or total_violation(self.budgets, cost(arch, self.classes).to_dict()) == 0
+    def __init__(self, space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int) -> None:
+        self.space, self.known, self.budgets, self.classes = space, known, budgets, classes
+        self.kept: dict[str, Architecture] = {}
+        self._macs, self._hopes = np.zeros(0), np.zeros(0)
 
-    def children(
-        self, parents: Sequence[Architecture], count: int, rng: np.random.Generator
-    ) -> dict[str, Architecture]:
-        """Up to `count` different ones that fit, by id."""
-        found: dict[str, Architecture] = {}
-        for _ in range(ATTEMPTS * count):
-            if len(found) == count:
-                break
-            arch = child_of(parents, self.space, rng)
-            if self.fits(arch):
-                found[arch.id] = arch
-        return found
+    def take(self, designs: Iterable[Architecture]) -> None:
+        """Keep those that are new and fit."""
+        new: dict[str, Architecture] = {}
+        macs: list[float] = []
+        for arch in designs:
+            figures = None if arch.id in self.kept or arch.id in new else cost(arch, self.classes)
+            if figures is not None and total_violation(self.budgets, figures.to_dict()) == 0:
+                new[arch.id] = arch
+                macs.append(float(figures.macs))
+        if new:
+            told = self.known.before(list(new.values()))
+            self.kept |= new
+            self._macs = np.concatenate([self._macs, macs])
+            self._hopes = np.concatenate([self._hopes, told.mean + OPTIMISM * told.std])
 
+    def breed(self, parents: Sequence[Architecture], count: int, rng: np.random.Generator) -> None:
+        """Keep up to `count` children that are new and fit."""
+        wanted = len(self.kept) + count
+        for _ in range(ATTEMPTS):
+            lacking = wanted - len(self.kept)
+            if lacking > 0:
+                self.take([child_of(parents, self.space, rng) for _ in range(lacking)])
 
-def _hopeful(designs: Sequence[Architecture], known: Knowledge, count: int) -> list[Architecture]:
-    """Those that long training may bring furthest, bands of multiply-adds in turn."""
-    if not designs:
-        return []
-    told = known.before(designs)
-    order = in_turn(bands_of(float(cost(arch).macs) for arch in designs), told.mean + OPTIMISM * told.std)
-    return [designs[index] for index in order[:count]]
+    def hopeful(self, count: int) -> list[Architecture]:
+        """Those that long training may bring furthest, bands of multiply-adds in turn."""
+        designs, order = list(self.kept.values()), in_turn(bands_of(self._macs), self._hopes)
+        return [designs[index] for index in order[:count]]
 
 
 @dataclass(frozen=True)
