@@ -20,6 +20,7 @@ PARTS = {
     "library": "plotly-basic.min.js",
     "figures": "figures.js",
     "plots": "plots.js",
+    "front": "front.js",
     "page": "page.js",
     "live": "live.js",
 }

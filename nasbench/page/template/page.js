@@ -153,4 +153,4 @@ byId("front-plot").on("plotly_click", ({ points: [clicked] }) => {
   location.hash = card.id;
   card.querySelector("details").open = true;
 });
-byId("front-plot").on("plotly_relayout", (change) => { if (!("annotations" in change)) label(byId("front-plot"), filtered()); });
+byId("front-plot").on("plotly_relayout", (change) => { if (!("annotations" in change)) layOut(byId("front-plot"), null); });
