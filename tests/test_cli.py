@@ -242,7 +242,7 @@ def test_front_reads_a_stored_study(study_folder: Path, capsys: pytest.CaptureFi
 def test_report_writes_the_files_anew(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, output, _ = run(capsys, "report", str(study_folder))
     assert code == 0
-    assert "It beats the fixed point." in output
+    assert "It beats the published network." in output
     assert {"front.csv", "front.png", "front.svg", "designs"} <= {path.name for path in study_folder.iterdir()}
     assert run(capsys, "profile", str(study_folder / "designs" / "fastvit_t8.toml"))[0] == 0
 

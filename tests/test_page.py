@@ -207,6 +207,16 @@ def test_ids_are_unique_and_links_lead_somewhere(page: str) -> None:
     assert structure.targets <= set(structure.ids), structure.targets - set(structure.ids)
 
 
+def test_a_screen_answers_what_how_sure_and_how_to_get_it(content: dict[str, Any], page: str) -> None:
+    about = content["studies"][0]["about"]
+    assert "within 1GFLOP on fashion-on-earth" in about
+    assert "no ImageNet figure" in about
+    assert about in page
+    assert "Its ONNX file" in page
+    assert not any(line.startswith("!") for line in content["studies"][0]["conclusion"]), "a sign that the page lacks"
+    assert "fixed point" not in page.partition('id="content"')[0], "a word of the code's"
+
+
 def test_headings_begin_with_the_question_and_skip_no_level(page: str) -> None:
     headings = Structure(page).headings
     assert headings[0] == 1

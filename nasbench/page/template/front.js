@@ -118,7 +118,7 @@ function drawFront() {
   if (groups.some(crowded)) Object.assign(layout.legend, { itemclick: false, itemdoubleclick: false }); // it cannot hide a crowd
   Plotly.react(plot, traces, layout, CONFIG).then(() => layOut(plot, frame));
   const below = shown.filter(({ mean }) => 100 * mean < range[0]).length;
-  byId("front-key").textContent = `Grounds: bands of latency and their verdict (green: more accurate than what is faster; yellow: within noise or unknown; blue: the fastest).${below ? ` ${below} points lie below the picture; a double click shows them.` : ""}`;
+  byId("front-key").textContent = `Background: the verdict on the design of the front that answers these latencies (green: more accurate than what is faster; yellow: within noise, or unknown; blue: the fastest).${below ? ` ${below === 1 ? "1 point lies" : `${below} points lie`} below the picture; a double click shows all.` : ""}`;
   refreshTable("front");
 }
 
@@ -175,12 +175,14 @@ function crowdTraces(group) {
   ];
 }
 
-/** Boxes, in pixels, that names keep clear of: points, bars over seeds, and the staircase to the right of the front. */
+/** Boxes, in pixels, that names keep clear of: points, bars over seeds, and the staircase from each point to the next. */
 function obstacles(named, place, frame) {
+  const fronts = named.filter(({ design }) => design.front).sort((a, b) => a.study - b.study || a.ms - b.ms);
   return named.flatMap((point) => {
     const [x, y] = place(point);
     const reach = point.std === null ? 0 : (100 * point.std * frame.height) / (frame.y[1] - frame.y[0]);
-    const step = point.design.front ? [[x, y - 2, x + 90, y + 2]] : [];
+    const next = fronts[fronts.indexOf(point) + 1];
+    const step = point.design.front ? [[x, y - 2, next && next.study === point.study ? place(next)[0] : x + 90, y + 2]] : [];
     return [[x - 8, y - 8, x + 8, y + 8], [x - 3, y - reach, x + 3, y + reach], ...step];
   });
 }

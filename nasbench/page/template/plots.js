@@ -97,7 +97,7 @@ function drawRungs() {
     error_x: { type: "data", symmetric: false, thickness: 1, width: 3, color: css("--dim"), array: found.map(({ tau, high }) => high - tau), arrayminus: found.map(({ tau, low }) => tau - low) },
   }], base({
     margin: { l: 10, r: 14, t: 30, b: 44 }, showlegend: false, xaxis: axis(narrow() ? "tau, 90 %" : "Kendall's tau, 90 % interval", { range: [-1.05, 1.05] }),
-    yaxis: axis("", { autorange: "reversed", automargin: true, type: "category", tickfont: { size: 11 } }),
+    yaxis: axis("", { range: [found.length - 0.5, -1], automargin: true, type: "category", tickfont: { size: 11 } }),
     annotations: found.flatMap((bar, at) => (firsts[at] ? [{ xref: "paper", x: 0.01, y: at, yref: "y", yshift: 15, xanchor: "left", text: escaped(bar.rung), showarrow: false, font: { size: 11, color: css("--dim") } }] : [])),
   }), CONFIG);
 }
