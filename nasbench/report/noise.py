@@ -160,7 +160,7 @@ def _corrections(candidates: int, kind: str, raced: bool) -> str:
 
 def _without_fixed_point(rows: Sequence[ReportRow]) -> str:
     if any(row.kind == Kind.FIXED_POINT for row in rows):
-        return "No published network has been scored as the best designs were, so the front has nothing to be compared with."
+        return "No published network was scored as the best designs were, so the front has nothing to be compared with."
     return "No published network fits the budget, so the front has nothing to be compared with."
 
 
