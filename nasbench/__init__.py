@@ -30,6 +30,7 @@ _HOME = {
     "Front": "pareto",
     "search": "engine.start",
     "resume": "engine.start",
+    "open_study": "report.results",
     "audit": "auditing.start",
     "load_table": "table.loading",
 }
