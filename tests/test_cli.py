@@ -54,7 +54,7 @@ def test_help_shows_an_example_that_parses(verb: argparse.ArgumentParser) -> Non
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "--version")[:2] == (0, "nasbench 0.1.0\n")
+    assert run(capsys, "--version")[:2] == (0, "nasbench 0.2.0\n")
 
 
 def one_line(error: str) -> str:
