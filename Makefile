@@ -11,7 +11,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 # One stamp a Python version: another PYTHON, or a change of what is installed, makes the environment anew.
 READY   := $(VENV)/.ready-$(VERSION)
 
-.PHONY: search test docs fuzz lint format clean
+.PHONY: search test docs docs-check dist fuzz lint format clean
 
 search: $(READY)
 	$(BIN)/nasbench search --budget $(BUDGET) --out $(OUT)
@@ -24,6 +24,18 @@ docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python docs/site.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Every command and block of Python of the documentation, in a scratch folder; the slow ones at toy size.
+docs-check: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/run_commands.py
+
+# What is released: wheel and sdist in dist/, checked, and the wheel tried in a fresh environment and an empty folder.
+dist: $(READY)
+	rm -rf dist build/lib build/bdist* nasbench.egg-info
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python benchmarks/install.py dist/nasbench-*.whl
 
 # Damages files of every kind that the program reads, at the lowest priority, and prints what came of them.
 fuzz: $(READY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name -> the module that holds it. No module has a public name, so that importing one never hides the other.
 _HOME = {
@@ -30,6 +30,7 @@ _HOME = {
     "Front": "pareto",
     "search": "engine.start",
     "resume": "engine.start",
+    "open_study": "report.results",
     "audit": "auditing.start",
     "load_table": "table.loading",
 }

@@ -32,6 +32,7 @@ from nasbench.commands import (
     watching,
 )
 from nasbench.commands.common import Parser
+from nasbench.commands.completion import SHELLS, PrintCompletion
 from nasbench.errors import UserError
 
 DESCRIPTION = """Neural architecture search and scaling for mobile vision backbones.
@@ -66,6 +67,10 @@ def parser() -> Parser:
         epilog="`nasbench VERB --help` shows an example of each.",
     )
     top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
+    top.add_argument(
+        "--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL",
+        help=f"print what makes a shell complete this command line: {', '.join(SHELLS)}",
+    )  # fmt: skip
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for module in (
         studies, watching, spaces, networks, drawings, trainings, exports, publishing, explaining, data, audits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 SHOWN_CHARACTERS = 60  # of a value in an error
@@ -12,6 +13,12 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def require_extra(module: str, extra: str, use: str) -> None:
+    """A UserError where `module`, a library that only `use` needs, is not installed; `extra` brings it."""
+    if importlib.util.find_spec(module) is None:
+        raise UserError(f"{use} needs {module}, which is not installed; run `pip install 'nasbench[{extra}]'`")
 
 
 def shown(value: Any) -> str:

@@ -68,16 +68,18 @@ NOISE = (
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (0.05, "It beats the fixed point. " + NOISE.format("more")),
-        (0.01, "It beats the fixed point. " + NOISE.format("not more")),
-        (-0.02, "It does not beat the fixed point. " + NOISE.format("more")),
+        (0.05, "It beats the published network. " + NOISE.format("more")),
+        (0.01, "It beats the published network. " + NOISE.format("not more")),
+        (-0.02, "It does not beat the published network. " + NOISE.format("more")),
     ],
 )
 def test_the_verdict_states_figures(gain: float, words: str) -> None:
     fixed = row("emo_2m", Kind.FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
     searched = row("found", accuracies=[0.80 + gain + step for step in (-0.01, 0, 0.01)], latency=4.5)
     lines = verdict([fixed, searched])
-    assert lines[0] == "Best fixed point within the budget: emo_2m (80.00 ± 1.00 % test, 3 seeds, 6.00 ms measured)."
+    assert (
+        lines[0] == "Best published network within the budget: emo_2m (80.00 ± 1.00 % test, 3 seeds, 6.00 ms measured)."
+    )
     assert lines[1].startswith("Best of 1 searched design at equal or lower latency: found (")
     assert f"{100 * gain:+.2f} points at -25% latency (measured)" in lines[1]
     assert lines[2] == words
@@ -87,7 +89,7 @@ def test_the_verdict_on_equal_networks() -> None:
     fixed = row("emo_2m", Kind.FIXED_POINT, (0.79, 0.80, 0.81), 6.0)
     lines = verdict([fixed, row("twin", accuracies=(0.79, 0.80, 0.81), latency=6.0)])
     assert "+0.00 points at +0% latency (measured)" in lines[1]
-    assert lines[2] == "It does not beat the fixed point. " + NOISE.format("not more")
+    assert lines[2] == "It does not beat the published network. " + NOISE.format("not more")
 
 
 def test_a_design_that_is_better_but_slower_does_not_win() -> None:
@@ -99,11 +101,11 @@ def test_a_design_that_is_better_but_slower_does_not_win() -> None:
     weaker = row("weaker", accuracies=(0.69, 0.70, 0.71), latency=5.0)
     lines = verdict([fixed, slower, weaker])
     assert lines[1].startswith("Best of 1 searched design at equal or lower latency: weaker (")
-    assert lines[2].startswith("It does not beat the fixed point. ")
+    assert lines[2].startswith("It does not beat the published network. ")
 
 
 def test_the_verdict_without_grounds() -> None:
-    assert verdict([row()]) == ["No fixed point fits the budget, so there is nothing to compare the front with."]
+    assert verdict([row()]) == ["No published network fits the budget, so the front has nothing to be compared with."]
     alone = row("emo_2m", Kind.FIXED_POINT, latency=1.0)
     assert "nothing beats it at equal or lower latency" in verdict([alone, row(latency=5.0)])[1]
     single = verdict([row("emo_2m", Kind.FIXED_POINT), row(accuracies=(0.9,))])
@@ -146,7 +148,7 @@ def test_noise_known_from_few_seeds_asks_for_more() -> None:
 def test_without_any_second_seed_the_best_of_several_is_ahead_at_most() -> None:
     rows = [row("emo_2m", Kind.FIXED_POINT), row("a", accuracies=(0.9,)), row("b", accuracies=(0.85,))]
     assert verdict(rows)[-1] == (
-        "It is ahead of the fixed point. Each was trained with one seed, so nothing can be said about noise."
+        "It is ahead of the published network. Each was trained with one seed, so nothing can be said about noise."
     )
 
 

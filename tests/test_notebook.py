@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -57,3 +62,44 @@ def test_a_study_without_a_front_shows_so() -> None:
     front = replace(StudyResult.read(STUDY), trials=()).front()
     assert re.search("no front yet", front._repr_html_())
     assert front.plot()._repr_png_()
+
+
+# --- the tour
+
+
+class Display(ModuleType):
+    """What the notebook asks of IPython, where it is not installed; `make docs` runs it in a kernel."""
+
+    version_info = (9, 0)  # matplotlib asks for it
+    SVG = str
+
+
+def shown(source: str, namespace: dict[str, Any]) -> object:
+    """Run a cell -> its last value, as a notebook shows it."""
+    code = ast.parse(source)
+    last = code.body.pop() if isinstance(code.body[-1], ast.Expr) else None
+    exec(compile(code, "tour.ipynb", "exec"), namespace)
+    if not isinstance(last, ast.Expr):
+        return None
+    return eval(compile(ast.Expression(last.value), "tour.ipynb", "eval"), namespace)
+
+
+def test_the_tour_runs_and_shows_what_it_speaks_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("IPython", "IPython.display"):
+        monkeypatch.setitem(sys.modules, name, Display(name))
+    monkeypatch.chdir(STUDY)
+    cells = json.loads((STUDY.parents[1] / "docs" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    codes = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in codes), "strip the outputs"
+    namespace: dict[str, Any] = {}
+    found = [shown("".join(cell["source"]), namespace) for cell in codes]
+    kinds = [type(value).__name__ for value in found if value is not None]
+    assert kinds == ["FrontRows", "Plot", "DataFrame", "Architecture", "str", "Architecture"]
+    assert found[2]._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    said = capsys.readouterr().out
+    assert "more than seed noise" in said
+    assert float(re.findall(r"largest difference: (\S+)", said)[0]) < 1e-3
+    assert "EMO-1M is one of them: True" in said
+    assert namespace["file"].stat().st_size > 1e6

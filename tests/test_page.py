@@ -207,6 +207,16 @@ def test_ids_are_unique_and_links_lead_somewhere(page: str) -> None:
     assert structure.targets <= set(structure.ids), structure.targets - set(structure.ids)
 
 
+def test_a_screen_answers_what_how_sure_and_how_to_get_it(content: dict[str, Any], page: str) -> None:
+    about = content["studies"][0]["about"]
+    assert "within 1GFLOP on fashion-on-earth" in about
+    assert "no ImageNet figure" in about
+    assert about in page
+    assert "Its ONNX file" in page
+    assert not any(line.startswith("!") for line in content["studies"][0]["conclusion"]), "a sign that the page lacks"
+    assert "fixed point" not in page.partition('id="content"')[0], "a word of the code's"
+
+
 def test_headings_begin_with_the_question_and_skip_no_level(page: str) -> None:
     headings = Structure(page).headings
     assert headings[0] == 1
@@ -297,20 +307,20 @@ def chromium() -> str:
     return found
 
 
-def in_browser(chromium: str, page: Path, tmp_path: Path, *options: str) -> tuple[str, str]:
-    """The page as the browser has it once its code has run, and what it wrote to the console."""
+def in_browser(chromium: str, page: Path, tmp_path: Path) -> str:
+    """The page as the browser has it once its code has run, without a word to the console."""
     command = [
         *(chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--dump-dom", *options),
+        *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--dump-dom"),
     ]
     done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=240, check=True)
-    return done.stdout, done.stderr
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    return done.stdout
 
 
 def test_a_browser_shows_answer_plots_and_tables(chromium: str, result: StudyResult, tmp_path: Path) -> None:
     write_page(tmp_path / "page.html", [result])
-    shown, console = in_browser(chromium, tmp_path / "page.html", tmp_path)
-    assert [line for line in console.splitlines() if "CONSOLE" in line] == []
+    shown = in_browser(chromium, tmp_path / "page.html", tmp_path)
     assert shown.count('class="main-svg"') >= 4, "every plot is drawn"
     choice = re.search(r'id="choice".*?</h2>', shown, re.DOTALL)
     assert choice is not None
@@ -318,3 +328,16 @@ def test_a_browser_shows_answer_plots_and_tables(chromium: str, result: StudyRes
     assert re.search(r'id="shown"[^>]*>38 of 38 points<', shown)
     for member in result.front():
         assert f">{member.name}</text>" in shown, "named in the picture"
+
+
+def test_a_crowd_of_points_is_drawn_as_one_path(chromium: str, content: dict[str, Any], tmp_path: Path) -> None:
+    """A mark for each of a thousand points would take longer than a filter may."""
+    study = content["studies"][0]
+    points = [*study["points"], *[point for point in study["points"] if point[1] == 0] * 9]
+    text = page_text({**content, "studies": [{**study, "points": points}]})
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    shown = in_browser(chromium, tmp_path / "page.html", tmp_path)
+    front = shown.partition('id="front-plot"')[2].partition('id="front-key"')[0]
+    marks = front.count('class="point ')
+    crowds = [path.count("M") for path in re.findall(r'<path[^>]* d="([^"]*)"', front.partition("shapelayer")[2])]
+    assert marks + max(crowds) == len(points), "each point is in the picture once"

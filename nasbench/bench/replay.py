@@ -49,7 +49,9 @@ def parse_strategy(text: str) -> StrategyChoice:
         if not equals:
             raise UserError(f"strategy {text!r}: {pair!r} is no setting; write NAME,KEY=VALUE,KEY=VALUE")
         settings[key] = _typed(value)
-    return StrategyChoice.from_dict({"name": name, **settings}, f"strategy {text!r}")
+    found = StrategyChoice.from_dict({"name": name, **settings}, f"strategy {text!r}")
+    found.check()
+    return found
 
 
 def _typed(value: str) -> object:

@@ -23,8 +23,10 @@ def add(verbs: Any) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from nasbench.errors import require_extra
     from nasbench.explaining.explain import distance_table, explain
 
+    require_extra("captum", "explain", "`nasbench explain`")
     found = explain(Path(options.file), [Path(each) for each in options.images], Path(options.out), options.label)
     print_table([{"image": str(e.path), "class": e.label, "share %": f"{100 * e.share:.1f}"} for e in found])
     distances = distance_table(found)

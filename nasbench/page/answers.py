@@ -118,9 +118,10 @@ def _needed(lead: Lead) -> str:
     assert lead.confidence is not None
     if lead.candidates == 1:
         return f"two standard errors of seed noise are {100 * lead.needed:.1f}"
+    share = f"{100 * lead.confidence:.0f}" if lead.confidence < 0.995 else "over 99"
     return (
-        f"{100 * lead.needed:.1f} would be more than seed noise, and equal designs lead by less in "
-        f"{100 * lead.confidence:.0f} % of cases"
+        f"a lead of {100 * lead.needed:.1f} would be more than seed noise, and luck alone gives less than this one in "
+        f"{share} % of cases"
     )
 
 

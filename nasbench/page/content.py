@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nasbench import __version__
+from nasbench.latency.names import THIS_MACHINE
 from nasbench.page.answers import band_records, headline
 from nasbench.page.comparison import comparisons
 from nasbench.page.designs import cards, design_records
@@ -22,6 +23,9 @@ from nasbench.report.tables import closing_text
 from nasbench.study import environment
 from nasbench.study.study import Study
 from nasbench.study.trials import Level, State, Trial
+
+# The table in the terminal marks such predictions with a sign; the page has no such mark.
+UNLIKE = "Some predicted latencies are of networks unlike"
 
 
 def page_content(results: Sequence[StudyResult]) -> dict[str, Any]:
@@ -56,11 +60,12 @@ def study_content(result: StudyResult, name: str) -> dict[str, Any]:
         "folder": str(result.folder),
         "title": result.title(),
         "device": study.device,
+        "about": _about(result, words.noun),
         "words": {"noun": words.noun, "unit": words.unit, "axis": words.axis},
         "budgets": [str(budget) for budget in study.budgets],
         "headline": headline(bands),
         "bands": band_records(bands),
-        "conclusion": closing_text(rows) + result.standing_lines(),
+        "conclusion": [line.replace("!: unlike", UNLIKE) for line in closing_text(rows)] + result.standing_lines(),
         "levels": _levels(result),
         "designs": design_records(result, by_design, {row.id for row in rows if row.on_front}),
         "points": points(result, list(by_design)),
@@ -73,6 +78,21 @@ def study_content(result: StudyResult, name: str) -> dict[str, Any]:
         "cards": cards(result, rows),
         "provenance": _provenance(result),
     }
+
+
+def _about(result: StudyResult, noun: str) -> str:
+    """What was searched, where its latencies come from and what its scores are, in two sentences."""
+    study = result.study
+    within = f" within {' and '.join(map(str, study.budgets))}" if study.budgets else ""
+    runs = [_run(run) for run in environment.read(result.folder) if isinstance(run, Mapping)]
+    cpu = runs[-1]["machine"].partition(",")[0] if runs else ""
+    device = (
+        "the machine that searched" + (f" ({cpu})" if cpu else "") if study.device == THIS_MACHINE else study.device
+    )
+    return (
+        f"Search of {study.space.name}{within} on {Path(study.data).name}; latency on {device}. {noun.capitalize()} is "
+        "that of a short training of a reduced design: it ranks designs, and is no ImageNet figure."
+    )
 
 
 def _levels(result: StudyResult) -> list[dict[str, Any]]:
@@ -189,7 +209,7 @@ def _run(run: Mapping[str, object]) -> dict[str, str]:
     libraries = versions if isinstance(versions, Mapping) else {}
     return {
         "time": str(run.get("time", "")),
-        "command": str(run.get("command", "")),
+        "command": str(run.get("command", "")).replace("__main__.py ", "nasbench ", 1),
         "commit": str(run.get("commit") or "unknown"),
         "machine": ", ".join(str(machine[key]) for key in ("cpu", "system") if machine.get(key)),
         "cores": str(machine.get("cores", "")),

@@ -20,6 +20,7 @@ PARTS = {
     "library": "plotly-basic.min.js",
     "figures": "figures.js",
     "plots": "plots.js",
+    "front": "front.js",
     "page": "page.js",
     "live": "live.js",
 }
@@ -59,7 +60,7 @@ def embedded(value: Any) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f}"
+    return f"{round(100 * share, digits) + 0.0:.{digits}f}"  # no -0.0
 
 
 def milliseconds(value: float | None) -> str:
@@ -67,7 +68,8 @@ def milliseconds(value: float | None) -> str:
 
 
 def millions(value: float) -> str:
-    return f"{value / 1e6:,.1f}" if value < 1e8 else f"{value / 1e6:,.0f}"
+    digits = 3 if value < 1e5 else 1 if value < 1e8 else 0
+    return f"{value / 1e6:,.{digits}f}"
 
 
 def points_text(share: float) -> str:

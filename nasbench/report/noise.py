@@ -135,11 +135,11 @@ def _judgement(gap: AccuracyGap, noise: SeedNoise | None, searched: int, fixed: 
     The one that leads was picked as the best of its kind, and equal networks lead by luck the more of them there are.
     """
     ahead = gap.mean > 0
-    candidates, kind = (searched, "searched designs") if ahead else (fixed, "fixed points")
+    candidates, kind = (searched, "searched designs") if ahead else (fixed, "published networks")
     factor = None if noise is None else needed_factor(candidates, noise)
     exceeds = gap.standard_error is not None and factor is not None and abs(gap.mean) > factor * gap.standard_error
     beats = "beats" if exceeds or candidates == 1 else "is ahead of"
-    outcome = f"It {beats if ahead else 'does not beat'} the fixed point."
+    outcome = f"It {beats if ahead else 'does not beat'} the published network."
     if gap.standard_error is None or noise is None or factor is None:
         return f"{outcome} Each was trained with one seed, so nothing can be said about noise."
     errors = "two standard errors" if factor == 2 else f"{factor:.2f} standard errors"
@@ -160,8 +160,8 @@ def _corrections(candidates: int, kind: str, raced: bool) -> str:
 
 def _without_fixed_point(rows: Sequence[ReportRow]) -> str:
     if any(row.kind == Kind.FIXED_POINT for row in rows):
-        return "No fixed point has been scored as the best designs were, so there is nothing to compare the front with."
-    return "No fixed point fits the budget, so there is nothing to compare the front with."
+        return "No published network was scored as the best designs were, so the front has nothing to be compared with."
+    return "No published network fits the budget, so the front has nothing to be compared with."
 
 
 def _without_challenger(fixed: ReportRow, rows: Sequence[ReportRow]) -> str:
@@ -176,7 +176,7 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
     fixed, faster = challengers(rows)
     if fixed is None:
         return [_without_fixed_point(rows)]
-    lines = [f"Best fixed point within the budget: {_describe(fixed)}."]
+    lines = [f"Best published network within the budget: {_describe(fixed)}."]
     if not faster:
         return [*lines, _without_challenger(fixed, rows)]
     compared = comparable(rows)

@@ -14,7 +14,10 @@ let current = 0; // the study that the answer and the text are about
 // --- figures as text
 const percent = (share, digits = 1) => (100 * share).toFixed(digits);
 const short = (value) => (value === null || value === undefined ? "–" : value >= 100 ? value.toFixed(0) : value.toPrecision(3));
-const millions = (value) => (value / 1e6).toLocaleString("en", { minimumFractionDigits: value < 1e8 ? 1 : 0, maximumFractionDigits: value < 1e8 ? 1 : 0 });
+const millions = (value) => {
+  const digits = value < 1e5 ? 3 : value < 1e8 ? 1 : 0;
+  return (value / 1e6).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+};
 const escaped = (text) => String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const latencyOf = (design) => design.measured ?? design.predicted;
 const spread = (std) => (std === null ? "" : ` ± ${percent(std)}`);

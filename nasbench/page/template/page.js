@@ -16,6 +16,7 @@ function answer() {
   const asked = byId("limit").value;
   const band = bandFor(asked === "" ? Infinity : Number(asked));
   const place = byId("choice");
+  byId("get").replaceChildren();
   for (const row of document.querySelectorAll(".bands tbody tr")) row.classList.remove("chosen");
   if (!band) {
     const fastest = studies[current].bands[0];
@@ -31,14 +32,16 @@ function answer() {
     <h2>${escaped(band.name)}</h2>
     <p>${percent(band.accuracy)}${spread(band.std)} % ${escaped(words.noun)} (${band.seeds} seed${band.seeds > 1 ? "s" : ""}, ${escaped(band.split)} images),
     ${short(band.from_ms)} ms ${band.latency_kind}${interval}. The answer from ${short(band.from_ms)} ms ${until}.</p>
+    <h3>How sure is that?</h3>
     <p><span class="verdict ${band.verdict.replace(" ", "-")}">${VERDICTS[band.verdict]}</span>
     ${band.enough ? `As good by all that can be told, and faster: <button type="button" class="link" data-limit="${band.enough.ms}">${escaped(band.enough.name)}, ${short(band.enough.ms)} ms</button>` : ""}</p>
     <ul>${band.reasons.map((reason) => `<li>${escaped(reason)}</li>`).join("")}</ul>`;
   const card = byId(`design-${current}-${band.design}`);
   const take = card && card.querySelector(".take");
   if (take) {
-    place.append(take.cloneNode(true));
-    place.insertAdjacentHTML("beforeend", `<p><a href="#${card.id}">Its drawing and its cost by stage</a></p>`);
+    byId("get").innerHTML = `<h2>How to get ${escaped(band.name)}</h2>`;
+    byId("get").append(take.cloneNode(true));
+    byId("get").insertAdjacentHTML("beforeend", `<p><a href="#${card.id}">Its drawing and its cost by stage</a></p>`);
   }
   const rows = document.querySelectorAll(`.part[data-study="${current}"] .bands tbody tr`);
   rows[studies[current].bands.indexOf(band)].classList.add("chosen");
@@ -67,7 +70,7 @@ function firstLimit() {
 
 // --- the table behind each plot
 const TABLES = {
-  front: () => [["design", "family", "level", "score, %", "std", "seeds", "ms", "", "M MACs", "M params", "stages"], filtered().map(({ study, design, level, mean, std, seeds, ms }) => [
+  front: () => [["design", "family", "level", "score, %", "std", "seeds", "ms", "ms are", "M MACs", "M params", "stages"], filtered().map(({ study, design, level, mean, std, seeds, ms }) => [
     design.name + (studies.length > 1 ? ` (${studies[study].name})` : ""), design.family, studies[study].levels[level].label, percent(mean, 2), std === null ? "" : percent(std, 2), seeds,
     short(ms), design.measured !== null ? "measured" : `predicted, ${short(design.low)} to ${short(design.high)}`, millions(design.macs), millions(design.params), design.stages])],
   latency: () => [["design", "measured ms", "predicted ms", "90 % interval", "off by"], bothLatencies().map(({ design }) => [design.name, short(design.measured), short(design.predicted), `${short(design.low)} to ${short(design.high)}`, `${percent(design.predicted / design.measured - 1)} %`])],
@@ -153,4 +156,4 @@ byId("front-plot").on("plotly_click", ({ points: [clicked] }) => {
   location.hash = card.id;
   card.querySelector("details").open = true;
 });
-byId("front-plot").on("plotly_relayout", (change) => { if (!("annotations" in change)) label(byId("front-plot"), filtered()); });
+byId("front-plot").on("plotly_relayout", (change) => { if (!("annotations" in change)) layOut(byId("front-plot"), null); });
