@@ -195,6 +195,20 @@ def test_runs_are_kept_and_made_once(table, tmp_path):
         run_all(*arguments[:3], Setting(13, True), folder)
 
 
+def test_a_function_that_was_changed_is_another_strategy(table, tmp_path):
+    file = tmp_path / "mine.py"
+    text = "def propose(context, n, settings):\n    return [context.space.row({} + len(context.candidates))]\n"
+    arguments = (Source(table), [f"{file}:propose"], range(1), Setting(3), tmp_path / "out")
+    file.write_text(text.format(0))
+    (former,) = run_all(*arguments)
+    file.write_text(text.format(5))
+    again = run_all(*arguments)
+    assert again[0] == former
+    assert again[1].designs != former.designs
+    assert [run.strategy.partition("@")[0] for run in again] == ["mine.py:propose"] * 2
+    assert len(run_all(*arguments)) == 2
+
+
 def test_workers_give_what_one_process_gives(table, tmp_path):
     two, one = (
         run_all(Source(table), ["random"], range(3), Setting(10), tmp_path / str(workers), workers=workers)

@@ -52,6 +52,13 @@ def parse_strategy(text: str) -> StrategyChoice:
     return StrategyChoice.from_dict({"name": name, **settings}, f"strategy {text!r}")
 
 
+def run_name(text: str) -> str:
+    """What runs of a strategy are known by: `text`, where a function in a file is told with its text's hash."""
+    name, *settings = text.split(",")
+    label = parse_strategy(text).label
+    return ",".join([label, *settings]) if label != name else text
+
+
 def _typed(value: str) -> object:
     for kind in (int, float):
         try:
@@ -77,7 +84,7 @@ def replay(problem: Problem, strategy: str, seed: int, setting: Setting) -> Run:
             picks.append(next(place for place, trial in enumerate(trials) if trial is picked))
     truth = problem.truth([trial.architecture for trial in trials])
     return Run(
-        strategy=strategy,
+        strategy=run_name(strategy),
         seed=seed,
         designs=[trial.architecture.id for trial in trials],
         seen=[list(trial.losses or ()) for trial in trials],

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from nasbench.bench.problem import Problem
 from nasbench.bench.reading import Source
-from nasbench.bench.replay import Run, Setting, parse_strategy, replay
+from nasbench.bench.replay import Run, Setting, replay, run_name
 from nasbench.errors import UserError
 from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.progress import Progress, ProgressState, Silent
@@ -79,13 +79,12 @@ def run_all(
 
     UserError before anything is written where a strategy is unknown, or the folder holds runs of another kind.
     """
-    for strategy in strategies:
-        parse_strategy(strategy)
+    names = {strategy: run_name(strategy) for strategy in strategies}
     problem = source.load()
     _settle(folder, _bench_of(source, problem, setting))
     there = {(run.strategy, run.seed) for run in read_runs(folder)}
     wanted = [(strategy, seed) for seed in seeds for strategy in dict.fromkeys(strategies)]
-    missing = [each for each in wanted if each not in there]
+    missing = [(strategy, seed) for strategy, seed in wanted if (names[strategy], seed) not in there]
     shown = _Shown(progress or Silent(), len(wanted), problem)
     with open(folder / RUNS, "a", encoding="utf-8") as file:
         if file.tell() and not (folder / RUNS).read_bytes().endswith(b"\n"):
