@@ -299,6 +299,33 @@ def test_the_command_line_compares_and_shows_again(table, tmp_path, capsys):
     assert "unknown strategy 'luck'" in capsys.readouterr().err
 
 
+def test_runs_made_elsewhere_are_compared_by_what_the_table_says(table, tmp_path, capsys):
+    out = tmp_path / "out"
+    bench(["random"], Source(table), range(2), Setting(20, True), out=out, workers=1)
+    problem = Source(table).load()
+    ids = [one.id for one in problem.space][:24]
+    file = tmp_path / "peer.jsonl"
+
+    def bring(**changed):
+        file.write_text(json.dumps({"strategy": "peer", "seed": 1, "designs": ids, **changed}))
+        return main(["bench", "add", str(out), str(file)])
+
+    for wrong in ({"designs": ["00", *ids]}, {"designs": ids[:1] * 2}, {"strategy": "random"}, {"picks": [0]},
+                  {"picks": [0, 20]}, {"seed": "x"}):  # fmt: skip
+        before = (out / "runs.jsonl").read_text()
+        assert bring(**wrong) == 2
+        assert (out / "runs.jsonl").read_text() == before
+    assert bring() == 0
+    (run,) = [run for run in read_runs(out) if run.strategy == "peer"]
+    rows = [problem.space.row(place) for place in range(20)]
+    assert run.designs == ids[:20]  # no more than the others
+    assert run.seen == [list(problem.seen(row, 1, True)) for row in rows]
+    assert run.truth == problem.truth(rows).tolist()
+    assert run.picks == [int(np.argmin(run.seen[:10])), int(np.argmin(run.seen))]
+    assert bring() == 0
+    assert "0 runs are new" in capsys.readouterr().out
+
+
 def test_another_table_is_not_taken_for_the_one_of_the_runs(table, tmp_path):
     bench(["random"], Source(table), range(1), Setting(5), out=tmp_path / "out", workers=1)
     with open(table, "a") as file:

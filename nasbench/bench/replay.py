@@ -15,6 +15,7 @@ from nasbench.strategies import Candidate, Context, StrategyChoice
 from nasbench.values import Value
 
 Loss = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Place = Annotated[int, Field(ge=0, lt=10**6)]
 PICKS = 10  # evaluations between two recommendations: some strategies fit a model for each
 
 
@@ -28,7 +29,7 @@ class Run(Value):
     designs: list[str]
     seen: list[list[Loss]]
     truth: list[list[Loss]]
-    picks: list[Annotated[int, Field(ge=0, lt=10**6)]] = Field(default_factory=list)
+    picks: list[Place] = Field(default_factory=list)
     seconds: float = Field(0.0, ge=0, le=1e9)
 
 

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,15 +86,25 @@ def run_all(
     wanted = [(strategy, seed) for seed in seeds for strategy in dict.fromkeys(strategies)]
     missing = [(strategy, seed) for strategy, seed in wanted if (names[strategy], seed) not in there]
     shown = _Shown(progress or Silent(), len(wanted), problem)
+    shown.update(len(wanted) - len(missing))
+
+    def counted() -> Iterator[Run]:
+        for done, run in enumerate(_made(source, problem, missing, setting, workers), 1):
+            yield run
+            shown.update(len(wanted) - len(missing) + done)
+
+    append_runs(folder, counted())
+    return read_runs(folder)
+
+
+def append_runs(folder: Path, runs: Iterable[Run]) -> None:
+    """Write each run into the folder as it comes, behind whatever a kill left of the last."""
     with open(folder / RUNS, "a", encoding="utf-8") as file:
         if file.tell() and not (folder / RUNS).read_bytes().endswith(b"\n"):
-            file.write("\n")  # behind a torn line
-        shown.update(len(wanted) - len(missing))
-        for done, run in enumerate(_made(source, problem, missing, setting, workers), 1):
+            file.write("\n")
+        for run in runs:
             file.write(json.dumps(run.to_dict(), separators=(",", ":")) + "\n")
             file.flush()
-            shown.update(len(wanted) - len(missing) + done)
-    return read_runs(folder)
 
 
 class _Shown:
