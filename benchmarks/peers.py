@@ -199,7 +199,7 @@ class ByNeps:
         self.trial = self.optimiser.ask()
         config = dict(self.trial.config)
         if self.fields[0] not in config:  # a space of NePS's own form: names are paths, categories are places
-            config = {name.split("::")[-3].rpartition(".")[2]: value for name, value in config.items() if "f" in name}
+            config = {name.partition("::")[0].rpartition(".")[2]: value for name, value in config.items()}
         return [int(config[field]) for field in self.fields]
 
     def tell(self, losses: Sequence[float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 
@@ -191,6 +192,14 @@ def test_runs_are_kept_and_made_once(table, tmp_path):
     assert len(read_runs(folder)) == 3
     again = run_all(*arguments)
     assert [run.replace(seconds=0.0) for run in again] == [run.replace(seconds=0.0) for run in runs]
+    (folder / "runs.jsonl.gz").write_bytes(gzip.compress((folder / "runs.jsonl").read_bytes()))
+    (folder / "runs.jsonl").unlink()
+    packed = run_all(*arguments[:2], range(3), *arguments[3:])
+    assert packed[:4] == again
+    assert len((folder / "runs.jsonl").read_text().splitlines()) == 2
+    (folder / "runs.jsonl.gz").write_bytes(b"no zip")
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        read_runs(folder)
     with pytest.raises(UserError, match="its runs have evaluations 12, not 13; give another --out"):
         run_all(*arguments[:3], Setting(13, True), folder)
 

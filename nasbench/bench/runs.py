@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import multiprocessing
 import os
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -52,17 +54,31 @@ def read_bench(folder: Path) -> Bench:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """All whole lines; one that a kill tore is passed over, and its run is made again."""
-    path, runs = folder / RUNS, {}
-    if not path.is_file():
-        return []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    """All whole lines; one that a kill tore is passed over, and its run is made again.
+
+    A finished folder may have them packed, as `gzip runs.jsonl` does; what is added to it lies beside.
+    """
+    runs = {}
+    for line in [*_packed(folder / f"{RUNS}.gz"), *_plain(folder / RUNS)]:
         try:
             run = Run.model_validate_json(line)
         except ValidationError:
             continue
         runs[(run.strategy, run.seed)] = run
     return list(runs.values())
+
+
+def _plain(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+
+
+def _packed(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    try:
+        return gzip.decompress(path.read_bytes()).decode(errors="replace").splitlines()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be unpacked: {error}; take it away, and its runs are made again") from None
 
 
 def run_all(
