@@ -24,6 +24,7 @@ from nasbench.commands import (
     networks,
     publishing,
     scale,
+    scores,
     spaces,
     studies,
     study_exports,
@@ -74,7 +75,7 @@ def parser() -> Parser:
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for module in (
         studies, watching, spaces, networks, drawings, trainings, exports, publishing, explaining, data, audits,
-        tables, benches, study_exports, scale, latency, doctor,
+        scores, tables, benches, study_exports, scale, latency, doctor,
     ):  # fmt: skip
         module.add(verbs)
     return top

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 
@@ -191,8 +192,30 @@ def test_runs_are_kept_and_made_once(table, tmp_path):
     assert len(read_runs(folder)) == 3
     again = run_all(*arguments)
     assert [run.replace(seconds=0.0) for run in again] == [run.replace(seconds=0.0) for run in runs]
+    (folder / "runs.jsonl.gz").write_bytes(gzip.compress((folder / "runs.jsonl").read_bytes()))
+    (folder / "runs.jsonl").unlink()
+    packed = run_all(*arguments[:2], range(3), *arguments[3:])
+    assert packed[:4] == again
+    assert len((folder / "runs.jsonl").read_text().splitlines()) == 2
+    (folder / "runs.jsonl.gz").write_bytes(b"no zip")
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        read_runs(folder)
     with pytest.raises(UserError, match="its runs have evaluations 12, not 13; give another --out"):
         run_all(*arguments[:3], Setting(13, True), folder)
+
+
+def test_a_function_that_was_changed_is_another_strategy(table, tmp_path):
+    file = tmp_path / "mine.py"
+    text = "def propose(context, n, settings):\n    return [context.space.row({} + len(context.candidates))]\n"
+    arguments = (Source(table), [f"{file}:propose"], range(1), Setting(3), tmp_path / "out")
+    file.write_text(text.format(0))
+    (former,) = run_all(*arguments)
+    file.write_text(text.format(5))
+    again = run_all(*arguments)
+    assert again[0] == former
+    assert again[1].designs != former.designs
+    assert [run.strategy.partition("@")[0] for run in again] == ["mine.py:propose"] * 2
+    assert len(run_all(*arguments)) == 2
 
 
 def test_workers_give_what_one_process_gives(table, tmp_path):
@@ -283,6 +306,33 @@ def test_the_command_line_compares_and_shows_again(table, tmp_path, capsys):
     assert main(["bench", "run", "luck", "--on", table, "--out", str(tmp_path / "none")]) == 2
     assert not (tmp_path / "none").exists()
     assert "unknown strategy 'luck'" in capsys.readouterr().err
+
+
+def test_runs_made_elsewhere_are_compared_by_what_the_table_says(table, tmp_path, capsys):
+    out = tmp_path / "out"
+    bench(["random"], Source(table), range(2), Setting(20, True), out=out, workers=1)
+    problem = Source(table).load()
+    ids = [one.id for one in problem.space][:24]
+    file = tmp_path / "peer.jsonl"
+
+    def bring(**changed):
+        file.write_text(json.dumps({"strategy": "peer", "seed": 1, "designs": ids, **changed}))
+        return main(["bench", "add", str(out), str(file)])
+
+    for wrong in ({"designs": ["00", *ids]}, {"designs": ids[:1] * 2}, {"strategy": "random"}, {"picks": [0]},
+                  {"picks": [0, 20]}, {"seed": "x"}):  # fmt: skip
+        before = (out / "runs.jsonl").read_text()
+        assert bring(**wrong) == 2
+        assert (out / "runs.jsonl").read_text() == before
+    assert bring() == 0
+    (run,) = [run for run in read_runs(out) if run.strategy == "peer"]
+    rows = [problem.space.row(place) for place in range(20)]
+    assert run.designs == ids[:20]  # no more than the others
+    assert run.seen == [list(problem.seen(row, 1, True)) for row in rows]
+    assert run.truth == problem.truth(rows).tolist()
+    assert run.picks == [int(np.argmin(run.seen[:10])), int(np.argmin(run.seen))]
+    assert bring() == 0
+    assert "0 runs are new" in capsys.readouterr().out
 
 
 def test_another_table_is_not_taken_for_the_one_of_the_runs(table, tmp_path):

@@ -22,7 +22,7 @@ from nasbench import cli
 from nasbench.commands import weights
 from nasbench.engine import start
 from nasbench.latency import calibrate, export, pack, selection, tables
-from nasbench.proxy import evaluate
+from nasbench.proxy import evaluate, zero_cost
 from nasbench.published import reproduce
 from nasbench.report.results import StudyResult, open_study
 from nasbench.scaling import training
@@ -45,6 +45,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "profile": ("☃.toml", 0),
     "draw": ("☃.toml emo_1m -o ☃.svg", 0),
     "audit": ("--rung none", 2),
+    "score": ("☃.toml", 0),
     "explain": ("☃.safetensors ☃.png --out ☃", 2),
     "publish": ("☃.safetensors --to ☃", 2),
     "export-study": ("nowhere --optuna ☃.db", 2),
@@ -59,6 +60,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "table add": ("nowhere", 2),
     "table show": ("nowhere", 2),
     "table export": ("☃.csv --table nowhere", 2),
+    "bench add": ("nowhere ☃", 2),
     "bench run": ("random --on nowhere", 2),
     "bench show": ("nowhere", 2),
     "scale design": ("☃.toml --to ☃.toml --rule depth --space small --no-check", 0),
@@ -127,6 +129,7 @@ def workplace(tmp_path_factory):
             (StudyResult, "report", None),
             (reproduce, "reproduce", []),
             (evaluate, "evaluate", {"accuracy": 0.5, "note": "☃"}),
+            (zero_cost, "all_scores", {"snip": 1.5}),
             (training, "train_family", Path("☃")),
             (selection, "calibration_set", []),
             (selection, "covering_set", []),

@@ -109,6 +109,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "RejectionNote": lambda: {"drawn": 9, "accepted": 4, "rejected": {"budget 1GFLOP": 5}},
     "Rung": lambda: {"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()},
     "RegularisedSettings": lambda: RegularisedSettings().to_dict(),
+    "Outside": lambda: {"strategy": "peer", "seed": 3, "designs": ["a", "b"], "picks": [0], "seconds": 0.5},
     "Run": lambda: {
         **{"strategy": "random", "seed": 3, "designs": ["a", "b"], "seen": [[1.0], [2.0]], "truth": [[1.5], [2.5]]},
         **{"picks": [0], "seconds": 0.5},

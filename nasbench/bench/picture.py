@@ -13,6 +13,8 @@ from nasbench.report.plots import COLOURS, INK, empty_axes
 
 BAND = 0.15  # opacity
 DASHES = ("-", "--", "-.", ":")
+MANY = 6  # strategies, beyond which bands hide one another: then the best few have one, and the legend lies below
+BANDED = 3
 FLOOR = 0.02  # of the largest median: what lies below is drawn on a linear scale, so that zero has a place
 
 
@@ -26,19 +28,22 @@ def draw(curves: Curves, title: str, objectives: tuple[str, ...]) -> Figure:
     told = f"regret in {objectives[0].removeprefix('-')}" if curves.is_regret else "share of the whole hypervolume"
     axes = empty_axes(title, "evaluations", told)
     at = np.arange(1, curves.evaluations + 1)
+    many = len(curves.strategies) > MANY
     for index, strategy in enumerate(_best_first(curves)):
         low, middle, high = curves.quartiles(strategy)
-        colour, dash = COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
+        colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
         axes.plot(at, middle, dash, color=colour, linewidth=1.8, label=strategy, zorder=3)
-        axes.fill_between(at, low, high, color=colour, alpha=BAND, linewidth=0)
+        if not many or index < BANDED:
+            axes.fill_between(at, low, high, color=colour, alpha=BAND, linewidth=0)
     if curves.is_regret:
         most = max(float(curves.quartiles(name)[1].max()) for name in curves.strategies)
         axes.set_yscale("symlog", linthresh=max(FLOOR * most, 1e-12), linscale=0.5)
         axes.set_ylim(bottom=0)
     axes.set_xlim(1, curves.evaluations)
     axes.figure.legend(
-        loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK, title="median, quartiles",
-        title_fontsize=8,
+        loc="outside lower center" if many else "outside right upper", ncols=3 if many else 1, frameon=False,
+        fontsize=8, labelcolor=INK, title_fontsize=8,
+        title=f"medians, best first; quartiles of the first {BANDED}" if many else "median, quartiles",
     )  # fmt: skip
     return axes.figure
 

@@ -15,6 +15,7 @@ from nasbench.strategies import Candidate, Context, StrategyChoice
 from nasbench.values import Value
 
 Loss = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Place = Annotated[int, Field(ge=0, lt=10**6)]
 PICKS = 10  # evaluations between two recommendations: some strategies fit a model for each
 
 
@@ -28,7 +29,7 @@ class Run(Value):
     designs: list[str]
     seen: list[list[Loss]]
     truth: list[list[Loss]]
-    picks: list[Annotated[int, Field(ge=0, lt=10**6)]] = Field(default_factory=list)
+    picks: list[Place] = Field(default_factory=list)
     seconds: float = Field(0.0, ge=0, le=1e9)
 
 
@@ -52,6 +53,13 @@ def parse_strategy(text: str) -> StrategyChoice:
     found = StrategyChoice.from_dict({"name": name, **settings}, f"strategy {text!r}")
     found.check()
     return found
+
+
+def run_name(text: str) -> str:
+    """What runs of a strategy are known by: `text`, where a function in a file is told with its text's hash."""
+    name, *settings = text.split(",")
+    label = parse_strategy(text).label
+    return ",".join([label, *settings]) if label != name else text
 
 
 def _typed(value: str) -> object:
@@ -79,7 +87,7 @@ def replay(problem: Problem, strategy: str, seed: int, setting: Setting) -> Run:
             picks.append(next(place for place, trial in enumerate(trials) if trial is picked))
     truth = problem.truth([trial.architecture for trial in trials])
     return Run(
-        strategy=strategy,
+        strategy=run_name(strategy),
         seed=seed,
         designs=[trial.architecture.id for trial in trials],
         seen=[list(trial.losses or ()) for trial in trials],

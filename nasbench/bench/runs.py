@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from nasbench.bench.problem import Problem
 from nasbench.bench.reading import Source
-from nasbench.bench.replay import Run, Setting, parse_strategy, replay
+from nasbench.bench.replay import Run, Setting, replay, run_name
 from nasbench.errors import UserError
 from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.progress import Progress, ProgressState, Silent
@@ -52,17 +54,31 @@ def read_bench(folder: Path) -> Bench:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """All whole lines; one that a kill tore is passed over, and its run is made again."""
-    path, runs = folder / RUNS, {}
-    if not path.is_file():
-        return []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    """All whole lines; one that a kill tore is passed over, and its run is made again.
+
+    A finished folder may have them packed, as `gzip runs.jsonl` does; what is added to it lies beside.
+    """
+    runs = {}
+    for line in [*_packed(folder / f"{RUNS}.gz"), *_plain(folder / RUNS)]:
         try:
             run = Run.model_validate_json(line)
         except ValidationError:
             continue
         runs[(run.strategy, run.seed)] = run
     return list(runs.values())
+
+
+def _plain(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+
+
+def _packed(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    try:
+        return gzip.decompress(path.read_bytes()).decode(errors="replace").splitlines()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be unpacked: {error}; take it away, and its runs are made again") from None
 
 
 def run_all(
@@ -79,23 +95,32 @@ def run_all(
 
     UserError before anything is written where a strategy is unknown, or the folder holds runs of another kind.
     """
-    for strategy in strategies:
-        parse_strategy(strategy)
+    names = {strategy: run_name(strategy) for strategy in strategies}
     problem = source.load()
     _settle(folder, _bench_of(source, problem, setting))
     there = {(run.strategy, run.seed) for run in read_runs(folder)}
     wanted = [(strategy, seed) for seed in seeds for strategy in dict.fromkeys(strategies)]
-    missing = [each for each in wanted if each not in there]
+    missing = [(strategy, seed) for strategy, seed in wanted if (names[strategy], seed) not in there]
     shown = _Shown(progress or Silent(), len(wanted), problem)
+    shown.update(len(wanted) - len(missing))
+
+    def counted() -> Iterator[Run]:
+        for done, run in enumerate(_made(source, problem, missing, setting, workers), 1):
+            yield run
+            shown.update(len(wanted) - len(missing) + done)
+
+    append_runs(folder, counted())
+    return read_runs(folder)
+
+
+def append_runs(folder: Path, runs: Iterable[Run]) -> None:
+    """Write each run into the folder as it comes, behind whatever a kill left of the last."""
     with open(folder / RUNS, "a", encoding="utf-8") as file:
         if file.tell() and not (folder / RUNS).read_bytes().endswith(b"\n"):
-            file.write("\n")  # behind a torn line
-        shown.update(len(wanted) - len(missing))
-        for done, run in enumerate(_made(source, problem, missing, setting, workers), 1):
+            file.write("\n")
+        for run in runs:
             file.write(json.dumps(run.to_dict(), separators=(",", ":")) + "\n")
             file.flush()
-            shown.update(len(wanted) - len(missing) + done)
-    return read_runs(folder)
 
 
 class _Shown:

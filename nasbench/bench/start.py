@@ -111,7 +111,7 @@ def _write(result: Result) -> None:
     from nasbench.bench.picture import write_picture
 
     noise = "one training an evaluation" if result.bench.noise else "noiseless"
-    title = f"{result.bench.problem}: {', '.join(result.bench.objectives)} ({noise})"
+    title = f"{result.bench.problem}: {', '.join(result.bench.objectives)}\n{noise}"  # two lines fit a column
     write_picture(result.curves, title, tuple(result.bench.objectives), result.folder)
     _write_csv(result.folder / "curves.csv", _curve_lines(result.curves))
     _write_csv(result.folder / "summary.csv", result.summary())

@@ -17,16 +17,25 @@ nasbench bench run random model --on mine.csv --fields 'layer*' --objectives=-ac
 nasbench bench run random evolution model --on metablock --objectives 2 --evaluations 60 --seeds 10"""
 ON_HELP = "a table of ours by name (its surrogate is searched), or a .csv, .csv.gz, .json file, or a .toml about one"
 
+NOW_HELP = "where the table lies now (default: where it lay)"
+
 
 def add(verbs: Any) -> None:
-    group = add_group(verbs, "bench", "compare strategies offline, on networks that are trained already: run, show")
+    group = add_group(verbs, "bench", "compare strategies offline, on trained networks: run, show, add")
     _add_run(group)
     show = add_verb(
         group, "show", "compare the runs of a folder: medians, evaluations to the best, which differences are decided",
         "nasbench bench show results/bench/nas_bench_macro-1", _show, True,
     )  # fmt: skip
     show.add_argument("folder", metavar="DIR", help="a folder that `nasbench bench run` has made")
-    show.add_argument("--on", metavar="TABLE", help="where the table lies now (default: where it lay)")
+    show.add_argument("--on", metavar="TABLE", help=NOW_HELP)
+    bring = add_verb(
+        group, "add", "bring runs made elsewhere into a folder, their losses looked up anew, and compare them",
+        "nasbench bench add results/bench/nas_bench_macro-1 pymoo.jsonl", _bring, True,
+    )  # fmt: skip
+    bring.add_argument("folder", metavar="DIR", help="a folder that `nasbench bench run` has made")
+    bring.add_argument("files", nargs="+", metavar="FILE", help="runs, one JSON object a line: see docs/bench.md")
+    bring.add_argument("--on", metavar="TABLE", help=NOW_HELP)
 
 
 def _add_run(group: Any) -> None:
@@ -81,6 +90,17 @@ def _run(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from nasbench.bench.start import show
 
+    _print(show(options.folder, options.on), options.json)
+    return 0
+
+
+def _bring(options: argparse.Namespace) -> int:
+    from nasbench.bench.bringing import add_runs
+    from nasbench.bench.start import show
+
+    new = add_runs(options.folder, options.files, options.on)
+    if not options.json:
+        print(f"{new} runs are new in {options.folder}")
     _print(show(options.folder, options.on), options.json)
     return 0
 

@@ -7,11 +7,13 @@ columns are enough. (The surrogate of tables has fidelities and replicates and o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 LEAST_SPREAD = 0.25  # of a column: a rare choice does not put its design far from all others
 REACH = 0.25  # squared distance, weighted, of two designs that differ by a deviation in every column, before data
@@ -22,7 +24,8 @@ LEVEL = 1.0  # deviation of the level
 JITTER = 1e-6
 STEPS = 30  # of the search for parameters
 REFITTED = 1.2  # parameters are found anew with so many times the trials
-FITTED_ON = 250  # the latest trials, at most; all enter the posterior
+Stretch = Callable[[np.ndarray], np.ndarray]
+FITTED_ON = 200  # the latest trials, at most; all enter the posterior
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,18 @@ class Regression:
     spread: float
 
     @classmethod
-    def fit(cls, x: np.ndarray, y: np.ndarray) -> Regression:
-        """To losses y (n,) at descriptions x (n, d), in the order in which they became known.
+    def fit(cls, x: np.ndarray, y: np.ndarray, stretch: Stretch = np.asarray) -> Regression:
+        """To losses y (n,), stretched, at descriptions x (n, d), in the order in which they became known.
 
-        Parameters are found from the first of them, anew with every fifth more, so that each proposal is quick.
+        Parameters are found from the first of them alone, stretched by themselves, so that they are the same until
+        there are `REFITTED` times as many and each proposal is quick.
         """
         few = _looked_at(len(y))
-        shift, spreads = x[:few].mean(0), np.maximum(x[:few].std(0), LEAST_SPREAD)
-        centre, spread = float(y.mean()), max(float(y.std()), 1e-9)
         start = max(0, few - FITTED_ON)
-        known, told = (x[start:few] - shift) / spreads, y[start:few]
+        shift, spreads = x[:few].mean(0), np.maximum(x[:few].std(0), LEAST_SPREAD)
+        known, told = (x[start:few] - shift) / spreads, stretch(y[start:few])
+        y = stretch(y)
+        centre, spread = float(y.mean()), max(float(y.std()), 1e-9)
         told = (told - told.mean()) / max(float(told.std()), 1e-9)
         found = np.array(_most_probable(known.tobytes(), told.tobytes(), known.shape[1]))
         scale = np.exp(found[:-3] / 2) / spreads
@@ -91,10 +96,9 @@ def _most_probable(x: bytes, y: bytes, columns: int) -> tuple[float, ...]:
     from scipy.optimize import minimize  # slow to load
 
     places, target = np.frombuffer(x).reshape(-1, columns), np.frombuffer(y)
-    squares = ((places[:, None] - places[None]) ** 2).transpose(2, 0, 1).reshape(columns, -1)
     middle = np.array([WEIGHT[0] + np.log(REACH / columns)] * columns + [SMOOTH[0], LINEAR[0], NOISE[0]])
     width = np.array([WEIGHT[1]] * columns + [SMOOTH[1], LINEAR[1], NOISE[1]])
-    posterior = _Posterior(places, target, squares, middle, width)
+    posterior = _Posterior(places, target, middle, width)
     found = minimize(posterior, middle, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
     return tuple(found.x.tolist())
 
@@ -105,24 +109,27 @@ class _Posterior:
 
     x: np.ndarray
     y: np.ndarray
-    squares: np.ndarray  # (d, n * n) squared differences, column by column
     middle: np.ndarray
     width: np.ndarray
 
     def __call__(self, at: np.ndarray) -> tuple[float, np.ndarray]:
-        n, weights = len(self.y), np.exp(at[:-3])
+        n, x, weights = len(self.y), self.x, np.exp(at[:-3])
         smooth, linear, noise = np.exp(2 * at[-3:])
-        near = smooth * np.exp(-(weights @ self.squares)).reshape(n, n)
-        lines = linear * ((self.x * weights) @ self.x.T)
-        try:
-            covariance = near + lines + LEVEL**2 + (noise + JITTER) * np.eye(n)
-            factor = cho_factor(covariance, lower=True, check_finite=False)
-        except LinAlgError:
+        products = (x * weights) @ x.T
+        near = smooth * np.exp(2 * products - np.add.outer(np.diag(products), np.diag(products)))
+        covariance = near + linear * products + LEVEL**2
+        covariance.flat[:: n + 1] += noise + JITTER
+        factor, failed = dpotrf(covariance, lower=True, clean=False)
+        if failed:
             return 1e10, np.zeros_like(at)
-        told = cho_solve(factor, self.y, check_finite=False)
-        value = 0.5 * self.y @ told + np.log(np.diag(factor[0])).sum()
-        slope = 0.5 * (cho_solve(factor, np.eye(n), check_finite=False) - np.outer(told, told))  # by the covariance
-        by_weight = linear * (self.x * (slope @ self.x)).sum(0) - self.squares @ (slope * near).ravel()
-        rest = [2 * (slope * near).sum(), 2 * (slope * lines).sum(), 2 * noise * np.trace(slope)]
+        told = dpotrs(factor, self.y, lower=True)[0]
+        value = 0.5 * self.y @ told + np.log(np.diag(factor)).sum()
+        inverse = np.tril(dpotri(factor, lower=True)[0])
+        slope = 0.5 * (inverse + np.tril(inverse, -1).T - np.outer(told, told))  # by the covariance
+        bent = slope * near
+        # A column's squared differences times `bent`, summed: twice what its squares have above its products.
+        apart = 2 * (bent.sum(1) @ (x * x) - (x * (bent @ x)).sum(0))
+        by_weight = linear * (x * (slope @ x)).sum(0) - apart
+        rest = [2 * bent.sum(), 2 * linear * (slope * products).sum(), 2 * noise * np.trace(slope)]
         away = (at - self.middle) / self.width
         return float(value + 0.5 * away @ away), np.concatenate([by_weight * weights, rest]) + away / self.width

@@ -26,14 +26,14 @@ from nasbench.values import Value
 FEW_CHANGES = 3  # fields changed in a child at most
 OFFSET = 0.3  # of the distance from best to median: keeps the logarithm finite, and noise from being stretched
 MARGIN = 0.1  # the reference point lies so many spans beyond the worst of the front
-OWN = 0.5  # share of what the process does not tell of a design that is the design's own and not its seed's
+OWN = 1 / 3  # share of what the process does not tell of a design that is the design's own and not its seed's
 
 
 class ModelSettings(Value, strict=True):
     """How many trials are random at first, and what the model chooses among."""
 
     initial: int = Field(10, ge=2, le=10**6)  # random trials before the first choice
-    candidates: int = Field(300, ge=2, le=10**5)  # designs that one proposal is chosen from
+    candidates: int = Field(200, ge=2, le=10**5)  # designs that one proposal is chosen from
     fresh: float = Field(0.25, ge=0, le=1)  # share of them that are random members
     parents: int = Field(12, ge=1, le=10**6)  # the best trials, of which the others are children
     explore: float = Field(0.0, ge=0, le=1)  # share of the later trials that are random
@@ -107,7 +107,7 @@ class _Choosing:
         losses, seen = self._known()
         new = _described(self.context.space, candidates)
         if losses.shape[1] == 1:
-            return improvement(_stretched(losses[:, 0]), seen, new)
+            return improvement(losses[:, 0], seen, new)
         return self._volume(candidates, losses, seen, new)
 
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +147,7 @@ def _stretched(losses: np.ndarray) -> np.ndarray:
 
 def improvement(losses: np.ndarray, seen: np.ndarray, new: np.ndarray) -> np.ndarray:
     """(m,) expected improvement at `new` (m, d) on the best that the model believes to have seen."""
-    model = Regression.fit(seen, losses)
+    model = Regression.fit(seen, losses, _stretched)
     return below(model.predict(seen)[0].min(), *model.predict(new))
 
 

@@ -22,7 +22,8 @@ from pydantic import Field
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError, shown
 from nasbench.files import BYTE_ORDER_MARK, read_text
-from nasbench.strategies.context import Context, Proposals
+from nasbench.space.search_space import SearchSpace
+from nasbench.strategies.context import Context, Proposals, Searchable
 from nasbench.values import Value
 
 MARK = ".py:"  # between the file and its function
@@ -79,7 +80,7 @@ def propose(context: Context, n: int, settings: OwnSettings) -> list[Architectur
     proposals, before = Proposals(context), context.rejections.rejected.copy()
     for _ in range(CALLS):
         given = _called(settings, lambda: function(context, n, options))
-        designs = _designs(settings, given)
+        designs = _designs(settings, given, context.space)
         for arch in designs:
             if len(proposals.found) < n and _takes(proposals, arch):
                 proposals.known.add(arch.id)
@@ -103,11 +104,13 @@ def _takes(proposals: Proposals, arch: Architecture) -> bool:
     return False
 
 
-def _designs(settings: OwnSettings, given: object) -> Sequence[Architecture]:
+def _designs(settings: OwnSettings, given: object, space: Searchable) -> Sequence[Architecture]:
+    """What was returned, checked: architectures, or what else the space's members are, such as rows of a table."""
     if not isinstance(given, (list, tuple)):
         raise _failure(settings, f"returned {shown(given)}, not a list of architectures")
     for each in given:
-        if not isinstance(each, Architecture):
+        is_row = not isinstance(space, SearchSpace) and isinstance(getattr(each, "id", None), str)
+        if not is_row and not isinstance(each, Architecture):
             raise _failure(settings, f"returned a list with {shown(each)}, which is no architecture")
     return given
 

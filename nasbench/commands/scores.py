@@ -1,0 +1,95 @@
+"""`nasbench score ARCH...`: scores of networks that nobody has trained, beside their sizes."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+from nasbench.commands.common import add_verb, positive, print_json, print_table, whole
+from nasbench.commands.networks import ARCH_HELP
+from nasbench.errors import UserError
+
+if TYPE_CHECKING:
+    from nasbench.arch.architecture import Architecture
+
+EXAMPLE = """nasbench score mobilevit_s emo_1m results/mine/designs/a1b2c3d4.toml
+nasbench score emo_1m mobileone_s0 --seeds 3 --json"""
+NOTE = (
+    "Taken on the reduced network that a search would train, before any training; larger should be better. How far "
+    "that holds is measured in results/scores/: beside multiply-adds they add little, so filter by none of them alone."
+)
+
+
+def add(verbs: Any) -> None:
+    score = add_verb(
+        verbs, "score", "scores of untrained networks (SynFlow, NASWOT, ZiCo, ...) beside params and MACs", EXAMPLE,
+        _score, True,
+    )  # fmt: skip
+    add = score.add_argument
+    add("architectures", nargs="+", metavar="ARCH", help=ARCH_HELP)
+    add("--data", default="fashion-on-earth", help="images: fashion-on-earth, cifar10 or a folder")
+    add("--runner", default="laptop", help="whose recipe and device (default: laptop)")
+    add("--rung", type=whole, default=0, metavar="K", help="as this rung would train it (default: 0)")
+    add("--seeds", type=positive, default=1, metavar="K", help="initial weights, whose mean is told (default: 1)")
+
+
+def _score(options: argparse.Namespace) -> int:
+    from nasbench.arch.library import load
+    from nasbench.study.task import require_images_for
+
+    archs = [load(text) for text in options.architectures]
+    for arch in archs:
+        arch.require_classes()
+        require_images_for(arch.in_channels, arch.label)
+    found = [_scores_of(arch, options) for arch in archs]
+    if options.json:
+        about = {"data": options.data, "runner": options.runner, "rung": options.rung}
+        print_json({**about, "networks": found})
+        return 0
+    print_table([_line(each) for each in found])
+    print(NOTE)
+    return 0
+
+
+def _scores_of(arch: Architecture, options: argparse.Namespace) -> dict[str, Any]:
+    """Name, sizes at full size, and the scores of each seed; None in the place of what is no number."""
+    import torch
+
+    from nasbench.costs.analytic import cost
+    from nasbench.proxy.zero_cost import all_scores
+    from nasbench.study.runner import load_runner, runner_ladder
+    from nasbench.study.task import DataSplit, Task
+
+    runner, rungs = load_runner(options.runner), runner_ladder(options.runner).rungs
+    runner.require_device()
+    if options.rung >= len(rungs):
+        known = f"the ladder of runner {options.runner!r} has rungs 0 to {len(rungs) - 1}"
+        raise UserError(f"--rung {options.rung}: {known}; choose one of them")
+    torch.set_num_threads(runner.threads)
+    fidelity, costs = rungs[options.rung].fidelity, cost(arch)
+    scores = []
+    for seed in range(options.seeds):
+        told = all_scores(Task(arch, fidelity, seed, DataSplit(options.data), runner))
+        scores.append({"seed": seed, **{name: x if math.isfinite(x) else None for name, x in told.items()}})
+    return {"name": arch.label, "id": arch.id, "params": costs.params, "macs": costs.macs, "scores": scores}
+
+
+def _line(found: dict[str, Any]) -> dict[str, Any]:
+    """One line of the table: the mean over seeds, with its deviation where there are several."""
+    line = {"network": found["name"], "params M": found["params"] / 1e6, "MACs M": found["macs"] / 1e6}
+    for name in found["scores"][0]:
+        if name != "seed":
+            line[name.replace("_", " ")] = _mean([one[name] for one in found["scores"]])
+    return line
+
+
+def _mean(values: list[float | None]) -> str | None:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    mean = sum(known) / len(known)
+    if len(known) == 1:
+        return f"{mean:.4g}"
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in known) / (len(known) - 1))
+    return f"{mean:.4g} ± {deviation:.1g}"
