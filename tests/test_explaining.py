@@ -14,6 +14,7 @@ from small_networks import NETWORKS
 from training_toys import tiny
 
 from nasbench import cli
+from nasbench.arch.library import load
 from nasbench.blocks.attention import AttentionModule
 from nasbench.explaining import attention
 from nasbench.explaining.attention import attention_layers
@@ -139,4 +140,26 @@ def test_the_command_draws_each_image_and_tells_distances(tmp_path: Path, capsys
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"1-x.png", "attention.csv", "attention.png", "attention.svg", "attention.pdf"}
     table = pd.read_csv(tmp_path / "out" / "attention.csv")
+    assert (table["distance_px"] > 0).all()
+
+
+def test_small_maps_are_told_from_and_a_single_position_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 32 px a last map of stride 32 has one position: no heat to see there, and nothing for attention to choose."""
+    torch.manual_seed(0)
+    arch = load("mobilevit_xxs").with_resolution(32)
+    model = build(arch, 3).eval()
+    assert grad_cam(model, image_of(model), 1).shape == (2, 2)
+    choices = {layer.name: layer.choices for layer in attention_layers(model, image_of(model))}
+    assert choices["stage 3, attention 1"] == 4  # patches of 2 x 2 on a map of 4 x 4
+    assert choices["stage 5, attention 1"] == 1
+    save_weights(model, tmp_path / "small.safetensors", About(classes=("a", "b", "c")))
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "x.png")
+    words = [str(tmp_path / "small.safetensors"), str(tmp_path / "x.png"), "--out", str(tmp_path / "out")]
+    assert cli.main(["explain", *words]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Left out, with a single position to look at: stage 4, attention 1," in shown
+    table = pd.read_csv(tmp_path / "out" / "attention.csv")
+    assert set(table["layer"]) == {"stage 3, attention 1", "stage 3, attention 2"}
     assert (table["distance_px"] > 0).all()

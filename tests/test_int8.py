@@ -13,8 +13,8 @@ from training_toys import job, write_data
 
 from nasbench import cli
 from nasbench.errors import UserError
+from nasbench.exporting.scoring import images_of
 from nasbench.proxy.evaluate import dataset
-from nasbench.training.int8 import images_of
 from nasbench.training.job import BEST
 from nasbench.training.run import train_job
 from nasbench.weights.saved import read_saved

@@ -21,8 +21,14 @@ from test_search import save_profile
 from nasbench import cli
 from nasbench.commands import weights
 from nasbench.engine import start
+<<<<<<< HEAD
 from nasbench.latency import calibrate, export, pack, selection, tables
 from nasbench.proxy import evaluate, zero_cost
+=======
+from nasbench.exporting import formats
+from nasbench.latency import calibrate, pack, selection, tables
+from nasbench.proxy import evaluate
+>>>>>>> fourteen
 from nasbench.published import reproduce
 from nasbench.report.results import StudyResult, open_study
 from nasbench.scaling import training
@@ -137,8 +143,7 @@ def workplace(tmp_path_factory):
             (tables, "measurement_table", [{"name": "☃", "measured ms": 1.5}]),
             (pack, "write_pack", None),
             (weights, "deployed", (None, "fresh ☃")),
-            (export, "export_onnx", b"onnx"),
-            (export, "onnx_difference", 0.0),
+            (formats, "export", formats.Written(4, "", 0.0)),
         ):
             patch.setattr(module, name, lambda *given, answer=answer, **named: answer)
         (folder / "pack").mkdir()

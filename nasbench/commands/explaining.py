@@ -33,5 +33,8 @@ def _explain(options: argparse.Namespace) -> int:
     if len(distances):
         means = distances.groupby("layer", sort=False)["distance_px"].mean()
         print_table([{"layer": name, "mean distance px": f"{value:.1f}"} for name, value in means.items()])
+    alone = [layer.name for layer in found[0].layers if layer.choices == 1]
+    if alone:
+        print(f"Left out, with a single position to look at: {', '.join(alone)}; a larger image gives them more.")
     print(f"All of it: {options.out}")
     return 0

@@ -1,9 +1,10 @@
-"""`nasbench export`: the deploy form as a file for a runtime, in float32, float16 or int8."""
+"""`nasbench export`: the deploy form as a file for one of several runtimes, in float32, float16 or int8."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,21 +14,27 @@ from nasbench.errors import UserError, shown
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
+    from nasbench.exporting.formats import Written
+    from nasbench.exporting.request import Request
     from nasbench.nn.model import Model
+    from nasbench.training.images import TrainingImages
     from nasbench.weights.saved import About
 
-TOLERANCE = 1e-3  # of the largest logit in float32; what is right differs by about 1e-6
 DYNAMIC = "dynamic"  # of `--batch`: any number of images at a time
 MAX_BATCH = 1024
 SAVED = ".safetensors"
 EXAMPLE = """nasbench export fastvit_t8 -o fastvit_t8.onnx
 nasbench export mobilevit_s --weights mobilevit_s.safetensors -o mobilevit_s.onnx
-nasbench export swin_t --batch dynamic -o swin_t.onnx
-nasbench export best.safetensors --dtype int8 --data photos/ -o mine.onnx"""
+nasbench export swin_t --dynamic-batch -o swin_t.onnx
+nasbench export best.safetensors --dtype int8 --data photos/ -o mine.onnx
+nasbench export best.safetensors --to openvino --normalise -o mine.xml
+nasbench export best.safetensors --to executorch -o mine.pte"""
+FORMATS = ("onnx", "openvino", "exported-program", "executorch", "coreml", "ncnn", "litert")
+PLAIN = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # of ImageNet's pixels in 0 to 1
 
 
 def add(verbs: Any) -> None:
-    export = add_verb(verbs, "export", "the deploy form as an ONNX file", EXAMPLE, _export)
+    export = add_verb(verbs, "export", "the deploy form as a file for a runtime", EXAMPLE, _export)
     export.add_argument(
         "architecture", metavar="ARCH|FILE",
         help="a shipped name such as mobilevit_s, a TOML file, or a .safetensors file that nasbench saved",
@@ -36,11 +43,23 @@ def add(verbs: Any) -> None:
     weights.add_options(export)
     export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
     export.add_argument(
+        "--to", choices=FORMATS, metavar="FORMAT",
+        help=f"{', '.join(FORMATS)} (default: by the suffix of -o, or else onnx)",
+    )  # fmt: skip
+    batch = export.add_mutually_exclusive_group()
+    batch.add_argument(
         "--batch", type=_batch, default=1, metavar="N", help="images at a time, or dynamic for any number (default: 1)"
+    )
+    batch.add_argument(
+        "--dynamic-batch", dest="batch", action="store_const", const=None, help="the same as --batch dynamic"
+    )
+    export.add_argument(
+        "--normalise", action="store_true", help="the file takes pixels from 0 to 255 and normalises them itself"
     )
     export.add_argument(
         "--dtype", choices=("fp32", "fp16", "int8"), default="fp32",
-        help="int8 is calibrated on --data, takes any number of images, and is scored beside float32 (default: fp32)",
+        help="int8 is calibrated on --data, takes any number of images where the format can, and is scored beside "
+        "float32 (default: fp32)",
     )  # fmt: skip
     export.add_argument("--data", metavar="PATH", help="with --dtype int8: the images that it was trained on")
 
@@ -98,80 +117,102 @@ def _saved(options: argparse.Namespace) -> _Network:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from nasbench.files import write_atomic
-    from nasbench.latency.export import export_onnx
+    from nasbench.exporting import formats
 
     output = writable_file(options.output, "network.onnx")
     if options.data is not None and options.dtype != "int8":
         raise UserError(f"--data {options.data}: is what --dtype int8 is calibrated on; leave it out")
+    name = formats.chosen(options.to, output)
+    batch = formats.batch_of(name, options.dtype, options.batch)
+    formats.check(name, options.dtype, batch, output)
     network = _network(options)
-    if options.dtype == "int8":
-        return _export_int8(network, options, output)
-    content = export_onnx(network.model, network.architecture.resolution, options.batch)
-    error = _difference(network, content, options.batch)
-    if options.dtype == "fp16":
-        from nasbench.latency.runtimes import half
-
-        content = half(content)
-    content = _labelled(content, network)
-    write_atomic(output, content)
-    batch = {None: ", any batch size", 1: ""}.get(options.batch, f", batch {options.batch}")
-    print(f"{output}: {_told(network)}{batch}, {cell(len(content) / 1e6)} MB, {network.source}")
-    print(f"onnxruntime and torch differ by {error:.1e} of the largest logit on random images")
+    written = formats.export(name, _request(network, options, batch), output)
+    _tell(network, written, options, output, batch)
     return 0
 
 
-def _told(network: _Network) -> str:
+def _request(network: _Network, options: argparse.Namespace, batch: int | None) -> Request:
+    from nasbench.exporting.request import Request
+
     arch = network.architecture
-    return f"{arch.label}, {arch.size_label}, {network.classes} classes"
+    request = Request(network.model, arch.resolution, batch, options.dtype, _words(network, options.normalise))
+    if options.dtype == "int8":
+        request = replace(request, images=_images(network, options))
+    if options.normalise:
+        mean, std = ([255 * value for value in values] for values in _normalisation(network))
+        request = request.normalising(mean, std)
+    return request
 
 
-def _difference(network: _Network, content: bytes, batch: int | None) -> float:
-    """By how much the file's logits differ from torch's, as a share of the largest."""
-    import numpy as np
+def _normalisation(network: _Network) -> tuple[list[float], list[float]]:
+    """Mean and deviation of pixels in 0 to 1: the saved model's own, or else ImageNet's."""
+    own = None if network.about is None else network.about.normalisation
+    if own is not None:
+        return list(own.mean), list(own.std)
+    channels = network.architecture.in_channels
+    if channels != len(PLAIN["mean"]):
+        raise UserError(
+            f"--normalise: {network.architecture.label} takes images of {channels} channels, whose normalisation is "
+            "not known; leave it out, or give a .safetensors file that `nasbench train` wrote"
+        )
+    return PLAIN["mean"], PLAIN["std"]
 
-    from nasbench.latency.export import onnx_difference
 
-    model, arch = network.model, network.architecture
-    tried = (1, 3) if batch is None else (batch,)
-    error = float(np.max([onnx_difference(model, content, arch.resolution, batch=count) for count in tried]))
-    if not error <= TOLERANCE:  # also where it is NaN
-        raise RuntimeError(f"the exported {arch.label} differs from torch by {error:.1e} of the largest logit")
-    return error
-
-
-def _labelled(content: bytes, network: _Network) -> bytes:
-    """With the names of the classes and the normalisation in the file's metadata, where they are known."""
-    import onnx
-
+def _words(network: _Network, normalising: bool) -> dict[str, str]:
+    """What the file says of itself: the names of the classes and the normalisation, where they are known."""
     about = network.about
-    if about is None or (not about.classes and about.normalisation is None):
-        return content
-    model = onnx.load_from_string(content)
-    own = about.normalisation
-    known = {"classes": json.dumps(list(about.classes)), "resolution": str(network.architecture.resolution)}
-    known |= {} if own is None else {"mean": json.dumps(list(own.mean)), "std": json.dumps(list(own.std))}
-    onnx.helper.set_model_props(model, known)
-    return bytes(model.SerializeToString())
+    if normalising:
+        mean, std = _normalisation(network)
+    elif about is None or (not about.classes and about.normalisation is None):
+        return {}
+    else:
+        own = about.normalisation
+        mean, std = ([], []) if own is None else (list(own.mean), list(own.std))
+    words = {"classes": json.dumps(list(about.classes if about is not None else ()))}
+    words["resolution"] = str(network.architecture.resolution)
+    words |= {"mean": json.dumps(mean), "std": json.dumps(std)} if mean else {}
+    words["input"] = "pixels from 0 to 255" if normalising else "(pixels / 255 - mean) / std"
+    return words
 
 
-def _export_int8(network: _Network, options: argparse.Namespace, output: Path) -> int:
-    """Calibrated on the training images, and scored on the test images beside float32, by onnxruntime alone."""
-    from nasbench.files import data_spec, write_atomic
+def _images(network: _Network, options: argparse.Namespace) -> TrainingImages:
+    from nasbench.exporting.scoring import images_of
+    from nasbench.files import data_spec
     from nasbench.study.task import DATASETS
-    from nasbench.training.int8 import images_of, quantise
 
     if options.data is None:
         raise UserError("--dtype int8 is calibrated on the images that the network was trained on; give them by --data")
-    about = network.about
-    assert about is not None
-    found = quantise(network.model, images_of(data_spec(options.data, DATASETS), network.architecture, about))
-    content = _labelled(found.content, network)
-    write_atomic(output, content)
-    sizes = f"{cell(len(content) / 1e6)} MB, in float32 {cell(found.bytes_fp32 / 1e6)}"
-    print(f"{output}: {_told(network)}, int8 ({found.way}), any batch size, {sizes}, {network.source}")
+    assert network.about is not None
+    return images_of(data_spec(options.data, DATASETS), network.architecture, network.about)
+
+
+def _tell(
+    network: _Network, written: Written, options: argparse.Namespace, output: Path, batch: int | None
+) -> None:  # fmt: skip
+    arch, size = network.architecture, f"{cell(written.size / 1e6)} MB"
+    what = f"{output}: {arch.label}, {arch.size_label}, {network.classes} classes"
+    count = {None: ", any batch size", 1: ""}.get(batch, f", batch {batch}")
+    pixels = ", takes pixels from 0 to 255" if options.normalise else ""
+    found = written.scores
+    if found is None:
+        print(f"{what}{count}{pixels}, {size}, {network.source}")
+        print(_compared(written, options, output))
+        return
+    sizes = f"{size}, in float32 {cell(found.bytes_fp32 / 1e6)}"
+    print(f"{what}, int8 ({found.way}){count}{pixels}, {sizes}, {network.source}")
     print(
-        f"accuracy by onnxruntime on {found.images} test images (measured): {100 * found.accuracy:.2f} %, "
+        f"accuracy by the runtime alone on {found.images} test images (measured): {100 * found.accuracy:.2f} %, "
         f"in float32 {100 * found.accuracy_fp32:.2f} %: {found.gain:+.2f} points"
     )
-    return 0
+    print(f"one image on one thread (measured): {written.ms:.2f} ms, in float32 {written.ms_fp32:.2f} ms")
+
+
+def _compared(written: Written, options: argparse.Namespace, output: Path) -> str:
+    from nasbench.exporting.formats import FORMATS, chosen
+
+    name = chosen(options.to, output)
+    form = FORMATS[name]
+    if written.difference is None:
+        return f"converted, and not run: {form.title} runs on other systems than this one"
+    runtime = {"onnx": "onnxruntime", "exported-program": "the program alone"}.get(name, form.title)
+    return f"{runtime} and torch differ by {written.difference:.1e} of the largest logit on random images"

@@ -18,11 +18,9 @@ def add(verbs: Any) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from nasbench.errors import require_extra
     from nasbench.report.optuna_file import write_optuna
     from nasbench.report.results import open_study
 
-    require_extra("optuna", "optuna", "`nasbench export-study --optuna`")
     path = writable_file(options.optuna, "study.db")
     designs = write_optuna(open_study(options.study), path)
     print(f"{path}: {designs:,} designs as trials, in two studies; look at it with: optuna-dashboard sqlite:///{path}")

@@ -32,11 +32,13 @@ class AttentionLayer:
     `map` (h, w): the attention that each position receives, 1 where all receive the same; from the first learned token
     where there are tokens, else from all positions. `distance` (heads,): pixels from a position to what it attends to,
     in the mean (arXiv:2010.11929, appendix D.7); empty for separable attention, which is the same for all positions.
+    `choices`: how many positions each may attend to.
     """
 
     name: str
     map: np.ndarray
     distance: np.ndarray
+    choices: int
 
 
 class _Captured(Exception):
@@ -115,7 +117,7 @@ def _layer(module: AttentionModule, place: _Place, pixels: int, shares: Tensor) 
     at_query, at_key = (each.flatten(2).transpose(1, 2) for each in (queries, keys))  # groups, positions, (y, x, real)
     side = _side(place, outer) // reduction
     return AttentionLayer(place.name, _received(shares, at_query, at_key, side, pixels, place.tokens),
-                          _distance(shares, at_query, at_key))  # fmt: skip
+                          _distance(shares, at_query, at_key), shares.shape[-1])  # fmt: skip
 
 
 def _side(place: _Place, outer: nn.Module) -> int:
@@ -187,8 +189,9 @@ def _watched_separable(
         patch, (height, width) = module.spec.patch, output.shape[2:]
         folded = fold(output[:1, :1], patch)  # places within a patch, 1, rows, columns
         shares = folded.flatten(1).softmax(1) * folded[0].numel()
+        patches = folded.shape[2] * folded.shape[3]
         each = shares.reshape(patch, patch, height // patch, width // patch).permute(2, 0, 3, 1)
-        found.append(AttentionLayer(place.name, each.reshape(height, width).cpu().numpy(), np.zeros(0)))
+        found.append(AttentionLayer(place.name, each.reshape(height, width).cpu().numpy(), np.zeros(0), patches))
 
     handle = module.qkv.register_forward_hook(look)
     try:

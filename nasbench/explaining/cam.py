@@ -14,22 +14,26 @@ from nasbench.nn.model import Model
 def grad_cam(model: Model, image: Tensor, label: int) -> np.ndarray:
     """(h, w), 0 to 1: Grad-CAM (arXiv:1610.02391) of `label` in `image` (1, c, R, R), by captum.
 
-    All 0 where nothing speaks for the class. Of the last stage; where the class is read from a learned token, of the
-    map before the last block, since the last positions have no say any more.
+    All 0 where nothing speaks for the class. Of the last stage whose map has more than one position; where the class is
+    read from a learned token, of the map before the last block, since the last positions have no say any more.
     """
     from captum.attr import LayerGradCam
 
-    layer = _layer(model)
+    index, layer = _layer(model)
     with torch.enable_grad():
         found = LayerGradCam(model, layer).attribute(image, target=label, relu_attributions=True)
-    heat = _as_map(found.detach()[0, 0], stage_maps(model)[-1].tokens).cpu().double().numpy()
+    heat = _as_map(found.detach()[0, 0], stage_maps(model)[index].tokens).cpu().double().numpy()
     return heat / heat.max() if heat.max() > 0 else np.zeros_like(heat)
 
 
-def _layer(model: Model) -> nn.Module:
+def _layer(model: Model) -> tuple[int, nn.Module]:
+    """The stage that is looked at, by its place and as a module."""
     last, spec = model.stages[-1], model.head.spec
-    reads_token = isinstance(spec, HeadSpec) and spec.pool == "token"
-    return last[-2] if reads_token and len(last) > 1 else last
+    if isinstance(spec, HeadSpec) and spec.pool == "token":
+        return len(model.stages) - 1, last[-2] if len(last) > 1 else last
+    wide = [place for place, given in enumerate(stage_maps(model)) if given.stride < model.arch.resolution]
+    index = wide[-1] if wide else len(model.stages) - 1
+    return index, model.stages[index]
 
 
 def _as_map(heat: Tensor, tokens: int) -> Tensor:

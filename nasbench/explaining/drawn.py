@@ -19,16 +19,17 @@ TILE = 2.1  # inches
 
 def draw_explained(found: Explained) -> Figure:
     """The image, Grad-CAM over it, then one tile an attention."""
-    tiles = 2 + len(found.layers)
+    tiles = 2 + len(found.choosing)
     columns = min(COLUMNS, tiles)
-    rows = math.ceil(tiles / columns)
-    figure = Figure(figsize=(TILE * columns, (TILE + 0.3) * rows), dpi=110, layout="constrained")
+    lines = math.ceil(tiles / columns)
+    figure = Figure(figsize=(TILE * columns, (TILE + 0.3) * lines), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(tiles)]
+    axes = [figure.add_subplot(lines, columns, place + 1) for place in range(tiles)]
     _tile(axes[0], found.pixels, None, f"{found.label}, {100 * found.share:.0f} %")
     nothing = "" if found.heat.any() else ": nothing for it"
-    _tile(axes[1], found.pixels, found.heat, f"Grad-CAM{nothing}")
-    for place, layer in zip(axes[2:], found.layers):
+    high, wide = found.heat.shape
+    _tile(axes[1], found.pixels, found.heat, f"Grad-CAM, {high} × {wide}{nothing}")
+    for place, layer in zip(axes[2:], found.choosing):
         told = f"\n{layer.distance.mean():.0f} px away" if len(layer.distance) else "\nthe same for all"
         top = max(layer.map.max(), 1e-12)
         _tile(place, found.pixels, layer.map / top, f"{layer.name}{told}")

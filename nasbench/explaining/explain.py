@@ -95,7 +95,7 @@ def distance_table(found: Sequence[Explained]) -> pd.DataFrame:
     rows = [
         {"layer": layer.name, "head": head, "distance_px": float(distance)}
         for each in found
-        for layer in each.layers
+        for layer in each.choosing
         for head, distance in enumerate(layer.distance)
     ]
     frame = pd.DataFrame(rows, columns=["layer", "head", "distance_px"])

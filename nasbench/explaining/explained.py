@@ -20,3 +20,8 @@ class Explained:
     share: float
     heat: np.ndarray
     layers: tuple[AttentionLayer, ...]
+
+    @property
+    def choosing(self) -> tuple[AttentionLayer, ...]:
+        """The attentions that have something to choose from: small maps leave some with a single position."""
+        return tuple(layer for layer in self.layers if layer.choices > 1)

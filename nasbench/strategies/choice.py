@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from nasbench.arch.architecture import Architecture
-from nasbench.errors import UserError, require_extra, shown
+from nasbench.errors import UserError, shown
 from nasbench.strategies import by_optuna, evolution, local, model, nsga2, own, random, regularised, warm
 from nasbench.strategies.context import Candidate, Context
 from nasbench.strategies.evolution import EvolutionSettings
@@ -87,10 +87,7 @@ class StrategyChoice:
         return self.settings.label if isinstance(self.settings, own.OwnSettings) else self.name
 
     def check(self) -> None:
-        """A UserError where Optuna is not installed that is asked for, or a function of the user's own cannot be asked:
-        it is run for the first time."""
-        if self.name.startswith(by_optuna.PREFIX):
-            require_extra("optuna", "optuna", f"strategy {self.name!r}")
+        """A UserError where a function of the user's own cannot be asked: it is run for the first time."""
         if isinstance(self.settings, own.OwnSettings):
             own.check(self.settings)
 
