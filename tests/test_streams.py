@@ -21,14 +21,9 @@ from test_search import save_profile
 from nasbench import cli
 from nasbench.commands import weights
 from nasbench.engine import start
-<<<<<<< HEAD
-from nasbench.latency import calibrate, export, pack, selection, tables
-from nasbench.proxy import evaluate, zero_cost
-=======
 from nasbench.exporting import formats
 from nasbench.latency import calibrate, pack, selection, tables
-from nasbench.proxy import evaluate
->>>>>>> fourteen
+from nasbench.proxy import evaluate, zero_cost
 from nasbench.published import reproduce
 from nasbench.report.results import StudyResult, open_study
 from nasbench.scaling import training
