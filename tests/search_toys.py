@@ -59,7 +59,7 @@ def study_of(
     content = {
         "space": SpaceRecord(name=space.name, content=space.to_dict()),
         "ladder": ladder,
-        "strategy": {"name": "evolution"},
+        "strategy": {"name": "evolution", "children": 4},  # few to choose from, which is quick
         "trials": ladder[0]["trials"],
         "runner": SERIAL,
     }

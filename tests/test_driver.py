@@ -27,7 +27,7 @@ LADDER = ({"trials": 14, "samples": 100}, {"name": "top", "trials": 6, "samples"
 
 @pytest.fixture(scope="module")
 def study() -> Study:
-    return study_of(ladder=LADDER, budgets=("600MFLOP",), final_seeds=(1, 2, 3), finalists=3)
+    return study_of(ladder=LADDER, budgets=("600MFLOP",), final_seeds=(1, 2, 3), finalists=3, device="by-formula")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from nasbench.engine.published import CHECKED
 from nasbench.engine.start import fitting_fixed_points
 from nasbench.proxy.reduction import reduced
 from nasbench.running import run
-from nasbench.strategies.context import Expectation, Expected
+from nasbench.strategies.context import Expected, Informed
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
 from nasbench.study.task import Task
@@ -51,9 +51,9 @@ class Told:
     def before(self, designs: Sequence[Architecture]) -> Expected:
         return Expected(np.full(len(designs), 0.4), np.full(len(designs), 0.02))
 
-    def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Expectation:
+    def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
         self.seen.append({arch.id for arch in seen})
-        return self.before
+        return Informed(self.before, 1.0)
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         self.seen.append({arch.id for arch in seen})

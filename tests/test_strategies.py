@@ -19,7 +19,7 @@ from nasbench.pareto import hypervolume
 from nasbench.space import RejectionCounter, SearchSpace
 from nasbench.space.limits import Limits
 from nasbench.strategies import STRATEGIES, Candidate, Context, StrategyChoice
-from nasbench.strategies.context import Expected
+from nasbench.strategies.context import Expected, Informed
 from nasbench.strategies.gaussian import Regression, _Posterior
 from nasbench.strategies.model import MARGIN, below, volume_improvement
 from nasbench.strategies.surrogate import most_promising
@@ -41,6 +41,8 @@ def losses(arch):
 class ToyTable:
     """Knows `truth` of every design, and holds some; believes trials no more than itself."""
 
+    trust = 1.0
+
     def __init__(self, designs, truth):
         self.designs, self.truth = tuple(designs), truth
 
@@ -54,7 +56,7 @@ class ToyTable:
             told = self.before(designs)
             return told._replace(mean=np.array([found.get(arch.id, mean) for arch, mean in zip(designs, told.mean)]))
 
-        return expected
+        return Informed(expected, self.trust)
 
 
 TABLE = ToyTable(FIXED.values(), lambda arch: 1 / (1 + losses(arch)[0]))
@@ -361,6 +363,20 @@ def test_after_many_trials_a_correction_serves_several_proposals():
         (proposed,) = ask("warm", SMALL, late, 0, 1, known=table, explore=0.0)
         assert proposed.id not in {trial.architecture.id for trial in late}
     assert Counted.asked == 3  # made of the first 146, 148 (for 149, too) and 150
+
+
+def test_a_table_that_trials_do_not_bear_out_leaves_proposals_to_evolution():
+    table = ToyTable(TABLE.designs, TABLE.truth)
+    table.trust = 0.0
+    trials = [Candidate(arch, losses(arch)) for arch in list(TINY)[:8]]
+    found = ask("warm", TINY, trials, 0, 1, known=table)
+    rng = np.random.default_rng(0)
+    rng.random()  # by which it was decided
+    limits = Limits((), 1000, None)
+    expected = StrategyChoice.from_dict({"name": "evolution"}).propose(
+        Context(TINY, tuple(trials), rng, limits, None, RejectionCounter(), known=table), 1
+    )
+    assert [arch.id for arch in found] == [arch.id for arch in expected]
 
 
 def test_the_best_that_is_no_slower():

@@ -82,3 +82,12 @@ def test_what_is_known_at_another_rung_is_of_that_rung() -> None:
     known = Known(table, low)
     assert known.at(high).prior.fidelity == high
     assert known.at(high).table is table
+
+
+def test_trust_falls_where_trials_contradict_the_table() -> None:
+    table = table_of(40)
+    known, designs = Known(table, LADDER.rungs[0].fidelity), list(table.architectures.values())[:14]
+    told = [row.accuracy for row in table.content][:14]
+    assert known.after(designs, told).trust == 1
+    assert known.after(designs, list(np.random.default_rng(0).permutation(told))).trust < 0.8
+    assert known.after([], []).trust == 1

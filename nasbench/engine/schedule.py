@@ -31,6 +31,7 @@ from nasbench.study.trials import Kind, Level, Origin, Outcome, Split, Trial
 from nasbench.surrogate.prior import Agreement
 
 FIXED_POINTS_AT_MOST = 0.5  # of the lowest rung's trials
+HELPS = 0.5  # trust in a table, below which designs go on as in a search without one
 ENOUGH = 2  # complete trials of a level, before its time can be over
 TRAININGS_A_FINALIST, MOST_FINALISTS = 8, 12  # where time allows for more finalists than the study names
 
@@ -281,7 +282,10 @@ class Schedule:
         known = self.known.at(self.study.ladder.rungs[level.rung].fidelity)
         own = [one for one in contenders if one.trial.trained_here]  # what a table told it knows already
         seen, scores = [one.trial.design for one in own], [one.score for one in own]
-        return likely_leaders(contenders, known.after(seen, scores)([one.trial.design for one in contenders]), places)
+        informed = known.after(seen, scores)
+        if informed.trust < HELPS:
+            return most_promising(contenders, places)
+        return likely_leaders(contenders, informed.expect([one.trial.design for one in contenders]), places)
 
     def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:
         """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""

@@ -10,12 +10,12 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import on_cost
 from nasbench.errors import UserError
 from nasbench.space import SearchSpace
-from nasbench.strategies.context import Expectation, Expected
+from nasbench.strategies.context import Expected, Informed
 from nasbench.strategies.warm import WarmSettings, bred_pool
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.study import Study
-from nasbench.surrogate.prior import Agreement, Prior
+from nasbench.surrogate.prior import TRUST, Agreement, Prior
 from nasbench.table.loading import load_table
 from nasbench.table.table import Table
 
@@ -37,7 +37,7 @@ class Known:
     def before(self, designs: Sequence[Architecture]) -> Expected:
         return Expected(*self.table.surrogate.predict(designs))
 
-    def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Expectation:
+    def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
         """What long training adds to the lowest rung is the table's word, and counts as far as that is believed."""
         corrected = self.prior.corrected(seen, accuracies)
 
@@ -46,7 +46,7 @@ class Known:
             added = self.before(designs).mean - surrogate.predict(designs, self.prior.fidelity).mean
             return Expected(here.mean + here.agreement.weight * added, here.std)
 
-        return expected
+        return Informed(expected, min(1.0, corrected.agreement.weight / TRUST))
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far bear the table out."""

@@ -77,7 +77,14 @@ class Expected(NamedTuple):
     std: np.ndarray
 
 
-Expectation = Callable[[Sequence[Architecture]], Expected]
+class Informed(NamedTuple):
+    """What is expected of designs once trials have corrected a table.
+
+    `trust`: how probable it is that the table helps, as a share of how probable that was before any trial; 1 at most.
+    """
+
+    expect: Callable[[Sequence[Architecture]], Expected]
+    trust: float
 
 
 class Knowledge(Hashable, Protocol):
@@ -92,7 +99,7 @@ class Knowledge(Hashable, Protocol):
         """By the table alone."""
         ...
 
-    def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Expectation:
+    def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
         """By the table as far as trials agree with it: `seen` reached `accuracies` at the lowest rung."""
         ...
 

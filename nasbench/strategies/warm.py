@@ -18,7 +18,7 @@ from pydantic import Field
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget, on_cost, total_violation
-from nasbench.strategies import model
+from nasbench.strategies import evolution, model
 from nasbench.strategies.context import (
     Candidate,
     Context,
@@ -28,6 +28,7 @@ from nasbench.strategies.context import (
     Searchable,
     Speed,
 )
+from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.strategies.model import ModelSettings
 from nasbench.strategies.relatives import bands_of, child_of, in_turn
 from nasbench.values import Value
@@ -55,7 +56,8 @@ class WarmSettings(Value, strict=True):
 def propose(context: Context, n: int, settings: WarmSettings) -> list[Architecture]:
     """Up to `n` new architectures within the budgets; fewer when the space has no more.
 
-    Without a table it starts cold, as the strategy `model` does.
+    As far as the trials so far let doubt that the table helps, evolution proposes in its place. Without a table it
+    starts cold, as the strategy `model` does.
     """
     if context.known is None:
         return model.propose(context, n, ModelSettings(explore=settings.explore))
@@ -63,6 +65,8 @@ def propose(context: Context, n: int, settings: WarmSettings) -> list[Architectu
         context.space, context.known, on_cost(context.limits.budgets), context.limits.num_classes, settings.pool
     )
     belief = pool.belief(context.space, context.known, context.finished)
+    if belief.trust < 1 and context.rng.random() >= belief.trust:
+        return evolution.propose(context, n, EvolutionSettings())
     proposing = _Proposing(context, settings, belief, Proposals(context))
     return proposing.proposals.fill(n, proposing.next)
 
@@ -95,16 +99,17 @@ class _Belief:
     of_seen: np.ndarray  # (seen,) mean accuracy
     candidates: tuple[Architecture, ...]  # the pool, and small changes of the designs that look best now
     expected: Expected  # of the candidates
+    trust: float  # in the table
 
     @classmethod
     def after(
         cls, known: Knowledge, seen: tuple[Candidate, ...], pool: tuple[Architecture, ...], space: Searchable
     ) -> _Belief:
         own = [one for one in seen if not one.from_table]
-        expect = known.after([one.architecture for one in own], [1 - (one.losses or (1.0,))[0] for one in own])
-        of_seen = expect([one.architecture for one in seen]).mean
+        informed = known.after([one.architecture for one in own], [1 - (one.losses or (1.0,))[0] for one in own])
+        of_seen = informed.expect([one.architecture for one in seen]).mean
         candidates = (*pool, *_fresh(seen, of_seen, space))
-        return cls(seen, of_seen, candidates, expect(candidates))
+        return cls(seen, of_seen, candidates, informed.expect(candidates), informed.trust)
 
 
 def _fresh(seen: Sequence[Candidate], expected: np.ndarray, space: Searchable) -> list[Architecture]:

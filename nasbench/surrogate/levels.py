@@ -71,7 +71,7 @@ def _first(rows: Trainings, known: Parameters | None) -> Level:
     centre, spread = float(data.y.mean()), max(float(data.y.std()), LEAST_SPREAD)
     trend = Trend.level(len(data), spread)
     process = Process.fit(
-        data.minus(np.full(len(data), centre)), trend, known or Belief.about(spread), Scaler.of(data.x)
+        data.minus(np.full(len(data), centre)), trend, known or Belief.about(spread), Scaler.of(data.x, data.y)
     )
     return Level(rows.fidelity, process, centre)
 
