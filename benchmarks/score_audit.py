@@ -34,7 +34,7 @@ from nasbench.surrogate.process import Belief, Process, Scaler, Trend
 from nasbench.table.loading import load_table
 
 BAND = 0.15  # of multiply-adds
-DRAWS, FOLDS, SPLITS = 400, 8, 3
+DRAWS, FOLDS, SPLITS, FEWEST = 400, 8, 3, 10
 COLUMNS = ("architecture_id", "trainings", "accuracy", "params", "macs", "cpu_seconds", *SCORES)
 HELPFUL = ("jacobian_covariance", "snip", "synflow", "naswot", "swap", "zico", "zen", "gradient_norm")
 
@@ -120,9 +120,13 @@ def held_out(x: np.ndarray, designs: Designs, split: int) -> np.ndarray:
     return found
 
 
+def _several(designs: Designs) -> list[str]:
+    return [id for id, told in designs.accuracies.items() if len(told) > 1]
+
+
 def one_against_another(designs: Designs) -> tuple[int, list[str]]:
     """One training against the mean of the others, of designs that have several."""
-    several = [id for id, told in designs.accuracies.items() if len(told) > 1]
+    several = _several(designs)
     first = np.array([designs.accuracies[id][0] for id in several])
     rest = np.array([np.mean(designs.accuracies[id][1:]) for id in several])
     macs = np.array([cost(designs.archs[id]).macs for id in several], float)
@@ -132,13 +136,14 @@ def one_against_another(designs: Designs) -> tuple[int, list[str]]:
 def compare(designs: Designs, lines: list[dict[str, float]], surrogate: bool) -> list[tuple[str, list[str]]]:
     truth, macs = (np.array([line[name] for line in lines]) for name in ("accuracy", "macs"))
     told = [(name, figures(_column(lines, name), truth, macs)) for name in ("params", "macs", *SCORES)]
-    count, single = one_against_another(designs)
-    told.append((f"one training ({count} designs that have several)", single))
+    count, single = one_against_another(designs) if _several(designs) else (0, [])
+    if count >= FEWEST:
+        told.append((f"one training ({count} designs that have several)", single))
     if surrogate:
         x = features(list(designs.archs.values()), designs.fidelity)
         columns = {name: _ranks(_column(lines, name)) for name in HELPFUL}
         sets = {"surrogate, unseen designs": x, "the same with all scores": np.column_stack([x, *columns.values()])}
-        sets |= {f"the same with {name}": np.column_stack([x, columns[name]]) for name in ("synflow", "naswot", "swap")}
+        sets["the same with naswot"] = np.column_stack([x, columns["naswot"]])
         for name, described in sets.items():
             means = [held_out(described, designs, split) for split in range(SPLITS)]
             each = [kendall(mean, truth) for mean in means]

@@ -88,17 +88,13 @@ def _looked_up(outside: Outside, places: dict[str, int], problem: Problem, setti
     designs = outside.designs[: setting.evaluations]
     rows = [Row(places[id], id) for id in designs]
     seen = [list(problem.seen(row, outside.seed, setting.noisy)) for row in rows]
-    picks = outside.picks or [int(np.argmin([one[0] for one in seen[:n]])) for n in _asked(len(rows))]
+    asked = range(PICKS, len(rows) + 1, PICKS)  # after so many evaluations
+    picks = outside.picks[: len(asked)] or [int(np.argmin([one[0] for one in seen[:n]])) for n in asked]
     if not (setting.noisy and len(problem.objectives) == 1):
         picks = []
-    elif len(picks) != len(_asked(len(rows))) or any(not 0 <= p < n for p, n in zip(picks, _asked(len(rows)))):
+    elif len(picks) < len(asked) or any(place >= n for place, n in zip(picks, asked)):
         raise UserError(f"{source}: 'picks' must have a place among the designs so far for each {PICKS} of them")
     return Run(
         strategy=outside.strategy, seed=outside.seed, designs=designs, seen=seen, truth=problem.truth(rows).tolist(),
         picks=picks, seconds=outside.seconds,
     )  # fmt: skip
-
-
-def _asked(evaluations: int) -> range:
-    """After how many evaluations a recommendation is asked for."""
-    return range(PICKS, evaluations + 1, PICKS)

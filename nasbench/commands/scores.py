@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 EXAMPLE = """nasbench score mobilevit_s emo_1m results/mine/designs/a1b2c3d4.toml
 nasbench score emo_1m mobileone_s0 --seeds 3 --json"""
 NOTE = (
-    "Taken on the reduced network that a search would train, before any training; larger should be better. How far "
-    "that holds is measured in results/scores/: beside multiply-adds they add little, so filter by none of them alone."
+    "Taken on the reduced network that a search would train, before any training; larger should be better. On the "
+    "shipped table none ranks designs better than counting multiply-adds does (results/scores): filter by none of them."
 )
 
 

@@ -121,8 +121,9 @@ def naswot(active: np.ndarray) -> float:
     """The logarithm of the determinant of how many units each two images agree in (arXiv:2006.04647v3); minus infinity
     where two images have the same code. `active` as `activity` gives it."""
     code = active.astype(np.float32)
-    agree = code @ code.T + (1 - code) @ (1 - code).T
-    sign, logarithm = np.linalg.slogdet(agree.astype(float))
+    both, on = (code @ code.T).astype(float), active.sum(1, dtype=float)
+    agree = 2 * both + active.shape[1] - on[:, None] - on[None]  # active for both, or for neither
+    sign, logarithm = np.linalg.slogdet(agree)
     return float(logarithm) if sign > 0 else float("-inf")
 
 
