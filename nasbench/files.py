@@ -28,6 +28,7 @@ else:
 log = logging.getLogger("nasbench.files")
 
 URI = "file:///"  # how a path that is not UTF-8 is stored
+HUB = "hf"  # the name before a data set of the Hugging Face hub
 BYTE_ORDER_MARK = "\ufeff"  # which editors on Windows begin a file with
 STEM_CHARACTERS = 120
 # How a file's text is encoded, by what it begins with; UTF-32's mark begins like UTF-16's.
@@ -148,7 +149,8 @@ def data_spec(text: str, names: Collection[str]) -> str:
         raise UserError(f"data {text!r} is empty; name a data set ({', '.join(names)}) or a folder")
     name, _, path = text.partition(":")
     if name in names:
-        return f"{name}:{_stored(path)}" if path else name
+        by_name = name == HUB and not data_path(path).exists()  # OWNER/NAME there
+        return f"{name}:{path if by_name else _stored(path)}" if path else name
     return _stored(text)
 
 

@@ -12,6 +12,8 @@ import torch
 from foreign_weights import MEMBERS, small
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import nasbench
@@ -118,6 +120,16 @@ def test_wrapped_for_several_processes_every_weight_learns(model: Model, images:
     wrapped = DistributedDataParallel(copy.deepcopy(model).train())
     wrapped(images).square().mean().backward()
     assert all(p.grad is not None for p in wrapped.parameters()), "else wrapping needs find_unused_parameters"
+
+
+def test_sharded_over_processes_every_weight_learns(model: Model, images: Tensor, group: None) -> None:
+    sharded = copy.deepcopy(model).train()
+    mesh = init_device_mesh("cpu", (1,))
+    for block in (block for stage in sharded.stages for block in stage):
+        fully_shard(block, mesh=mesh)
+    fully_shard(sharded, mesh=mesh)
+    sharded(images).square().mean().backward()
+    assert all(p.grad is not None for p in sharded.parameters())
 
 
 class Pyramid(nn.Module):

@@ -20,7 +20,9 @@ def add(verbs: Any) -> None:
         "nasbench data check photos/\nnasbench data check labels.csv --json", _check, True,
     )  # fmt: skip
     check.add_argument(
-        "data", metavar="PATH", help="a folder, a CSV of paths and labels, parquet files, fashion-on-earth or cifar10"
+        "data",
+        metavar="PATH",
+        help="a folder, a CSV of paths and labels, parquet, tar shards, hf:NAME or a known name",
     )
 
 

@@ -30,7 +30,8 @@ def add(verbs: Any) -> None:
     add(
         "--data",
         default="fashion-on-earth",
-        help="fashion-on-earth (default), cifar10, a folder, a CSV of paths and labels, or parquet files",
+        help="fashion-on-earth (default), cifar10, a folder, a CSV of paths and labels, parquet files, shards "
+        "or hf:NAME",
     )
     add(
         "--recipe", default="quick", metavar="NAME",

@@ -15,7 +15,8 @@ def write(request: Request, path: Path) -> str:
     if request.dtype == "int8":
         from nasbench.exporting.onnx_int8 import quantise
 
-        content, way = quantise(request)
+        content, how = quantise(request)
+        way = str(how)
     else:
         content, way = export_onnx(request.model, request.resolution, request.batch), ""
     if request.dtype == "fp16":

@@ -12,7 +12,7 @@ from nasbench.study.runner import RunnerSpec
 from nasbench.study.trials import SPLITS, Split
 
 DATA = "fashion-on-earth"
-DATASETS = (DATA, "cifar10")  # names of images, which proxy/data loads; all else is a path
+DATASETS = (DATA, "cifar10", "hf")  # names of images, which proxy/data loads; all else is a path
 
 CHANNELS = (1, 3)  # of the images that trainings can feed: grey, made of the colours, and the colours themselves
 

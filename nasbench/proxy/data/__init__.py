@@ -1,4 +1,4 @@
-"""Image data for trainings: the embedded default, CIFAR-10, a folder of images, a table of paths, parquet files."""
+"""Image data for trainings: the embedded default, CIFAR-10, folders, tables of paths, parquet, shards, the hub."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable
 from nasbench.proxy.data.cifar10 import load_cifar10
 from nasbench.proxy.data.fashion_on_earth import load_fashion_on_earth
 from nasbench.proxy.data.folder import load_folder
+from nasbench.proxy.data.hub import HUB, load_hub
 from nasbench.proxy.data.images import ArrayImages, ImageData, Images, split_validation, unlabelled
 from nasbench.proxy.data.parquet import is_parquet, load_parquet
+from nasbench.proxy.data.shards import is_shards, load_shards
 from nasbench.proxy.data.table import is_table, load_table
 
 __all__ = ["DATASETS", "DEFAULT", "ArrayImages", "ImageData", "Images", "load_dataset", "split_validation"]
@@ -19,12 +21,13 @@ DEFAULT = "fashion-on-earth"
 DATASETS: dict[str, Callable[[str | None, bool], ImageData]] = {
     "fashion-on-earth": lambda path, cache: load_fashion_on_earth(cache),
     "cifar10": load_cifar10,
+    HUB: load_hub,
 }
 
 
 def load_dataset(spec: str = DEFAULT, cache: bool = True, labelled: bool = True) -> ImageData:
     """The images that `spec` names: "fashion-on-earth", "cifar10", "cifar10:/path/to/archive", a folder, a CSV of paths
-    and labels, or parquet files as Hugging Face lays them out.
+    and labels, parquet files as Hugging Face lays them out, WebDataset shards, or "hf:NAME" for the hub.
 
     Nothing large is read from a folder until a trial asks for pixels. A `UserError` says in one line what is wrong
     with a spec, an archive or a folder. `cache=False` neither reads nor writes the user's cache. `labelled=False` gives
@@ -34,7 +37,7 @@ def load_dataset(spec: str = DEFAULT, cache: bool = True, labelled: bool = True)
     if name in DATASETS:
         data = DATASETS[name](path or None, cache)
         return data if labelled else unlabelled(data)
-    for fits, load in ((is_table, load_table), (is_parquet, load_parquet)):
+    for fits, load in ((is_table, load_table), (is_parquet, load_parquet), (is_shards, load_shards)):
         if fits(spec):
             data = load(spec)
             return data if labelled else unlabelled(data)

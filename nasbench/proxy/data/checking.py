@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from nasbench.proxy.data.decoding import decode
+from nasbench.proxy.data.encoded import EncodedImages
 from nasbench.proxy.data.folder import THREADS, FileImages
 from nasbench.proxy.data.images import ArrayImages, ImageData
-from nasbench.proxy.data.parquet import EncodedImages
 
 COMPARED_SIZE = 64  # pixels a side at which images are compared: of the same pixels, whatever their files
 SMALL = 32  # pixels of the shorter side below which an image is enlarged by any network
@@ -147,10 +147,12 @@ def _looked_at(images: object, split: str) -> Iterator[Looked]:
             files = [images.root / name for name in images.names]
             yield from pool.map(lambda row: _look(row[0], None, split, int(row[1])), zip(files, images.labels))
         elif isinstance(images, EncodedImages):
-            rows = zip(range(len(images.labels)), images.contents, images.labels)
-            yield from pool.map(
-                lambda row: _look(Path(f"{images.source}, row {row[0]}"), row[1], split, int(row[2])), rows
-            )
+
+            def one(row: int) -> Looked:
+                content, label = images.contents.content(row), int(images.labels[row])
+                return _look(Path(f"{images.source}, row {row}"), content, split, label)
+
+            yield from pool.map(one, range(len(images.labels)))
     if isinstance(images, ArrayImages):
         for index, (pixels, label) in enumerate(zip(images.pixels, images.labels)):
             digest = hashlib.sha256(pixels.tobytes()).hexdigest()

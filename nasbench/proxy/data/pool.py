@@ -14,9 +14,9 @@ import torch
 
 from nasbench.errors import UserError
 from nasbench.proxy.data.cache import Arrays, cached_arrays
+from nasbench.proxy.data.encoded import EncodedImages
 from nasbench.proxy.data.folder import FileImages
 from nasbench.proxy.data.images import ImageData, Images, stratified_subset
-from nasbench.proxy.data.parquet import EncodedImages
 
 log = logging.getLogger("nasbench.data")
 
