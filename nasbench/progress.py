@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY_SECONDS = 10.0
 PLOT_WIDTH, PLOT_HEIGHT = 78, 14  # characters
+FOLDED_FROM = 16  # lines of a terminal, so that words beside the bar may take two of them
 ENDED_SHOWN = 3  # trials that ended last
 WAITING_LINE_EVERY_SECONDS = 60.0  # where nothing but the time has changed
 
@@ -169,24 +170,28 @@ class Live:
         spent = duration(max(state.seconds_spent, time.monotonic() - self._started))
         facts = [f"  {line}" for line in (*_training(state), *state.ended[-ENDED_SHOWN:], *details(state))]
         plain = self._console.options.ascii_only
-        lines = scatter(
-            state.dots, min(size.width - 2, PLOT_WIDTH), min(size.height - len(facts) - 5, PLOT_HEIGHT), plain
-        )
+        words = f"{headline(state)} · {spent}"
+        head = _folded(words, size.width - self._bar_width() - 4) if size.height >= FOLDED_FROM else [words]
+        room = size.height - len(facts) - len(head) - 4
+        lines = scatter(state.dots, min(size.width - 2, PLOT_WIDTH), min(room, PLOT_HEIGHT), plain)
         key = [_key(plain)] if lines else []
         shown = [Text(line, overflow="ellipsis", no_wrap=True, style="dim") for line in facts]
-        return Group(self._bar(f"{headline(state)} · {spent}"), *map(_coloured, (*lines, *key)), *shown)
+        return Group(self._bar("\n".join(head)), *map(_coloured, (*lines, *key)), *shown)
+
+    def _bar_width(self) -> int:
+        return 24 if self._console.size.width >= 100 else 8
 
     def _bar(self, text: str) -> RenderableType:
-        """The spinner, how far it is, and the words, cut where the line ends."""
+        """The spinner, how far it is, and the words, cut where a line ends."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        state, width = self._state, 24 if self._console.size.width >= 100 else 8
+        state = self._state
         top = Table.grid(padding=(0, 1))
         for _ in range(3):
             top.add_column(no_wrap=True, overflow="ellipsis")
-        bar = ProgressBar(total=max(state.total, 1), completed=state.done, width=width)
+        bar = ProgressBar(total=max(state.total, 1), completed=state.done, width=self._bar_width())
         top.add_row(self._spinner, bar, Text(text, no_wrap=True, overflow="ellipsis"))
         return top
 
@@ -204,6 +209,18 @@ class Live:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.__exit__(kind, error, trace)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """On as many lines as it takes, folded between phrases; one that is longer stays whole, to be cut."""
+    lines = [""]
+    for phrase in text.split(" · "):
+        joined = f"{lines[-1]} · {phrase}" if lines[-1] else phrase
+        if lines[-1] and len(joined) > width:
+            lines.append(phrase)
+        else:
+            lines[-1] = joined
+    return lines
 
 
 def _training(state: ProgressState) -> list[str]:

@@ -112,6 +112,19 @@ def test_no_line_leaves_the_terminal(size: tuple[int, int], monkeypatch: pytest.
     assert "a: 1 %" not in shown.getvalue(), "only the last few"
 
 
+def test_time_left_is_not_cut_where_a_line_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setenv("COLUMNS", "80")
+    live = Live(Terminal())
+    live.update(ProgressState("final training, test split", 16, 31, 1, "full", seconds_left=106.0))
+    shown = io.StringIO()
+    Console(file=shown, width=80, height=24).print(live._render())
+    assert "16/31 trials (1 running)" in shown.getvalue()
+    assert "about 1 min 46 s left" in shown.getvalue()
+    assert "…" not in shown.getvalue()
+
+
 @pytest.mark.parametrize(
     ("terminal", "live"), [("xterm-256color", True), ("dumb", False), ("unknown", False)], ids=lambda value: str(value)
 )

@@ -77,9 +77,8 @@ class Reporting:
         if self.profile() is not None and self._due():
             result = self.result()
             members = sum(row.on_front for row in result.report())
-            self.progress.note(
-                f"front of {members} designs written to {result.folder} after {self.seconds_spent():.0f} s"
-            )
+            designs = f"{members} design{'s' if members != 1 else ''}"
+            self.progress.note(f"front of {designs} written to {result.folder} after {self.seconds_spent():.0f} s")
 
     def _tell_agreement(self, complete: set[Level]) -> None:
         """Once the lowest rung is complete: whether the table that the search started from was right."""
