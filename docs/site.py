@@ -20,7 +20,7 @@ from nasbench.cli import parser
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "build" / "pages"
 BEGIN = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md", *("docs/latency.md", "docs/scaling.md"),
-         "docs/table.md", "docs/design.md", "docs/tour.ipynb")  # fmt: skip
+         "docs/table.md", "docs/design.md", "docs/notebook.ipynb")  # fmt: skip
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\[\]]*\])*\])\(([^()\s]+)\)")
 AS_TEXT = {"LICENSE", "NOTICE", "Containerfile"}  # without an ending: shown as pages
 

@@ -78,10 +78,10 @@ def shown(source: str, namespace: dict[str, Any]) -> object:
     """Run a cell -> its last value, as a notebook shows it."""
     code = ast.parse(source)
     last = code.body.pop() if isinstance(code.body[-1], ast.Expr) else None
-    exec(compile(code, "tour.ipynb", "exec"), namespace)
+    exec(compile(code, "notebook.ipynb", "exec"), namespace)
     if not isinstance(last, ast.Expr):
         return None
-    return eval(compile(ast.Expression(last.value), "tour.ipynb", "eval"), namespace)
+    return eval(compile(ast.Expression(last.value), "notebook.ipynb", "eval"), namespace)
 
 
 def test_the_tour_runs_and_shows_what_it_speaks_of(
@@ -90,7 +90,7 @@ def test_the_tour_runs_and_shows_what_it_speaks_of(
     for name in ("IPython", "IPython.display"):
         monkeypatch.setitem(sys.modules, name, Display(name))
     monkeypatch.chdir(STUDY)
-    cells = json.loads((STUDY.parents[1] / "docs" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((STUDY.parents[1] / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
     codes = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in codes), "strip the outputs"
     namespace: dict[str, Any] = {}

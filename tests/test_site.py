@@ -26,6 +26,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_no_two_pages_have_one_address(pages: Path) -> None:
+    """A page and a notebook of one name would: the one written last takes the other's place."""
+    addresses = [
+        path.relative_to(pages).with_suffix("") for path in pages.rglob("*") if path.suffix in (".md", ".ipynb")
+    ]
+    assert len(addresses) == len(set(addresses)) > 10
+
+
 def test_every_link_of_a_page_leads_to_a_file_of_the_site(pages: Path) -> None:
     found = 0
     for page in pages.rglob("*.md"):
