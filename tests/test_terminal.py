@@ -117,7 +117,7 @@ def test_time_left_is_not_cut_where_a_line_ends(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setenv("COLUMNS", "80")
     live = Live(Terminal())
-    live.update(ProgressState("final training, test split", "full", 16, 31, running=1, seconds_left=106.0))
+    live.update(ProgressState("final training, test split", 16, 31, 1, "full", seconds_left=106.0))
     shown = io.StringIO()
     Console(file=shown, width=80, height=24).print(live._render())
     assert "16/31 trials (1 running)" in shown.getvalue()
