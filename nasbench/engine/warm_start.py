@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import on_cost
 from nasbench.errors import UserError
@@ -40,13 +42,14 @@ class Known:
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
         """What long training adds to the lowest rung is the table's word, and counts as far as that is believed."""
         corrected = self.prior.corrected(seen, accuracies)
+        trust = float(np.clip(corrected.agreement.slope / TRUST, 0, 1))  # both count the weight of the prior
 
         def expected(designs: Sequence[Architecture]) -> Expected:
             here, surrogate = corrected.of(designs), self.table.surrogate
             added = self.before(designs).mean - surrogate.predict(designs, self.prior.fidelity).mean
-            return Expected(here.mean + here.agreement.weight * added, here.std)
+            return Expected(here.mean + trust * added, here.std)
 
-        return Informed(expected, min(1.0, corrected.agreement.weight / TRUST))
+        return Informed(expected, trust)
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far bear the table out."""

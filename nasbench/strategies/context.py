@@ -80,7 +80,8 @@ class Expected(NamedTuple):
 class Informed(NamedTuple):
     """What is expected of designs once trials have corrected a table.
 
-    `trust`: how probable it is that the table helps, as a share of how probable that was before any trial; 1 at most.
+    `trust`: how steeply accuracies rise with what the table says, as a share of what was expected before any trial;
+    from 0 to 1.
     """
 
     expect: Callable[[Sequence[Architecture]], Expected]
