@@ -58,6 +58,19 @@ def test_one_design_may_challenge_two_networks() -> None:
     assert chosen(entries, 3) == ["slow_net", "good", "fast_net"]
 
 
+def test_a_challenger_comes_before_a_network_whose_challenger_is_in() -> None:
+    both = [(contender("best", 0.4, 3.0), 0.65, 0.01), (contender("next", 0.4, 9.5), 0.63, 0.01)]
+    assert chosen([*PUBLISHED, *both], 3) == ["slow_net", "best", "next"]
+
+
+def test_what_a_table_tells_takes_no_place() -> None:
+    good, fair = contender("good", 0.4, 9.0), contender("fair", 0.4, 3.0)
+    entries = [*PUBLISHED, (good, 0.62, 0.02), (fair, 0.52, 0.02)]
+    expected = Expected(np.array([mean for _, mean, _ in entries]), np.array([std for _, _, std in entries]))
+    found = likely_leaders([one for one, _, _ in entries], expected, 2, {FAST.trial.key, SLOW.trial.key})
+    assert names(found) == ["slow_net", "good", "fast_net", "fair"]
+
+
 def test_a_hopeless_design_goes_on_only_where_a_place_is_left() -> None:
     entries = [*PUBLISHED, (contender("hopeless", 0.4, 9.0), 0.30, 0.01), (contender("fair", 0.4, 3.0), 0.50, 0.02)]
     assert chosen(entries, 2) == ["fast_net", "fair"]

@@ -8,7 +8,7 @@ no slower than it, will be more accurate?
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from nasbench.engine.promotion import Contender, most_promising
@@ -26,6 +26,11 @@ class _Hopeful(NamedTuple):
     mean: float
     std: float
 
+    @property
+    def as_expected(self) -> Contender:
+        """With what is expected in place of its score."""
+        return self.contender._replace(error=1 - self.mean, score=self.mean)
+
     def chance_against(self, other: _Hopeful) -> float:
         """P(it is the more accurate one)."""
         deviation = math.hypot(self.std, other.std) or 1e-9
@@ -38,25 +43,59 @@ class _Contest(NamedTuple):
     published: _Hopeful
     designs: list[tuple[float, _Hopeful]]
 
+    @property
+    def likely(self) -> list[_Hopeful]:
+        """The designs that are worth a place."""
+        return [each for chance, each in self.designs if chance >= WORTH_A_PLACE]
 
-def likely_leaders(contenders: Sequence[Contender], expected: Expected, places: int) -> list[Trial]:
+
+def likely_leaders(
+    contenders: Sequence[Contender], expected: Expected, places: int, free: Container[str] = ()
+) -> list[Trial]:
     """The `places` that go on: published networks and their likeliest challengers, contest by contest.
 
     The contest of the most accurate published network comes first, the others by their challengers' chance; in turns
-    each gets one challenger. Places that are left go to whom errors as expected put first. `expected` is of the
-    contenders, in their order.
+    each gets a challenger that has no place yet. Then come likely challengers without their network, networks whose
+    challengers are all in, and to places that are left designs whose errors as expected put them first. `expected` is
+    of the contenders, in their order. Trials with a key in `free` take no place: they need not be trained.
     """
     hopefuls = [_Hopeful(one, float(m), float(s)) for one, m, s in zip(contenders, expected.mean, expected.std)]
-    chosen: dict[str, Trial] = {}
-    contests = _contests(hopefuls)
-    for turn in range(max((len(each.designs) for each in contests), default=0)):
+    chosen, contests = _Chosen(places, free), _contests(hopefuls)
+    for _ in range(max((len(each.designs) for each in contests), default=0)):
         for contest in contests:
-            _add(chosen, contest, turn, places)
-    as_expected = [each.contender._replace(error=1 - each.mean, score=each.mean) for each in hopefuls]
-    for trial in most_promising(as_expected, len(as_expected)):
-        if len(chosen) < places:
-            chosen[trial.key] = trial
-    return list(chosen.values())
+            waiting = [each for each in contest.likely if each not in chosen]
+            if waiting:
+                chosen.add(contest.published, waiting[0])
+    for one in (each for contest in contests for each in contest.likely):
+        chosen.add(one)
+    for contest in contests:
+        if contest.likely:  # all of them are in, or nobody has a place any more
+            chosen.add(contest.published)
+    as_expected = {each.contender.trial.key: each for each in hopefuls}
+    ranked = most_promising([one.as_expected for one in hopefuls], len(hopefuls))
+    for trial in sorted(ranked, key=lambda trial: as_expected[trial.key].contender.fixed_point):
+        if trial.key not in free:
+            chosen.add(as_expected[trial.key])
+    return list(chosen.trials.values())
+
+
+class _Chosen:
+    """Those that go on so far, by key."""
+
+    def __init__(self, places: int, free: Container[str]) -> None:
+        self.left, self.free = places, free
+        self.trials: dict[str, Trial] = {}
+
+    def __contains__(self, one: _Hopeful) -> bool:
+        return one.contender.trial.key in self.trials
+
+    def add(self, *several: _Hopeful) -> None:
+        """All of these that are new, if there is room for them all."""
+        new = [one.contender.trial for one in several if one not in self]
+        needed = sum(trial.key not in self.free for trial in new)
+        if needed <= self.left:
+            self.left -= needed
+            self.trials |= {trial.key: trial for trial in new}
 
 
 def _contests(hopefuls: Sequence[_Hopeful]) -> list[_Contest]:
@@ -76,17 +115,3 @@ def _contest(published: _Hopeful, searched: Sequence[_Hopeful]) -> _Contest:
     as_fast = [each for each in searched if each.contender.slowness <= published.contender.slowness]
     ordered = sorted(as_fast, key=lambda each: -each.chance_against(published))
     return _Contest(published, [(each.chance_against(published), each) for each in ordered])
-
-
-def _add(chosen: dict[str, Trial], contest: _Contest, turn: int, places: int) -> None:
-    """The contest's next challenger, and its published network, if there is room for all that is new of them."""
-    likely = [each for chance, each in contest.designs if chance >= WORTH_A_PLACE]
-    if turn == 0 and any(each.contender.trial.key in chosen for each in likely[:1]):
-        pair = [contest.published]  # its challenger is in already
-    else:
-        waiting = [each for each in likely if each.contender.trial.key not in chosen]
-        pair = [contest.published, *waiting[:1]] if waiting else []
-    new = {each.contender.trial.key: each.contender.trial for each in pair}
-    new = {key: trial for key, trial in new.items() if key not in chosen}
-    if len(chosen) + len(new) <= places:
-        chosen |= new

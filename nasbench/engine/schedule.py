@@ -111,7 +111,8 @@ class Schedule:
 
     def planned(self, trials: Sequence[Trial] = ()) -> list[tuple[Level, int]]:
         """How many trials each level takes, as far as can be told before its turn."""
-        plan = planned_levels(self.study)
+        # A table may tell of more networks than a level has places for.
+        plan = [(level, max(count, len(at_level(trials, level)))) for level, count in planned_levels(self.study)]
         if not self._is_open_ended:
             return plan
         rooms = [(level, count, self._room(level, trials)) for level, count in plan]
@@ -285,7 +286,15 @@ class Schedule:
         informed = known.after(seen, scores)
         if informed.trust < HELPS:
             return most_promising(contenders, places)
-        return likely_leaders(contenders, informed.expect([one.trial.design for one in contenders]), places)
+        expected = informed.expect([one.trial.design for one in contenders])
+        return likely_leaders(contenders, expected, places, self._known_above(level, complete, trials))
+
+    def _known_above(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial]) -> frozenset[str]:
+        """Keys of those of which a table tells what comes of them at the next rung."""
+        scores, above = self.scores, level.rung + 1
+        if scores is None or above > self.study.ladder.top:
+            return frozenset()
+        return frozenset(each.key for each in complete if scores.stand_for(each.design, above, trials))
 
     def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:
         """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""
