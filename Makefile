@@ -17,7 +17,7 @@ search: $(READY)
 	$(BIN)/nasbench search --budget $(BUDGET) --out $(OUT)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 # The documentation site, in build/site; a link that leads nowhere fails it.
 docs: $(READY)
