@@ -89,7 +89,7 @@ def test_laws_are_fitted_without_a_damaged_training(tmp_path: Path, caplog: pyte
         ('"1GFLOP"', '"1e400GFLOP"', "the bound must be a finite number above zero"),
         ('"1GFLOP"', "1e9", "write it as text with its unit"),
         ('name = "evolution"', 'name = "evolution"\npopulation = 99999999999', "population = 99999999999"),
-        ('name = "evolution"', 'name = "evolution"\nchildren = 0', "children = 0"),
+        ("children = 4", "children = 0", "children = 0"),
     ],
 )
 def test_numbers_of_a_study(before: str, after: str, words: str, study: Path) -> None:

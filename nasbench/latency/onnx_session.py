@@ -23,8 +23,18 @@ def open_session(model: bytes | str | Path, threads: int = 1, profile: str = "")
     options.log_severity_level = 3  # errors only
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
-    source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(_source(model), options, providers=["CPUExecutionProvider"])
+
+
+def _source(model: bytes | str | Path) -> bytes | str:
+    """What onnxruntime opens; it takes no path that is not UTF-8."""
+    if isinstance(model, bytes):
+        return model
+    try:
+        str(model).encode("utf-8")
+    except UnicodeEncodeError:
+        return Path(model).read_bytes()
+    return str(model)
 
 
 def runner(session: onnxruntime.InferenceSession, seed: int = 0) -> Callable[[], object]:
