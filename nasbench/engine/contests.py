@@ -69,8 +69,7 @@ def likely_leaders(
     for one in (each for contest in contests for each in contest.likely):
         chosen.add(one)
     for contest in contests:
-        if contest.likely:  # all of them are in, or nobody has a place any more
-            chosen.add(contest.published)
+        chosen.add(contest.published)
     as_expected = {each.contender.trial.key: each for each in hopefuls}
     ranked = most_promising([one.as_expected for one in hopefuls], len(hopefuls))
     for trial in sorted(ranked, key=lambda trial: as_expected[trial.key].contender.fixed_point):

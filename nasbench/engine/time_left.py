@@ -123,9 +123,8 @@ class TimeLeft:
         workers = _Workers(max(1, pace.at_a_time, len(running)), pace.deadline - pace.now)
         for trial in running:
             workers.busy(_still(efforts.of(trial), pace.running[trial.key], pace, speed) / speed)
-        like = [
-            trial for trial in trials if trial.complete and trial.trained_here
-        ]  # what those not known yet should resemble
+        # What those not known yet should resemble:
+        like = [trial for trial in trials if trial.complete and trial.trained_here]
         for level, count in self._schedule.planned(trials):
             decided = self._decided_at(level, trials)
             like = decided or like

