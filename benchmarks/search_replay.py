@@ -34,7 +34,7 @@ from nasbench.engine.phases import Phases
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule
-from nasbench.engine.start import FINAL_TRAININGS
+from nasbench.engine.start import FINAL_TRAININGS, FINALISTS
 from nasbench.engine.warm_start import Known
 from nasbench.report.noise import accuracy_gap, challengers, needed_factor, seed_noise
 from nasbench.report.results import StudyResult
@@ -103,6 +103,7 @@ def study_for(arm: str, seed: int, budget: str) -> Study:
             "seed": seed,
             "runner": load_runner("laptop"),
             "final_seeds": tuple(range(seed + 1, seed + 13)),
+            "finalists": FINALISTS,
             "race": FINAL_TRAININGS,
         }
     )

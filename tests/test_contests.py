@@ -63,6 +63,20 @@ def test_a_challenger_comes_before_a_network_whose_challenger_is_in() -> None:
     assert chosen([*PUBLISHED, *both], 3) == ["slow_net", "best", "next"]
 
 
+def test_every_contest_has_a_challenger_before_any_has_a_second() -> None:
+    rivals = [(contender(f"slow {i}", 0.4, 9.0), 0.66 - i / 1000, 0.01) for i in range(3)]
+    assert chosen([*PUBLISHED, *rivals, (contender("fast", 0.4, 3.0), 0.55, 0.01)], 4) == [
+        "slow_net", "slow 0", "fast_net", "fast",
+    ]  # fmt: skip
+
+
+def test_a_contest_that_one_who_goes_on_is_likely_to_win_needs_no_challenger_of_its_own() -> None:
+    middle = fixed("middle_net", 0.45, 9.5)
+    rivals = [(contender("best", 0.4, 9.0), 0.66, 0.01), (contender("near", 0.4, 8.9), 0.65, 0.01)]
+    fast = (contender("fast", 0.4, 3.0), 0.52, 0.02)  # less of a lead than `near` has over the middle one
+    assert chosen([*PUBLISHED, (middle, 0.55, 0.01), *rivals, fast], 4) == ["slow_net", "best", "fast_net", "fast"]
+
+
 def test_what_a_table_tells_takes_no_place() -> None:
     good, fair = contender("good", 0.4, 9.0), contender("fair", 0.4, 3.0)
     entries = [*PUBLISHED, (good, 0.62, 0.02), (fair, 0.52, 0.02)]

@@ -17,6 +17,7 @@ from nasbench.strategies.context import Expected
 from nasbench.study.trials import Trial
 
 WORTH_A_PLACE = 0.1  # chance of beating a published network below which nobody gets a place for that
+LIKELY = 0.9  # chance from which on a design that goes on speaks for its contest: no other is needed there
 
 
 class _Hopeful(NamedTuple):
@@ -33,8 +34,11 @@ class _Hopeful(NamedTuple):
 
     def chance_against(self, other: _Hopeful) -> float:
         """P(it is the more accurate one)."""
-        deviation = math.hypot(self.std, other.std) or 1e-9
-        return 0.5 * math.erfc((other.mean - self.mean) / deviation / math.sqrt(2))
+        return 0.5 * math.erfc(-self.lead_over(other) / math.sqrt(2))
+
+    def lead_over(self, other: _Hopeful) -> float:
+        """By how many standard deviations of their difference it is expected to be the more accurate one."""
+        return (self.mean - other.mean) / (math.hypot(self.std, other.std) or 1e-9)
 
 
 class _Contest(NamedTuple):
@@ -48,19 +52,28 @@ class _Contest(NamedTuple):
         """The designs that are worth a place."""
         return [each for chance, each in self.designs if chance >= WORTH_A_PLACE]
 
+    def has_its_challenger(self, chosen: _Chosen) -> bool:
+        """Whether somebody who goes on, maybe for another contest, is likely to win this one."""
+        return any(chance >= LIKELY and each in chosen for chance, each in self.designs)
+
 
 def likely_leaders(
     contenders: Sequence[Contender], expected: Expected, places: int, free: Container[str] = ()
 ) -> list[Trial]:
     """The `places` that go on: published networks and their likeliest challengers, contest by contest.
 
-    The contest of the most accurate published network comes first, the others by their challengers' chance; in turns
-    each gets a challenger that has no place yet. Then come likely challengers without their network, networks whose
-    challengers are all in, and to places that are left designs whose errors as expected put them first. `expected` is
-    of the contenders, in their order. Trials with a key in `free` take no place: they need not be trained.
+    The contest of the most accurate published network comes first, the others by their challengers' lead. Those that
+    nobody who goes on is likely to win get their challenger before any gets a second one, so that the front has fast
+    designs as well as accurate ones; then each in turn gets one that has no place yet. Then come likely challengers
+    without their network, networks whose challengers are all in, and to places that are left designs whose errors as
+    expected put them first. `expected` is of the contenders, in their order. Trials with a key in `free` take no place:
+    they need not be trained.
     """
     hopefuls = [_Hopeful(one, float(m), float(s)) for one, m, s in zip(contenders, expected.mean, expected.std)]
     chosen, contests = _Chosen(places, free), _contests(hopefuls)
+    for contest in contests:
+        if not contest.has_its_challenger(chosen):
+            chosen.add(contest.published, contest.likely[0])
     for _ in range(max((len(each.designs) for each in contests), default=0)):
         for contest in contests:
             waiting = [each for each in contest.likely if each not in chosen]
@@ -107,10 +120,10 @@ def _contests(hopefuls: Sequence[_Hopeful]) -> list[_Contest]:
     best_first = sorted((published[index] for index in front.indices), key=lambda each: -each.mean)
     found = [_contest(one, searched) for one in best_first]
     found = [each for each in found if each.designs and each.designs[0][0] >= WORTH_A_PLACE]
-    return [*found[:1], *sorted(found[1:], key=lambda each: -each.designs[0][0])]
+    return [*found[:1], *sorted(found[1:], key=lambda each: -each.designs[0][1].lead_over(each.published))]
 
 
 def _contest(published: _Hopeful, searched: Sequence[_Hopeful]) -> _Contest:
     as_fast = [each for each in searched if each.contender.slowness <= published.contender.slowness]
-    ordered = sorted(as_fast, key=lambda each: -each.chance_against(published))
+    ordered = sorted(as_fast, key=lambda each: -each.lead_over(published))
     return _Contest(published, [(each.chance_against(published), each) for each in ordered])

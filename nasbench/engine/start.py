@@ -46,7 +46,8 @@ from nasbench.study.study import SpaceRecord, Study
 from nasbench.study.task import DATASETS, require_images_for
 
 TRIAL_LIMIT_S = 900.0
-FINAL_TRAININGS = 20  # at most; five finalists have four each, or those of open contests more
+FINALISTS = 6  # three contests, of a published network and its challenger each
+FINAL_TRAININGS = 20  # at most: two of each finalist, and eight for contests that are open
 FINAL_SEEDS = 12  # of a design at most, in the race between finalists
 
 
@@ -103,6 +104,7 @@ def _settled(seed: int) -> dict[str, object]:
     """What a new study is not asked for. The finals' seeds are not the search's own, whose luck it has chosen by."""
     return {
         "final_seeds": tuple(range(seed + 1, seed + 1 + FINAL_SEEDS)),
+        "finalists": FINALISTS,
         "race": FINAL_TRAININGS,
         "trial_limit_s": TRIAL_LIMIT_S,
         "numerics_in_keys": True,
