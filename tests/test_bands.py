@@ -54,14 +54,24 @@ def test_confidence_and_needed_lead_are_one_test() -> None:
             assert (lead.confidence > 0.95) == (lead.gap > lead.needed)
 
 
-def test_the_published_network_beside_it_is_as_fast_where_one_is() -> None:
+def test_beside_it_is_the_best_published_network_that_a_limit_of_its_band_allows() -> None:
     rows = steps((0.60, 0.61), (0.65, 0.66))
-    slow = row("slow", Kind.FIXED_POINT, (0.70, 0.71), 20.0)
+    slow = row("slow", Kind.FIXED_POINT, (0.55, 0.56), 20.0)
     fast = row("fast", Kind.FIXED_POINT, (0.50, 0.51), 5.5)
     reasons = [record["reasons"][1] for record in band_records(latency_bands([*rows, slow, fast]))]
-    assert "slow, the best published network of all (20.0 ms measured, 4.0 times as long), is 10.0 points" in reasons[0]
-    assert "+15.0 points over fast, the best published network as fast (5.50 ms measured)" in reasons[1]
+    assert "+10.0 points over fast, the best published network under 6.00 ms (5.50 ms measured, 1.1 times" in reasons[0]
+    assert "+10.0 points over slow, the best published network (20.0 ms measured, 3.3 times as long)" in reasons[1]
     assert "No published network was scored alike." in band_records(latency_bands(rows))[0]["reasons"][1]
+
+
+def test_where_every_published_network_is_too_slow_it_is_held_against_the_fastest() -> None:
+    rows = steps((0.40, 0.41), (0.65, 0.66))
+    slow = [row("slow", Kind.FIXED_POINT, (0.45, 0.46), 9.0), row("slower", Kind.FIXED_POINT, (0.60, 0.61), 20.0)]
+    reasons = [record["reasons"][1] for record in band_records(latency_bands([*rows, *slow]))]
+    assert (
+        "slow, the fastest published network (9.00 ms measured, 1.8 times as long), is 5.0 points ahead" in reasons[0]
+    )
+    assert "+5.0 points over slower, the best published network (20.0 ms" in reasons[1]
 
 
 def test_designs_that_await_a_training_make_no_band() -> None:

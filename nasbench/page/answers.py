@@ -90,19 +90,27 @@ def over_faster(band: Band) -> str:
 
 
 def beside_published(band: Band) -> str:
-    """Against the best published network that is no slower, else the best of all."""
+    """Against the best published network that fits the same limits, else the fastest one."""
     found = band.published
     own = "It is itself a published network. " if band.row.kind == Kind.FIXED_POINT else ""
     if found is None:
         return own + f"No {'other ' if own else ''}published network was scored alike."
     ahead = found.row is band.row
     other = found.rival if ahead else found.row
-    slower = _times(other, band.row)
-    network = f"{other.name}, the best published network {'of all' if slower else 'as fast'} ({_ms(other)}{slower})"
+    network = f"{other.name}, {_place(other, band.until)} ({_ms(other)}{_times(other, band.row)})"
     told = f"{_points(found.gap)} over {network}" if ahead else f"{network}, is {100 * found.gap:.1f} points ahead"
     if found.exceeds_noise is None:
         return f"{own}{told}; nothing is known of noise."
     return f"{own}{told}; {_needed(found)}: {'more than' if found.exceeds_noise else 'no more than'} noise."
+
+
+def _place(published: ReportRow, until: float | None) -> str:
+    """What a published network is among those that fit the limits of a band."""
+    if until is None:
+        return "the best published network"
+    if published.latency is not None and published.latency < until:
+        return f"the best published network under {three_digits(until)} ms"
+    return "the fastest published network"
 
 
 def _times(other: ReportRow, row: ReportRow) -> str:

@@ -50,8 +50,8 @@ class Band:
 
     `enough` is the fastest design of the front that `row` does not lead by more than noise: `row` itself where it leads
     every faster one. `over_faster`: its lead over the next faster one. `published`: between it and a published network,
-    the best that is no slower, else the best of all; whichever is ahead is the lead's `row`. None: none was scored
-    alike.
+    the most accurate that some limit of the band allows, else the fastest one; whichever is ahead is the lead's `row`.
+    None: none was scored alike.
     """
 
     row: ReportRow
@@ -85,23 +85,24 @@ def _band(
         row,
         until,
         leads[-1] if leads else None,
-        _with_published(row, within, alike, noise),
+        _with_published(row, until, alike, noise),
         row if noise is None else enough,
     )
 
 
 def _with_published(
-    row: ReportRow, within: list[ReportRow], alike: list[ReportRow], noise: SeedNoise | None
+    row: ReportRow, until: float | None, alike: list[ReportRow], noise: SeedNoise | None
 ) -> Lead | None:
-    """The lead between `row` and the best published network no slower, else the best of all."""
+    """The lead between `row` and the best published network that fits a limit below `until`, else the fastest one."""
     every = [each for each in alike if each.kind == Kind.FIXED_POINT and each.id != row.id]
-    as_fast = [each for each in every if each in within]
-    best = max(as_fast or every, key=lambda each: each.accuracy, default=None)
+    fitting = [each for each in every if until is None or _latency(each) < until]
+    best = max(fitting, key=lambda each: each.accuracy, default=None) or min(every, key=_latency, default=None)
     if best is None:
         return None
     if best.accuracy > row.accuracy:
-        return lead(best, row, len(as_fast or every), noise)
-    return lead(row, best, sum(each.kind == row.kind for each in within), noise)
+        return lead(best, row, max(1, len(fitting)), noise)
+    slowest = max(_latency(row), _latency(best))
+    return lead(row, best, sum(each.kind == row.kind and _latency(each) <= slowest for each in alike), noise)
 
 
 def lead(row: ReportRow, rival: ReportRow, candidates: int, noise: SeedNoise | None) -> Lead:
