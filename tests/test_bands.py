@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from report_toys import row
 
-from nasbench.page.answers import band_records, headline, three_digits
+from nasbench.page.answers import band_records, headline
 from nasbench.report.bands import latency_bands
 from nasbench.report.rows import ReportRow
+from nasbench.report.wording import three_digits
 from nasbench.study.trials import Kind
 
 

@@ -1,13 +1,12 @@
-"""Which design for how many milliseconds, and how sure, in words and as values of the page."""
+"""Which design for how many milliseconds, and how sure, as values of the page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from nasbench.report.bands import Band, Lead
-from nasbench.report.rows import ReportRow
-from nasbench.study.trials import Kind
+from nasbench.report.bands import Band
+from nasbench.report.wording import beside_published, ms, over_faster, percent
 
 # How sure an answer is: what the page's colours, signs and filters go by.
 SURE, WITHIN_NOISE, UNKNOWN, ALONE = "sure", "within noise", "unknown", "alone"
@@ -61,91 +60,9 @@ def headline(bands: Sequence[Band]) -> str:
     last, best = steps[-1].row, bands[-1].row
     if any(verdict_of(band) == UNKNOWN for band in bands):
         return (
-            f"{best.name} is the most accurate ({_percent(best)}, {_ms(best)}), but each was trained with one seed, so "
+            f"{best.name} is the most accurate ({percent(best)}, {ms(best)}), but each was trained with one seed, so "
             "nothing can be said about noise."
         )
     if last is best:
-        return f"{best.name} is the most accurate ({_percent(best)}, {_ms(best)}), by more than seed noise."
-    return (
-        f"Take {last.name} ({_percent(last)}, {_ms(last)}): no slower design is more accurate by more than seed noise."
-    )
-
-
-def over_faster(band: Band) -> str:
-    """Against the next faster design of the front."""
-    found = band.over_faster
-    if found is None:
-        return "It is the fastest design of the front: nothing faster was trained as long and is as accurate."
-    rival = f"the faster {found.rival.name} ({_ms(found.rival)})"
-    if found.exceeds_noise is None:
-        return f"{_points(found.gap)} over {rival}; trained with one seed each, so nothing can be said about noise."
-    told = f"{_points(found.gap)} over {rival}; {_needed(found)}"
-    if found.exceeds_noise and band.enough is band.row:
-        return f"{told}: it is more accurate."
-    if found.exceeds_noise:
-        return f"{told}; but {band.enough.name} ({_ms(band.enough)}) is not told apart from it."
-    if band.enough.id == found.rival.id:
-        return f"{told}: the faster one is as good a choice."
-    return f"{told}: as good a choice is {band.enough.name} ({_ms(band.enough)})."
-
-
-def beside_published(band: Band) -> str:
-    """Against the best published network that fits the same limits, else the fastest one."""
-    found = band.published
-    own = "It is itself a published network. " if band.row.kind == Kind.FIXED_POINT else ""
-    if found is None:
-        return own + f"No {'other ' if own else ''}published network was scored alike."
-    ahead = found.row is band.row
-    other = found.rival if ahead else found.row
-    network = f"{other.name}, {_place(other, band.until)} ({_ms(other)}{_times(other, band.row)})"
-    told = f"{_points(found.gap)} over {network}" if ahead else f"{network}, is {100 * found.gap:.1f} points ahead"
-    if found.exceeds_noise is None:
-        return f"{own}{told}; nothing is known of noise."
-    return f"{own}{told}; {_needed(found)}: {'more than' if found.exceeds_noise else 'no more than'} noise."
-
-
-def _place(published: ReportRow, until: float | None) -> str:
-    """What a published network is among those that fit the limits of a band."""
-    if until is None:
-        return "the best published network"
-    if published.latency is not None and published.latency < until:
-        return f"the best published network under {three_digits(until)} ms"
-    return "the fastest published network"
-
-
-def _times(other: ReportRow, row: ReportRow) -> str:
-    """`, 2.0 times as long` where the other is slower."""
-    if other.latency is None or row.latency is None or other.latency <= row.latency:
-        return ""
-    return f", {other.latency / row.latency:.1f} times as long"
-
-
-def _needed(lead: Lead) -> str:
-    """What it takes to be more than noise; of one candidate that is two standard errors, a rule and no test."""
-    assert lead.needed is not None
-    assert lead.confidence is not None
-    if lead.candidates == 1:
-        return f"two standard errors of seed noise are {100 * lead.needed:.1f}"
-    share = f"{100 * lead.confidence:.0f}" if lead.confidence < 0.995 else "over 99"
-    return (
-        f"a lead of {100 * lead.needed:.1f} would be more than seed noise, and luck alone gives less than this one in "
-        f"{share} % of cases"
-    )
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f} points"
-
-
-def _percent(row: ReportRow) -> str:
-    spread = "" if row.accuracy_std is None else f" ± {100 * row.accuracy_std:.1f}"
-    return f"{100 * row.accuracy:.1f}{spread} {row.words.unit}"
-
-
-def _ms(row: ReportRow) -> str:
-    return "no latency" if row.latency is None else f"{three_digits(row.latency)} ms {row.latency_kind}"
-
-
-def three_digits(value: float) -> str:
-    """13.0, 6.64, 1240: as many digits for every figure."""
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
+        return f"{best.name} is the most accurate ({percent(best)}, {ms(best)}), by more than seed noise."
+    return f"Take {last.name} ({percent(last)}, {ms(last)}): no slower design is more accurate by more than seed noise."

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.files import write_atomic
-from nasbench.page.answers import three_digits
 from nasbench.page.content import page_content
 from nasbench.report.results import StudyResult
+from nasbench.report.wording import three_digits
 
 TEMPLATE = Path(__file__).with_name("template")
 FILE = "report.html"

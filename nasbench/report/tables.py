@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from nasbench.costs.budget import RESOURCES
 from nasbench.files import write_atomic
+from nasbench.report.bands import latency_bands
 from nasbench.report.designs import design_files
-from nasbench.report.noise import verdict
+from nasbench.report.noise import challengers, verdict
 from nasbench.report.rows import Figure, ReportRow, in_reading_order
-from nasbench.study.trials import Trial
+from nasbench.report.wording import beside_published, ms
+from nasbench.study.trials import Kind, Trial
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -175,7 +177,16 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
         for training in sorted({row.lacks for row in rows if row.lacks})
     ]
     lines += [*rows[0].objective.notes, *_baseline(rows[0])] if rows else ()
-    return lines + verdict(rows)
+    return [*lines, *verdict(rows), *_of_the_front(rows)]
+
+
+def _of_the_front(rows: Sequence[ReportRow]) -> list[str]:
+    """A line for each other searched design of the front: against the best published network that fits its limits."""
+    told = next(iter(challengers(rows)[1]), None)
+    bands = [band for band in latency_bands(rows) if band.row.kind == Kind.SEARCHED and band.row is not told]
+    return [
+        f"{band.row.name}, {ms(band.row)}: {beside_published(band)}" for band in bands if band.published is not None
+    ]
 
 
 def memory_text(trials: Sequence[Trial], counted_gib: float) -> list[str]:
