@@ -113,6 +113,16 @@ def test_the_closing_text_says_how_good_the_predictions_were() -> None:
     assert any(line.startswith("!:") for line in closing_text([row(on_front=True, extrapolating=True)]))
 
 
+def test_the_closing_text_holds_every_other_design_of_the_front_against_a_published_network() -> None:
+    fast = row("fast", accuracies=(0.50, 0.51), latency=3.0, on_front=True)
+    best = row("best", accuracies=(0.60, 0.61), latency=8.0, on_front=True)
+    networks = [row("slow", Kind.FIXED_POINT, (0.55, 0.56), 9.0), row("small", Kind.FIXED_POINT, (0.30, 0.31), 4.0)]
+    closing = closing_text([fast, best, *networks])
+    told = "fast, 3.00 ms measured: +20.0 points over small, the best published network under 8.00 ms (4.00 ms measured"
+    assert closing[-1].startswith(told)
+    assert not any(line.startswith("best, 8.00 ms") for line in closing), "the verdict is about it"
+
+
 def test_the_closing_text_states_what_always_one_answer_would_reach() -> None:
     constant = "Always answering the most frequent class is right on 99.2% of the scored images"
     assert f"{constant}." in closing_text([row(majority_share=0.992)])

@@ -57,16 +57,14 @@ def _times(other: ReportRow, row: ReportRow) -> str:
 
 
 def _needed(lead: Lead) -> str:
-    """What it takes to be more than noise; of one candidate that is two standard errors, a rule and no test."""
+    """What it takes to be more than noise; for one candidate that is a rule of two standard errors and no test."""
     assert lead.needed is not None
     assert lead.confidence is not None
+    needed = f"a lead of {100 * lead.needed:.1f} would be more than seed noise"
     if lead.candidates == 1:
-        return f"two standard errors of seed noise are {100 * lead.needed:.1f}"
+        return needed
     share = f"{100 * lead.confidence:.0f}" if lead.confidence < 0.995 else "over 99"
-    return (
-        f"a lead of {100 * lead.needed:.1f} would be more than seed noise, and luck alone gives less than this one in "
-        f"{share} % of cases"
-    )
+    return f"{needed}, and luck alone gives less than this one in {share} % of cases"
 
 
 def points(value: float) -> str:
