@@ -1,4 +1,7 @@
-"""The command line: `nasbench VERB ...`. Exit codes: 0 done, 2 the user's input, 1 our fault, 130 interrupted."""
+"""The command line: `nasbench VERB ...`.
+
+Exit codes: 0 done, 2 the user's input, 1 our fault, 130 stopped by Ctrl-C, 143 by SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import contextlib
 import errno
 import gc
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from nasbench import __version__
@@ -121,19 +126,43 @@ def _settle_streams() -> None:
         sys.stderr = Messages(sys.stderr)  # type: ignore[assignment]
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived, which batch systems, containers and `kill` send: work is to end as by Ctrl-C."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Within, SIGTERM raises `Terminated`; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     gc.set_threshold(GC_THRESHOLD)
     _settle_streams()
     options = parser().parse_args(arguments)
     try:
-        code = options.run(options) or 0
-        sys.stdout.flush()  # here, where a reader that went away is known for what it is
-        return code
-    except KeyboardInterrupt:
+        with _terminable():
+            code = options.run(options) or 0
+            sys.stdout.flush()  # here, where a reader that went away is known for what it is
+            return code
+    except KeyboardInterrupt as error:
         kept = (
             "what was finished is kept: `nasbench resume DIR` goes on with a search, the same command with a training"
         )
+        if isinstance(error, Terminated):
+            return _fail(f"stopped by SIGTERM; {kept}", 128 + signal.SIGTERM)
         return _fail(f"interrupted; {kept}", 130)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,8 +6,10 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def verb(options: argparse.Namespace) -> int:
         raise error
 
+    running(monkeypatch, verb)
+
+
+def running(monkeypatch: pytest.MonkeyPatch, verb: Callable[[argparse.Namespace], int]) -> None:
+    """Every command line runs `verb`."""
+
     def parser() -> Parser:
         top = Parser(prog="nasbench")
         top.set_defaults(run=verb, traceback=False)
@@ -147,6 +155,21 @@ def test_exit_codes(
     got, output, shown = run(capsys)
     assert (got, output) == (code, "")
     assert words in one_line(shown)
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verb(options: argparse.Namespace) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    running(monkeypatch, verb)
+    before = signal.getsignal(signal.SIGTERM)
+    code, output, shown = run(capsys)
+    assert (code, output) == (143, "")
+    assert "stopped by SIGTERM; what was finished is kept: `nasbench resume DIR`" in one_line(shown)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_traceback_on_demand(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,9 +41,11 @@ class Watched(Listed):
     """Looks at this process's children while jobs run."""
 
     addresses: frozenset[tuple[str, str]] = frozenset()  # name of a process, where it listens
+    on_sigterm: object = None  # what this process does then
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         super().tell(job, outcome)
+        self.on_sigterm = signal.getsignal(signal.SIGTERM)
         if not self.addresses:
             family = [psutil.Process(), *psutil.Process().children(recursive=True)]
             connections = [(p.name(), c) for p in family for c in p.net_connections()]
@@ -108,6 +110,10 @@ def test_ray_listens_on_the_loopback_only(ray_run: tuple[Watched, Path]) -> None
     assert ray_run[0].addresses
     here = ("127.", "::1", "::ffff:127.")
     assert [(name, address) for name, address in ray_run[0].addresses if not address.startswith(here)] == []
+
+
+def test_sigterm_is_left_to_the_program(ray_run: tuple[Watched, Path]) -> None:
+    assert ray_run[0].on_sigterm is signal.getsignal(signal.SIGTERM)
 
 
 def test_nothing_of_ray_is_left(ray_run: tuple[Watched, Path]) -> None:

@@ -9,10 +9,12 @@ import math
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +67,10 @@ def ray_session(runner: RunnerSpec) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     with _local(ray, runner) if runner.address is None else _joined(ray, runner.address, runner):
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own prints where its C++ code stood, and exits
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # a worker's death is told as its trial's reason
         yield ray
 
