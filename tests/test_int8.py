@@ -9,25 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from training_toys import job, write_data
 
 from nasbench import cli
 from nasbench.errors import UserError
 from nasbench.exporting.scoring import images_of
 from nasbench.proxy.evaluate import dataset
-from nasbench.training.job import BEST
-from nasbench.training.run import train_job
 from nasbench.weights.saved import read_saved
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A saved model of a network whose branches merge, and the data that it was trained on."""
-    folder = tmp_path_factory.mktemp("trained")
-    data = write_data(folder)
-    done = job(folder, data, "epochs=4", "accumulate=1")
-    train_job(done)
-    return done.folder / BEST, data
 
 
 def test_the_printed_accuracy_is_that_of_the_file_alone(

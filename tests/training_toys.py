@@ -9,8 +9,9 @@ import numpy as np
 from nasbench.arch.architecture import Architecture
 from nasbench.proxy.evaluate import dataset
 from nasbench.study.runner import RunnerSpec
-from nasbench.training.job import TrainingJob
+from nasbench.training.job import BEST, TrainingJob
 from nasbench.training.recipe import TrainingRecipe, load_training_recipe
+from nasbench.training.run import train_job
 
 STAGES = [
     {"channels": 8, "depth": 1, "block": "mbconv", "downsample": "conv", "expansion": 2},
@@ -53,3 +54,11 @@ def job(
 ) -> TrainingJob:
     content = (arch or tiny(), recipe(*changes), seed, data, dataset(data).id, SERIAL, out)
     return TrainingJob(*content, **more)  # type: ignore[arg-type]
+
+
+def train_model(folder: Path) -> tuple[Path, str]:
+    """A model trained in the folder on data that is written there -> its file, and what `--data` says."""
+    data = write_data(folder)
+    done = job(folder, data, "epochs=4", "accumulate=1")
+    train_job(done)
+    return done.folder / BEST, data

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nasbench.commands import weights
 from nasbench.commands.common import add_verb, cell, positive, writable_file
 from nasbench.errors import UserError, shown
+from nasbench.exporting import formats
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
-    from nasbench.exporting.formats import Written
     from nasbench.exporting.request import Request
     from nasbench.nn.model import Model
     from nasbench.training.images import TrainingImages
@@ -29,7 +29,7 @@ nasbench export swin_t --dynamic-batch -o swin_t.onnx
 nasbench export best.safetensors --dtype int8 --data photos/ -o mine.onnx
 nasbench export best.safetensors --to openvino --normalise -o mine.xml
 nasbench export best.safetensors --to executorch -o mine.pte"""
-FORMATS = ("onnx", "openvino", "exported-program", "executorch", "coreml", "ncnn", "litert")
+NAMES = (*formats.FORMATS, *formats.MISSING)  # what cannot be written is named too: the error says what to do instead
 PLAIN = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # of ImageNet's pixels in 0 to 1
 
 
@@ -43,8 +43,8 @@ def add(verbs: Any) -> None:
     weights.add_options(export)
     export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
     export.add_argument(
-        "--to", choices=FORMATS, metavar="FORMAT",
-        help=f"{', '.join(FORMATS)} (default: by the suffix of -o, or else onnx)",
+        "--to", choices=NAMES, metavar="FORMAT",
+        help=f"{', '.join(NAMES)} (default: by the suffix of -o, or else onnx)",
     )  # fmt: skip
     batch = export.add_mutually_exclusive_group()
     batch.add_argument(
@@ -117,8 +117,6 @@ def _saved(options: argparse.Namespace) -> _Network:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from nasbench.exporting import formats
-
     output = writable_file(options.output, "network.onnx")
     if options.data is not None and options.dtype != "int8":
         raise UserError(f"--data {options.data}: is what --dtype int8 is calibrated on; leave it out")
@@ -187,7 +185,7 @@ def _images(network: _Network, options: argparse.Namespace) -> TrainingImages:
 
 
 def _tell(
-    network: _Network, written: Written, options: argparse.Namespace, output: Path, batch: int | None
+    network: _Network, written: formats.Written, options: argparse.Namespace, output: Path, batch: int | None
 ) -> None:  # fmt: skip
     arch, size = network.architecture, f"{cell(written.size / 1e6)} MB"
     what = f"{output}: {arch.label}, {arch.size_label}, {network.classes} classes"
@@ -207,11 +205,9 @@ def _tell(
     print(f"one image on one thread (measured): {written.ms:.2f} ms, in float32 {written.ms_fp32:.2f} ms")
 
 
-def _compared(written: Written, options: argparse.Namespace, output: Path) -> str:
-    from nasbench.exporting.formats import FORMATS, chosen
-
-    name = chosen(options.to, output)
-    form = FORMATS[name]
+def _compared(written: formats.Written, options: argparse.Namespace, output: Path) -> str:
+    name = formats.chosen(options.to, output)
+    form = formats.FORMATS[name]
     if written.difference is None:
         return f"converted, and not run: {form.title} runs on other systems than this one"
     runtime = {"onnx": "onnxruntime", "exported-program": "the program alone"}.get(name, form.title)
