@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_priority, add_verb, positive, print_json, print_table, settle_this_process
+from nasbench.commands.common import (
+    add_data,
+    add_priority,
+    add_recipe,
+    add_runner,
+    add_verb,
+    positive,
+    print_json,
+    print_table,
+    settle_this_process,
+)
 
 if TYPE_CHECKING:
     from nasbench.auditing.result import Audit
@@ -28,12 +38,12 @@ def add(verbs: Any) -> None:
         help="shipped names or TOML files (default: all that were trained on ImageNet-1k alone, up to 5 GMAC)",
     )  # fmt: skip
     add("--seeds", type=positive, default=1, metavar="K", help="trainings of each at least (default: 1)")
-    add("--recipe", help="another recipe than the rung's: a shipped name or a TOML file")
+    add_recipe(audit, "rung")
     add("--samples", type=positive, metavar="N", help="another number of images seen than the rung's")
-    add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
+    add_data(audit)
     add("--long", action="store_true", help="also train ten times as long, with one seed")
     add("--published", metavar="FILE", help="further published accuracies: a TOML file with NAME = 75.1")
-    add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")
+    add_runner(audit)
     add_priority(audit)
     add("--device", default="this-machine", help="profile that latencies are taken from (default: this-machine)")
     add("--out", metavar="DIR", help="where scores and report go (default: results/audit-FIDELITY); goes on there")

@@ -66,6 +66,30 @@ def add_priority(parser: Parser) -> None:
     )  # fmt: skip
 
 
+def add_classes(parser: Parser, what: str = "classes") -> None:
+    """`--classes`, of the network that is built or counted."""
+    parser.add_argument("--classes", type=positive, default=1000, metavar="N", help=f"{what} (default: 1000)")
+
+
+def add_data(parser: Parser) -> None:
+    """`--data`, of trainings by a proxy's recipe."""
+    parser.add_argument(
+        "--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder of images"
+    )
+
+
+def add_recipe(parser: Parser, whose: str) -> None:
+    """`--recipe`, in place of the proxy's recipe that a rung or a ladder names."""
+    parser.add_argument("--recipe", help=f"another recipe than the {whose}'s: a shipped name or a TOML file")
+
+
+def add_runner(parser: Parser) -> None:
+    """`--runner`, where and how trainings run."""
+    parser.add_argument(
+        "--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)"
+    )
+
+
 def add_group(verbs: Any, name: str, summary: str, otherwise: str | None = None) -> Any:
     """Describe a verb that has verbs of its own; returns where they are added. `otherwise`: see `Parser`."""
     parser = verbs.add_parser(

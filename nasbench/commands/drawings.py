@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nasbench.commands.common import add_verb, positive, writable_file
+from nasbench.commands.common import add_classes, add_verb, writable_file
 from nasbench.errors import UserError
 
 SIDE_BY_SIDE = 8
@@ -19,7 +19,7 @@ def add(verbs: Any) -> None:
     )  # fmt: skip
     draw.add_argument("architectures", nargs="+", metavar="ARCH", help="shipped names, or TOML files")
     draw.add_argument("-o", "--output", required=True, metavar="FILE.svg", help="where to write")
-    draw.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    add_classes(draw)
 
 
 def _draw(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasbench.commands import weights
-from nasbench.commands.common import add_verb, cell, positive, writable_file
+from nasbench.commands.common import add_classes, add_verb, cell, writable_file
 from nasbench.errors import UserError, shown
 from nasbench.exporting import formats
 
@@ -41,7 +41,7 @@ def add(verbs: Any) -> None:
     )  # fmt: skip
     export.add_argument("-o", "--output", required=True, metavar="FILE", help="where to write")
     weights.add_options(export)
-    export.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    add_classes(export)
     export.add_argument(
         "--to", choices=NAMES, metavar="FORMAT",
         help=f"{', '.join(NAMES)} (default: by the suffix of -o, or else onnx)",

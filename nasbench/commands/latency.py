@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from nasbench.commands.common import (
     Parser,
+    add_classes,
     add_group,
     add_verb,
-    positive,
     print_facts,
     print_json,
     print_table,
@@ -66,7 +66,7 @@ def add(verbs: Any) -> None:
     pack = _add_pack(group)
     _add_import(group)
     for parser in (fit, measure, predict, pack):
-        parser.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+        add_classes(parser)
     for parser in (show, fit, measure, predict):
         parser.add_argument("--device", default=THIS_MACHINE, help=f"name of the profile (default: {THIS_MACHINE})")
     for parser in (fit, measure, pack):

@@ -7,9 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands.common import (
+    add_classes,
+    add_data,
     add_verb,
     console,
-    positive,
     print_facts,
     print_json,
     print_table,
@@ -39,7 +40,7 @@ def _add_profile(verbs: Any) -> None:
     )
     profile.add_argument("architecture", help=ARCH_HELP)
     profile.add_argument("--train-form", action="store_true", help="stage by stage before re-parameterisation")
-    profile.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    add_classes(profile)
 
 
 def _add_reproduce(verbs: Any) -> None:
@@ -74,7 +75,7 @@ def _add_proxy(verbs: Any) -> None:
         "nasbench proxy emo_1m --rung 1 --seed 0", _proxy, True,
     )  # fmt: skip
     proxy.add_argument("architecture", help=ARCH_HELP)
-    proxy.add_argument("--data", default="fashion-on-earth", help="fashion-on-earth, cifar10 or a folder")
+    add_data(proxy)
     proxy.add_argument("--runner", default="laptop", help="whose ladder and device it uses (default: laptop)")
     proxy.add_argument("--rung", type=whole, default=0, metavar="K", help="rung of the fidelity ladder (default: 0)")
     proxy.add_argument("--seed", type=whole, default=0, help="seed of weights and batches (default: 0)")

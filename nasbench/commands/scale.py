@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import laws
 from nasbench.commands.common import (
+    add_classes,
+    add_data,
     add_group,
     add_priority,
+    add_runner,
     add_verb,
-    positive,
     print_json,
     print_table,
     settle_this_process,
@@ -51,7 +53,7 @@ def _add_design(group: Any) -> None:
     add("--to", nargs="+", required=True, metavar="TARGET", help="2GFLOP, 3Mparams, 5ms, or a design to match in FLOPs")
     add("--rule", default="fast", help=f"how it grows: {RULES_HELP} (default: fast)")
     add("--device", default="this-machine", help="the profile that predicts milliseconds (default: this-machine)")
-    add("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    add_classes(design)
     add("--space", default="metablock", help="the space that `in space` is about (default: metablock)")
     add("--no-check", action="store_true", help="do not build the designs and make a training step")
     add("--out", metavar="DIR", help="also write each as DIR/NAME.toml")
@@ -73,8 +75,8 @@ def _add_train(group: Any) -> None:
     add("--seeds", type=up_to(1000), default=3, metavar="N", help="trainings of each (default: 3)")
     add("--recipe", default="proxy-even", help="how they are trained: proxy-even (default), another or a TOML file")
     add("--evaluate", type=up_to(10**9), default=2500, metavar="N", help="images scored at most (default: 2500)")
-    add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
-    add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")
+    add_data(train)
+    add_runner(train)
     add("--out", required=True, metavar="DIR", help="the study's folder; one that was stopped goes on")
     add_priority(train)
 

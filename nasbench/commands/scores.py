@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_verb, positive, print_json, print_table, whole
+from nasbench.commands.common import add_data, add_verb, positive, print_json, print_table, whole
 from nasbench.commands.networks import ARCH_HELP
 from nasbench.errors import UserError
 
@@ -28,7 +28,7 @@ def add(verbs: Any) -> None:
     )  # fmt: skip
     add = score.add_argument
     add("architectures", nargs="+", metavar="ARCH", help=ARCH_HELP)
-    add("--data", default="fashion-on-earth", help="images: fashion-on-earth, cifar10 or a folder")
+    add_data(score)
     add("--runner", default="laptop", help="whose recipe and device (default: laptop)")
     add("--rung", type=whole, default=0, metavar="K", help="as this rung would train it (default: 0)")
     add("--seeds", type=positive, default=1, metavar="K", help="initial weights, whose mean is told (default: 1)")

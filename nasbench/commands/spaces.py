@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import importances
-from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table, whole
+from nasbench.commands.common import add_classes, add_group, add_verb, positive, print_json, print_table, whole
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -32,7 +32,7 @@ def add(verbs: Any) -> None:
         parser.add_argument("space", help="a shipped search space or a TOML file")
     sample.add_argument("-n", "--count", type=positive, default=5, metavar="N", help="how many (default: 5)")
     sample.add_argument("--budget", action="append", default=[], metavar="BUDGET", help="such as 1GFLOP; repeatable")
-    sample.add_argument("--classes", type=positive, default=1000, metavar="N", help="classes (default: 1000)")
+    add_classes(sample)
     sample.add_argument("--device", default="this-machine", help="profile that predicts for budgets in ms, MBmem or mJ")
     sample.add_argument("--seed", type=whole, default=0, help="seed of the draw (default: 0)")
     sample.add_argument("--out", metavar="DIR", help="also write each as DIR/ID.toml")

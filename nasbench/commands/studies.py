@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import live_page
 from nasbench.commands.common import (
+    add_classes,
     add_priority,
+    add_runner,
     add_verb,
     console,
     positive,
@@ -88,7 +90,7 @@ def _add_search(verbs: Any) -> None:
     )  # fmt: skip
     add("--trials", type=positive, metavar="N", help="architectures to train (default: what the runner's file says)")
     add("--out", metavar="DIR", help="the study's folder (default: a new one in results/)")
-    add("--runner", default="laptop", help="laptop, gpu, cluster, or a TOML file (default: laptop)")
+    add_runner(search)
     add("--address", help="address of a running Ray cluster, such as ray://head:10001")
     add("--strategy", metavar="NAME", help=STRATEGY_HELP)
     add(
@@ -96,7 +98,7 @@ def _add_search(verbs: Any) -> None:
         help="a setting of the strategy, such as population=30; repeatable",
     )  # fmt: skip
     add("--seed", type=whole, default=0, help="seed of everything that is drawn (default: 0)")
-    add("--classes", type=positive, default=1000, metavar="N", help="classes that budgets count with (default: 1000)")
+    add_classes(search, "classes that budgets count with")
     add(
         "--device",
         default="this-machine",

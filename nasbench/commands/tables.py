@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands.common import (
+    add_data,
     add_group,
     add_priority,
+    add_recipe,
+    add_runner,
     add_verb,
     positive,
     print_facts,
@@ -75,13 +78,13 @@ def _add_collect(group: Any) -> None:
         "--around", type=positive, metavar="N",
         help="instead: how many designs the folder shall hold that a surrogate picks, latency band by latency band",
     )  # fmt: skip
-    add("--data", default="fashion-on-earth", help="fashion-on-earth (default), cifar10 or a folder")
+    add_data(collect)
     add(
         "--split", choices=("validation", "test"), default="validation",
         help="the images that are scored (default: validation, so that searches can confirm on test images)",
     )  # fmt: skip
-    add("--recipe", help="another recipe than the ladder's: a shipped name or a TOML file")
-    add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")
+    add_recipe(collect, "ladder")
+    add_runner(collect)
     add("--device", default="this-machine", help="profile whose latency bands --around uses (default: this-machine)")
     add("--seed", type=whole, default=0, help="seed of the designs that are drawn (default: 0)")
     add("--out", metavar="DIR", help="where rows go (default: results/table-SPACE); what is there goes on")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_priority, add_verb, positive, print_json, print_table, up_to
+from nasbench.commands.common import add_priority, add_runner, add_verb, positive, print_json, print_table, up_to
 
 if TYPE_CHECKING:
     from nasbench.training.result import Comparison
@@ -43,7 +43,7 @@ def add(verbs: Any) -> None:
     add("--seeds", type=positive, default=1, metavar="K", help="trainings of each network (default: 1)")
     add("--weights", metavar="FILE", help="weights of the network to begin from; classes of other data begin anew")
     add("--teacher", metavar="FILE", help="a saved model of the same classes to learn from as well")
-    add("--runner", default="laptop", help="laptop, gpu, cluster, serial or a TOML file (default: laptop)")
+    add_runner(train)
     add("--threads", type=up_to(4096), metavar="N", help="of each training's arithmetic (default: the runner's, 1)")
     add_priority(train)
     add("--tensorboard", action="store_true", help="also write files for TensorBoard")
