@@ -21,6 +21,7 @@ from nasbench.errors import UserError
 from nasbench.files import data_dir
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.trials import Trial
+from nasbench.table import loading
 from nasbench.table.file import read_rows, write_rows
 from nasbench.table.loading import add, load_table
 from nasbench.table.rows import TableRow, merged, rung_of
@@ -65,6 +66,18 @@ def test_the_packed_file_holds_the_rows_and_pandas_reads_it(table: Table, home: 
     before = packed.read_bytes()
     write_rows(packed, reversed(table.content))
     assert packed.read_bytes() == before
+
+
+def test_a_file_is_read_once_as_long_as_it_stays_as_it_is(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(loading, "read_rows", lambda path: (read.append(path), read_rows(path))[1])
+    path = tmp_path / "own.csv"
+    for rows in (table.content, table.content[:-1]):
+        write_rows(path, rows)
+        assert len(load_table(path)) == len(load_table(path)) == len(rows)
+    assert read == [path, path]
 
 
 def test_a_row_alone_says_what_was_trained(table: Table) -> None:

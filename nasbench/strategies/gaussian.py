@@ -2,7 +2,10 @@
 
 The kernel is a squared exponential plus a linear one over weighted columns, with a level and noise. Its parameters are
 those most probable under the data and broad priors, found along the exact gradient, so that ten trials and dozens of
-columns are enough. (The surrogate of tables has fidelities and replicates and one length for all features.)
+columns are enough.
+
+The surrogate of tables has a process of its own (`surrogate/process.py`, which says what differs), with fidelities,
+replicates and one length for all features; strategies stand below it and know no tables.
 """
 
 from __future__ import annotations

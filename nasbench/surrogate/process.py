@@ -3,6 +3,10 @@
 scikit-learn's regressor takes its one noise from the scatter about the curve. Here replicates tell it, a mean of n has
 the n-th part, and what features do not tell of a design (the nugget) is known again where that design is asked about.
 Parameters are those most probable under the data and broad priors, so that thirty rows are enough.
+
+The strategy `model` has a process of its own (`strategies/gaussian.py`). The two share the form of the kernel and no
+more: there each design is one trial of one noise, and a weight a column is found along the exact gradient;
+here are replicates, a nugget, trends and gains, and trees tell the weights. One for both would carry all of it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from nasbench.errors import UserError, shown
 from nasbench.files import cache_dir, data_dir
 from nasbench.table.file import is_table_file, read_rows, write_rows
 from nasbench.table.folder import FolderRows, rows_of_folder
-from nasbench.table.rows import merged
+from nasbench.table.rows import TableRow, merged
 from nasbench.table.table import Table
 
 FOLDER = "tables"  # in search_spaces/ and in the cache
@@ -29,7 +30,7 @@ def load_table(name_or_path: str | Path) -> Table:
     if path.is_dir():
         return Table(rows_of_folder(path).rows, str(path))
     if is_table_file(path):
-        return Table(read_rows(path), str(path))
+        return Table(_rows(path), str(path))
     name = str(name_or_path)
     files = [place[name] for place in (_shipped(), _own()) if name in place]
     if not files:
@@ -38,8 +39,23 @@ def load_table(name_or_path: str | Path) -> Table:
             f"unknown table {shown(name)}; known tables: {known}; give the path of a {ENDING} file, or make one with "
             "`nasbench table collect`"
         )
-    first, *more = (read_rows(file) for file in files)
+    first, *more = (_rows(file) for file in files)
     return Table(merged(first, more[0]) if more else first, name)
+
+
+def _rows(path: Path) -> Sequence[TableRow]:
+    """The rows of a file, read once as long as it stays as it is: a search asks for its table several times."""
+    try:
+        found = path.stat()
+    except OSError:
+        return read_rows(path)  # which says what is wrong
+    return _kept(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _kept(path: Path, state: tuple[int, ...]) -> tuple[TableRow, ...]:
+    """The rows that a file held in this state."""
+    return tuple(read_rows(path))
 
 
 class Added(NamedTuple):
