@@ -134,16 +134,16 @@ def test_the_test_split_is_another_set_of_images(blobs, metrics):
 
 
 def test_a_wrong_cost_fails_the_trial_loudly(blobs, monkeypatch):
-    real = evaluation.count_work
-    monkeypatch.setattr(evaluation, "count_work", lambda m, r: real(m, r) | {"macs": 1})
+    real = evaluation.count_fvcore
+    monkeypatch.setattr(evaluation, "count_fvcore", lambda m, r: real(m, r) | {"macs": 1})
     forget_checked_costs()
     with pytest.raises(CostMismatch, match=r"hybrid .*macs is \d+ analytically and 1 by fvcore"):
         evaluate(task(blobs))
 
 
 def test_each_design_is_checked_once_whatever_its_seed(monkeypatch):
-    counted, real = [], evaluation.count_work
-    monkeypatch.setattr(evaluation, "count_work", lambda m, r: counted.append(r) or real(m, r))
+    counted, real = [], evaluation.count_fvcore
+    monkeypatch.setattr(evaluation, "count_fvcore", lambda m, r: counted.append(r) or real(m, r))
     forget_checked_costs()
     small = HYBRID.with_resolution(32)
     first, again = (checked_cost(small, seeded_model(small, 4, seed), 4) for seed in (0, 1))

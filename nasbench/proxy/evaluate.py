@@ -14,7 +14,7 @@ from torch import nn
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
-from nasbench.costs.counted import count_work
+from nasbench.costs.counted import count_fvcore
 from nasbench.hardware import tune_allocator
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.proxy.data import ImageData, load_dataset
@@ -194,9 +194,9 @@ def forget_checked_costs() -> None:
 
 def _compared(arch: Architecture, model: nn.Module, classes: int) -> dict[str, int]:
     analytic = cost(arch, classes, deploy=False)
-    counted = count_work(model, arch.resolution)
+    counted = count_fvcore(model, arch.resolution)
     _compare(arch, "train", analytic, counted)
-    _compare(arch, "deploy", cost(arch, classes, deploy=True), count_work(reparameterise(model), arch.resolution))
+    _compare(arch, "deploy", cost(arch, classes, deploy=True), count_fvcore(reparameterise(model), arch.resolution))
     own = {f"proxy_{name}": int(getattr(analytic, name)) for name in COUNTED}
     return own | {f"fvcore_{name}": int(counted[name]) for name in COUNTED}
 

@@ -33,6 +33,15 @@ class Training(NamedTuple):
     row: TableRow
 
 
+class _Read:
+    """What was read and worked out from texts of rows, once for a table and all that are taken from it."""
+
+    def __init__(self) -> None:
+        self.architectures: dict[tuple[str, str], Architecture] = {}  # by name and text
+        self.fidelities: dict[str, Fidelity] = {}  # by text
+        self.reduced: dict[tuple[str, str], str | None] = {}  # by ids of architecture and fidelity
+
+
 class Table:
     """Trainings of designs. `source` is what errors call it.
 
@@ -42,7 +51,7 @@ class Table:
 
     def __init__(self, rows: Iterable[TableRow], source: str = "table") -> None:
         self.content, self.source = tuple(rows), source
-        self._reduced: dict[tuple[str, str], str | None] = {}
+        self._read = _Read()
 
     def __len__(self) -> int:
         """How many trainings."""
@@ -63,10 +72,15 @@ class Table:
         unknown = [name for name in fields if name not in TableRow.model_fields]
         if unknown:
             raise UserError(f"a table has no column {shown(unknown[0])}; it has {', '.join(TableRow.model_fields)}")
-        return Table(
-            (row for row in self.content if all(getattr(row, name) == value for name, value in fields.items())),
-            self.source,
+        return self._taken(
+            row for row in self.content if all(getattr(row, name) == value for name, value in fields.items())
         )
+
+    def _taken(self, rows: Iterable[TableRow]) -> Table:
+        """A table of some of the rows, which reads nothing again."""
+        taken = Table(rows, self.source)
+        taken._read = self._read
+        return taken
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -79,9 +93,11 @@ class Table:
         found: dict[str, Fidelity] = {}
         for row in self.content:
             if row.fidelity not in found:
-                found[row.fidelity] = Fidelity.from_dict(
-                    self._json(row, "fidelity_fields"), f"{self.source}: fidelity {row.fidelity}"
-                )
+                read, key = self._read.fidelities, row.fidelity_fields
+                if key not in read:
+                    source = f"{self.source}: fidelity {row.fidelity}"
+                    read[key] = Fidelity.from_dict(self._json(row, "fidelity_fields"), source)
+                found[row.fidelity] = read[key]
         return found
 
     @cached_property
@@ -90,9 +106,12 @@ class Table:
         found: dict[str, Architecture] = {}
         for row in self.content:
             if row.architecture_id not in found:
-                content = {"name": row.name, **self._json(row, "architecture")}
-                source = f"{self.source}: architecture {row.architecture_id}"
-                found[row.architecture_id] = Architecture.from_dict(content, source)
+                read, key = self._read.architectures, (row.name, row.architecture)
+                if key not in read:
+                    content = {"name": row.name, **self._json(row, "architecture")}
+                    source = f"{self.source}: architecture {row.architecture_id}"
+                    read[key] = Architecture.from_dict(content, source)
+                found[row.architecture_id] = read[key]
         return found
 
     @cached_property
@@ -114,7 +133,7 @@ class Table:
     @cached_property
     def current(self) -> Table:
         """Without the rows whose design would be reduced to another network today: they tell of that one."""
-        return Table((row for row in self.content if self._is_current(row)), self.source)
+        return self._taken(row for row in self.content if self._is_current(row))
 
     @property
     def stale(self) -> int:
@@ -169,11 +188,11 @@ class Table:
 
     def _is_current(self, row: TableRow) -> bool:
         """Whether today's reduction gives the network that was trained."""
-        key = (row.architecture_id, row.fidelity)
-        if key not in self._reduced:
-            self._reduced[key] = _reduced_id(self.architectures[key[0]], self.fidelities[key[1]])
+        known, key = self._read.reduced, (row.architecture_id, row.fidelity)
+        if key not in known:
+            known[key] = _reduced_id(self.architectures[key[0]], self.fidelities[key[1]])
         same_design = self.architectures[row.architecture_id].id == row.architecture_id
-        return same_design and self._reduced[key] == row.proxy_id
+        return same_design and known[key] == row.proxy_id
 
     def _json(self, row: TableRow, column: str) -> dict[str, Any]:
         try:
