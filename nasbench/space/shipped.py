@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from nasbench.files import data_dir, named_file
@@ -10,12 +11,20 @@ from nasbench.space.search_space import SearchSpace
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
     """The search space shipped under this name, or read from a .toml file."""
-    return SearchSpace.from_file(named_file(name_or_path, _space_files(), "search space"))
+    path = named_file(name_or_path, _space_files(), "search space")
+    return _shipped(path) if str(name_or_path) in _space_files() else SearchSpace.from_file(path)
+
+
+@cache
+def _shipped(path: Path) -> SearchSpace:
+    """Read once: what a space has worked out, it keeps."""
+    return SearchSpace.from_file(path)
 
 
 def shipped_spaces() -> list[str]:
     return list(_space_files())
 
 
+@cache
 def _space_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(data_dir("search_spaces").glob("*.toml"))}

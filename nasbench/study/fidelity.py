@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -126,6 +127,7 @@ class Fidelity(Recipe):
         return side + -side % self.image_multiple
 
 
+@cache
 def recipe_files() -> dict[str, Path]:
     """Name -> file of the recipes that come with nasbench."""
     return {path.stem: path for path in sorted((data_dir("runners") / "recipes").glob("*.toml"))}
@@ -134,6 +136,16 @@ def recipe_files() -> dict[str, Path]:
 def load_recipe(name_or_path: str | Path = STANDARD) -> Recipe:
     """The recipe shipped under this name, or read from a file."""
     path = named_file(name_or_path, recipe_files(), "recipe")
+    return _shipped(path) if str(name_or_path) in recipe_files() else _read(path)
+
+
+@cache
+def _shipped(path: Path) -> Recipe:
+    """Read once: each trial that is told of names its recipe."""
+    return _read(path)
+
+
+def _read(path: Path) -> Recipe:
     return Recipe.from_dict({**NEUTRAL, **read_toml(path)}, str(path))
 
 
