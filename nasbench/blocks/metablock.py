@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +53,15 @@ class DropPath(nn.Module):
 
 
 class NestModule(nn.Module):
-    """Meta-blocks inside each interleaved sub-grid of the map."""
+    """Meta-blocks inside each interleaved sub-grid of the map; `blocks` and `norm`: where there are some already."""
 
-    def __init__(self, spec: Nest) -> None:
+    def __init__(
+        self, spec: Nest, blocks: Iterable[MetaBlockModule] | None = None, norm: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.spec = spec
-        self.blocks = nn.ModuleList(MetaBlockModule(block) for block in spec.blocks)
-        self.norm = make_norm(spec.norm, spec.blocks[-1].c_out)
+        self.blocks = nn.ModuleList(map(MetaBlockModule, spec.blocks) if blocks is None else blocks)
+        self.norm = make_norm(spec.norm, spec.blocks[-1].c_out) if norm is None else norm
 
     def forward(self, x: Tensor) -> Tensor:
         patch, (height, width) = self.spec.patch, x.shape[2:]
@@ -71,11 +73,7 @@ class NestModule(nn.Module):
     def merged(self) -> NestModule:
         spec = deploy_mixer(self.spec)
         assert isinstance(spec, Nest)
-        with torch.device("meta"):
-            out = NestModule(spec)
-        out.blocks = nn.ModuleList(block.merged() for block in self.blocks)
-        out.norm = copy.deepcopy(self.norm)
-        return out
+        return NestModule(spec, [block.merged() for block in self.blocks], copy.deepcopy(self.norm))
 
 
 # type of a mixer's value -> its module
@@ -103,23 +101,48 @@ def make_mixer(mixer: Mixer) -> nn.Module:
     return MIXERS[type(mixer)](mixer)
 
 
-class MetaBlockModule(nn.Module):
-    """`Y = Post( S(X) + γ · P( M1( E( M0( N(X) ) ) ) ) )`: (B, c_in, H, W) -> (B, c_out, H', W')."""
+class Parts(NamedTuple):
+    """The modules of a meta-block in the order in which data goes through them."""
 
-    def __init__(self, spec: MetaBlock) -> None:
+    pre_norm: nn.Module
+    before: nn.ModuleList
+    expand: nn.Module
+    mix: nn.ModuleList
+    project: nn.ModuleList
+    shortcut: nn.Module
+    post: nn.ModuleList
+
+    @classmethod
+    def of(cls, spec: MetaBlock) -> Parts:
+        """New ones."""
+        return cls(
+            make_norm(spec.pre_norm, spec.c_in),
+            nn.ModuleList(make_mixer(mixer) for mixer in spec.before),
+            ConvModule(spec.expand) if spec.expand else nn.Identity(),
+            nn.ModuleList(make_mixer(mixer) for mixer in spec.mix),
+            nn.ModuleList(ConvModule(conv) for conv in spec.project),
+            ConvModule(spec.skip) if isinstance(spec.skip, Conv) else nn.Identity(),
+            nn.ModuleList(POSTS[type(item)](item, spec.c_out) for item in spec.post),
+        )
+
+
+class MetaBlockModule(nn.Module):
+    """`Y = Post( S(X) + γ · P( M1( E( M0( N(X) ) ) ) ) )`: (B, c_in, H, W) -> (B, c_out, H', W').
+
+    `parts`: its modules, where there are some already.
+    """
+
+    def __init__(self, spec: MetaBlock, parts: Parts | None = None) -> None:
         super().__init__()
         self.spec = spec
-        self.pre_norm = make_norm(spec.pre_norm, spec.c_in)
-        self.before = nn.ModuleList(make_mixer(mixer) for mixer in spec.before)
-        self.expand = ConvModule(spec.expand) if spec.expand else nn.Identity()
-        self.mix = nn.ModuleList(make_mixer(mixer) for mixer in spec.mix)
-        self.project = nn.ModuleList(ConvModule(conv) for conv in spec.project)
-        self.shortcut = ConvModule(spec.skip) if isinstance(spec.skip, Conv) else nn.Identity()
+        parts = Parts.of(spec) if parts is None else parts
+        self.pre_norm, self.before, self.expand, self.mix = parts.pre_norm, parts.before, parts.expand, parts.mix
+        self.project, self.shortcut = parts.project, parts.shortcut
         if spec.layer_scale is not None:
             self.layer_scale = nn.Parameter(torch.full((spec.c_out, 1, 1), spec.layer_scale))
         self.drop_path = DropPath(0.0)
         self.ends_in_conv = bool(spec.project) or bool(spec.mix and isinstance(spec.mix[-1], Conv))
-        self.post = nn.ModuleList(POSTS[type(item)](item, spec.c_out) for item in spec.post)
+        self.post = parts.post
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.pre_norm(x)
@@ -159,18 +182,20 @@ class MetaBlockModule(nn.Module):
 
     def merged(self) -> MetaBlockModule:
         """A new module after re-parameterisation; this one stays as it was."""
-        with torch.device("meta"):  # every tensor is set below
-            out = MetaBlockModule(deploy_block(self.spec))
+        spec, post = deploy_block(self.spec), copy.deepcopy(self.post)
         if folds_into_one_conv(self.spec):
-            out.mix = nn.ModuleList([self._merged_with_skip(out.mix[0])])
-        else:
-            for name in ("before", "mix", "project"):
-                setattr(out, name, nn.ModuleList(_merged(module) for module in getattr(self, name)))
-            for name in ("pre_norm", "expand", "shortcut"):
-                setattr(out, name, _merged(getattr(self, name)))
-            if self.spec.layer_scale is not None:
-                out.layer_scale = nn.Parameter(self.layer_scale.detach().clone())
-        out.post = copy.deepcopy(self.post)
+            with torch.device("meta"):  # every tensor is set below
+                parts = Parts.of(spec)
+            return MetaBlockModule(
+                spec, parts._replace(mix=nn.ModuleList([self._merged_with_skip(parts.mix[0])]), post=post)
+            )
+        before, mix, project = (
+            nn.ModuleList(map(_merged, modules)) for modules in (self.before, self.mix, self.project)
+        )
+        pre_norm, expand, shortcut = map(_merged, (self.pre_norm, self.expand, self.shortcut))
+        out = MetaBlockModule(spec, Parts(pre_norm, before, expand, mix, project, shortcut, post))
+        if self.spec.layer_scale is not None:
+            out.layer_scale = nn.Parameter(self.layer_scale.detach().clone())
         return out
 
     def _merged_with_skip(self, plain: nn.Module) -> nn.Module:
