@@ -328,14 +328,19 @@ def test_memory_bounds_the_trials_on_this_machine(monkeypatch: pytest.MonkeyPatc
     assert ray_session.capacity(Cluster({"CPU": 16.0}), RunnerSpec(memory_gib_per_trial=1.5)) == 2
 
 
-def test_an_address_that_does_not_answer_is_the_users_error() -> None:
+def test_where_nothing_is_to_be_run_ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasbench.running.ray_tune.ray_session", lambda runner: pytest.fail("started"))
+    run(Listed([]), EVALUATE, RunnerSpec())
+
+
+def test_an_address_that_does_not_answer_is_the_users_error(tmp_path: Path) -> None:
     with socket.socket() as taken:  # a port that nobody listens on
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(
             UserError, match=rf"ray address '{address}' does not answer: .*refused; is the head node up"
         ):
-            run(Listed([]), EVALUATE, RunnerSpec(address=address))
+            run(Listed(jobs(tmp_path, "")), EVALUATE, RunnerSpec(address=address))
     for wrong in ("head", "host:port", "host:"):
         with pytest.raises(UserError, match="must be host:port"):
             ray_session.check_address(wrong)

@@ -28,11 +28,15 @@ CAPACITY_S = 5.0  # how often a cluster is asked for its size
 
 def run_ray(source: JobSource, evaluate: str, runner: RunnerSpec, spool: Path | None = None) -> None:
     """Run `source`'s jobs through Ray Tune, on this machine or on the cluster at `runner.address`."""
+    first = source.ask()
+    if first is None:  # Ray takes seconds to start
+        return
     with ray_session(runner) as ray:
         require_capacity(ray, runner)
         if runner.address is not None:
             _probe(ray, evaluate, runner)
         bridge = Bridge(source, spool, _room(ray, runner), WorkerClock() if runner.address is None else None)
+        bridge.again.append(first)
         storage = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-tune-", dir=temporary_base()))
         try:
             _fit(bridge, evaluate, runner, storage)
