@@ -10,7 +10,7 @@ from nasbench.arch.library import load
 from nasbench.auditing.agreement import kendall
 from nasbench.errors import UserError
 from nasbench.study.fidelity import load_recipe
-from nasbench.surrogate import Surrogate, fit
+from nasbench.surrogate import Surrogate, fit, process
 from nasbench.surrogate.crossvalidation import coverage, folds_of, held_out, together
 from nasbench.surrogate.observations import by_fidelity
 
@@ -133,3 +133,15 @@ def test_what_does_not_fit_is_one_clear_line() -> None:
     ):
         with pytest.raises(UserError, match=wrong):
             fit(*rows)
+
+
+def test_trees_weigh_features_as_scikit_learns_forest_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    monkeypatch.setattr(process, "TREES", 12)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 5))
+    y = x[:, 0] + 0.3 * rng.normal(size=60)
+    forest = ExtraTreesRegressor(12, min_samples_leaf=3, max_features=0.5, random_state=0).fit(x, y)
+    assert process._importances(x, y).tolist() == forest.feature_importances_.tolist()
+    assert process._importances(x, 0 * y).tolist() == [0.0] * 5

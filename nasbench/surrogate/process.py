@@ -54,8 +54,8 @@ class Scaler:
 def _importances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(d,) how much of the targets' variance each feature tells trees, all together 1; 0 where nothing does.
 
-    What scikit-learn's ExtraTreesRegressor says, tree by tree and to the last digit: it takes as long again to clone and
-    check each of its trees, and a fit with cross-validation has nine forests.
+    What scikit-learn's ExtraTreesRegressor says, tree by tree and to the last digit. It would take as long again to
+    clone and check each of its trees, and a fit with cross-validation has nine forests.
     """
     from sklearn import config_context  # slow to load
     from sklearn.tree import ExtraTreeRegressor
