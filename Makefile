@@ -16,8 +16,10 @@ READY   := $(VENV)/.ready-$(VERSION)
 search: $(READY)
 	$(BIN)/nasbench search --budget $(BUDGET) --out $(OUT)
 
+# Each process takes a run of tests that follow one another, so that what they share is made once; bytecode is kept,
+# since dozens of processes import the same files.
 test: $(READY)
-	$(BIN)/python -m pytest -n 3
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # The documentation site, in build/site; a link that leads nowhere fails it.
 docs: $(READY)

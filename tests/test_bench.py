@@ -343,7 +343,8 @@ def test_another_table_is_not_taken_for_the_one_of_the_runs(table, tmp_path):
         show(tmp_path / "out")
 
 
-def test_our_own_table_is_searched_through_its_surrogate():
+def test_our_own_table_is_searched_through_its_surrogate(monkeypatch):
+    monkeypatch.setattr("nasbench.surrogate.process.TREES", 20)
     problem = Source("metablock", ("2",)).load()
     assert problem.objectives == ("error", "macs")
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,11 @@ def test_numbers_of_a_study(before: str, after: str, words: str, study: Path) ->
     assert "\n" not in str(caught.value)
 
 
-def _with(change: dict[str, object], *path: str) -> bytes:
+def _with(change: dict[str, object], *path: str) -> Callable[[], bytes]:
+    return lambda: _changed(change, path)
+
+
+def _changed(change: dict[str, object], path: tuple[str, ...]) -> bytes:
     content = json.loads(profile_folder()["own.json"])
     inside = content
     for key in path:
@@ -135,8 +140,8 @@ FOREST = ("predictor", "kernel_model", "forest")
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_profile_that_cannot_be_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
-    (tmp_path / "own.json").write_bytes(content)
+def test_a_profile_that_cannot_be_is_refused(content: Callable[[], bytes], words: str, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_bytes(content())
     with pytest.raises(UserError) as caught:
         load_device(str(tmp_path / "own.json"))
     assert words in str(caught.value)

@@ -91,7 +91,8 @@ def test_every_format_is_tried_here_and_offered(capsys: pytest.CaptureFixture[st
     assert set(OPENED) == set(FORMATS)
     with pytest.raises(SystemExit):
         cli.main(["export", "emo_1m", "--to", "none", "-o", "x.onnx"])
-    assert all(name in capsys.readouterr().err for name in (*FORMATS, *MISSING))
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in (*FORMATS, *MISSING))
 
 
 @pytest.mark.parametrize("name", OPENED)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -21,21 +23,43 @@ HEAVY = {"torch", "ray", "optuna", "onnxruntime", "onnx", "fvcore", "matplotlib"
 
 
 def loaded_after(statement: str) -> set[str]:
-    code = f"import sys\n{statement}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    return loaded_by_each((statement,))[statement]
 
 
-@pytest.mark.parametrize("module", LIGHT)
-def test_values_import_neither_torch_nor_ray(module: str) -> None:
-    assert not loaded_after(f"import nasbench.{module}") & HEAVY
+@functools.cache
+def loaded_by_each(statements: tuple[str, ...]) -> dict[str, set[str]]:
+    """Each statement -> what it loads that those before it have not, all in one process."""
+    code = f"""
+import sys
+before = set()
+for statement in {statements!r}:
+    exec(statement)
+    now = {{name.partition('.')[0] for name in sys.modules}}
+    print(*sorted(now - before))
+    before = now
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return dict(zip(statements, (set(line.split()) for line in shown.splitlines()), strict=True))
+
+
+def imports(modules: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"import nasbench.{module}" for module in modules)
+
+
+@pytest.mark.parametrize("statement", imports(LIGHT))
+def test_values_import_neither_torch_nor_ray(statement: str) -> None:
+    assert not loaded_by_each(imports(LIGHT))[statement] & HEAVY
 
 
 FORMULAS = sorted(path.stem for path in (ROOT / "nasbench" / "blocks").glob("*_cost.py"))
 
 
-@pytest.mark.parametrize("module", [*(f"blocks.{name}" for name in FORMULAS), "blocks.op", "costs.analytic"])
-def test_what_a_network_costs_is_worked_out_without_torch(module: str) -> None:
-    assert not loaded_after(f"import nasbench.{module}") & (HEAVY | {"numpy"})
+COSTS = imports((*(f"blocks.{name}" for name in FORMULAS), "blocks.op", "costs.analytic"))
+
+
+@pytest.mark.parametrize("statement", COSTS)
+def test_what_a_network_costs_is_worked_out_without_torch(statement: str) -> None:
+    assert not loaded_by_each(COSTS)[statement] & (HEAVY | {"numpy"})
 
 
 def test_every_formula_stands_beside_its_module() -> None:

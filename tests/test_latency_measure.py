@@ -102,7 +102,13 @@ def test_bigger_is_slower_by_ratio() -> None:
     assert larger.repeats >= standalone.PASSES * standalone.MIN_RUNS
 
 
-def test_passes_of_a_network_lie_apart() -> None:
+@pytest.fixture
+def short_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sixth of their time, where figures need not be sharp."""
+    monkeypatch.setattr(standalone, "run_pass", functools.partial(standalone.run_pass, seconds=0.03))
+
+
+def test_passes_of_a_network_lie_apart(short_passes: None) -> None:
     """Between two passes of a network there is one of every other."""
     with Session() as session:
         for _ in range(3):
@@ -222,7 +228,7 @@ def test_settings_that_cannot_be_measured(settings: dict[str, str], text: str) -
     ],
     ids=str,
 )
-def test_every_runtime_and_format_measures(settings: Settings) -> None:
+def test_every_runtime_and_format_measures(settings: Settings, short_passes: None) -> None:
     if settings.runtime in ("openvino", "ncnn"):
         pytest.importorskip(settings.runtime)
     with Session(settings) as session:

@@ -206,12 +206,12 @@ def test_calibration_set_is_unique_reproducible_and_bounded() -> None:
 
 def test_fit_in_the_background_measures_this_machine() -> None:
     """The whole chain on real networks: build, export, measure, fit, save, load, predict."""
-    chosen = calibration_set(SmallSpace(), 10, np.random.default_rng(1), num_classes=10)
-    started = fit_in_background(chosen, seconds=20, num_classes=10)
+    chosen = calibration_set(SmallSpace(), 8, np.random.default_rng(1), num_classes=10)
+    started = fit_in_background(chosen, seconds=1, num_classes=10)  # no more passes than all get
     profile = started.result(timeout=120)
     assert started.done()
-    assert started.progress == (10, 10)
-    assert len(profile.records) == 10
+    assert started.progress == (8, 8)
+    assert len(profile.records) == 8
     assert profile.device == this_device()
     tiny, big = small(8, 1), small(64, 3)
     measured = calibrate.measure_architectures([tiny, big], profile, num_classes=10)
@@ -220,7 +220,7 @@ def test_fit_in_the_background_measures_this_machine() -> None:
     rows = prediction_table([tiny, big], profile)
     assert rows[0]["latency_ms"] < rows[1]["latency_ms"]
     assert {r["source"] for r in rows} == {"predicted"}
-    assert profile_summary()["networks"] == 10
+    assert profile_summary()["networks"] == 8
 
 
 def test_a_background_fit_reports_what_went_wrong() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign_weights import MEMBERS
 
 import nasbench
 from nasbench.arch.deploy_form import deploy_network
@@ -50,17 +51,13 @@ def test_built_networks_have_the_measured_parameters(name):
         assert sum(x.numel() for x in nasbench.reparameterise(model).parameters()) == deploy["params"]
 
 
-# One of each kind of network, on images small enough for tests; `nasbench reproduce` counts all at their own size.
-KINDS = (
-    "mobilevit_xxs", "emo_1m", "fastvit_sa12", "mobilevitv2_050", "mobileone_s0", "mobileone_s4", "repvgg_a0",
-    "acb_resnet18", "dbb_resnet18", "mobilenetv2_100", "vit_ti16", "vit_r50_b16", "deit_ti_distilled", "pvt_tiny",
-    "swin_t", "mae_base", "mae_vit_base", "convnext_t",
-)  # fmt: skip
+# Small members of each family; `nasbench reproduce` counts all shipped networks at their own size.
+KINDS = {name: arch for members in MEMBERS.values() for name, arch in members.items()}
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_fvcore_counts_the_analytic_cost(name):
-    arch = ARCHITECTURES[name].with_resolution(64)
+    arch = KINDS[name]
     model = blank(arch)
     train, deploy = nasbench.cost(arch, deploy=False), nasbench.cost(arch, deploy=True)
     assert count_fvcore(model, 64) == {key: getattr(train, key) for key in (*FIGURES, "activations")}
