@@ -81,7 +81,7 @@ def one_line(error: str) -> str:
         (["front", "no_such_folder"], "no_such_folder"),
         (["space", "show", "no_such_space"], "unknown search space 'no_such_space'"),
         (["space", "sample", "metablock", "--budget", "1G"], "1G"),
-        (["search", "--budget", "1KFLOP", "--trials", "2", "--out", "nowhere"], "1KFLOP"),
+        (["search", "--space", "small", "--budget", "1KFLOP", "--trials", "2", "--out", "nowhere"], "1KFLOP"),
         (["search", "--budget", "1G", "--out", "nowhere"], "1G"),
         (["search", "--space", "nope", "--out", "nowhere"], "unknown search space 'nope'"),
         (["search", "--runner", "nope", "--out", "nowhere"], "unknown runner 'nope'"),

@@ -234,7 +234,7 @@ def test_every_runtime_and_format_measures(settings: Settings, short_passes: Non
     with Session(settings) as session:
         session.add_module(ReferenceNet(), 64)
         session.add_module(ReferenceNet(), 192)
-        session.finish()
+        session.finish(passes=2, most=2)
         small, large = session.measurement(0), session.measurement(1)
     assert large.ratio > 2 * small.ratio > 0
 
