@@ -302,6 +302,7 @@ def changed(value: SpecT, **changes: Any) -> SpecT:
     return copy
 
 
+PLAIN = frozenset({bool, int, float, str, type(None)})
 _DEFAULTS: dict[type, tuple[tuple[str, Any], ...]] = {}
 
 
@@ -310,9 +311,12 @@ def canonical(value: Any) -> Any:
 
     Leaving the defaults out keeps ids when the vocabulary grows by an option.
     """
-    if isinstance(value, tuple):
-        return [canonical(item) for item in value]
     kind = type(value)
+    if kind in PLAIN:
+        return value
+    if isinstance(value, tuple):
+        done: dict[int, Any] = {}  # repeated blocks are one object
+        return [done[id(item)] if id(item) in done else done.setdefault(id(item), canonical(item)) for item in value]
     if kind not in _DEFAULTS:
         if not dataclasses.is_dataclass(value):
             return value
@@ -321,7 +325,7 @@ def canonical(value: Any) -> Any:
     for name, default in _DEFAULTS[kind]:
         item = getattr(value, name)
         if item is not default and item != default:
-            content[name] = canonical(item)
+            content[name] = item if type(item) in PLAIN else canonical(item)
     return content
 
 

@@ -13,7 +13,7 @@ from nasbench.errors import UserError, shown
 from nasbench.files import cache_dir, data_dir
 from nasbench.table.file import is_table_file, read_rows, write_rows
 from nasbench.table.folder import FolderRows, rows_of_folder
-from nasbench.table.rows import TableRow, merged
+from nasbench.table.rows import merged
 from nasbench.table.table import Table
 
 FOLDER = "tables"  # in search_spaces/ and in the cache
@@ -30,7 +30,7 @@ def load_table(name_or_path: str | Path) -> Table:
     if path.is_dir():
         return Table(rows_of_folder(path).rows, str(path))
     if is_table_file(path):
-        return Table(_rows(path), str(path))
+        return _read((path,), str(path))
     name = str(name_or_path)
     files = [place[name] for place in (_shipped(), _own()) if name in place]
     if not files:
@@ -39,23 +39,24 @@ def load_table(name_or_path: str | Path) -> Table:
             f"unknown table {shown(name)}; known tables: {known}; give the path of a {ENDING} file, or make one with "
             "`nasbench table collect`"
         )
-    first, *more = (_rows(file) for file in files)
-    return Table(merged(first, more[0]) if more else first, name)
+    return _read(tuple(files), name)
 
 
-def _rows(path: Path) -> Sequence[TableRow]:
-    """The rows of a file, read once as long as it stays as it is: a search asks for its table several times."""
+def _read(files: tuple[Path, ...], source: str) -> Table:
+    """The table of these files, one and the same as long as they stay as they are: a search asks for it several times,
+    and what was worked out of it once is kept."""
     try:
-        found = path.stat()
+        found = [path.stat() for path in files]
     except OSError:
-        return read_rows(path)  # which says what is wrong
-    return _kept(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+        return Table(read_rows(files[0]), source)  # which says what is wrong
+    return _kept(files, tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found), source)
 
 
 @lru_cache(maxsize=2)
-def _kept(path: Path, state: tuple[int, ...]) -> tuple[TableRow, ...]:
-    """The rows that a file held in this state."""
-    return tuple(read_rows(path))
+def _kept(files: tuple[Path, ...], states: tuple[tuple[int, ...], ...], source: str) -> Table:
+    """The table of files in these states; rows of the second come to those of the first."""
+    first, *more = (read_rows(file) for file in files)
+    return Table(merged(first, more[0]) if more else first, source)
 
 
 class Added(NamedTuple):
