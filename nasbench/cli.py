@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import gc
 import os
 import signal
@@ -61,8 +62,9 @@ USERS_OS_ERRORS = {
 }
 
 
+@functools.cache
 def parser() -> Parser:
-    """The whole command line, described without importing what it runs."""
+    """The whole command line, described without importing what it runs; once, where a process runs several commands."""
     import argparse
 
     top = Parser(
