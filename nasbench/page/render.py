@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nasbench.files import write_atomic
 from nasbench.page.content import page_content
 from nasbench.report.results import StudyResult
 from nasbench.report.wording import three_digits
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATE = Path(__file__).with_name("template")
 FILE = "report.html"
@@ -33,6 +37,17 @@ def write_page(path: Path, results: Sequence[StudyResult]) -> None:
 
 def page_text(content: Mapping[str, Any], live: str | None = None) -> str:
     """The whole page. `live`: its version, of a page that is served and loads itself again when it has another."""
+    parts = {name: (TEMPLATE / file).read_text(encoding="utf-8") for name, file in PARTS.items()}
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(**content, parts=parts, live=live, data=embedded(_for_code(content)))
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Keeps the template compiled: a page that is served is filled in again and again."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -40,10 +55,7 @@ def page_text(content: Mapping[str, Any], live: str | None = None) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"percent": percent, "ms": milliseconds, "millions": millions, "points": points_text}
-    parts = {name: (TEMPLATE / file).read_text(encoding="utf-8") for name, file in PARTS.items()}
-    return environment.get_template("page.html").render(
-        **content, parts=parts, live=live, data=embedded(_for_code(content))
-    )
+    return environment
 
 
 def _for_code(content: Mapping[str, Any]) -> dict[str, Any]:
