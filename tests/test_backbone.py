@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import nasbench
+from nasbench import cli
 from nasbench.errors import UserError
 from nasbench.nn.backbone import Backbone
 from nasbench.nn.model import Model, build, reparameterise
@@ -82,7 +84,9 @@ def test_the_classifier_can_be_another(model: Model, images: Tensor) -> None:
 
 
 @torch.no_grad()
-def test_copied_saved_and_loaded_it_computes_the_same(model: Model, images: Tensor, tmp_path: Path) -> None:
+def test_copied_saved_and_loaded_it_computes_the_same(
+    model: Model, images: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     expected = model(images)
     assert torch.equal(copy.deepcopy(model)(images), expected)
     buffer = io.BytesIO()
@@ -93,6 +97,11 @@ def test_copied_saved_and_loaded_it_computes_the_same(model: Model, images: Tens
     assert torch.equal(again(images), expected)
     save_weights(model, tmp_path / "own.safetensors")
     assert torch.equal(load_model(tmp_path / "own.safetensors")(images), expected)
+    assert cli.main(["describe", str(tmp_path / "own.safetensors"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == model.arch.id
+    words = ["publish", str(tmp_path / "own.safetensors"), "--to", str(tmp_path / "hub"), "--licence", "mit"]
+    assert cli.main(words) == 0
+    assert torch.equal(load_model(tmp_path / "hub" / "model.safetensors")(images), expected)
     maps = nasbench.load_model(tmp_path / "own.safetensors", features_only=True)(images)
     assert all(torch.equal(one, two) for one, two in zip(maps, Backbone(model).eval()(images)))
 
