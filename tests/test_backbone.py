@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -158,11 +158,23 @@ class Pyramid(nn.Module):
         return found
 
 
-def test_a_segmentation_head_learns_on_it(model: Model, images: Tensor) -> None:
+def segmentation_loss(answers: list[Tensor]) -> Tensor:
+    """Of the largest map: which of five classes each place is of."""
+    return nn.functional.cross_entropy(answers[-1], torch.zeros(2, *answers[-1].shape[2:], dtype=torch.long))
+
+
+def detection_loss(answers: list[Tensor]) -> Tensor:
+    """Of every map: whether a thing lies at a place, and how far its four sides are (FCOS, arXiv:1904.01355)."""
+    there = sum(nn.functional.binary_cross_entropy_with_logits(x[:, 0], torch.ones_like(x[:, 0])) for x in answers)
+    return there + sum(nn.functional.l1_loss(x[:, 1:].exp(), torch.full_like(x[:, 1:], 8.0)) for x in answers)
+
+
+@pytest.mark.parametrize("loss", [segmentation_loss, detection_loss])
+def test_heads_for_dense_tasks_learn_on_it(
+    loss: Callable[[list[Tensor]], Tensor], model: Model, images: Tensor
+) -> None:
     backbone = Backbone(copy.deepcopy(model)).train()
-    head = Pyramid(backbone.channels, 5)
-    answers = head(backbone(images))
-    nn.functional.cross_entropy(answers[-1], torch.zeros(2, *answers[-1].shape[2:], dtype=torch.long)).backward()
+    loss(Pyramid(backbone.channels, 5)(backbone(images))).backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in backbone.parameters() if p.grad is not None)
     assert any(p.grad is not None and float(p.grad.abs().max()) > 0 for p in backbone.stem.parameters())
 
