@@ -288,11 +288,11 @@ def test_a_training_without_labels_is_one_to_begin_from(
 
 
 def test_a_share_of_the_labels_is_of_every_class_and_of_no_test_image(data: str) -> None:
-    whole, part = (open_images(dataset(data), 16, 3, recipe(), labels=share) for share in (1.0, 0.25))
-    assert len(part.training) == round(len(whole.training) / 4)
-    assert len(part.validation) == round(len(whole.validation) / 4)
+    whole, part = (open_images(dataset(data), 16, 3, recipe(), labels=share) for share in (1.0, 0.5))
+    assert len(part.training) == len(whole.training) // 2
+    assert len(part.validation) == len(whole.validation) // 2
     assert len(part.test) == len(whole.test)
-    assert np.bincount(part.labels).tolist() == [8, 8, 8, 8]
+    assert np.bincount(part.labels).tolist() == [16, 16, 16, 16]
 
 
 def test_masked_training_resumes_and_all_of_it_learns(data: str, tmp_path: Path, monkeypatch) -> None:
