@@ -37,7 +37,7 @@ def jobs(options: argparse.Namespace) -> Iterator[tuple[str, TrainingJob]]:
     arch = load(options.network).with_resolution(options.resolution)
     few = [f"epochs={options.epochs}", f"warmup_epochs={options.epochs / 10}", *options.set]
     long = [f"epochs={options.painting}", "randaugment=0"]
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         first = TrainingJob(
             arch, load_training_recipe("quick", long), seed, options.data, dataset(options.data, "masked").id,
             load_runner("serial"), options.work, objective="masked",
@@ -83,10 +83,10 @@ def main() -> None:
     parser.add_argument("--data", default="fashion-on-earth")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--labels", type=float, default=0.1)
-    parser.add_argument("--painting", type=int, default=8, help="epochs without labels")
-    parser.add_argument("--epochs", type=int, default=30, help="of the labelled share")
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.02, 0.006])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--painting", type=int, default=5, help="epochs without labels")
+    parser.add_argument("--epochs", type=int, default=20, help="of the labelled share")
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.02])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], help="another figure of the labelled training's recipe")
     parser.add_argument("--work", type=Path, default=Path("build/masked"), help="where the trainings lie")
     parser.add_argument("--out", type=Path, default=Path("results/masked"))

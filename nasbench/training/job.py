@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
@@ -49,7 +50,7 @@ class TrainingJob:
     def id(self) -> str:
         """16 hexadecimal digits from all that decides the result; the same id is the same training."""
         files = [None if name is None else _digest(Path(name)) for name in (self.weights, self.teacher)]
-        about = [self.architecture.id, self.recipe.to_dict(), self.seed, self.data_id, *files]
+        about: list[Any] = [self.architecture.id, self.recipe.to_dict(), self.seed, self.data_id, *files]
         about += [self.objective] if self.masked else []
         about += [self.labels] if self.labels < 1 else []
         return content_hash([*about, *self.runner.numerics])

@@ -166,8 +166,10 @@ def _best(state: TrainingState) -> dict[str, Word]:
 def _about(state: TrainingState, lesson: Lesson, data: ImageData, figures: dict[str, Word]) -> About:
     """What the saved model says of itself."""
     job, norm = lesson.job, lesson.images.norm
-    given = {"weights": job.weights, "teacher": job.teacher, "commit": environment.commit()}
-    given |= {"objective": job.objective if job.masked else None, "labels": job.labels if job.labels < 1 else None}
+    given: dict[str, Word | None] = {
+        "weights": job.weights, "teacher": job.teacher, "commit": environment.commit(),
+        "objective": job.objective if job.masked else None, "labels": job.labels if job.labels < 1 else None,
+    }  # fmt: skip
     provenance: dict[str, Word] = {
         "made_by": f"nasbench {__version__}",
         "data": data.name,
