@@ -278,6 +278,8 @@ def test_a_training_without_labels_is_one_to_begin_from(
     assert about.provenance["objective"] == "masked"
     assert "test_accuracy" not in about.figures
     assert 0 < about.figures["validation_masked_r2"] < 1
+    assert cli.main(["publish", str(painted), "--to", "hub"]) == 2
+    assert "was trained without labels and tells no classes apart" in capsys.readouterr().err
     tuned = job(tmp_path, data, "epochs=1", weights=str(painted), labels=0.5)
     assert train_job(tuned)["test_images"] == 60
     assert read_saved(tuned.folder / BEST).about.provenance["labels"] == 0.5
