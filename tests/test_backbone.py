@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import nasbench
+from nasbench import cli
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.nn.backbone import Backbone
@@ -85,7 +87,9 @@ def test_the_classifier_can_be_another(model: Model, images: Tensor) -> None:
 
 
 @torch.no_grad()
-def test_copied_saved_and_loaded_it_computes_the_same(model: Model, images: Tensor, tmp_path: Path) -> None:
+def test_copied_saved_and_loaded_it_computes_the_same(
+    model: Model, images: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     expected = model(images)
     assert torch.equal(copy.deepcopy(model)(images), expected)
     buffer = io.BytesIO()
@@ -96,6 +100,11 @@ def test_copied_saved_and_loaded_it_computes_the_same(model: Model, images: Tens
     assert torch.equal(again(images), expected)
     save_weights(model, tmp_path / "own.safetensors")
     assert torch.equal(load_model(tmp_path / "own.safetensors")(images), expected)
+    assert cli.main(["describe", str(tmp_path / "own.safetensors"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == model.arch.id
+    words = ["publish", str(tmp_path / "own.safetensors"), "--to", str(tmp_path / "hub"), "--licence", "mit"]
+    assert cli.main(words) == 0
+    assert torch.equal(load_model(tmp_path / "hub" / "model.safetensors")(images), expected)
     maps = nasbench.load_model(tmp_path / "own.safetensors", features_only=True)(images)
     assert all(torch.equal(one, two) for one, two in zip(maps, Backbone(model).eval()(images)))
 
@@ -155,11 +164,23 @@ class Pyramid(nn.Module):
         return found
 
 
-def test_a_segmentation_head_learns_on_it(model: Model, images: Tensor) -> None:
+def segmentation_loss(answers: list[Tensor]) -> Tensor:
+    """Of the largest map: which of five classes each place is of."""
+    return nn.functional.cross_entropy(answers[-1], torch.zeros(2, *answers[-1].shape[2:], dtype=torch.long))
+
+
+def detection_loss(answers: list[Tensor]) -> Tensor:
+    """Of every map: whether a thing lies at a place, and how far its four sides are (FCOS, arXiv:1904.01355)."""
+    there = sum(nn.functional.binary_cross_entropy_with_logits(x[:, 0], torch.ones_like(x[:, 0])) for x in answers)
+    return there + sum(nn.functional.l1_loss(x[:, 1:].exp(), torch.full_like(x[:, 1:], 8.0)) for x in answers)
+
+
+@pytest.mark.parametrize("loss", [segmentation_loss, detection_loss])
+def test_heads_for_dense_tasks_learn_on_it(
+    loss: Callable[[list[Tensor]], Tensor], model: Model, images: Tensor
+) -> None:
     backbone = Backbone(copy.deepcopy(model)).train()
-    head = Pyramid(backbone.channels, 5)
-    answers = head(backbone(images))
-    nn.functional.cross_entropy(answers[-1], torch.zeros(2, *answers[-1].shape[2:], dtype=torch.long)).backward()
+    loss(Pyramid(backbone.channels, 5)(backbone(images))).backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in backbone.parameters() if p.grad is not None)
     assert any(p.grad is not None and float(p.grad.abs().max()) > 0 for p in backbone.stem.parameters())
 

@@ -134,8 +134,8 @@ def test_parquet_files_that_cannot_be_used_are_one_line(tmp_path: Path) -> None:
         load_dataset(str(file))
 
 
-def planted(root: Path) -> dict[str, int]:
-    """A folder of a hundred odd files among good ones -> how many of each kind there are."""
+def planted(root: Path) -> dict[str, set[str]]:
+    """A folder of a hundred odd files among good ones -> the names of each kind."""
     for split in ("train", "test"):
         for name in CLASSES:
             (root / split / name).mkdir(parents=True)
@@ -152,22 +152,24 @@ def planted(root: Path) -> dict[str, int]:
         "grey": lambda i: ("png", _saved(Image.fromarray(_grey(i, 255, np.uint8)), "png")),
         "small": lambda i: ("png", _saved(picture(i, 20), "png")),
     }
+    found: dict[str, set[str]] = {kind: set() for kind in makers}
     for kind, maker in makers.items():
-        for index in range(9):
+        for index in range(10):
             suffix, content = maker(5000 + 100 * list(makers).index(kind) + index)
-            (root / "train" / CLASSES[index % 2] / f"{kind.replace(' ', '-')}{index}.{suffix}").write_bytes(content)
+            file = f"{kind.replace(' ', '-')}{index}.{suffix}"
+            (root / "train" / CLASSES[index % 2] / file).write_bytes(content)
+            found[kind].add(file)
     copies = {
-        "the same image in two splits": ("test", "cat"),
-        "the same image in two classes": ("train", "dog"),
-        "the same image twice in a split": ("train", "cat"),
+        "the same image in two splits": ("test", "cat", range(4)),
+        "the same image in two classes": ("train", "dog", range(4, 7)),
+        "the same image twice in a split": ("train", "cat", range(7, 10)),
     }
-    for kind, (split, name) in copies.items():
-        for index in range(3):
-            original = Image.open(root / "train" / "cat" / f"good{index + 3 * list(copies).index(kind)}.png")
-            original.save(
-                root / split / name / f"copy-{kind.replace(' ', '-')}{index}.bmp"
-            )  # another file, same pixels
-    return {**dict.fromkeys(makers, 9), **dict.fromkeys(copies, 3)}
+    for kind, (split, name, originals) in copies.items():
+        for index in originals:  # another file, same pixels
+            Image.open(root / "train" / "cat" / f"good{index}.png").save(root / split / name / f"copy{index}.bmp")
+        found[kind] = {f"copy{index}.bmp" for index in originals}
+    assert sum(map(len, found.values())) == 100
+    return found
 
 
 def _saved(image: Image.Image, form: str, **options: object) -> bytes:
@@ -189,10 +191,13 @@ def _turned() -> Image.Exif:
 def test_each_planted_fault_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = planted(tmp_path / "odd")
     report = check_data(load_dataset(str(tmp_path / "odd")))
-    assert {what: found.count for what, found in report.findings.items()} == wanted
+    assert {what: found.count for what, found in report.findings.items()} == {k: len(v) for k, v in wanted.items()}
+    for what, found in report.findings.items():
+        told = [" ".join(Path(part.strip("()")).name for part in file.split(" (as ")) for file in found.files]
+        assert all(any(name in file.split() for file in told) for name in wanted[what]), what
     assert set(wanted) == set(ODD), "every oddity has been planted"
-    assert report.counts["train"] == [15 + 5 * 9 + 3, 15 + 4 * 9 + 3]
-    assert len(report.sizes) == sum(map(sum, report.counts.values())) - 9
+    assert report.counts["train"] == [15 + 5 * 9 + 3, 15 + 5 * 9 + 3]
+    assert len(report.sizes) == sum(map(sum, report.counts.values())) - 10
     assert cli.main(["data", "check", str(tmp_path / "odd"), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert [each["what"] for each in shown["findings"]] == list(ODD)

@@ -264,6 +264,54 @@ def test_fine_tuning_begins_from_weights_at_another_size(
     assert all(torch.equal(other[key], trained[key]) for key in trained if key not in differing)
 
 
+def test_a_training_without_labels_is_one_to_begin_from(
+    data: str, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(tiny().to_toml())
+    words = ["train", "tiny.toml", "--data", data, "--runner", "serial", "--set", "batch_size=64", "--epochs", "2"]
+    assert cli.main([*words, "--objective", "masked", "--out", "painted"]) == 0
+    assert "masked R² on the validation images" in capsys.readouterr().out
+    painted = next(Path("painted").glob("*/best.safetensors"))
+    about = read_saved(painted).about
+    assert about.classes == ()
+    assert about.provenance["objective"] == "masked"
+    assert "test_accuracy" not in about.figures
+    assert 0 < about.figures["validation_masked_r2"] < 1
+    assert cli.main(["publish", str(painted), "--to", "hub"]) == 2
+    assert "was trained without labels and tells no classes apart" in capsys.readouterr().err
+    tuned = job(tmp_path, data, "epochs=1", weights=str(painted), labels=0.5)
+    assert train_job(tuned)["test_images"] == 60
+    assert read_saved(tuned.folder / BEST).about.provenance["labels"] == 0.5
+    begun = new_state(tuned, dataset(data).classes, 128).model.state_dict()
+    same = {key for key, tensor in tensors(painted).items() if torch.equal(begun[key], tensor)}
+    assert begun.keys() - same == {"head.classifier.weight", "head.classifier.bias"}
+
+
+def test_a_share_of_the_labels_is_of_every_class_and_of_no_test_image(data: str) -> None:
+    whole, part = (open_images(dataset(data), 16, 3, recipe(), labels=share) for share in (1.0, 0.5))
+    assert len(part.training) == len(whole.training) // 2
+    assert len(part.validation) == len(whole.validation) // 2
+    assert len(part.test) == len(whole.test)
+    assert np.bincount(part.labels).tolist() == [16, 16, 16, 16]
+
+
+def test_masked_training_resumes_and_all_of_it_learns(data: str, tmp_path: Path, monkeypatch) -> None:
+    first, second = (job(tmp_path / name, data, objective="masked") for name in "ab")
+    assert first.id != job(tmp_path, data).id
+    train_job(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "save_checkpoint", _interrupting(run.save_checkpoint))
+        with pytest.raises(KeyboardInterrupt):
+            train_job(second)
+    train_job(second)
+    assert_same(first.folder / LAST, second.folder / LAST)
+    state = new_state(first, (), 128)
+    held = {id(p) for group in state.optimiser.param_groups for p in group["params"]}
+    left = {name for name, p in state.model.named_parameters() if id(p) not in held}
+    assert {name.split(".")[1] for name in left} == {"head"}
+
+
 def test_the_loss_of_mixed_labels() -> None:
     from nasbench.training.augment import Mixed
 
@@ -316,6 +364,10 @@ def test_several_networks_end_in_a_table_and_a_picture(
         (["mae_vit_base_pretrain", "--resolution", "64"], "mae_vit_base"),
         (["nowhere#1"], "nowhere"),
         (["emo_1m", "--data", "nowhere"], "nowhere' is neither a known name"),
+        (
+            ["emo_1m", "--objective", "masked", "--labels", "0.5"],
+            "--labels: training with the objective masked",
+        ),
         (["emo_1m", "--set", "frozen_stages=9"], "frozen_stages = 9: emo_1m has 5 stages"),
     ],
     ids=str,

@@ -133,6 +133,14 @@ def _number(text: str) -> float:
     return float(text) if re.fullmatch(r"[+]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.ASCII | re.I) else -1.0
 
 
+def share(text: str) -> float:
+    """An argparse type: a number above 0 and up to 1."""
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no share: give a number above 0 and up to 1, such as 0.1")
+    return value
+
+
 def hours(text: str) -> float:
     """An argparse type: a number of hours above zero."""
     value = _number(text)

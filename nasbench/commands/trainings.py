@@ -6,14 +6,24 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_priority, add_runner, add_verb, positive, print_json, print_table, up_to
+from nasbench.commands.common import (
+    add_priority,
+    add_runner,
+    add_verb,
+    positive,
+    print_json,
+    print_table,
+    share,
+    up_to,
+)
 
 if TYPE_CHECKING:
     from nasbench.training.result import Comparison
 
 EXAMPLE = """nasbench train mobilevit_xxs mobilenetv2_100 --data photos/ --seeds 3
 nasbench train results/mine#1 --data photos/ --recipe mobile --out results/photos
-nasbench train emo_1m --data cifar10 --resolution 64 --epochs 5 --set lr=0.01"""
+nasbench train emo_1m --data cifar10 --resolution 64 --epochs 5 --set lr=0.01
+nasbench train emo_1m --data photos/ --objective masked --out results/painted"""
 MAX_RESOLUTION = 4096
 
 
@@ -42,6 +52,14 @@ def add(verbs: Any) -> None:
     add("--resolution", type=up_to(MAX_RESOLUTION), metavar="PX", help="instead of the design's own")
     add("--seeds", type=positive, default=1, metavar="K", help="trainings of each network (default: 1)")
     add("--weights", metavar="FILE", help="weights of the network to begin from; classes of other data begin anew")
+    add(
+        "--objective", default="supervised", choices=("supervised", "masked"),
+        help="masked: paint hidden parts of images and read no labels, for --weights of a training with few",
+    )  # fmt: skip
+    add(
+        "--labels", type=share, default=1.0, metavar="SHARE",
+        help="of the training and validation images that keep their labels, such as 0.1; the others are not looked at",
+    )  # fmt: skip
     add("--teacher", metavar="FILE", help="a saved model of the same classes to learn from as well")
     add_runner(train)
     add("--threads", type=up_to(4096), metavar="N", help="of each training's arithmetic (default: the runner's, 1)")
@@ -70,6 +88,8 @@ def _train(options: argparse.Namespace) -> int:
             priority=options.priority,
             threads=options.threads,
             tensorboard=options.tensorboard,
+            objective=options.objective,
+            labels=options.labels,
             progress=progress,
         )
     folder = options.out or "results/train"
@@ -81,9 +101,10 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _print(found: Comparison, folder: str) -> None:
+    split = "validation" if found.masked else "test"
     print_table(
-        [_row(row) for row in found.rows()],
-        title=f"{found.noun} on the test images of {found.data} (measured), recipe {found.recipe}",
+        [_row(row, found.figure, "R² %" if found.masked else "test %") for row in found.rows()],
+        title=f"{found.noun} on the {split} images of {found.data} (measured), recipe {found.recipe}",
     )
     for row in found.rows():
         print(f"{row['network']}: {Path(folder) / row['best_model']}")
@@ -92,14 +113,15 @@ def _print(found: Comparison, folder: str) -> None:
     )
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    spread = "" if row["test_accuracy_std"] is None else f" ± {100 * row['test_accuracy_std']:.1f}"
+def _row(row: dict[str, Any], figure: str, column: str) -> dict[str, Any]:
+    mean, std = row[f"{figure}_mean"], row[f"{figure}_std"]
+    spread = "" if std is None else f" ± {100 * std:.1f}"
     return {
         "network": row["network"],
         "px": row["resolution"],
         "params M": f"{row['params_deploy'] / 1e6:.2f}",
         "MACs M": f"{row['macs_deploy'] / 1e6:,.1f}",
-        "test %": f"{100 * row['test_accuracy_mean']:.1f}{spread}",
+        column: f"{100 * mean:.1f}{spread}",
         "seeds": row["seeds"],
         "epochs": row["epochs"],
         "training s": f"{row['seconds']:,.0f}",

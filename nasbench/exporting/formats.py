@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -119,11 +120,12 @@ def check(name: str, dtype: str, batch: int | None, output: Path) -> Format:
 def export(name: str, request: Request, output: Path) -> Written:
     """Write the file, whole or not at all, after its runtime alone ran it and agreed with the model.
 
-    Beside an int8 file one in float32 is made, and both are scored and timed; only the int8 file stays.
+    Beside an int8 file one in float32 is made, and both are scored and timed; only the int8 file stays. All of it under
+    a plain name in a folder of the system's: most runtimes open no file whose path is not UTF-8.
     """
     form = FORMATS[name]
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
-        path = Path(folder) / "whole" / output.name
+    with tempfile.TemporaryDirectory(prefix="nasbench-export-") as folder:
+        path = Path(folder) / "whole" / f"model{form.suffix}"
         path.parent.mkdir()
         way = form.functions.write(request, path)
         written = Written(_size(path.parent), way, None)
@@ -187,7 +189,11 @@ def _size(folder: Path) -> int:
 
 
 def _move(path: Path, output: Path) -> None:
-    """All files to where they should lie, the one that names the others last."""
+    """All files to where they should lie, under the name that was asked for, the one that is opened last."""
     others = [file for file in sorted(path.parent.iterdir()) if file != path]
-    for file in (*others, path):
-        os.replace(file, output.parent / file.name)
+    named = {file: output if file == path else output.with_suffix(file.suffix) for file in (*others, path)}
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as near:  # the first may be another disk
+        for file, place in named.items():
+            shutil.move(file, Path(near) / place.name)
+        for place in named.values():
+            os.replace(Path(near) / place.name, place)

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from nasbench.proxy.data import ImageData
 from nasbench.proxy.data.augment import Normalisation, normalisation
-from nasbench.proxy.data.pool import ImagePool, MemoryPool, PoolSpec, open_pool
+from nasbench.proxy.data.pool import ImagePool, MemoryPool, PoolSpec, open_pool, select
 from nasbench.training.geometry import resized
 from nasbench.training.recipe import TrainingRecipe
 
 MARGIN = 8 / 7  # images to be cropped are read so much larger, as 256 is than 224
 ALL = 10**9  # images of a split at most
+DATA_SEED = 0  # of what is cut out for validation, and of the share that keeps its labels
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,29 @@ class TrainingImages(NamedTuple):
 
 
 def open_images(
-    data: ImageData, size: int, channels: int, recipe: TrainingRecipe, device: str = "cpu", data_seed: int = 0
+    data: ImageData, size: int, channels: int, recipe: TrainingRecipe, device: str = "cpu", labels: float = 1.0
 ) -> TrainingImages:
-    """All images of `data` for a network of `size` pixels and so many channels; pools that fit lie in memory."""
-    pools = {
-        split: open_pool(data, PoolSpec(split, _side(data, size, recipe, split), ALL, data_seed), device)
-        for split in ("train", "validation", "test")
-    }
+    """The images of `data` for a network of `size` pixels and so many channels; pools that fit lie in memory.
+
+    `labels`: the share of the training and of the validation images that is taken, of each class alike.
+    """
+
+    def pool(split: str) -> ImagePool:
+        side, limit = _side(data, size, recipe, split), _limit(data, split, labels)
+        return open_pool(data, PoolSpec(split, side, limit, DATA_SEED), device)
+
+    pools = {split: pool(split) for split in ("train", "validation", "test")}
     statistics = normalisation(pools["train"], channels)
     norm = SizedNormalisation(statistics.mean, statistics.deviation, size)
     return TrainingImages(pools["train"], pools["validation"], pools["test"], norm)
+
+
+def _limit(data: ImageData, split: str, labels: float) -> int:
+    """Images of a split at most: one of each class at least."""
+    if labels == 1 or split == "test":
+        return ALL
+    _, whole = select(data, PoolSpec(split, 1, ALL, DATA_SEED))
+    return max(len(data.classes), round(labels * len(whole)))
 
 
 def _side(data: ImageData, size: int, recipe: TrainingRecipe, split: str) -> int:

@@ -7,10 +7,12 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.files import file_stem, write_atomic
+from nasbench.study.objective import MASKED, OBJECTIVES, SUPERVISED
 from nasbench.study.runner import RunnerSpec
 from nasbench.training.recipe import TrainingRecipe
 from nasbench.values import content_hash
@@ -27,7 +29,8 @@ EPOCHS = "epochs.csv"
 class TrainingJob:
     """Train `architecture` at its own resolution and width from `seed`, by `recipe`, on the data set `data`.
 
-    `folder`: where it keeps its files. `weights` and `teacher` are files of saved models, or None.
+    `folder`: where it keeps its files. `weights` and `teacher` are files of saved models, or None. `objective`: what it
+    learns, of `study.objective`. `labels`: the share of the training and validation images that is taken.
     """
 
     architecture: Architecture
@@ -40,13 +43,27 @@ class TrainingJob:
     weights: str | None = None
     teacher: str | None = None
     tensorboard: bool = False
+    objective: str = SUPERVISED.name
+    labels: float = 1.0
 
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits from all that decides the result; the same id is the same training."""
         files = [None if name is None else _digest(Path(name)) for name in (self.weights, self.teacher)]
-        about = [self.architecture.id, self.recipe.to_dict(), self.seed, self.data_id, *files]
+        about: list[Any] = [self.architecture.id, self.recipe.to_dict(), self.seed, self.data_id, *files]
+        about += [self.objective] if self.masked else []
+        about += [self.labels] if self.labels < 1 else []
         return content_hash([*about, *self.runner.numerics])
+
+    @property
+    def masked(self) -> bool:
+        """Whether it paints hidden parts of images and reads no labels."""
+        return self.objective == MASKED.name
+
+    @property
+    def figure(self) -> str:
+        """What it is scored by on the validation images after each epoch: `accuracy` or `masked_r2`."""
+        return OBJECTIVES[self.objective].metric
 
     @property
     def name(self) -> str:
@@ -75,6 +92,7 @@ class TrainingStatus:
     loss: float | None = None
     accuracy: float | None = None
     images_per_second: float = 0.0
+    noun: str = SUPERVISED.noun  # of the figure `accuracy`, which is another where no labels are read
 
     def write(self, folder: Path) -> None:
         write_atomic(folder / STATUS, json.dumps(self.__dict__) + "\n")
@@ -94,7 +112,7 @@ class TrainingStatus:
         if self.loss is not None:
             parts.append(f"loss {self.loss:.3f}")
         if self.accuracy is not None:
-            parts.append(f"accuracy {100 * self.accuracy:.1f} %")
+            parts.append(f"{self.noun} {100 * self.accuracy:.1f} %")
         if self.images_per_second:
             parts.append(f"{self.images_per_second:,.0f} images/s")
         return ", ".join(parts)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nasbench.proxy.cheaper import cheaper
+from nasbench.proxy.masked import MaskedImageModel, draw_hidden, hidden_squares
 from nasbench.proxy.train import autocast
 from nasbench.training.augment import augmented, erased, mixed
 from nasbench.training.images import TrainingImages, batch_positions, class_weights
@@ -104,22 +105,42 @@ def _losses(
     model: nn.Module, lesson: Lesson, order: list[np.ndarray], rng: np.random.Generator, tally: Tally
 ) -> Iterator[Tensor]:
     """The loss of each batch in turn."""
-    job, recipe, norm = lesson.job, lesson.job.recipe, lesson.images.norm
-    device = torch.device(job.runner.device)
+    job, size = lesson.job, lesson.images.norm.size
+    device, loss_of = torch.device(job.runner.device), painted_loss if job.masked else labelled_loss
     for pixels, labels in lesson.images.training.batches(order):
         if len(labels) < 2:  # batch norm needs two; only unreadable files make a batch this small
             yield torch.zeros((), device=device, requires_grad=True)
             continue
-        images, mix = mixed(augmented(pixels, norm.size, recipe, rng), labels, recipe, rng)
-        with autocast(device, job.runner.precision):
-            logits = model(erased(norm.of(images), recipe.erase, rng))
-        loss = label_loss(logits.float(), mix, recipe.label_smoothing, lesson.weights)
-        if lesson.teacher is not None:
-            with autocast(device, job.runner.precision):
-                answers = lesson.teacher.answers(images)
-            loss = distilled(loss, logits.float(), answers, recipe)
+        loss = loss_of(model, augmented(pixels, size, job.recipe, rng), labels, lesson, rng)
         tally.images += len(labels)
         yield loss
+
+
+def labelled_loss(model: nn.Module, images: Tensor, labels: Tensor, lesson: Lesson, rng: np.random.Generator) -> Tensor:
+    """What tells classes apart: cross-entropy of images (b, 3, s, s) in 0 to 255, mixed and erased as the recipe says,
+    and the difference from the teacher's answers, where there is one."""
+    recipe, device, precision = lesson.job.recipe, images.device, lesson.job.runner.precision
+    images, mix = mixed(images, labels, recipe, rng)
+    with autocast(device, precision):
+        logits = model(erased(lesson.images.norm.of(images), recipe.erase, rng))
+    loss = label_loss(logits.float(), mix, recipe.label_smoothing, lesson.weights)
+    if lesson.teacher is not None:
+        with autocast(device, precision):
+            answers = lesson.teacher.answers(images)
+        loss = distilled(loss, logits.float(), answers, recipe)
+    return loss
+
+
+def painted_loss(model: nn.Module, images: Tensor, labels: Tensor, lesson: Lesson, rng: np.random.Generator) -> Tensor:
+    """What paints: the squared error on hidden pixels over their variance about the training mean; labels are not
+    looked at."""
+    assert isinstance(model, MaskedImageModel)
+    hidden = draw_hidden(len(images), model.grid, rng).to(images.device)
+    whole = lesson.images.norm.of(images)
+    with autocast(images.device, lesson.job.runner.precision):
+        painted = model(whole, hidden)
+    error, spread = hidden_squares(painted, whole, hidden)
+    return error / spread.clamp(min=1.0)
 
 
 def _step(state: TrainingState, clip_norm: float) -> None:

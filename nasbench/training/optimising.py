@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from nasbench.errors import UserError
 from nasbench.nn.model import Model
+from nasbench.proxy.masked import MaskedImageModel
 from nasbench.proxy.muon import Muon, is_matrix
 from nasbench.proxy.train import decaying
 from nasbench.training.recipe import TrainingRecipe
@@ -21,7 +22,7 @@ BETA2 = 0.999  # AdamW's own default
 AVERAGED_FROM = 10.0  # steps over which the moving average grows to its memory, as in timm's EMA
 
 
-def make_optimiser(model: Model, recipe: TrainingRecipe) -> torch.optim.Optimizer:
+def make_optimiser(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """AdamW or Muon over what learns. Only weights of two or more dimensions decay; blocks learn the slower, the
     nearer they are to the image, where `layer_decay` is below 1."""
     groups = _groups(model, recipe)
@@ -34,14 +35,14 @@ def make_optimiser(model: Model, recipe: TrainingRecipe) -> torch.optim.Optimize
     return optimiser
 
 
-def _groups(model: Model, recipe: TrainingRecipe) -> list[dict[str, Any]]:
+def _groups(model: nn.Module, recipe: TrainingRecipe) -> list[dict[str, Any]]:
     """Parameters that are treated alike: by depth, by whether they decay, and for Muon by whether they are matrices."""
     weights = {id(p) for p in decaying(model)[0]}
     parts = _parts(model)
     found: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for depth, part in enumerate(parts):
         behind = len(parts) - 1 - depth if recipe.layer_decay < 1 else 0
-        for parameter in part.parameters():
+        for parameter in part:
             if not parameter.requires_grad:
                 continue
             decays = id(parameter) in weights
@@ -56,9 +57,13 @@ def _groups(model: Model, recipe: TrainingRecipe) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _parts(model: Model) -> list[nn.Module]:
-    """The network from the image on: stem, every block, head."""
-    return [model.stem, *(block for stage in model.stages for block in stage), model.head]
+def _parts(model: nn.Module) -> list[list[nn.Parameter]]:
+    """The parameters from the image on: stem, every block, head, which a decoder stands for in masked training."""
+    if isinstance(model, MaskedImageModel):
+        return [*_parts(model.encoder)[:-1], [*model.decoder.parameters(), model.colour]]
+    assert isinstance(model, Model)
+    blocks = (block for stage in model.stages for block in stage)
+    return [list(part.parameters()) for part in (model.stem, *blocks, model.head)]
 
 
 def make_schedule(optimiser: torch.optim.Optimizer, recipe: TrainingRecipe, steps_an_epoch: int) -> LambdaLR:
@@ -87,7 +92,7 @@ def freeze(model: Model, stages: int) -> list[nn.Module]:
     return frozen
 
 
-def moving_average(model: Model, decay: float) -> AveragedModel | None:
+def moving_average(model: nn.Module, decay: float) -> AveragedModel | None:
     """torch's average of weights and norms' statistics, or None for a decay of 0."""
     return AveragedModel(model, multi_avg_fn=_averaging(decay), use_buffers=True) if decay else None
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from nasbench.costs.analytic import cost
 from nasbench.files import write_atomic
+from nasbench.study.objective import MASKED
 from nasbench.training.job import BEST, EPOCHS, TrainingJob
 
 TABLE, CURVES = "training.csv", "curves.csv"  # one line a network; one line an epoch of each training
@@ -46,34 +47,49 @@ class Comparison:
         return found
 
     @property
+    def masked(self) -> bool:
+        """Whether they paint hidden parts of images; then nothing is known of the test images."""
+        return self.trainings[0].job.masked
+
+    @property
+    def figure(self) -> str:
+        """The figure by which networks are compared."""
+        return "validation_masked_r2" if self.masked else "test_accuracy"
+
+    @property
     def noun(self) -> str:
-        """What the accuracies are called."""
+        """What that figure is called."""
+        if self.masked:
+            return MASKED.noun
         balanced = any(each.metrics["accuracy_is"] == "balanced" for each in self.trainings)
         return "balanced accuracy" if balanced else "accuracy"
 
     def rows(self) -> list[dict[str, Any]]:
-        """One record a network, the most accurate first; accuracies in 0 to 1 are measured, costs analytic."""
+        """One record a network, the best first; accuracies in 0 to 1 are measured, costs analytic."""
         rows = [self._row(name, trainings) for name, trainings in self.by_network.items()]
-        return sorted(rows, key=lambda row: -row["test_accuracy_mean"])
+        return sorted(rows, key=lambda row: -row[f"{self.figure}_mean"])
 
     def _row(self, name: str, trainings: Sequence[Finished]) -> dict[str, Any]:
         arch = trainings[0].job.architecture
-        figures, tested = cost(arch, self.classes), [each.metrics["test_accuracy"] for each in trainings]
+        figures, found = cost(arch, max(1, self.classes)), [each.metrics[self.figure] for each in trainings]
+        more = {} if self.masked else {
+            "validation_accuracy_mean": statistics.fmean(each.metrics["validation_accuracy"] for each in trainings)
+        }  # fmt: skip
         return {
             "network": name,
             "resolution": arch.resolution,
             "params_deploy": figures.params,
             "macs_deploy": figures.macs,
-            "seeds": len(tested),
-            "test_accuracy_mean": statistics.fmean(tested),
-            "test_accuracy_std": statistics.stdev(tested) if len(tested) > 1 else None,
-            "test_accuracy_min": min(tested),
-            "test_accuracy_max": max(tested),
-            "validation_accuracy_mean": statistics.fmean(each.metrics["validation_accuracy"] for each in trainings),
+            "seeds": len(found),
+            f"{self.figure}_mean": statistics.fmean(found),
+            f"{self.figure}_std": statistics.stdev(found) if len(found) > 1 else None,
+            f"{self.figure}_min": min(found),
+            f"{self.figure}_max": max(found),
+            **more,
             "epochs": max(each.metrics["epochs"] for each in trainings),
             "seconds": round(sum(each.metrics["seconds"] for each in trainings), 1),
-            "accuracy_is": trainings[0].metrics["accuracy_is"],
-            "best_model": str(max(trainings, key=lambda each: each.metrics["validation_accuracy"]).model),
+            "accuracy_is": trainings[0].metrics.get("accuracy_is", trainings[0].job.figure),
+            "best_model": str(max(trainings, key=_validated).model),
         }
 
     def curves(self) -> pd.DataFrame:
@@ -92,4 +108,10 @@ class Comparison:
 
         for name, frame in ((TABLE, pd.DataFrame(self.rows())), (CURVES, self.curves())):
             write_atomic(folder / name, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-        write_picture(self.curves(), f"{self.data}, recipe {self.recipe}", self.noun, folder / "curves")
+        title, column = f"{self.data}, recipe {self.recipe}", f"validation_{self.trainings[0].job.figure}"
+        write_picture(self.curves(), title, self.noun, folder / "curves", column)
+
+
+def _validated(training: Finished) -> float:
+    """What it reached on the validation images."""
+    return float(training.metrics[f"validation_{training.job.figure}"])

@@ -10,15 +10,18 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from nasbench import __version__
 from nasbench.files import write_atomic
 from nasbench.proxy.data import ImageData
 from nasbench.proxy.data.pool import ImagePool
 from nasbench.proxy.evaluate import dataset, deploy_difference
+from nasbench.proxy.masked import MaskedImageModel, score_masked
 from nasbench.proxy.train import Score, score
 from nasbench.study import environment
-from nasbench.training.images import open_images
+from nasbench.study.objective import OBJECTIVES
+from nasbench.training.images import DATA_SEED, open_images
 from nasbench.training.job import BEST, EPOCHS, LAST, RESULT, TrainingJob, TrainingStatus
 from nasbench.training.loop import Lesson, Tally, train_epoch, weights_of
 from nasbench.training.loss import load_teacher
@@ -43,9 +46,9 @@ def train_job(job: TrainingJob) -> dict[str, Any]:
 
 
 def _trained(job: TrainingJob) -> dict[str, Any]:
-    data = dataset(job.data)
+    data = dataset(job.data, job.objective)
     arch = job.architecture
-    images = open_images(data, arch.resolution, arch.in_channels, job.recipe, job.runner.device)
+    images = open_images(data, arch.resolution, arch.in_channels, job.recipe, job.runner.device, job.labels)
     state = new_state(job, data.classes, len(images.training))
     load_checkpoint(state, job)
     teacher = None if job.teacher is None else load_teacher(job.teacher, data.classes, images.norm, job.runner.device)
@@ -66,14 +69,14 @@ def _epoch(state: TrainingState, lesson: Lesson, data: ImageData) -> None:
         "lr": rate,
         "train_loss": tally.loss,
         "validation_loss": loss,
-        "validation_accuracy": accuracy,
+        f"validation_{job.figure}": accuracy,
         "images_per_second": round(tally.images_per_second, 1),
         "seconds": round(time.perf_counter() - begun, 2),
     }
-    better = state.best is None or accuracy > state.best["validation_accuracy"]
+    better = state.best is None or accuracy > state.best[f"validation_{job.figure}"]
     state.history.append(figures)
     if better:
-        save_weights(state.scored, job.folder / BEST, _about(state, lesson, data, {}))
+        save_weights(state.kept, job.folder / BEST, _about(state, lesson, data, {}))
     save_checkpoint(state, job)
     _show(state, job, figures)
 
@@ -99,16 +102,21 @@ def _teller(state: TrainingState, job: TrainingJob) -> Callable[[Tally | None, f
         done = len(state.history) + (share if tally is not None else 0.0)
         loss = tally.loss if tally is not None else last["train_loss"] if last else None
         speed = tally.images_per_second if tally is not None else last["images_per_second"] if last else 0.0
-        accuracy = last["validation_accuracy"] if last else None
-        TrainingStatus(done, job.recipe.epochs, loss, accuracy, speed).write(job.folder)
+        accuracy, noun = last[f"validation_{job.figure}"] if last else None, OBJECTIVES[job.objective].noun
+        TrainingStatus(done, job.recipe.epochs, loss, accuracy, speed, noun).write(job.folder)
 
     return told
 
 
 def _scored(state: TrainingState, pool: ImagePool, lesson: Lesson, uneven: bool) -> tuple[float, float]:
-    """Accuracy, balanced where classes are uneven, and loss; NaN loss where the average's weights overflowed."""
+    """Accuracy, balanced where classes are uneven, and loss; masked R² and error where no labels are read. An infinite
+    loss where the average's weights overflowed."""
+    norm, precision = lesson.images.norm, lesson.job.runner.precision
     try:
-        result = score(state.scored, pool, lesson.images.norm, lesson.job.runner.precision)
+        if lesson.job.masked:
+            error = _painted(state, pool, lesson)
+            return 1 - error, error
+        result = score(state.scored, pool, norm, precision)
     except RuntimeError as error:
         if "overflowed" not in str(error):
             raise
@@ -116,13 +124,20 @@ def _scored(state: TrainingState, pool: ImagePool, lesson: Lesson, uneven: bool)
     return (result.balanced_accuracy if uneven else result.accuracy), result.loss
 
 
+def _painted(state: TrainingState, pool: ImagePool, lesson: Lesson) -> float:
+    """The masked error, with the same masks every time."""
+    held = state.scored.module if isinstance(state.scored, AveragedModel) else state.scored
+    assert isinstance(held, MaskedImageModel)
+    return score_masked(held, pool, lesson.images.norm, DATA_SEED, lesson.job.runner.precision).error
+
+
 def _finish(state: TrainingState, lesson: Lesson, data: ImageData) -> dict[str, Any]:
-    """Score the best weights on the test images -> the figures, which are in the saved file too."""
+    """Score the best weights on the test images, of masked training none -> the figures, in the saved file too."""
     job, images = lesson.job, lesson.images
-    save_weights(state.scored, job.folder / LAST, _about(state, lesson, data, {}))
+    save_weights(state.kept, job.folder / LAST, _about(state, lesson, data, {}))
     best = load_model(job.folder / BEST).to(job.runner.device)
-    result = score(best, images.test, images.norm, job.runner.precision)
-    figures = _figures(result, state, data)
+    figures = {} if job.masked else _tested(score(best, images.test, images.norm, job.runner.precision), data)
+    figures |= _best(state)
     figures["deploy_difference"] = deploy_difference(best, images.test, images.norm)
     save_weights(best, job.folder / BEST, _about(state, lesson, data, figures))
     metrics = {**figures, "seconds": round(sum(epoch["seconds"] for epoch in state.history), 1)}
@@ -130,26 +145,31 @@ def _finish(state: TrainingState, lesson: Lesson, data: ImageData) -> dict[str, 
     return metrics
 
 
-def _figures(result: Score, state: TrainingState, data: ImageData) -> dict[str, Word]:
+def _tested(result: Score, data: ImageData) -> dict[str, Word]:
     """Measured figures by name; accuracies in 0 to 1."""
-    best = state.best
-    assert best is not None
     return {
         "test_accuracy": result.balanced_accuracy if data.uneven else result.accuracy,
         "test_top1": result.accuracy,
         "test_loss": result.loss,
         "test_images": result.images,
         "accuracy_is": "balanced" if data.uneven else "top1",
-        "validation_accuracy": best["validation_accuracy"],
-        "best_epoch": int(best["epoch"]),
-        "epochs": len(state.history),
     }
+
+
+def _best(state: TrainingState) -> dict[str, Word]:
+    """What the best epoch has on the validation images, and which it was."""
+    best, figure = state.best, f"validation_{state.figure}"
+    assert best is not None
+    return {figure: best[figure], "best_epoch": int(best["epoch"]), "epochs": len(state.history)}
 
 
 def _about(state: TrainingState, lesson: Lesson, data: ImageData, figures: dict[str, Word]) -> About:
     """What the saved model says of itself."""
     job, norm = lesson.job, lesson.images.norm
-    given = {"weights": job.weights, "teacher": job.teacher, "commit": environment.commit()}
+    given: dict[str, Word | None] = {
+        "weights": job.weights, "teacher": job.teacher, "commit": environment.commit(),
+        "objective": job.objective if job.masked else None, "labels": job.labels if job.labels < 1 else None,
+    }  # fmt: skip
     provenance: dict[str, Word] = {
         "made_by": f"nasbench {__version__}",
         "data": data.name,

@@ -8,15 +8,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nasbench.arch.architecture import Architecture
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.files import data_spec
 from nasbench.progress import Progress, ProgressState, Silent
 from nasbench.running import Job, Outcome, ProcessorShare, RunnerSpec, Usage, run
 from nasbench.study import environment
 from nasbench.study.journal import lock_folder
+from nasbench.study.objective import MASKED, OBJECTIVES, SUPERVISED
 from nasbench.study.runner import LAPTOP, Priority, load_runner
 from nasbench.study.task import DATA, DATASETS, require_images_for
 from nasbench.training.designs import design
@@ -37,16 +38,19 @@ def train_designs(
     recipe: str | Path = QUICK, changes: Sequence[str] = (), epochs: int | None = None, resolution: int | None = None,
     seeds: int = 1, weights: str | Path | None = None, teacher: str | Path | None = None, out: str | Path | None = None,
     runner: str | Path = LAPTOP, priority: Priority | None = None, threads: int | None = None,
-    tensorboard: bool = False, progress: Progress | None = None,
+    tensorboard: bool = False, objective: str = SUPERVISED.name, labels: float = 1.0, progress: Progress | None = None,
 ) -> Comparison:  # fmt: skip
     """Train networks at their own size under one recipe -> what they reached, written to `out` with the best weights.
 
     `designs`: shipped names, files, or STUDY#ID. `changes`: single figures of the recipe, such as "lr=0.01". `seeds`:
     trainings of each, with seeds from 0. `weights`: a file to begin from, of one network; a classifier of other classes
-    begins anew. `teacher`: a saved model that they also learn from. The same call goes on where it was stopped; what is
-    finished in `out` is not trained again. A UserError says what to change.
+    begins anew. `teacher`: a saved model that they also learn from. `objective`: "supervised", or "masked", which
+    paints hidden parts of images, reads no labels and keeps a network for `weights`. `labels`: the share of the
+    training and validation images, of each class alike, that is trained on and chosen by. The same call goes on where
+    it was stopped; what is finished in `out` is not trained again. A UserError says what to change.
     """
     progress = progress or Silent()
+    _require_objective(objective, labels, teacher)
     wanted = load_training_recipe(recipe, [*changes, *([] if epochs is None else [f"epochs={epochs}"])])
     archs = _networks(designs, resolution)
     place = _placed(load_runner(runner, priority), len(archs) * seeds, threads)
@@ -54,9 +58,10 @@ def train_designs(
     folder, spec = Path(out) if out is not None else Path("results") / "train", data_spec(str(data), DATASETS)
     _require_files(archs, weights, teacher)
     progress.update(ProgressState("reading images"))
-    images = _prepared(spec, archs, wanted)
+    images = _prepared(spec, archs, wanted, objective, labels)
     first = TrainingJob(
-        archs[0], wanted, 0, spec, images.id, place, folder.absolute(), _whole(weights), _whole(teacher), tensorboard
+        archs[0], wanted, 0, spec, images.id, place, folder.absolute(), _whole(weights), _whole(teacher), tensorboard,
+        objective, labels,
     )  # fmt: skip
     jobs = [replace(first, architecture=arch, seed=seed) for seed in range(seeds) for arch in archs]
     _check_files(first, images, progress)
@@ -95,15 +100,28 @@ def _require_files(archs: Sequence[Architecture], weights: str | Path | None, te
         raise UserError(f"--weights {weights}: are of one network, and {len(archs)} are to be trained; name one")
 
 
-def _prepared(spec: str, archs: Sequence[Architecture], recipe: TrainingRecipe) -> ImageData:
+def _require_objective(objective: str, labels: float, teacher: str | Path | None) -> None:
+    """What training without labels cannot be combined with."""
+    if objective not in OBJECTIVES:
+        raise UserError(f"objective {shown(objective)} is none of a training; use {' or '.join(OBJECTIVES)}")
+    if not 0 < labels <= 1:
+        raise UserError(f"labels {labels}: is no share of the images; give a number above 0 and up to 1, such as 0.1")
+    if objective == MASKED.name and (teacher is not None or labels < 1):
+        other = "--teacher" if teacher is not None else "--labels"
+        raise UserError(f"{other}: training with the objective masked reads no labels; leave {other} out")
+
+
+def _prepared(
+    spec: str, archs: Sequence[Architecture], recipe: TrainingRecipe, objective: str, labels: float
+) -> ImageData:
     """The data set, of which what trainings will read is decoded, so that workers find it in the cache and bad files
     are named once."""
     from nasbench.proxy.evaluate import dataset
     from nasbench.training.images import open_images
 
-    data = dataset(spec)
+    data = dataset(spec, objective)
     for size, channels in sorted({(arch.resolution, arch.in_channels) for arch in archs}):
-        open_images(data, size, channels, recipe)
+        open_images(data, size, channels, recipe, labels=labels)
     return data
 
 
@@ -114,7 +132,7 @@ def _check_files(job: TrainingJob, data: ImageData, progress: Progress) -> None:
         from nasbench.training.optimising import freeze
         from nasbench.training.state import begin_from
 
-        model = build(job.architecture, len(data.classes))
+        model = build(job.architecture, max(1, len(data.classes)))
         freeze(model, job.recipe.frozen_stages)
         if job.weights is not None:
             for line in begin_from(model, Path(job.weights), data.classes).lines(job.architecture.in_channels):
@@ -158,6 +176,13 @@ def _failure(reasons: Mapping[str, str]) -> Exception:
     return UserError(text) if all(reason.startswith(USERS) for reason in reasons.values()) else RuntimeError(text)
 
 
+def _reached(job: TrainingJob, metrics: Mapping[str, Any]) -> str:
+    """What a training that has ended is known by."""
+    if job.masked:
+        return f"{MASKED.noun} {metrics['validation_masked_r2']:.3f} on the validation images"
+    return f"{100 * float(metrics['test_accuracy']):.1f} % of the test images"
+
+
 class _Trainings:
     """`running.JobSource` of the trainings that are not finished."""
 
@@ -181,8 +206,7 @@ class _Trainings:
     def tell(self, job: Job, outcome: Outcome) -> None:
         training = self.running.pop(job.id)
         if outcome.state == "complete":
-            accuracy = float(outcome.metrics["test_accuracy"])
-            self.progress.note(f"{training.name}: {100 * accuracy:.1f} % of the test images (measured)")
+            self.progress.note(f"{training.name}: {_reached(training, outcome.metrics)} (measured)")
         else:
             self.failed[training.name] = str(outcome.reason)
             self.progress.note(f"{training.name} failed: {outcome.reason}")

@@ -16,7 +16,9 @@ from torch.optim.swa_utils import AveragedModel
 from nasbench.errors import UserError
 from nasbench.files import write_atomic
 from nasbench.nn.model import Model, build
+from nasbench.proxy.masked import MaskedImageModel
 from nasbench.proxy.train import set_initial_values
+from nasbench.study.objective import SUPERVISED
 from nasbench.training.images import batches_an_epoch
 from nasbench.training.job import BEST, CHECKPOINT, TrainingJob
 from nasbench.training.optimising import freeze, make_optimiser, make_schedule, moving_average
@@ -26,6 +28,7 @@ from nasbench.weights.saved import has_architecture, read_saved
 from nasbench.weights.torch_files import read_torch
 
 VERSION = 1  # of the checkpoint
+CELLS = 8  # a side of the image, each hidden or not in masked training; SimMIM's are 6 at 192 px (arXiv:2111.09886)
 Epoch = dict[str, float | int]  # the figures of one epoch, by name
 
 
@@ -33,12 +36,13 @@ Epoch = dict[str, float | int]  # the figures of one epoch, by name
 class TrainingState:
     """`history` has one entry a finished epoch. `frozen`: parts that keep their weights."""
 
-    model: Model
+    model: nn.Module
     average: AveragedModel | None
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     frozen: list[nn.Module]
     history: list[Epoch] = field(default_factory=list)
+    figure: str = SUPERVISED.metric  # what epochs are scored by, `validation_` before it
 
     @property
     def scored(self) -> nn.Module:
@@ -46,9 +50,15 @@ class TrainingState:
         return self.model if self.average is None else self.average
 
     @property
+    def kept(self) -> nn.Module:
+        """The network that is saved: what is scored, without the decoder of masked training."""
+        held = self.scored.module if isinstance(self.scored, AveragedModel) else self.scored
+        return held.encoder if isinstance(held, MaskedImageModel) else held
+
+    @property
     def best(self) -> Epoch | None:
-        """The epoch with the highest accuracy on the validation images, the first of several."""
-        return max(self.history, key=lambda epoch: epoch["validation_accuracy"], default=None)
+        """The epoch with the highest score on the validation images, the first of several."""
+        return max(self.history, key=lambda epoch: epoch[f"validation_{self.figure}"], default=None)
 
     def stops(self, patience: int) -> bool:
         """Whether so many epochs have passed without a better one."""
@@ -60,18 +70,25 @@ def new_state(job: TrainingJob, classes: Sequence[str], images: int) -> Training
     recipe, device = job.recipe, torch.device(job.runner.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        model = build(job.architecture, len(classes), recipe.drop_path)
+        network = build(job.architecture, max(1, len(classes)), recipe.drop_path)
+        model = painting(network) if job.masked else network
     if job.weights is None:
         set_initial_values(model, recipe)
     else:
-        begin_from(model, Path(job.weights), classes)
+        begin_from(network, Path(job.weights), classes)
     form = torch.channels_last if job.runner.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=form)
-    frozen = freeze(model, recipe.frozen_stages)
+    frozen = freeze(network, recipe.frozen_stages)
     optimiser = make_optimiser(model, recipe)
     steps = -(-batches_an_epoch(images, recipe.batch_size) // recipe.accumulate)
     average = moving_average(model, recipe.ema_decay)
-    return TrainingState(model, average, optimiser, make_schedule(optimiser, recipe, steps), frozen)
+    schedule = make_schedule(optimiser, recipe, steps)
+    return TrainingState(model, average, optimiser, schedule, frozen, figure=job.figure)
+
+
+def painting(network: Model) -> MaskedImageModel:
+    """The network with a decoder that paints what is hidden of an image, initialised from torch's random state."""
+    return MaskedImageModel(network, max(1, network.arch.resolution // CELLS))
 
 
 def begin_from(model: Model, path: Path, classes: Sequence[str]) -> Loaded:

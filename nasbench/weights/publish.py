@@ -37,6 +37,11 @@ def publish(path: Path, folder: Path, licence: str = UNKNOWN, name: str = "") ->
         )
     saved = read_saved(path)
     saved.architecture.require_classes()
+    if not saved.about.classifies:
+        raise UserError(
+            f"{path}: was trained without labels and tells no classes apart; train it on some first, with "
+            "nasbench train ARCH --weights FILE, and publish what that keeps"
+        )
     require_new_or_empty(folder, CARD)
     name = name or saved.architecture.name or saved.architecture.id[:8]
     count = classes_of(path, saved)

@@ -53,6 +53,11 @@ class About(Value):
     figures: dict[str, Word] = Field(default_factory=dict)
     provenance: dict[str, Word] = Field(default_factory=dict)
 
+    @property
+    def classifies(self) -> bool:
+        """Whether its classifier has learnt anything: training without labels leaves it as it began."""
+        return self.provenance.get("objective") != "masked"
+
     @classmethod
     def of(cls, model: Model) -> About:
         """What a model that was loaded from a file says; nothing for one just built."""

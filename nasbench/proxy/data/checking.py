@@ -22,7 +22,6 @@ from nasbench.proxy.data.images import ArrayImages, ImageData
 COMPARED_SIZE = 64  # pixels a side at which images are compared: of the same pixels, whatever their files
 SMALL = 32  # pixels of the shorter side below which an image is enlarged by any network
 ORIENTATION = 274  # EXIF's tag; 1 is upright
-SHOWN = 3  # files named for each finding
 
 # What is odd about an image, and what is done about it.
 ODD: Mapping[str, str] = {
@@ -54,15 +53,13 @@ class Looked(NamedTuple):
 
 @dataclass
 class Finding:
-    """How many images something is true of, and the first of them."""
+    """The images that something is true of; of a copy also what it is a copy of."""
 
-    count: int = 0
     files: list[str] = field(default_factory=list)
 
-    def add(self, file: str) -> None:
-        self.count += 1
-        if len(self.files) < SHOWN:
-            self.files.append(file)
+    @property
+    def count(self) -> int:
+        return len(self.files)
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class DataReport:
             "imbalance": round(self.imbalance, 3),
             "width_and_height": sides,
             "findings": [
-                {"what": what, "images": found.count, "done": ODD[what], "first": found.files}
+                {"what": what, "images": found.count, "done": ODD[what], "files": found.files}
                 for what, found in self.findings.items()
             ],
             "notes": list(self.notes),
@@ -116,7 +113,7 @@ def check_data(data: ImageData) -> DataReport:
         counts[split] = [int(count) for count in labels]
         for looked in _looked_at(images, split):
             for what in looked.odd:
-                findings.setdefault(what, Finding()).add(looked.file)
+                findings.setdefault(what, Finding()).files.append(looked.file)
             if looked.size is not None:
                 sizes.append(looked.size)
             _compare(looked, seen, findings)
@@ -137,7 +134,7 @@ def _compare(looked: Looked, seen: dict[str, Looked], findings: dict[str, Findin
         what = "the same image in two splits"
     else:
         what = "the same image twice in a split"
-    findings.setdefault(what, Finding()).add(f"{looked.file} (as {first.file})")
+    findings.setdefault(what, Finding()).files.append(f"{looked.file} (as {first.file})")
 
 
 def _looked_at(images: object, split: str) -> Iterator[Looked]:
