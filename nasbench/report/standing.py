@@ -29,7 +29,8 @@ def ended_at(level: Level, trials: Iterable[Trial]) -> set[str]:
 def is_interrupted(level: Level, trials: Sequence[Trial], promoted: Promoted, study: Study) -> bool:
     """Whether a design that was chosen for `level` has no training there that has ended.
 
-    Who was chosen is noted in the store; where it is not, how many there should be is known.
+    Who was chosen is noted in the store; where it is not, as long as designs go on while the level below still trains,
+    how many there should be is known.
     """
     below, ended = level.below, ended_at(level, trials)
     if below is None:

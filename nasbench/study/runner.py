@@ -15,10 +15,13 @@ from nasbench.study.fidelity import Ladder
 from nasbench.values import Value
 
 LADDER = "ladder"  # the key of the proxy's rungs, which lie in the same file
+PROMOTION = "promotion"  # the key of how designs go on from rung to rung, in a search that runs there
 LAPTOP = "laptop"
 LEAST_SHARE = 0.001  # of a core, a device or a GiB
 Accelerator = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bf16"]
+Promotion = Literal["rungs", "asynchronous"]  # whether a rung begins when the one below is complete, or meanwhile
+RUNGS: Promotion = "rungs"
 Priority = Literal["low", "normal"]  # of a local Ray's workers: nice 15 or nice 0
 
 
@@ -109,7 +112,8 @@ def shipped_runners() -> dict[str, Path]:
 def load_runner(name_or_path: str | Path, priority: Priority | None = None) -> RunnerSpec:
     """A shipped runner by name ("laptop"), or a runner file by path; `priority` instead of the file's."""
     content, source = _read(name_or_path)
-    spec = RunnerSpec.from_dict({key: value for key, value in content.items() if key != LADDER}, source)
+    own = {key: value for key, value in content.items() if key not in (LADDER, PROMOTION)}
+    spec = RunnerSpec.from_dict(own, source)
     return spec.with_priority(priority)
 
 
@@ -124,6 +128,17 @@ def runner_ladder(name_or_path: str | Path) -> Ladder:
     ladder = Ladder.from_recipes(tables, source)
     ladder.check_rungs_differ(source)
     return ladder
+
+
+def runner_promotion(name_or_path: str | Path) -> Promotion:
+    """How designs go on in a search that runs there, unless it is asked to do otherwise; rung by rung where the file
+    says nothing."""
+    content, source = _read(name_or_path)
+    found = content.get(PROMOTION, RUNGS)
+    for known in get_args(Promotion):
+        if found == known:
+            return known  # type: ignore[no-any-return]
+    raise UserError(f"{source}: {PROMOTION} = {shown(found)}: must be {' or '.join(map(repr, get_args(Promotion)))}")
 
 
 def _read(name_or_path: str | Path) -> tuple[dict[str, object], str]:
