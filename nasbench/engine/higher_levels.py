@@ -1,4 +1,4 @@
-"""What the levels above the lowest rung train: who goes on to each rung, and at last the finalists, with fresh seeds."""
+"""What the levels above the lowest rung train: who goes on to each rung, and the finalists, with fresh seeds."""
 
 from __future__ import annotations
 

@@ -57,7 +57,9 @@ class Plan(Protocol):
     """What is asked of a schedule, or of a stored study that another process runs."""
 
     study: Study
-    rejections: RejectionCounter
+
+    @property
+    def rejections(self) -> RejectionCounter: ...
 
     def planned(self, trials: Sequence[Trial] = ()) -> list[tuple[Level, int]]: ...
 
