@@ -13,10 +13,12 @@ worker looks for a promotion before it takes a new design; `never idle` gives a 
 design to start, the best of those complete also beyond their share of the places. A run's line is written when it
 ends; the same command goes on after the last.
 
-Columns: `idle`, the share of the workers' time, until the last training before the final ends (`hours`), in which they
-had nothing to train; `first`, when the first training of the highest rung ended, as a share of that; of the designs
-at the highest rung the mean and the best true accuracy, and the true hypervolume of error and multiply-adds (below 1
-and 1 G).
+Strategies: any of the project's, or `drawn`, which is `random` with the designs of a run drawn once for all ways.
+
+Columns: `hours` until the last training before the final ends; of the workers' time until then `waits`, the share in
+which they waited though trainings were still to start, and `idle`, with the time after the last one had started;
+`first`, when the first training of the highest rung ended, as a share of `hours`; of the designs at the highest rung
+the mean and the best true accuracy, and the true hypervolume of error and multiply-adds (below 1 and 1 G).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import heapq
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +37,9 @@ import numpy as np
 from search_replay import World, normal
 
 import nasbench
+from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
+from nasbench.costs.budget import parse_budgets
 from nasbench.engine.efforts import EXPONENT
 from nasbench.engine.levels import at_level
 from nasbench.engine.phases import work_of
@@ -43,8 +48,12 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule
 from nasbench.pareto import hypervolume
+from nasbench.space import SearchSpace
 from nasbench.space.fixed import published_members
 from nasbench.space.shipped import load_space
+from nasbench.strategies import Context
+from nasbench.strategies.choice import STRATEGIES, Strategy
+from nasbench.strategies.random import RandomSettings
 from nasbench.study.runner import load_runner, runner_ladder
 from nasbench.study.study import SpaceRecord, Study
 from nasbench.study.trials import Level, Outcome, State, Trial
@@ -52,8 +61,9 @@ from nasbench.study.trials import Level, Outcome, State, Trial
 LOWEST_NOISE, NOISE = 0.03, 0.02  # of accuracy, a training's
 TYPICAL_S, TYPICAL_MACS, SPREAD = 26.0 / 3200, 5e8, 0.2  # a sample's seconds at so many multiply-adds; of ln(seconds)
 WAYS = ("rungs", "asynchronous", "highest first", "never idle")
+MOST_DRAWN = 256  # as many as the largest ladder takes
 SETTINGS = (("laptop", 8), ("gpu", 8), ("cluster-cpu", 8), ("cluster-cpu", 200), ("cluster", 200))
-FIGURES = ("hours", "idle", "first", "mean", "best", "hypervolume")
+FIGURES = ("hours", "waits", "idle", "first", "mean", "best", "hypervolume")
 COLUMNS = ("runner", "workers", "strategy", "way", "run", "top", *FIGURES)
 
 
@@ -82,6 +92,21 @@ class NeverIdle(Schedule):
         self.higher.places = AllAtOnce(self.study, self.phases)
 
 
+DRAWN: list[Architecture] = []  # the designs of the run that is played, in the order in which they are proposed
+
+
+def propose_drawn(context: Context, n: int, settings: RandomSettings) -> list[Architecture]:
+    known = {candidate.architecture.id for candidate in context.candidates}
+    return [arch for arch in DRAWN if arch.id not in known][:n]
+
+
+def draw(world: World, space: SearchSpace, count: int, run: int) -> None:
+    """The designs of a run, with their true accuracies, in one go."""
+    rng = np.random.default_rng(run)
+    DRAWN[:] = [space.sample(rng, parse_budgets(["1GFLOP"]), 1000) for _ in range(count)]
+    world.learn(DRAWN)
+
+
 SCHEDULES = {"highest first": HighestFirst, "never idle": NeverIdle}
 
 
@@ -98,8 +123,14 @@ class Played(NamedTuple):
         """Of the last training before the final, in seconds."""
         return max(trial.finished_at for trial in self.before_final())
 
-    def idle(self, workers: int) -> float:
-        return 1 - sum(trial.seconds for trial in self.before_final()) / (workers * self.end)
+    def idle(self, workers: int, until: float) -> float:
+        """Share of the workers' time until the end, before `until`, in which they trained nothing."""
+        busy = sum(min(trial.finished_at, until) - trial.submitted_at for trial in self.before_final())
+        return (workers * until - busy) / (workers * self.end)
+
+    @property
+    def last_start(self) -> float:
+        return max(trial.submitted_at for trial in self.before_final())
 
 
 def play(schedule: Schedule, workers: int, train: Callable[[Trial, float], Trial]) -> Played:
@@ -111,6 +142,7 @@ def play(schedule: Schedule, workers: int, train: Callable[[Trial, float], Trial
         while len(running) < workers and (trial := schedule.next_trial(tuple(trials.values()))) is not None:
             if trial.level.final:
                 return Played(list(trials.values()))
+            trial = replace(trial, submitted_at=now)
             trials[trial.key], ended = trial, train(trial, now)
             heapq.heappush(running, (ended.finished_at, trial.key, ended))
         if not running:
@@ -151,6 +183,7 @@ def study_for(runner: str, strategy: str, way: str, seed: int) -> Study:
 def replay(world: World, runner: str, workers: int, strategy: str, way: str, run: int) -> dict[str, object]:
     study, space = study_for(runner, strategy, way, 1000 * run), load_space("metablock")
     predictions, fixed = Predictions(study, lambda: None), published_members(space, study.budgets, study.classes)
+    world.learn(list(fixed.values()))
     schedule = SCHEDULES.get(way, Schedule)(study, space, fixed, predictions, Promotions([], lambda note: None))
     played = play(schedule, workers, training(world, run))
     top = at_level(played.trials, Level(study.ladder.top))
@@ -161,7 +194,8 @@ def replay(world: World, runner: str, workers: int, strategy: str, way: str, run
     return {
         **{"runner": runner, "workers": workers, "strategy": strategy, "way": way, "run": run, "top": len(top)},
         "hours": round(played.end / 3600, 4),
-        "idle": round(played.idle(workers), 4),
+        "waits": round(played.idle(workers, played.last_start), 4),
+        "idle": round(played.idle(workers, played.end), 4),
         "first": round(min(trial.finished_at for trial in top) / played.end, 4),
         "mean": round(float(np.mean(true)), 4),
         "best": round(max(true), 4),
@@ -175,13 +209,15 @@ def summary(lines: Sequence[dict[str, str]]) -> str:
     groups: dict[tuple[str, str, str], dict[str, dict[str, dict[str, str]]]] = defaultdict(lambda: defaultdict(dict))
     for line in lines:
         groups[(line["runner"], line["workers"], line["strategy"])][line["way"]][line["run"]] = line
-    text = [f"{'way':14}{'runs':>5}{'hours':>8}{'idle':>7}{'first':>7}{'mean':>15}{'best':>15}{'hypervolume':>16}"]
+    text = [
+        f"{'way':14}{'runs':>5}{'hours':>8}{'waits':>7}{'idle':>7}{'first':>7}{'mean':>15}{'best':>15}{'hypervolume':>16}"
+    ]
     for (runner, workers, strategy), ways in groups.items():
         text.append(f"{runner}, {workers} workers, {strategy}")
         for way, runs in ways.items():
-            hours, idle, first = (np.mean([float(line[key]) for line in runs.values()]) for key in FIGURES[:3])
-            row = f"{way:14}{len(runs):5}{hours:8.2f}{100 * idle:6.1f}%{100 * first:6.0f}%"
-            text.append(row + "".join(_gained(runs, ways["rungs"], key, way) for key in FIGURES[3:]))
+            hours, *shares = (np.mean([float(line[key]) for line in runs.values()]) for key in FIGURES[:4])
+            row = f"{way:14}{len(runs):5}{hours:8.3f}" + "".join(f"{100 * share:6.1f}%" for share in shares)
+            text.append(row + "".join(_gained(runs, ways["rungs"], key, way) for key in FIGURES[4:]))
     return "\n".join(text)
 
 
@@ -199,10 +235,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, help="a table's folder or file (default: the shipped one)")
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--strategies", nargs="+", default=["evolution"])
+    parser.add_argument("--strategies", nargs="+", default=["drawn"])
     parser.add_argument("--settings", nargs="+", default=[f"{runner}:{workers}" for runner, workers in SETTINGS])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    STRATEGIES["drawn"] = Strategy(propose_drawn, RandomSettings)
     world = World(nasbench.load_table(options.table or "metablock").current)
     done = {tuple(line[key] for key in COLUMNS[:5]) for line in _read(options.out)}
     with options.out.open("a", newline="") as file:
@@ -210,6 +247,7 @@ def main() -> None:
         if not done:
             writer.writeheader()
         for run in range(options.runs):
+            draw(world, load_space("metablock"), MOST_DRAWN, run)
             for runner, workers in (setting.split(":") for setting in options.settings):
                 for strategy in options.strategies:
                     for way in WAYS:

@@ -64,9 +64,13 @@ class World:
 
     def true(self, arch: Architecture) -> float:
         if arch.id not in self._true:
-            told = float(self.trees.predict(features([arch], self.fidelity))[0])
-            self._true[arch.id] = float(np.clip(told + OWN * normal(arch.id), 0.01, 0.99))
+            self.learn([arch])
         return self._true[arch.id]
+
+    def learn(self, designs: Sequence[Architecture]) -> None:
+        """Work out what is true of several designs, which is quicker than one by one."""
+        for arch, told in zip(designs, self.trees.predict(features(designs, self.fidelity))):
+            self._true[arch.id] = float(np.clip(told + OWN * normal(arch.id), 0.01, 0.99))
 
     def train(self, trial: Trial, run: int) -> Trial:
         luck = normal(f"{run} {trial.key} {trial.seed}")

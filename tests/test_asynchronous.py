@@ -4,53 +4,78 @@ from __future__ import annotations
 
 import heapq
 import zlib
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from search_toys import NoDevice, study_of
 from shared_spaces import SMALL
 from test_schedule import ended
 
+from nasbench.arch.architecture import Architecture
 from nasbench.engine.levels import at_level, complete_at
 from nasbench.engine.phases import Phases
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule
 from nasbench.errors import UserError
+from nasbench.strategies import Context
+from nasbench.strategies.choice import STRATEGIES, Strategy
+from nasbench.strategies.random import RandomSettings
 from nasbench.study.notes import PromotionNote
 from nasbench.study.runner import Promotion, runner_promotion
 from nasbench.study.study import Study
 from nasbench.study.trials import Level, Trial
 
-LADDER = ({"trials": 30, "samples": 100}, {"trials": 10, "samples": 200}, {"trials": 4, "samples": 800})
+LADDER = ({"trials": 48, "samples": 100}, {"trials": 20, "samples": 200}, {"trials": 10, "samples": 400})
 RUNGS = [Level(0), Level(1), Level(2)]
 WORKERS = 8
 
 
+@cache
+def designs() -> list[Architecture]:
+    rng = np.random.default_rng(0)
+    return [SMALL.sample(rng, (), 1000) for _ in range(LADDER[0]["trials"])]
+
+
+def propose(context: Context, n: int, settings: RandomSettings) -> list[Architecture]:
+    """The next of a list: to draw anew takes most of a search's time."""
+    known = {candidate.architecture.id for candidate in context.candidates}
+    return [arch for arch in designs() if arch.id not in known][:n]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _listed() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(STRATEGIES, "listed", Strategy(propose, RandomSettings))
+        yield
+
+
 def study(promotion: Promotion = "asynchronous", **changes: object) -> Study:
-    settings = {"strategy": {"name": "random"}, "finalists": 2, "final_seeds": (1, 2), "promotion": promotion}
+    settings = {"strategy": {"name": "listed"}, "finalists": 2, "final_seeds": (1, 2), "promotion": promotion}
     return study_of(SMALL, LADDER, **{**settings, **changes})
 
 
 class Cluster:
     """Workers whose trainings take longer with more samples, unevenly, on a virtual clock."""
 
-    def __init__(self, asked: Study, limit: float = float("inf"), notes: Sequence[PromotionNote] = ()) -> None:
-        self.now, self.notes = 0.0, list(notes)
+    def __init__(
+        self, asked: Study, limit: float = float("inf"), notes: Sequence[PromotionNote] = (), workers: int = WORKERS
+    ) -> None:
+        self.now, self.notes, self.workers = 0.0, list(notes), workers
         phases, promotions = (
             Phases(asked.ladder.top, limit, clock=lambda: self.now),
             Promotions(notes, self.notes.append),
         )
         self.schedule = Schedule(asked, SMALL, {}, Predictions(asked, NoDevice()), promotions, phases=phases)
         self.trials: dict[str, Trial] = {}
-        self.waits: list[tuple[tuple[Trial, ...], float, int]] = []  # trials then, for how long, how many workers
+        self.waits: list[tuple[tuple[Trial, ...], float, float, int]] = []  # trials then, from, to, how many workers
 
     def run(self, before: Sequence[Trial] = (), until: int = 10**9) -> tuple[Trial, ...]:
         """To the end, or until so many trials have ended; of `before` those that ran are run again."""
@@ -58,7 +83,7 @@ class Cluster:
         running: list[tuple[float, str]] = []
         again = [trial for trial in before if not trial.finished]
         while True:
-            while len(running) < WORKERS:
+            while len(running) < self.workers:
                 following = again.pop(0) if again else self.schedule.next_trial(tuple(self.trials.values()))
                 if following is None:
                     break
@@ -67,9 +92,9 @@ class Cluster:
                 heapq.heappush(running, (self.now + seconds(following), following.key))
             if not running or sum(trial.finished for trial in self.trials.values()) >= until:
                 return tuple(self.trials.values())
-            if len(running) < WORKERS:
+            if len(running) < self.workers:
                 then = tuple(self.trials.values())
-                self.waits.append((then, running[0][0] - self.now, WORKERS - len(running)))
+                self.waits.append((then, self.now, running[0][0], self.workers - len(running)))
             self.now, key = heapq.heappop(running)
             self.trials[key] = replace(ended(self.trials[key]), finished_at=self.now)
 
@@ -80,23 +105,18 @@ def seconds(trial: Trial) -> float:
     return trial.fidelity.samples / 10 * float(rng.lognormal(0.0, 0.5))
 
 
-def idle(cluster: Cluster) -> float:
-    """Seconds of workers that waited before the final."""
-    return sum(
-        seconds * workers
-        for trials, seconds, workers in cluster.waits
-        if not any(trial.level.final for trial in trials)
-    )
+def waited(cluster: Cluster) -> float:
+    """Seconds of workers that waited though trainings of the rungs were still to start."""
+    last = max(trial.submitted_at for trial in cluster.trials.values() if not trial.level.final)
+    return sum(workers * (min(end, last) - since) for _, since, end, workers in cluster.waits if since < last)
 
 
-def done(promotion: Promotion = "asynchronous") -> Cluster:
+@cache
+def done(promotion: Promotion) -> Cluster:
+    """A whole search."""
     cluster = Cluster(study(promotion))
     cluster.run()
     return cluster
-
-
-MEANWHILE, IN_TURN = done(), done("rungs")
-WHOLE = tuple(MEANWHILE.trials.values())
 
 
 def places(trials: Sequence[Trial]) -> dict[Level, int]:
@@ -106,8 +126,9 @@ def places(trials: Sequence[Trial]) -> dict[Level, int]:
     return {Level(0): asked.trials, **above}
 
 
-@pytest.mark.parametrize("cluster", [MEANWHILE, IN_TURN], ids=["asynchronous", "rungs"])
-def test_each_rung_has_its_places_and_no_design_is_there_twice(cluster: Cluster) -> None:
+@pytest.mark.parametrize("promotion", ["asynchronous", "rungs"])
+def test_each_rung_has_its_places_and_no_design_is_there_twice(promotion: Promotion) -> None:
+    cluster = done(promotion)
     trials = tuple(cluster.trials.values())
     assert {level: len(at_level(trials, level)) for level in RUNGS} == places(trials)
     assert len(at_level(trials, Level(2, final=True))) == 2 * 2
@@ -121,31 +142,35 @@ def test_each_rung_has_its_places_and_no_design_is_there_twice(cluster: Cluster)
     assert all(cluster.schedule.is_complete(level, trials) for level in RUNGS)
 
 
-def test_a_worker_waits_only_where_nobody_may_go_on_yet() -> None:
-    """Neither is a new design left, nor has a rung less than its share of those complete below it."""
-    assert MEANWHILE.waits
-    for trials, _, _ in MEANWHILE.waits:
-        if any(trial.level.final for trial in trials):
-            continue
-        assert len(at_level(trials, Level(0))) == LADDER[0]["trials"]
-        for below, level in pairwise(RUNGS):
-            due = len(complete_at(trials, below)) * LADDER[level.rung]["trials"] // LADDER[below.rung]["trials"]
-            assert len(at_level(trials, level)) >= min(due, places(trials)[level]) or MEANWHILE.schedule.is_complete(
-                below, trials
-            )
+def test_no_worker_waits_before_the_last_training_of_the_rungs_has_started() -> None:
+    assert waited(done("asynchronous")) == 0
 
 
 def test_rung_by_rung_workers_wait_for_the_last_of_each() -> None:
+    cluster = done("rungs")
     for level in RUNGS[:2]:
         assert any(
             trials[-1].level == level and len(complete_at(trials, level)) > LADDER[level.rung]["trials"] / 2
-            for trials, _, _ in IN_TURN.waits
+            for trials, *_ in cluster.waits
         )
-    assert idle(MEANWHILE) < 0.7 * idle(IN_TURN)
-    assert MEANWHILE.now < IN_TURN.now
+    assert waited(cluster) > 0
+    assert done("asynchronous").now < cluster.now
 
 
-@given(cut=st.integers(0, len(WHOLE)))
+def test_nobody_goes_on_beyond_the_share_of_those_that_have_ended() -> None:
+    """Where there are as many workers as designs, else all places would go to those that train fastest."""
+    cluster = Cluster(study(), workers=60)
+    asked, trials = study(), cluster.run()
+    assert {level: len(at_level(trials, level)) for level in RUNGS} == places(trials)
+    for below, level in pairwise(RUNGS):
+        ends = sorted(trial.finished_at for trial in complete_at(trials, below))
+        for taken, trial in enumerate(sorted(at_level(trials, level), key=lambda each: each.submitted_at)):
+            complete = bisect_right(ends, trial.submitted_at)
+            due = complete * asked.ladder.rungs[level.rung].trials // asked.ladder.rungs[below.rung].trials
+            assert taken < due or complete == len(ends)
+
+
+@pytest.mark.parametrize("cut", [0, 43, 50, 66, 80])
 def test_a_search_cut_off_anywhere_goes_on_to_a_consistent_end(cut: int) -> None:
     """What ran is run again, who went on stays, and every rung has its places."""
     first = Cluster(study())
@@ -163,7 +188,7 @@ def test_a_search_cut_off_anywhere_goes_on_to_a_consistent_end(cut: int) -> None
 
 def test_asking_changes_nothing() -> None:
     cluster = Cluster(study())
-    trials = cluster.run(until=32)
+    trials = cluster.run(until=42)
     assert at_level(trials, Level(1)), "some have gone on"
     assert not cluster.schedule.is_complete(Level(0), trials), "while the lowest rung trains"
     a, b = cluster.schedule.next_trial(trials), cluster.schedule.next_trial(trials)
