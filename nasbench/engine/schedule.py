@@ -5,8 +5,23 @@ First `study.trials` designs at the lowest rung: the fixed points that fit, then
 the highest rung with fresh seeds and scored on the test split, which nothing before saw: all with the same seeds, or in
 a race (higher_levels.py, race.py).
 
-Where the study says `promotion = "rungs"` a rung begins when the one below is complete, so that workers wait for the
-last training of each. With `"asynchronous"` designs go on meanwhile.
+Where the study says `promotion = "rungs"` a rung begins when the one below is complete, and workers wait for the last
+training of each. With `"asynchronous"` designs go on meanwhile, and only the final waits. That is MO-ASHA (Schmucker et
+al. 2021, arXiv:2106.12639), the form of ASHA (Li et al. 2020, arXiv:1810.05934) for several objectives, for a plan that
+is fixed:
+
+- As there, a design may go on when it is among the best 1/eta of those complete at its rung, by non-dominated rank and
+  then by crowding, as it stands at that moment; nobody's place is taken back. Where a table stands behind the search
+  the best are those that it lets expect to win (contests.py), and published networks have their share (promotion.py).
+- ASHA goes on until it is stopped. Here each rung has a number of trials that the user was shown: eta is the ratio of
+  two rungs' numbers, and no rung ever has more than its share of those complete below. Once the rung below is complete
+  the places that are left are taken.
+- ASHA looks for a promotion, from the highest rung down, before it draws a new design. With a fixed plan the last
+  promotion hangs on the last training below, so a free worker looks from the lowest rung up: rungs are complete sooner,
+  more is known when a place is given away, and promotions fill the time in which new designs have run out. In replays
+  ASHA's order took longer and chose worse (benchmarks/promotion.py, results/search).
+- A rung is a training of its own, and no checkpoint is gone on from (study/fidelity.py). Of the losses only the error
+  needs training; cost and predicted latency are the same at every rung.
 """
 
 from __future__ import annotations
