@@ -38,7 +38,6 @@ from search_replay import World, normal
 
 import nasbench
 from nasbench.arch.architecture import Architecture
-from nasbench.costs.analytic import cost
 from nasbench.costs.budget import parse_budgets
 from nasbench.engine.efforts import EXPONENT
 from nasbench.engine.levels import at_level
@@ -48,7 +47,6 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule
 from nasbench.pareto import hypervolume
-from nasbench.space import SearchSpace
 from nasbench.space.fixed import published_members
 from nasbench.space.shipped import load_space
 from nasbench.strategies import Context
@@ -92,21 +90,6 @@ class NeverIdle(Schedule):
         self.higher.places = AllAtOnce(self.study, self.phases)
 
 
-DRAWN: list[Architecture] = []  # the designs of the run that is played, in the order in which they are proposed
-
-
-def propose_drawn(context: Context, n: int, settings: RandomSettings) -> list[Architecture]:
-    known = {candidate.architecture.id for candidate in context.candidates}
-    return [arch for arch in DRAWN if arch.id not in known][:n]
-
-
-def draw(world: World, space: SearchSpace, count: int, run: int) -> None:
-    """The designs of a run, with their true accuracies, in one go."""
-    rng = np.random.default_rng(run)
-    DRAWN[:] = [space.sample(rng, parse_budgets(["1GFLOP"]), 1000) for _ in range(count)]
-    world.learn(DRAWN)
-
-
 SCHEDULES = {"highest first": HighestFirst, "never idle": NeverIdle}
 
 
@@ -133,6 +116,16 @@ class Played(NamedTuple):
         return max(trial.submitted_at for trial in self.before_final())
 
 
+def made_up(trial: Trial, run: int, true: float, now: float) -> Trial:
+    """How a training ends that starts now; equal ones end alike, whichever way they came about."""
+    luck, pace = normal(f"{run} {trial.key}"), normal(f"pace {run} {trial.key}")
+    accuracy = true + luck * (NOISE if trial.level.rung else LOWEST_NOISE)
+    size = (trial.cost.macs / TYPICAL_MACS) ** EXPONENT
+    seconds = TYPICAL_S * work_of(trial.fidelity) * size * math.exp(SPREAD * pace)
+    outcome = Outcome(State.COMPLETE, {"accuracy": float(np.clip(accuracy, 0, 1))}, None, seconds)
+    return trial.with_outcome(outcome, now + seconds)
+
+
 def play(schedule: Schedule, workers: int, train: Callable[[Trial, float], Trial]) -> Played:
     """The search without its final; `train` gives a trial that starts at a time its outcome and its end."""
     trials: dict[str, Trial] = {}
@@ -148,20 +141,6 @@ def play(schedule: Schedule, workers: int, train: Callable[[Trial, float], Trial
         if not running:
             return Played(list(trials.values()))
         now, key, trials[key] = heapq.heappop(running)
-
-
-def training(world: World, run: int) -> Callable[[Trial, float], Trial]:
-    """Trainings of one run; equal trials have equal outcomes and take equally long, whichever way they came about."""
-
-    def train(trial: Trial, now: float) -> Trial:
-        luck, pace = normal(f"{run} {trial.key}"), normal(f"pace {run} {trial.key}")
-        accuracy = world.true(trial.design) + luck * (NOISE if trial.level.rung else LOWEST_NOISE)
-        size = (trial.cost.macs / TYPICAL_MACS) ** EXPONENT
-        seconds = TYPICAL_S * work_of(trial.fidelity) * size * math.exp(SPREAD * pace)
-        outcome = Outcome(State.COMPLETE, {"accuracy": float(np.clip(accuracy, 0, 1))}, None, seconds)
-        return trial.with_outcome(outcome, now + seconds)
-
-    return train
 
 
 def study_for(runner: str, strategy: str, way: str, seed: int) -> Study:
@@ -180,27 +159,55 @@ def study_for(runner: str, strategy: str, way: str, seed: int) -> Study:
     )
 
 
-def replay(world: World, runner: str, workers: int, strategy: str, way: str, run: int) -> dict[str, object]:
-    study, space = study_for(runner, strategy, way, 1000 * run), load_space("metablock")
-    predictions, fixed = Predictions(study, lambda: None), published_members(space, study.budgets, study.classes)
-    world.learn(list(fixed.values()))
-    schedule = SCHEDULES.get(way, Schedule)(study, space, fixed, predictions, Promotions([], lambda note: None))
-    played = play(schedule, workers, training(world, run))
-    top = at_level(played.trials, Level(study.ladder.top))
-    planned = dict(schedule.planned())[Level(study.ladder.top)]
-    assert len(top) == planned, f"{len(top)} at the highest rung, and not {planned}"
-    true = [world.true(trial.design) for trial in top]
-    losses = [(1 - accuracy, cost(trial.design).macs / 1e9) for accuracy, trial in zip(true, top)]
-    return {
-        **{"runner": runner, "workers": workers, "strategy": strategy, "way": way, "run": run, "top": len(top)},
-        "hours": round(played.end / 3600, 4),
-        "waits": round(played.idle(workers, played.last_start), 4),
-        "idle": round(played.idle(workers, played.end), 4),
-        "first": round(min(trial.finished_at for trial in top) / played.end, 4),
-        "mean": round(float(np.mean(true)), 4),
-        "best": round(max(true), 4),
-        "hypervolume": round(hypervolume(losses, (1.0, 1.0)), 4),
-    }
+class Replays:
+    """Of one run after another: its drawn designs, and what is worked out once for all ways."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.space = world, load_space("metablock")
+        study = study_for("laptop", "random", "rungs", 0)
+        self.predictions = Predictions(study, lambda: None)
+        self.fixed = published_members(self.space, study.budgets, study.classes)
+        world.learn(list(self.fixed.values()))
+        self.designs: dict[str, Architecture] = dict(self.fixed)
+        self.drawn: list[Architecture] = []
+        STRATEGIES["drawn"] = Strategy(self.propose, RandomSettings)
+
+    def draw(self, run: int) -> None:
+        rng = np.random.default_rng(run)
+        self.drawn = [self.space.sample(rng, parse_budgets(["1GFLOP"]), 1000) for _ in range(MOST_DRAWN)]
+        self.world.learn(self.drawn)
+        self.designs |= {arch.id: arch for arch in self.drawn}
+
+    def propose(self, context: Context, n: int, settings: RandomSettings) -> list[Architecture]:
+        known = {candidate.architecture.id for candidate in context.candidates}
+        return [arch for arch in self.drawn if arch.id not in known][:n]
+
+    def train(self, trial: Trial, run: int, now: float) -> Trial:
+        design = self.designs.setdefault(trial.architecture_id, trial.design)
+        ended = made_up(trial, run, self.world.true(design), now)
+        ended.__dict__["design"] = design  # whose id and cost are known: to read it anew takes most of a replay
+        return ended
+
+    def line(self, runner: str, workers: int, strategy: str, way: str, run: int) -> dict[str, object]:
+        """One search."""
+        study, promotions = study_for(runner, strategy, way, 1000 * run), Promotions([], lambda note: None)
+        schedule = SCHEDULES.get(way, Schedule)(study, self.space, self.fixed, self.predictions, promotions)
+        played = play(schedule, workers, lambda trial, now: self.train(trial, run, now))
+        top = at_level(played.trials, Level(study.ladder.top))
+        planned = dict(schedule.planned())[Level(study.ladder.top)]
+        assert len(top) == planned, f"{len(top)} at the highest rung, and not {planned}"
+        true = [self.world.true(trial.design) for trial in top]
+        losses = [(1 - accuracy, trial.cost.macs / 1e9) for accuracy, trial in zip(true, top)]
+        return {
+            **{"runner": runner, "workers": workers, "strategy": strategy, "way": way, "run": run, "top": len(top)},
+            "hours": round(played.end / 3600, 4),
+            "waits": round(played.idle(workers, played.last_start), 4),
+            "idle": round(played.idle(workers, played.end), 4),
+            "first": round(min(trial.finished_at for trial in top) / played.end, 4),
+            "mean": round(float(np.mean(true)), 4),
+            "best": round(max(true), 4),
+            "hypervolume": round(hypervolume(losses, (1.0, 1.0)), 4),
+        }
 
 
 def summary(lines: Sequence[dict[str, str]]) -> str:
@@ -239,20 +246,19 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", default=[f"{runner}:{workers}" for runner, workers in SETTINGS])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    STRATEGIES["drawn"] = Strategy(propose_drawn, RandomSettings)
-    world = World(nasbench.load_table(options.table or "metablock").current)
+    replays = Replays(World(nasbench.load_table(options.table or "metablock").current))
     done = {tuple(line[key] for key in COLUMNS[:5]) for line in _read(options.out)}
     with options.out.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if not done:
             writer.writeheader()
         for run in range(options.runs):
-            draw(world, load_space("metablock"), MOST_DRAWN, run)
+            replays.draw(run)
             for runner, workers in (setting.split(":") for setting in options.settings):
                 for strategy in options.strategies:
                     for way in WAYS:
                         if (runner, workers, strategy, way, str(run)) not in done:
-                            writer.writerow(replay(world, runner, int(workers), strategy, way, run))
+                            writer.writerow(replays.line(runner, int(workers), strategy, way, run))
                             file.flush()
     print(summary(_read(options.out)))
 

@@ -25,6 +25,7 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule
 from nasbench.errors import UserError
+from nasbench.report.standing import is_interrupted, promoted_by
 from nasbench.strategies import Context
 from nasbench.strategies.choice import STRATEGIES, Strategy
 from nasbench.strategies.random import RandomSettings
@@ -194,6 +195,15 @@ def test_asking_changes_nothing() -> None:
     a, b = cluster.schedule.next_trial(trials), cluster.schedule.next_trial(trials)
     assert (a and a.key) == (b and b.key)
     assert not cluster.notes, "a decision on a whole rung is noted once that has ended"
+
+
+def test_while_a_rung_still_fills_the_front_below_counts_too() -> None:
+    cluster = done("asynchronous")
+    trials, notes = tuple(cluster.trials.values()), promoted_by(cluster.notes)
+    assert set(notes) == {"rung 1", "rung 2", "final"}
+    early = [trial for trial in trials if trial.level == Level(0) or trial.finished_at < cluster.now / 2]
+    assert is_interrupted(Level(1), early, {}, study())
+    assert not is_interrupted(Level(1), trials, notes, study())
 
 
 def test_the_best_so_far_go_on_first() -> None:
