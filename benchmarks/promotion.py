@@ -59,7 +59,6 @@ from nasbench.study.trials import Level, Outcome, State, Trial
 LOWEST_NOISE, NOISE = 0.03, 0.02  # of accuracy, a training's
 TYPICAL_S, TYPICAL_MACS, SPREAD = 26.0 / 3200, 5e8, 0.2  # a sample's seconds at so many multiply-adds; of ln(seconds)
 WAYS = ("rungs", "asynchronous", "highest first", "never idle")
-MOST_DRAWN = 256  # as many as the largest ladder takes
 SETTINGS = (("laptop", 8), ("gpu", 8), ("cluster-cpu", 8), ("cluster-cpu", 200), ("cluster", 200))
 FIGURES = ("hours", "waits", "idle", "first", "mean", "best", "hypervolume")
 COLUMNS = ("runner", "workers", "strategy", "way", "run", "top", *FIGURES)
@@ -172,9 +171,9 @@ class Replays:
         self.drawn: list[Architecture] = []
         STRATEGIES["drawn"] = Strategy(self.propose, RandomSettings)
 
-    def draw(self, run: int) -> None:
+    def draw(self, run: int, count: int) -> None:
         rng = np.random.default_rng(run)
-        self.drawn = [self.space.sample(rng, parse_budgets(["1GFLOP"]), 1000) for _ in range(MOST_DRAWN)]
+        self.drawn = [self.space.sample(rng, parse_budgets(["1GFLOP"]), 1000) for _ in range(count)]
         self.world.learn(self.drawn)
         self.designs |= {arch.id: arch for arch in self.drawn}
 
@@ -253,7 +252,7 @@ def main() -> None:
         if not done:
             writer.writeheader()
         for run in range(options.runs):
-            replays.draw(run)
+            replays.draw(run, max(runner_ladder(setting.split(":")[0]).rungs[0].trials for setting in options.settings))
             for runner, workers in (setting.split(":") for setting in options.settings):
                 for strategy in options.strategies:
                     for way in WAYS:
