@@ -19,7 +19,7 @@ is fixed:
 - ASHA looks for a promotion, from the highest rung down, before it draws a new design. With a fixed plan the last
   promotion hangs on the last training below, so a free worker looks from the lowest rung up: rungs are complete sooner,
   more is known when a place is given away, and promotions fill the time in which new designs have run out. In replays
-  ASHA's order took longer and chose worse (benchmarks/promotion.py, results/search).
+  ASHA's order chose worse on two of four ladders and ended hardly earlier on one (benchmarks/promotion.py).
 - A rung is a training of its own, and no checkpoint is gone on from (study/fidelity.py). Of the losses only the error
   needs training; cost and predicted latency are the same at every rung.
 """
