@@ -56,7 +56,7 @@ from nasbench.study import environment
 from nasbench.study.fidelity import load_recipe, recipe_files
 from nasbench.study.notes import LatencyNote, PromotionNote
 from nasbench.study.predicted import Interval, Predicted
-from nasbench.study.runner import RunnerSpec, load_runner, runner_ladder, shipped_runners
+from nasbench.study.runner import RunnerSpec, load_runner, runner_ladder, runner_promotion, shipped_runners
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord
 from nasbench.study.task import DataSplit, Task
@@ -116,6 +116,7 @@ def _read_space(folder: Path, file: Path) -> None:
 
 def _read_runner(folder: Path, file: Path) -> None:
     RunnerSpec.from_dict(load_runner(file).to_dict())
+    runner_promotion(file)
     for rung in runner_ladder(file).rungs:
         rung.fidelity.image_size(224)
 

@@ -103,7 +103,7 @@ def test_what_is_planned_follows_the_pace() -> None:
     schedule, trials, _ = run(study, 900.0, 10.0)
     halfway = [trial for trial in trials if trial.finished_at <= 100.0]
     clock = replace(schedule.phases, clock=lambda: 100.0)
-    schedule.phases = clock
+    schedule.places.phases = clock
     planned = dict(schedule.planned(halfway))
     assert planned[Level(0)] == pytest.approx(36, abs=2)
     low, high = (work_of(rung.fidelity) for rung in study.ladder.rungs)

@@ -17,7 +17,8 @@ from nasbench.costs.analytic import cost
 from nasbench.engine.published import CHECKED
 from nasbench.engine.start import fitting_fixed_points
 from nasbench.proxy.reduction import reduced
-from nasbench.running import run
+from nasbench.running import Job, run
+from nasbench.running.worker import run_job
 from nasbench.strategies.context import Expected, Informed
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
@@ -165,3 +166,25 @@ def test_one_that_was_submitted_before_a_kill_is_told_by_the_table_after_it(tmp_
     trials = searched(tmp_path, known)
     assert next(trial for trial in trials if trial.key == taken.key).seconds == 0
     assert sum(trial.trained_here for trial in at_lowest(trials)) == CHECKED
+
+
+@pytest.mark.parametrize("workers", [3, 9])
+def test_where_designs_go_on_meanwhile_no_network_is_both_told_of_and_trained(workers: int, tmp_path: Path) -> None:
+    asked = STUDY.replace(promotion="asynchronous", trials=14)
+    with TrialStore(tmp_path) as store:
+        driver = search_parts(asked, store, fixed=FIXED, known=Told(Table(rows(), "toys"))).driver
+        running: list[Job] = []
+        while True:
+            while len(running) < workers and (job := driver.ask()) is not None:
+                running.append(job)
+            if not running:
+                break
+            ends = running.pop(len(running) // 2)
+            driver.tell(ends, run_job(ends, search_toys.evaluate, None))
+        trials = list(store.trials)
+    assert len({(trial.architecture_id, trial.level, trial.seed) for trial in trials}) == len(trials)
+    on_rungs = [(trial.architecture_id, trial.level) for trial in trials if not trial.level.final]
+    assert len(set(on_rungs)) == len(on_rungs)
+    second = [trial for trial in trials if trial.level == Level(1)]
+    assert sum(trial.trained_here for trial in second) == LADDER[1]["trials"]
+    assert any(not trial.trained_here for trial in second)

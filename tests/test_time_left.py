@@ -70,6 +70,15 @@ def test_levels_wait_for_one_another_however_many_workers_there_are(search: Sear
     assert left(search, trials, Pace(at_a_time=8)) == pytest.approx(10 + 30 + 30)
 
 
+def test_a_place_that_hangs_on_the_last_of_the_rung_below_is_not_taken_before(tmp_path: Path) -> None:
+    """Of two places the first is due when two of four have ended, the second with the fourth, in 10 s."""
+    study = study_of(ladder=LADDER, finalists=1, final_seeds=(1, 2), promotion="asynchronous")
+    with TrialStore(tmp_path) as store:
+        parts = search_parts(study, store)
+    trials = [trial(parts, 0), trial(parts, 1), trial(parts, 2)]
+    assert left(parts, trials, Pace(at_a_time=8)) == pytest.approx(10 + 30 + 30)
+
+
 def ended(each: Trial, seconds: float) -> Trial:
     return each.with_outcome(Outcome(State.COMPLETE, {"accuracy": 0.5}, None, seconds), 0)
 
@@ -230,11 +239,13 @@ Simulated = Callable[..., tuple[Shown, float]]
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulated:
     """A search on workers that get `share(now)` of a processor -> what was shown, and when it ended."""
 
-    def simulate(share: Share, ladder: Ladder = TWO_RUNGS, watched: bool = True) -> tuple[Shown, float]:
+    def simulate(
+        share: Share, ladder: Ladder = TWO_RUNGS, watched: bool = True, promotion: str = "rungs"
+    ) -> tuple[Shown, float]:
         machine, shown = Machine(share, watched), Shown()
         monkeypatch.setattr(time, "monotonic", lambda: machine.now)
         runner = RunnerSpec(kind="ray", workers=WORKERS)
-        settings = {"strategy": {"name": "random"}, "budgets": ("1GFLOP",), "finalists": 3}
+        settings = {"strategy": {"name": "random"}, "budgets": ("1GFLOP",), "finalists": 3, "promotion": promotion}
         study = study_of(ladder=ladder, runner=runner, **settings)
         with TrialStore(tmp_path) as store:
             return shown, machine.run(search_parts(study, store, progress=shown).driver)
@@ -262,6 +273,11 @@ def test_on_an_idle_machine_it_is_right_within_a_quarter_from_the_second_minute_
     shown, end = simulated(lambda now: 1.0, ladder, watched)
     assert within_a_quarter(shown, end, 120.0)
     assert not slow_notes(shown)
+
+
+def test_where_designs_go_on_meanwhile_it_is_right_too(simulated: Simulated) -> None:
+    shown, end = simulated(lambda now: 1.0, GROWING, promotion="asynchronous")
+    assert within_a_quarter(shown, end, 120.0)
 
 
 @pytest.mark.parametrize("watched", [True, False])

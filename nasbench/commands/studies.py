@@ -97,6 +97,11 @@ def _add_search(verbs: Any) -> None:
         "--strategy-option", action="append", type=_option, metavar="KEY=VALUE",
         help="a setting of the strategy, such as population=30; repeatable",
     )  # fmt: skip
+    add(
+        "--promotion", choices=("rungs", "asynchronous"),
+        help="when designs go on to longer training: rungs, once all of a rung have ended; asynchronous, meanwhile, so "
+        "that no worker waits for the last of a rung (default: what the runner's file says)",
+    )  # fmt: skip
     add("--seed", type=whole, default=0, help="seed of everything that is drawn (default: 0)")
     add_classes(search, "classes that budgets count with")
     add(
@@ -157,6 +162,7 @@ def _search(options: argparse.Namespace) -> int:
             progress=progress,
             priority=options.priority,
             strategy_options=_options(options.strategy_option or ()),
+            promotion=options.promotion,
         )
     return _show(result, options.json)
 

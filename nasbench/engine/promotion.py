@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from nasbench.engine.predictions import Predictions
 from nasbench.pareto import best_first
+from nasbench.scaling.objective import errors_at
 from nasbench.study.notes import PromotionNote
+from nasbench.study.study import Study
 from nasbench.study.trials import Kind, Trial
 
 FIXED_SHARE = 0.45  # of a rung's places that fixed points take at most: of seven, one for each of three families
@@ -37,6 +40,18 @@ class Contender(NamedTuple):
     def clearly_beats(self, other: Contender) -> bool:
         """Whether its error is clearly lower at a similar or lower cost."""
         return CLEARLY * self.error < other.error and self.slowness <= SIMILAR * other.slowness
+
+
+def contenders(
+    study: Study, predictions: Predictions, chosen: Sequence[Trial], trials: Sequence[Trial]
+) -> list[Contender]:
+    """Complete trials with their losses; the error is that at the target, where designs are extrapolated."""
+    metric, target = study.objective.metric, study.extrapolated_to
+    errors = {t.key: 1 - t.metric(metric) for t in chosen} if target is None else errors_at(trials, chosen, target)
+    return [
+        Contender(trial, errors[trial.key], predictions.slowness(trial.design), trial.metric(metric))
+        for trial in chosen
+    ]
 
 
 def better_than_the_worst_fixed_point(contenders: Sequence[Contender]) -> list[Contender]:

@@ -86,11 +86,9 @@ class PublishedScores:
 
     def trial(self, arch: Architecture, rung: int, cost: Cost) -> Trial:
         """The table's training of a design at a rung, as a trial of the study."""
-        study, row = self._study, self._row(arch.id, rung)
+        row = self._row(arch.id, rung)
         assert row is not None
-        numerics = study.runner.numerics if study.numerics_in_keys else None
-        origin, fidelity = Origin(Kind.FIXED_POINT, rung, FROM_TABLE, cost), study.ladder.rungs[rung].fidelity
-        return Trial.new(arch, fidelity, row.seed, study.data_name, VALIDATION, origin, numerics)
+        return self._study.trial(arch, row.seed, Origin(Kind.FIXED_POINT, rung, FROM_TABLE, cost))
 
     def outcome(self, trial: Trial) -> Outcome | None:
         """What came of such a trial when the table was made; None for every other."""

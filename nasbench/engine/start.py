@@ -39,7 +39,15 @@ from nasbench.study.fidelity import recipe_name
 from nasbench.study.notes import EndNote, PromotionNote, RejectionNote
 from nasbench.study.objective import OBJECTIVES, split_objective
 from nasbench.study.predicted import predict
-from nasbench.study.runner import LAPTOP, Priority, RunnerSpec, load_runner, runner_ladder
+from nasbench.study.runner import (
+    LAPTOP,
+    Priority,
+    Promotion,
+    RunnerSpec,
+    load_runner,
+    runner_ladder,
+    runner_promotion,
+)
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord, Study
@@ -57,6 +65,7 @@ def search(
     seed: int = 0, classes: int = 1000, device: str = THIS_MACHINE, address: str | None = None,
     time_limit: float | None = None, progress: Progress | None = None, objective: str = "supervised",
     priority: Priority | None = None, strategy_options: Mapping[str, object] | None = None,
+    promotion: Promotion | None = None,
 ) -> StudyResult:  # fmt: skip
     """Search `space` for designs within `budgets` that are accurate and fast -> the study, stored in `out`.
 
@@ -66,7 +75,9 @@ def search(
     the error that designs should have there. `priority`: that of the trials beside other work, "low" (nice 15) or
     "normal". Everything is checked before anything is written; a UserError says what to change. `strategy`: a name in
     `nasbench.strategies.STRATEGIES`, or "mine.py:propose", a function of your own; by default "warm" where a table
-    holds trainings of this space on these images, else "evolution". `strategy_options` are its settings.
+    holds trainings of this space on these images, else "evolution". `strategy_options` are its settings. `promotion`:
+    "rungs" or "asynchronous", whether designs go on to a rung when the one below is complete, or meanwhile; by default
+    what the runner's file says.
     """
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
     require_images_for(found.in_channels, f"space {found.label!r}")
@@ -83,6 +94,7 @@ def search(
         "seed": seed,
         "device": device,
         "time_limit_s": time_limit,
+        "promotion": runner_promotion(runner) if promotion is None else promotion,
         "open_ended": time_limit is not None and trials is None,
         "runner": _runner_at(runner, address).with_priority(priority),
     }

@@ -57,7 +57,9 @@ class Plan(Protocol):
     """What is asked of a schedule, or of a stored study that another process runs."""
 
     study: Study
-    rejections: RejectionCounter
+
+    @property
+    def rejections(self) -> RejectionCounter: ...
 
     def planned(self, trials: Sequence[Trial] = ()) -> list[tuple[Level, int]]: ...
 
@@ -121,24 +123,29 @@ class TimeLeft:
         efforts, speed = self._efforts_and_speed(trials, pace)
         running = [trial for trial in trials if trial.key in pace.running]
         workers = _Workers(max(1, pace.at_a_time, len(running)), pace.deadline - pace.now)
-        for trial in running:
-            workers.busy(_still(efforts.of(trial), pace.running[trial.key], pace, speed) / speed)
+        still = {t.key: _still(efforts.of(t), pace.running[t.key], pace, speed) / speed for t in running}
+        for seconds in still.values():
+            workers.busy(seconds)
         # What those not known yet should resemble:
         like = [trial for trial in trials if trial.complete and trial.trained_here]
+        ends, waits = list[float](), False  # of the level below: when its trials end, and whether any is still to
         for level, count in self._schedule.planned(trials):
+            early = level.rung > 0 and not level.final and self._schedule.study.asynchronous
+            if waits and not early:
+                workers.wait_for_all()
             decided = self._decided_at(level, trials)
             like = decided or like
-            waiting = [trial for trial in at_level(trials, level) if not trial.finished and trial not in running]
-            there = {trial.key for trial in at_level(trials, level)}
+            there = {trial.key: trial for trial in at_level(trials, level)}
+            waiting = [trial for key, trial in there.items() if not trial.finished and key not in still]
             coming = (trial for trial in decided if trial.key not in there and trial.trained_here)
-            for trial in (*waiting, *coming):
-                workers.take(efforts.of(trial) / speed)
-            unknown = 0 if decided else count - len(there)
-            each = efforts.like(level, self._fidelity(level), like) / speed if unknown > 0 else 0.0
-            for _ in range(unknown):
-                workers.take(each)
-            if not self._is_over(level, count, trials, decided):  # the next one waits for it
-                workers.wait_for_all()
+            needed = [efforts.of(trial) / speed for trial in (*waiting, *coming)]
+            if not decided and count > len(there):
+                each = efforts.like(level, self._fidelity(level), like) / speed
+                needed += [each] * (count - len(there))
+            known = [still.get(key, 0.0) for key, trial in there.items() if trial.finished or key in still]
+            starts = [_earliest(len(known) + n, count, ends) if early else 0.0 for n in range(len(needed))]
+            ends = [*known, *(workers.take(seconds, start) for seconds, start in zip(needed, starts))]
+            waits = not self._is_over(level, count, trials, decided)
         return workers.end
 
     def seconds_of(self, trial: Trial, trials: Sequence[Trial], pace: Pace) -> float:
@@ -188,6 +195,13 @@ def _speed(trials: Sequence[Trial], efforts: Efforts, pace: Pace) -> float:
     return 1.0 if not efforts.by_processor and abs(math.log(speed)) < math.log(AS_DESIGNS_DIFFER) else speed
 
 
+def _earliest(place: int, count: int, below: Sequence[float]) -> float:
+    """When a level's share of those below, that end at these times, is so large that the trial may start that takes the
+    `place` (from 0) of `count` there."""
+    share = -(-(place + 1) * len(below) // max(1, count))
+    return sorted(below)[min(share, len(below)) - 1] if below else 0.0
+
+
 class _Workers:
     """When each of `count` workers is free again, in seconds from now; nothing starts after `limit`."""
 
@@ -201,9 +215,13 @@ class _Workers:
     def busy(self, seconds: float) -> None:
         heapq.heapreplace(self._free, seconds)
 
-    def take(self, seconds: float) -> None:
-        if self._free[0] < self._limit:
-            heapq.heapreplace(self._free, self._free[0] + seconds)
+    def take(self, seconds: float, earliest: float = 0.0) -> float:
+        """When a trial ends that may start from `earliest` on; never, where there is no time for it."""
+        start = max(self._free[0], earliest)
+        if start >= self._limit:
+            return math.inf
+        heapq.heapreplace(self._free, start + seconds)
+        return start + seconds
 
     def wait_for_all(self) -> None:
         self._free = [self.end] * len(self._free)

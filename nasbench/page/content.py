@@ -192,6 +192,7 @@ def _provenance(result: StudyResult) -> dict[str, Any]:
             "images": f"{Path(study.data).name} ({study.data_name})",
             "device of the latencies": study.device,
             "strategy": study.strategy.name,
+            "designs go on": "while their rung still trains" if study.asynchronous else "rung by rung",
             "seed": study.seed,
             "final seeds": ", ".join(map(str, study.final_seeds)),
             "classes of budgets and exports": study.classes,

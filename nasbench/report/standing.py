@@ -29,12 +29,15 @@ def ended_at(level: Level, trials: Iterable[Trial]) -> set[str]:
 def is_interrupted(level: Level, trials: Sequence[Trial], promoted: Promoted, study: Study) -> bool:
     """Whether a design that was chosen for `level` has no training there that has ended.
 
-    Who was chosen is noted in the store; where it is not, how many there should be is known.
+    Who was chosen is noted in the store; where it is not, how many there should be is known. Where designs go on while
+    the level below still trains, it is noted once that has ended, and others may come until then.
     """
     below, ended = level.below, ended_at(level, trials)
     if below is None:
         return False
     complete = {trial.key: trial.architecture_id for trial in trials if trial.level == below and trial.complete}
+    if study.asynchronous and level.name not in promoted:
+        return True
     if level.name in promoted:
         return any(complete[key] not in ended for key in promoted[level.name] if key in complete)
     return len(ended) < min(study.places(level, len(complete)), len(complete))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -15,10 +16,14 @@ from nasbench.study.fidelity import Ladder
 from nasbench.values import Value
 
 LADDER = "ladder"  # the key of the proxy's rungs, which lie in the same file
+PROMOTION = "promotion"  # the key of how designs go on from rung to rung, in a search that runs there
 LAPTOP = "laptop"
 LEAST_SHARE = 0.001  # of a core, a device or a GiB
 Accelerator = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bf16"]
+Promotion = Literal["rungs", "asynchronous"]  # whether a rung begins when the one below is complete, or meanwhile
+PROMOTIONS: tuple[Promotion, ...] = get_args(Promotion)
+RUNGS: Promotion = "rungs"
 Priority = Literal["low", "normal"]  # of a local Ray's workers: nice 15 or nice 0
 
 
@@ -109,7 +114,9 @@ def shipped_runners() -> dict[str, Path]:
 def load_runner(name_or_path: str | Path, priority: Priority | None = None) -> RunnerSpec:
     """A shipped runner by name ("laptop"), or a runner file by path; `priority` instead of the file's."""
     content, source = _read(name_or_path)
-    spec = RunnerSpec.from_dict({key: value for key, value in content.items() if key != LADDER}, source)
+    _promotion(content, source)  # a file is right as a whole, whoever reads it
+    own = {key: value for key, value in content.items() if key not in (LADDER, PROMOTION)}
+    spec = RunnerSpec.from_dict(own, source)
     return spec.with_priority(priority)
 
 
@@ -124,6 +131,19 @@ def runner_ladder(name_or_path: str | Path) -> Ladder:
     ladder = Ladder.from_recipes(tables, source)
     ladder.check_rungs_differ(source)
     return ladder
+
+
+def runner_promotion(name_or_path: str | Path) -> Promotion:
+    """How designs go on in a search that runs there, unless it is asked to do otherwise."""
+    return _promotion(*_read(name_or_path))
+
+
+def _promotion(content: Mapping[str, object], source: str) -> Promotion:
+    found = content.get(PROMOTION, RUNGS)
+    for known in PROMOTIONS:
+        if found == known:
+            return known
+    raise UserError(f"{source}: {PROMOTION} = {shown(found)}: must be {' or '.join(map(repr, PROMOTIONS))}")
 
 
 def _read(name_or_path: str | Path) -> tuple[dict[str, object], str]:

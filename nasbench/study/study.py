@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
 from typing_extensions import Self
 
 from nasbench import __version__
+from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import Budget, device_metrics
 from nasbench.errors import UserError, shown
 from nasbench.files import read_toml, require_new_or_empty, write_toml
@@ -17,9 +18,9 @@ from nasbench.latency.names import THIS_MACHINE
 from nasbench.strategies import StrategyChoice
 from nasbench.study.fidelity import Ladder
 from nasbench.study.objective import BY_LOSS, PREDICTED, Objective, extrapolation_target
-from nasbench.study.runner import RunnerSpec
+from nasbench.study.runner import RUNGS, Numerics, Promotion, RunnerSpec
 from nasbench.study.trial_records import MAX_CLASSES, Seed
-from nasbench.study.trials import Level
+from nasbench.study.trials import Level, Origin, Split, Trial
 from nasbench.values import Value, content_hash
 
 FILE = "study.toml"
@@ -83,6 +84,7 @@ class Study(Value):
     finalists: int = Field(5, ge=0, le=MAX_TRIALS)  # trained again with `final_seeds`, all or in a race, and measured
     final_seeds: tuple[Seed, ...] = (0, 1, 2)
     open_ended: bool = False  # as many trials as the time limit allows; `trials` and the ladder's are starting points
+    promotion: Promotion = RUNGS  # whether a rung waits for the one below; older studies did
     race: int | None = Field(None, ge=1, le=MAX_TRIALS)  # final trainings at most, where those are chosen one by one
     trial_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # a trial that takes longer has failed
     time_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # shared out among the levels
@@ -124,6 +126,21 @@ class Study(Value):
     def device_metrics(self) -> tuple[str, ...]:
         """What budgets ask of the device's profile: its time, memory, energy."""
         return device_metrics(self.budgets)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether designs go on to a rung while the one below still trains."""
+        return self.promotion != RUNGS
+
+    @property
+    def key_numerics(self) -> Numerics | None:
+        """What tells its trials from those of other numerics; older studies did not."""
+        return self.runner.numerics if self.numerics_in_keys else None
+
+    def trial(self, arch: Architecture, seed: int, origin: Origin, split: Split = "validation") -> Trial:
+        """A training of `arch` at the rung of `origin`, to be submitted."""
+        fidelity = self.ladder.rungs[origin.rung].fidelity
+        return Trial.new(arch, fidelity, seed, self.data_name, split, origin, self.key_numerics)
 
     def places(self, level: Level, below: int) -> int:
         """How many designs a level above the lowest rung takes, of so many complete ones below it."""

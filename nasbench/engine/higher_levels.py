@@ -1,0 +1,155 @@
+"""What the levels above the lowest rung train: who goes on to each rung, and the finalists, with fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nasbench.engine.contests import likely_leaders
+from nasbench.engine.levels import at_level, complete_at
+from nasbench.engine.places import Places
+from nasbench.engine.predictions import Predictions
+from nasbench.engine.promotion import Promotions, contenders, most_promising
+from nasbench.engine.published import PublishedScores
+from nasbench.engine.race import Racer, next_racer
+from nasbench.engine.warm_start import Known
+from nasbench.scaling.objective import PROBE_RUNG
+from nasbench.study.study import Study
+from nasbench.study.trials import Kind, Level, Origin, Split, Trial
+
+HELPS = 0.5  # trust in a table, below which designs go on as in a search without one
+
+
+class HigherLevels:
+    """Trials of designs that have one below already. `known` and `scores` as in `Schedule`."""
+
+    def __init__(
+        self,
+        study: Study,
+        predictions: Predictions,
+        promotions: Promotions,
+        places: Places,
+        known: Known | None,
+        scores: PublishedScores | None,
+    ) -> None:
+        self.study, self.predictions, self.promotions = study, predictions, promotions
+        self.places, self.known, self.scores = places, known, scores
+
+    def members(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
+        """All that a level trains once the one below is complete; of a race all so far, and the next."""
+        complete = complete_at(trials, _below(level))
+        chosen = self.promotions.decide(level.name, complete, lambda: self._chosen(level, complete, trials))
+        if self.is_raced(level):
+            return [*at_level(trials, level), *self._next_in_race(chosen, at_level(trials, level))]
+        if not level.final:
+            return [self._at_rung(each, level.rung, trials) for each in chosen]
+        return [
+            self._again(each, level.rung, seed, "final", "test") for seed in self.study.final_seeds for each in chosen
+        ]
+
+    def next_early(self, level: Level, trials: Sequence[Trial]) -> Trial | None:
+        """The first design that goes on to a rung while the one below still trains, if any may: the best of those
+        complete there that have not gone on, as long as the rung has less than its share of trials."""
+        complete = _with_their_probes(complete_at(trials, _below(level)), trials)
+        due = self.places.due(level, len(complete), trials)
+        if self._taken(level, trials) >= due or self.places.is_over(level, trials):
+            return None
+        waiting = self._waiting(level, complete, trials, due)
+        return self._at_rung(waiting[0], level.rung, trials) if waiting else None
+
+    def is_raced(self, level: Level) -> bool:
+        return level.final and self.study.race is not None
+
+    def _chosen(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
+        """Who goes on of all that will ever be complete below; those that went early are among them."""
+        places = self.places.of(level, len(complete), trials)
+        if level.final or not self.study.asynchronous:
+            return self._choice(_below(level), complete, trials, places)
+        there = _designs(level, trials)
+        early = [each for each in complete if each.architecture_id in there]
+        return [*early, *self._waiting(level, complete, trials, places)]
+
+    def _waiting(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial], places: int) -> list[Trial]:
+        """Those of the first `places` of the designs `complete` below that are not at the level yet, best first, as
+        many as have room there."""
+        there, free = _designs(level, trials), self._known_above(_below(level), complete, trials)
+        left, found = places - self._taken(level, trials), []
+        for each in self._choice(_below(level), complete, trials, places):
+            if each.architecture_id not in there and (left > 0 or each.key in free):
+                left -= each.key not in free
+                found.append(each)
+        return found
+
+    def _taken(self, level: Level, trials: Sequence[Trial]) -> int:
+        """Places of a rung that are used; what a table told takes none."""
+        return sum(trial.trained_here for trial in at_level(trials, level))
+
+    def _at_rung(self, trial: Trial, rung: int, trials: Sequence[Trial]) -> Trial:
+        """The design of `trial` at a higher rung: as it is there, as a table has it, or to be trained."""
+        there = [each for each in at_level(trials, Level(rung)) if each.architecture_id == trial.architecture_id]
+        if there:
+            return there[0]
+        if self.scores is not None and self.scores.stand_for(trial.design, rung, trials):
+            return self.scores.trial(trial.design, rung, trial.cost)
+        return self._again(trial, rung, self.study.seed, "promoted")
+
+    def _next_in_race(self, finalists: Sequence[Trial], finals: Sequence[Trial]) -> list[Trial]:
+        """The final training that comes next, if any does."""
+        study = self.study
+        if study.race is None or (len(finals) >= study.race and not self.places.open_ended):
+            return []
+        racers = [self._racer(each, finals) for each in finalists]
+        going = next_racer(racers, len(study.final_seeds))
+        if going is None:
+            return []
+        design, seed = finalists[racers.index(going)], study.final_seeds[going.tried]
+        return [self._again(design, study.ladder.top, seed, "final", "test")]
+
+    def _racer(self, finalist: Trial, finals: Sequence[Trial]) -> Racer:
+        metric, own = self.study.objective.metric, [t for t in finals if t.architecture_id == finalist.architecture_id]
+        return Racer(
+            finalist.architecture_id,
+            self.predictions.slowness(finalist.design),
+            finalist.origin.kind == Kind.FIXED_POINT,
+            tuple(trial.metric(metric) for trial in own if trial.complete),
+            len(own),
+        )
+
+    def _choice(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial], places: int) -> list[Trial]:
+        """The best of those `complete` at a level: by their scores, or by what these and a table let expect."""
+        able = contenders(self.study, self.predictions, complete, trials)
+        if self.known is None:
+            return most_promising(able, places)
+        known = self.known.at(self.study.ladder.rungs[level.rung].fidelity)
+        own = [one for one in able if one.trial.trained_here]  # what a table told it knows already
+        seen, scores = [one.trial.design for one in own], [one.score for one in own]
+        informed = known.after(seen, scores)
+        if informed.trust < HELPS:
+            return most_promising(able, places)
+        expected = informed.expect([one.trial.design for one in able])
+        return likely_leaders(able, expected, places, self._known_above(level, complete, trials))
+
+    def _known_above(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial]) -> frozenset[str]:
+        """Keys of those of which a table tells what comes of them at the next rung."""
+        scores, above = self.scores, level.rung + 1
+        if scores is None or above > self.study.ladder.top:
+            return frozenset()
+        return frozenset(each.key for each in complete if scores.stand_for(each.design, above, trials))
+
+    def _again(self, trial: Trial, rung: int, seed: int, how: str, split: Split = "validation") -> Trial:
+        """The design of `trial` at a higher level."""
+        return self.study.trial(trial.design, seed, Origin(trial.origin.kind, rung, how, trial.cost), split)
+
+
+def _below(level: Level) -> Level:
+    assert level.below is not None  # nobody is promoted to the lowest rung
+    return level.below
+
+
+def _designs(level: Level, trials: Sequence[Trial]) -> set[str]:
+    return {trial.architecture_id for trial in at_level(trials, level)}
+
+
+def _with_their_probes(complete: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
+    """Those of which no probe is still running, without which their error at the target is a guess."""
+    running = {trial.origin.of for trial in at_level(trials, Level(PROBE_RUNG)) if not trial.finished}
+    return [trial for trial in complete if trial.architecture_id not in running]
