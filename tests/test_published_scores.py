@@ -172,7 +172,7 @@ def test_one_that_was_submitted_before_a_kill_is_told_by_the_table_after_it(tmp_
 def test_where_designs_go_on_meanwhile_no_network_is_both_told_of_and_trained(workers: int, tmp_path: Path) -> None:
     asked = STUDY.replace(promotion="asynchronous", trials=14)
     with TrialStore(tmp_path) as store:
-        driver = search_parts(asked, store, fixed=FIXED, known=Told(Table(rows(), "toys"))).driver
+        driver = search_parts(asked, store, fixed=fixed(), known=Told(Table(rows(), "toys"))).driver
         running: list[Job] = []
         while True:
             while len(running) < workers and (job := driver.ask()) is not None:
