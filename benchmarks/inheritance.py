@@ -102,7 +102,7 @@ def draw(out: Path, seed: int) -> None:
 def families(out: Path) -> list[list[Architecture]]:
     """Each parent with its children behind it."""
     found: dict[str, list[Architecture]] = {}
-    for path in sorted((out / "designs").glob("*.toml")):
+    for path in sorted((out / "designs").glob("*.toml"), key=lambda path: path.stem):
         found.setdefault(path.stem[:2], []).append(load(path))
     return list(found.values())
 
@@ -217,9 +217,11 @@ class Differences:
         short = Trainings(out / "trainings.csv").lines
         lines = {(int(x["parent"]), int(x["child"]), float(x["share"]), float(x["lr"])): x for x in short
                  if int(x["seed"]) == seed}  # fmt: skip
+        first_rate = next((key[3] for key in lines if key[2] == 1), 0.0)
         self.settings = sorted({key[2:] for key in lines if key[2] < 1})
         self.pairs: list[tuple[int, int]] = []
         self.told: dict[str, list[float]] = {}
+        self.seconds: dict[str, list[tuple[float, float]]] = {}  # of the child, of the parent from scratch
         self.scratch: list[float] = []
         for number, (first, *children) in enumerate(families(out)):
             for index, arch in enumerate(children, 1):
@@ -232,6 +234,8 @@ class Differences:
                 for key in self.settings:
                     a, b = lines[(number, index, *key)], lines[(number, 0, *key)]
                     name = f"inherited, {key[0]:.0%} of the steps, rate {key[1]:g}"
+                    whole = float(lines[(number, 0, 1.0, first_rate)]["cpu_seconds"])
+                    self.seconds.setdefault(name, []).append((float(a["cpu_seconds"]), whole))
                     self._tell(name, float(a["accuracy"]) - float(b["accuracy"]))
                     self._tell(name + ", by loss", float(b["loss"]) - float(a["loss"]))
                 self._tell("params", np.log(cost(arch).params / cost(first).params))
@@ -269,9 +273,12 @@ def show(out: Path, table: Table, seed: int) -> None:
     parents, truth = np.array([pair[0] for pair in found.pairs]), np.array(found.scratch)
     print(f"{len(truth)} children of {len(set(parents.tolist()))} parents; differences from scratch scatter by "
           f"{100 * truth.std():.1f} points")  # fmt: skip
+    rest = np.array(found.told.pop("rest"))
+    for name, pairs in found.seconds.items():
+        child, whole = np.array(pairs).sum(0)
+        print(f"{name}: {child / whole:.2f} of the parents' processor time at the first rung, scoring of it counted")
     print("| child minus parent, told by | tau with the mean of three from scratch | children of one parent |")
     print("|---|---|---|")
-    rest = np.array(found.told.pop("rest"))
     for name, values in found.told.items():
         told, target = np.array(values), rest if name == "one training from scratch" else truth
         low, high = interval(lambda i, a=told, b=target: tau(a[i], b[i]), parents)
