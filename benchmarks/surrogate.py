@@ -1,17 +1,21 @@
 """How well the surrogate predicts designs that it has not seen, beside sizes, forests and a single training.
 
     python benchmarks/surrogate.py ROWS.jsonl results/default results/audit --samples 3200
+    python benchmarks/surrogate.py results/table-metablock --samples 3200 --seeds 3 --groups results/inheritance/designs
 
 Folds of designs, or of whole families (the kind of block with most multiply-adds), are held out with all their rows;
 truth is the mean of a held-out design's trainings. Kendall's tau over all and within the truly best third; the share of
-truths in their 90 % intervals; seconds of CPU for a fit and for 10,000 predictions.
+truths in their 90 % intervals; seconds of CPU for a fit and for 10,000 predictions. `--seeds` judges by the designs
+alone that were trained so often; `--groups` by those of a folder's files (03.toml and its children 03-1.toml, ... are
+held out together).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +23,7 @@ import numpy as np
 from trained_designs import Training, family, kendall, read, top_third
 
 from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
 from nasbench.space.descriptors import descriptors
 from nasbench.space.shipped import load_space
@@ -26,6 +31,7 @@ from nasbench.surrogate import fit
 from nasbench.surrogate.features import features
 
 DEVIATIONS = 1.645
+FoldOf = Callable[[Sequence[Architecture]], np.ndarray]
 Predictor = Callable[[Sequence[Training], Sequence[Architecture]], np.ndarray]
 
 
@@ -47,8 +53,17 @@ def truths(rows: Sequence[Training], samples: int) -> tuple[list[Architecture], 
     return [group[0].architecture for group in groups.values()], means, np.array([len(g) for g in groups.values()])
 
 
-def folds(archs: Sequence[Architecture], grouped: bool, count: int) -> np.ndarray:
-    """(n,) the fold of each design."""
+def groups_of(folder: Path | None) -> dict[str, int]:
+    """Id -> number of its group, of the designs in a folder."""
+    paths = [] if folder is None else sorted(folder.glob("*.toml"))
+    names = sorted({path.stem.partition("-")[0] for path in paths})
+    return {load(path).id: names.index(path.stem.partition("-")[0]) for path in paths}
+
+
+def folds(archs: Sequence[Architecture], grouped: bool, count: int, groups: Mapping[str, int]) -> np.ndarray:
+    """(n,) the fold of each design; -1 of those that are in no group, where there are any."""
+    if groups:
+        return np.array([groups.get(arch.id, -1) for arch in archs])
     if grouped:
         names, index = np.unique([family(arch) for arch in archs], return_inverse=True)
         return index % max(2, min(count, len(names)))
@@ -72,18 +87,19 @@ def forest(describe: Callable[[Sequence[Architecture]], np.ndarray], samples: in
     return predict
 
 
-def evaluate(rows: Sequence[Training], samples: int, grouped: bool, count: int) -> None:
+def evaluate(rows: Sequence[Training], samples: int, fold_of: FoldOf, what: str, seeds: int = 1) -> None:
     archs, truth, times = truths(rows, samples)
-    fold, recipe = folds(archs, grouped, count), rows[0].fidelity
+    fold, recipe = fold_of(archs), rows[0].fidelity
+    judged = np.flatnonzero((fold >= 0) & (times >= seeds))
     others: dict[str, Predictor] = {
         "forest, 12 descriptors": forest(lambda a: np.stack([descriptors(one) for one in a]), samples, False),
         "extra trees, our features": forest(lambda a: features(a, recipe), samples, True),
     }
     found = {name: np.zeros(len(archs)) for name in ("surrogate", *others)}
     std = np.zeros(len(archs))
-    for one in np.unique(fold):
-        held = np.flatnonzero(fold == one)
-        ids = {archs[i].id for i in held}
+    for one in np.unique(fold[judged]):
+        held = judged[fold[judged] == one]
+        ids = {archs[i].id for i in np.flatnonzero(fold == one)}
         seen = [row for row in rows if row.architecture.id not in ids]
         new, target = [archs[i] for i in held], next(r.fidelity for r in rows if r.fidelity.samples == samples)
         model = fit(*zip(*[(row.architecture, row.fidelity, row.accuracy) for row in seen]))
@@ -93,12 +109,12 @@ def evaluate(rows: Sequence[Training], samples: int, grouped: bool, count: int) 
             found[name][held] = predictor(seen, new)
     found["MACs"] = np.array([cost(arch).macs for arch in archs], float)
     found["params"] = np.array([cost(arch).params for arch in archs], float)
-    report(found, Errors(truth, found["surrogate"], std), grouped, samples)
-    single_training(rows, archs, truth, samples)
+    found = {name: values[judged] for name, values in found.items()}
+    report(found, Errors(truth[judged], found["surrogate"], std[judged]), what, samples)
+    single_training(rows, [archs[i] for i in judged], samples)
 
 
-def report(found: dict[str, np.ndarray], errors: Errors, grouped: bool, samples: int) -> None:
-    what = "families" if grouped else "designs"
+def report(found: dict[str, np.ndarray], errors: Errors, what: str, samples: int) -> None:
     truth = errors.truth
     print(
         f"{len(truth)} designs at {samples} samples, {what} held out; truth has a deviation of {100 * truth.std():.1f}"
@@ -111,7 +127,7 @@ def report(found: dict[str, np.ndarray], errors: Errors, grouped: bool, samples:
     print(f"  surrogate: error {error:.1f} points, 90 % intervals hold {100 * inside.mean():.0f} %")
 
 
-def single_training(rows: Sequence[Training], archs: Sequence[Architecture], truth: np.ndarray, samples: int) -> None:
+def single_training(rows: Sequence[Training], archs: Sequence[Architecture], samples: int) -> None:
     """What one training says of the mean of the others, where a design has several."""
     firsts, rest = [], []
     for arch in archs:
@@ -154,6 +170,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, nargs="*", help="of the fidelities predicted; by default the commonest")
     parser.add_argument("--folds", type=int, default=8)
     parser.add_argument("--grouped", action="store_true", help="hold whole families out, too")
+    parser.add_argument("--seeds", type=int, default=1, help="judge by designs with so many trainings")
+    parser.add_argument("--groups", type=Path, help="folder of designs that are held out group by group")
     parser.add_argument("--times", action="store_true", help="measure times, too")
     options = parser.parse_args()
     rows = read(options.sources, options.recipe)
@@ -164,7 +182,10 @@ def main() -> None:
     print(f"{len(rows)} trainings; designs by samples: {counts}; measured")
     for samples in options.samples or [max(counts, key=counts.__getitem__)]:
         for grouped in (False, True)[: 1 + options.grouped]:
-            evaluate(rows, samples, grouped, options.folds)
+            groups = groups_of(options.groups)
+            what = "groups" if groups else "families" if grouped else "designs"
+            fold_of = partial(folds, grouped=grouped, count=options.folds, groups=groups)
+            evaluate(rows, samples, fold_of, what, options.seeds)
     if options.times:
         times(rows)
 

@@ -57,6 +57,7 @@ SMALLER = (
     (r"table collect --time-limit 2h", "table collect --designs 2 " + TOY),
     (r"table collect --rung 0 --designs 60 --seeds 3", "table collect --rung 0 --designs 3 --seeds 3 " + TOY),
     (r"table collect --rung long", "table collect --rung long --designs 1 " + TOY),
+    (r"table collect --architectures", "{} " + TOY),
     (r"table collect --around 100", "table collect --around 2 " + TOY),
     (r"scale train",
      "scale train emo_1m fastvit_t8 --to 150MFLOP 200MFLOP 300MFLOP --samples 32 64 --evaluate 50 "

@@ -119,4 +119,9 @@ def content_hash(content: Any, digits: int = 16, compact: bool = False) -> str:
     """
     separators = (",", ":") if compact else (", ", ": ")
     text = json.dumps(content, sort_keys=True, separators=separators, ensure_ascii=not compact, allow_nan=False)
+    return text_hash(text, digits)
+
+
+def text_hash(text: str, digits: int = 16) -> str:
+    """Hexadecimal digits of a text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:digits]

@@ -15,7 +15,7 @@ import nasbench
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.deploy_form import deploy_network
 from nasbench.arch.library import fixed_points
-from nasbench.arch.metablock import MetaBlock, Network
+from nasbench.arch.metablock import MetaBlock, Network, canonical, canonical_json
 from nasbench.arch.parts import BLOCK_FIELDS, Stage, effective_fields
 from nasbench.arch.presets import ALTERNATING_BLOCKS, BLOCKS, Place, stage_units
 from nasbench.errors import UserError
@@ -267,3 +267,9 @@ def test_blocks_look_at_their_turn_only_where_they_are_said_to_alternate(block: 
         first, second = (BLOCKS[block](stage, Place(stage.channels, side=56, turn=turn)) for turn in (0, 1))
         differ |= first != second
     assert differ == (block in ALTERNATING_BLOCKS)
+
+
+@pytest.mark.parametrize("name", ["emo_1m", "mobilevit_s", "swin_t", "mae_vit_base"])
+def test_the_text_that_ids_are_made_of_is_that_of_the_whole_network(name: str) -> None:
+    whole = FIXED_POINTS[name].network
+    assert canonical_json(whole) == json.dumps(canonical(whole), sort_keys=True)

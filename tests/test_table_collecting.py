@@ -20,6 +20,7 @@ import nasbench
 from nasbench.cli import main
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
+from nasbench.files import write_toml
 from nasbench.running import Job
 from nasbench.space.fixed import published_members
 from nasbench.space.shipped import load_space
@@ -298,6 +299,45 @@ def test_a_surrogate_of_the_rows_predicts_and_picks(
         assert len(picked) == len(picked.ids) == 3
         assert not set(picked.ids) & set(table.ids)
         assert all(nasbench.cost(arch).macs <= 32e6 for arch in picked.architectures.values())
+
+
+def test_designs_of_a_users_own(
+    toys: str, tmp_path: Path, trained: list[Task], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All seeds of one before the next; one that is there stays what it is; nothing is begun where one does not fit;
+    what a driver that was killed had begun can wait."""
+
+    def killed(source: Any, *_: object) -> None:
+        assert source.ask() is not None
+        raise KeyboardInterrupt
+
+    first = collect("small", "32MFLOP", 1, rung=0, runner=toys, out=tmp_path / "mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nasbench.table.start.run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            collect("small", "32MFLOP", 2, rung=0, runner=toys, out=tmp_path / "mine")
+    trained.clear()
+    new = SMALL.sample(np.random.default_rng(7), (LIMIT,))
+    for name, arch in (("new", new), ("there", *first.architectures.values())):
+        write_toml(tmp_path / f"{name}.toml", arch.to_dict())
+    words = ["table", "collect", "--space", "small", "--budget", "32MFLOP", "--runner", toys]
+    words += ["--out", str(tmp_path / "mine"), "--seeds", "2", "--architectures"]
+    files = [str(tmp_path / "new.toml"), str(tmp_path / "there.toml")]
+    for refused, told in (
+        ([files[0], "emo_1m"], "emo_1m: outside space 'small': "),
+        ([*files, "--around", "2"], "--architectures says which designs are trained"),
+        ([files[0], "--budget", "1MFLOP"], "new.toml: costs more than 1MFLOP"),
+    ):
+        assert main([*words, *refused]) == 2
+        assert told in capsys.readouterr().err
+    assert not trained
+    for _ in range(2):
+        assert main([*words, *files]) == 0
+    (old,) = first.ids
+    assert distinct(trained) == [(new.id, 64, 101), (new.id, 64, 102), (old, 64, 102)]
+    table = load_table(tmp_path / "mine")
+    assert table.where(architecture_id=new.id).rows()["origin"].unique().tolist() == ["given"]
+    assert table.where(architecture_id=old).rows()["origin"].unique().tolist() == [first.content[0].origin]
 
 
 def test_a_surrogate_needs_one_set_of_images_and_validation_scores(toys: str, tmp_path: Path) -> None:

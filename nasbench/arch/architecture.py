@@ -12,7 +12,7 @@ from pydantic import Field
 from typing_extensions import Self
 
 from nasbench.arch.as_html import architecture_html
-from nasbench.arch.metablock import Conv, MetaBlock, Network, canonical, changed, spelled
+from nasbench.arch.metablock import Conv, MetaBlock, Network, canonical_json, changed, spelled
 from nasbench.arch.part_rules import ends_problem, stage_problem
 from nasbench.arch.parts import (
     IMAGE_CHANNELS,
@@ -29,7 +29,7 @@ from nasbench.arch.parts import (
 from nasbench.arch.presets import lower
 from nasbench.errors import UserError
 from nasbench.files import parse_toml, read_text, read_toml, readable
-from nasbench.values import Value, content_hash
+from nasbench.values import Value, text_hash
 
 
 class Architecture(Value):
@@ -82,8 +82,11 @@ class Architecture(Value):
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits from the content of the network that this builds."""
-        content = {"resolution": self.resolution, "network": canonical(self.network)}
-        return content_hash(content)
+        return text_hash(f'{{"network": {canonical_json(self.network)}, "resolution": {self.resolution}}}')
+
+    def builds(self, other: Architecture) -> bool:
+        """Whether both build the same network: their ids are equal then, and take longer to work out."""
+        return self.resolution == other.resolution and self.network == other.network
 
     @property
     def label(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from nasbench.arch.metablock import Conv, MetaBlock, Mixer, Nest, Network, changed
 
 
@@ -32,6 +34,7 @@ def folds_into_one_conv(block: MetaBlock) -> bool:
     )
 
 
+@lru_cache(1 << 12)
 def deploy_block(block: MetaBlock) -> MetaBlock:
     """The block after re-parameterisation: same function, fewer operators."""
     if folds_into_one_conv(block):

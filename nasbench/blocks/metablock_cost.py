@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from nasbench.arch.extent import Extent, round_up
@@ -115,15 +116,22 @@ def _branch_cost(tape: Tape, spec: MetaBlock, extent: Extent) -> Extent:
 
 
 def blocks_cost(tape: Tape, blocks: tuple[MetaBlock, ...], extent: Extent) -> Extent:
-    """Record blocks in order; repeated ones are one object, and are walked once for a map size."""
-    known: dict[tuple[int, Extent], tuple[list[Op], Extent]] = {}
+    """Record blocks in order; repeated ones are one object, and are looked up once for a map size."""
+    known: dict[tuple[int, Extent], tuple[tuple[Op, ...], Extent]] = {}
     for block in blocks:
         key = (id(block), extent)
-        if key in known:
-            ops, extent = known[key]
-            tape.ops += ops
-        else:
-            start = len(tape.ops)
-            extent = metablock_cost(tape, block, extent)
-            known[key] = (tape.ops[start:], extent)
+        if key not in known:
+            known[key] = _recorded(block, extent, tape.stage, tape.batch, tape.held)
+        ops, extent = known[key]
+        tape.ops += ops
     return extent
+
+
+@lru_cache(1 << 12)
+def _recorded(block: MetaBlock, extent: Extent, stage: str, batch: int, held: int) -> tuple[tuple[Op, ...], Extent]:
+    """The operators of a block on a tape in this state, and the extent of its output; kept, since relatives of a
+    network share most of their blocks."""
+    tape = Tape(stage)
+    tape.batch, tape.held = batch, held
+    extent = metablock_cost(tape, block, extent)
+    return tuple(tape.ops), extent

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COLLECT_EXAMPLE = """nasbench table collect --time-limit 2h
 nasbench table collect --rung 0 --designs 60 --seeds 3
 nasbench table collect --rung long --designs 20 --out results/table-metablock
+nasbench table collect --architectures mine/*.toml --seeds 3
 nasbench table collect --space mine.toml --budget 500MFLOP --data photos/ --out results/table-mine"""
 NAME_HELP = "a table's name, its file, or the folder of a collection or a study"
 
@@ -78,6 +79,11 @@ def _add_collect(group: Any) -> None:
         "--around", type=positive, metavar="N",
         help="instead: how many designs the folder shall hold that a surrogate picks, latency band by latency band",
     )  # fmt: skip
+    add(
+        "--architectures", nargs="+", metavar="ARCH", default=(),
+        help="instead: these designs of the space, by name or file, at the first rung or that of --rung; all --seeds "
+        "of one before the next",
+    )  # fmt: skip
     add_data(collect)
     add(
         "--split", choices=("validation", "test"), default="validation",
@@ -106,6 +112,7 @@ def _collect(options: argparse.Namespace) -> int:
             rung=options.rung,
             seeds=options.seeds,
             around=options.around or 0,
+            architectures=options.architectures,
             data=options.data,
             split=options.split,
             recipe=options.recipe,

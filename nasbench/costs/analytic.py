@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.deploy_form import deploy_network
@@ -62,6 +63,11 @@ def live_elements(op: Op) -> int:
 
 def operators(arch: Architecture, num_classes: int = 1000, deploy: bool = True) -> list[Op]:
     """The network's operators in order of execution, each with the stage that it belongs to."""
+    return list(_operators(arch, num_classes, deploy))
+
+
+@lru_cache(1 << 8)  # what describes a design asks for them, and what it costs
+def _operators(arch: Architecture, num_classes: int, deploy: bool) -> list[Op]:
     network = deploy_network(arch.network) if deploy else arch.network
     extent, tape = square(arch.resolution), Tape("stem")
     extent = blocks_cost(tape, network.stem, extent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -69,7 +70,7 @@ class Composer:
 
     def _compose(self) -> Genotype:
         space = self.structure
-        stem = self._from_rows(1, [stem for stem in space.stems if space.leads_on(stem)])
+        stem = self._from_rows(1, space.open_stems)
         state, stages = space.start(stem), []
         for index in range(len(space.tables)):
             values, state = self._stage(index, state)
@@ -134,14 +135,9 @@ class Composer:
 
     def _open_steps(self, index: int, state: State, forced: Mapping[str, FieldValue]) -> dict[Step, float]:
         """The steps that lead on -> their weights; those alone that a stage with the forced values can take."""
-        steps, table = self.structure.graph.steps(index, state), self.structure.tables[index]
         if not forced:
-            return steps
-        return {
-            step: weight
-            for step, weight in steps.items()
-            if any(stages.offers(forced) for stages in table.stage_sets(state.channels, state.first, step))
-        }
+            return self.structure.graph.steps(index, state)
+        return _steps_with(self.structure, index, state, tuple(forced.items()))
 
     def _step(self, steps: Mapping[Step, float], wish: Mapping[str, FieldValue]) -> Step:
         """Channels in proportion to their weights (`StageGraph.steps`); then the rest."""
@@ -175,6 +171,10 @@ class Composer:
 
     def _row(self, group: GroupOptions, forced: Mapping[str, FieldValue], wish: Mapping[str, FieldValue]) -> Row:
         """Values for a group's fields: the forced ones, and of those left the ones that meet most wishes."""
+        if wish and not forced:
+            wanted = tuple(wish.get(name) for name in group.fields)
+            if wanted in group.offered and all(name in wish for name in group.fields):
+                return wanted
         rows = list(group.rows.values())
         if forced:
             named = sum(name in forced for name in group.fields)
@@ -183,6 +183,18 @@ class Composer:
             met = [_agreements(group, row, wish) for row in rows]
             rows = [row for row, number in zip(rows, met) if number == max(met)]
         return self.pick(rows)
+
+
+@lru_cache(1 << 12)  # children of one parent are changed at the same few places
+def _steps_with(
+    structure: Structure, index: int, state: State, forced: tuple[tuple[str, FieldValue], ...]
+) -> dict[Step, float]:
+    table, values = structure.tables[index], dict(forced)
+    return {
+        step: weight
+        for step, weight in structure.graph.steps(index, state).items()
+        if any(stages.offers(values) for stages in table.stage_sets(state.channels, state.first, step))
+    }
 
 
 def _distance(option: object, wanted: float) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.extent import blocks_extent, square
 from nasbench.arch.parts import Head, Stage, Stem, effective_head_fields, effective_stem_fields
 from nasbench.arch.presets import stage_units
-from nasbench.space.equivalence import CLAMPED, head_key, stem_key
+from nasbench.space.equivalence import CLAMPED, head_key
 from nasbench.space.file import Choices, FieldValue, PartValues
 from nasbench.space.genotype import ABSENT, Genotype
 from nasbench.space.stage_graph import State
@@ -19,6 +20,7 @@ from nasbench.space.structure import Structure
 Failure = tuple[int, str]  # how many stages fitted before, and what did not
 
 
+@lru_cache(1 << 12)  # parents are looked for once a child
 def locate(structure: Structure, arch: Architecture) -> Genotype | str:
     """The settings of the space that build `arch`, or what lies outside, as `key = value: rule`."""
     problem = arch.problem()
@@ -28,7 +30,7 @@ def locate(structure: Structure, arch: Architecture) -> Genotype | str:
         return f"resolution = {arch.resolution}: the space offers {_listed(structure.file.resolution)}"
     if arch.in_channels != structure.file.in_channels:
         return f"in_channels = {arch.in_channels}: the space offers {structure.file.in_channels}"
-    stem = next((row for row in structure.stems if stem_key(Stem(**row)) == stem_key(arch.stem)), None)
+    stem = structure.stem_like(arch.stem)
     if stem is None:
         return _end_outside("stem", arch.stem, effective_stem_fields(arch.stem), structure.file.stem)
     fit = _Fit(structure, arch)

@@ -152,7 +152,7 @@ class SearchSpace:
         rng = np.random.default_rng(rng)
         for _ in range(changes):
             moves = map(express, one_field_changes(self.structure, self._located(arch), rng))
-            arch = next((other for other in moves if other.id != arch.id), arch)
+            arch = next((other for other in moves if not other.builds(arch)), arch)
         return arch
 
     def neighbours(self, arch: Architecture) -> Iterator[Architecture]:

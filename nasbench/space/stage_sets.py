@@ -37,6 +37,10 @@ class GroupOptions:
     rows: Mapping[Hashable, Row]
     key_of: Callable[[Stage], Hashable]
 
+    @cached_property
+    def offered(self) -> frozenset[Row]:
+        return frozenset(self.rows.values())
+
     def row_like(self, stage: Stage) -> Row | None:
         """The choices that build what `stage` builds."""
         return self.rows.get(self.key_of(stage))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
 
 from nasbench.arch.parts import Stem
 from nasbench.space.constraints import parse_constraints
+from nasbench.space.equivalence import stem_key
 from nasbench.space.file import Choices, FieldValue, PartValues, SpaceFile
 from nasbench.space.stage_graph import StageGraph, State
 from nasbench.space.stage_table import StageTable
@@ -23,7 +24,17 @@ class Structure:
         self.tables = tuple(StageTable(i, count, choices, self.constraints) for i, choices in enumerate(file.stages))
         self.stems = distinct_stems(file.stem, file.in_channels)
         self.graph = StageGraph(self.tables, self._endings)
+        self._stem_rows: dict[Hashable, PartValues] = {stem_key(Stem(**stem)): stem for stem in self.stems}
         self._heads: dict[tuple[int, int], list[PartValues]] = {}
+
+    def stem_like(self, stem: Stem) -> PartValues | None:
+        """The space's own stem that builds what `stem` builds."""
+        return self._stem_rows.get(stem_key(stem))
+
+    @cached_property
+    def open_stems(self) -> list[PartValues]:
+        """Those with which some whole network begins."""
+        return [stem for stem in self.stems if self.leads_on(stem)]
 
     def start(self, stem: Mapping[str, FieldValue]) -> State:
         """Where the stages begin after this stem."""
@@ -36,7 +47,7 @@ class Structure:
 
     @property
     def is_empty(self) -> bool:
-        return not any(map(self.leads_on, self.stems))
+        return not self.open_stems
 
     def heads(self, channels: int, tokens: int) -> list[PartValues]:
         """The different heads after this many channels and learned tokens, only with the fields that take effect."""

@@ -27,7 +27,7 @@ REASON_CHARACTERS = 40  # of a failure, in the display
 
 class Collecting:
     """Implements `running.JobSource`. No training starts after `deadline` (of `time.monotonic`); `work` is that of the
-    whole plan, in samples."""
+    whole plan, in samples. `resume`: whether what a driver left unfinished comes first, in the plan or not."""
 
     def __init__(
         self,
@@ -38,11 +38,12 @@ class Collecting:
         progress: Progress,
         size: tuple[int, float],
         deadline: float = math.inf,
+        resume: bool = True,
     ) -> None:
         self.collection, self.store, self.runner = collection, store, runner
         self.progress, self.deadline = progress, deadline
         self.plan, (self.trainings, self.work) = plan, size
-        self._left_over = list(store.outstanding())  # of a driver that was killed
+        self._left_over = list(store.outstanding()) if resume else []  # of a driver that was killed
         self._running: set[str] = set()
         self._met: dict[str, float] = {}  # key -> work of what the plan has named so far
         self._worked = 0.0  # in this run
@@ -81,8 +82,9 @@ class Collecting:
                 return None
             trial = self._trial(wanted)
             self._met[trial.key] = work_of(trial.fidelity)
-            if self.store.get(trial.key) is None:
-                return trial
+            stored = self.store.get(trial.key)
+            if stored is None or not (stored.finished or trial.key in self._running):
+                return stored or trial
         return None
 
     def _trial(self, wanted: Wanted) -> Trial:

@@ -16,7 +16,7 @@ from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.study.trials import Kind, Trial
 from nasbench.table.designs import Stratified, spread
-from nasbench.table.rows import LONG_RUNG, Origin
+from nasbench.table.rows import FOR_TABLE, LONG_RUNG, Origin
 
 FIRST_SEED = 101  # no search and no audit counts from there
 REPLICATED, SECOND, LONG_SHARE = 10, 8, 10  # one design in so many: trained again, at the next rungs, for long
@@ -91,6 +91,25 @@ class Held:
         return sorted((key for key, count in counts.items() if count >= seeds), key=lambda key: -counts[key])
 
 
+def trainings_of(
+    given: Sequence[Architecture], members: Sequence[Architecture], held: Held, part: Part
+) -> list[Wanted]:
+    """The trainings of designs that a user names, all seeds of one before the next, so that few designs are whole
+    early. Published members, and designs that are there, stay what they are."""
+    published, there = {arch.id: arch for arch in members}, held.designs()
+
+    def known(arch: Architecture) -> tuple[Architecture, Origin]:
+        if arch.id in published:
+            return published[arch.id], "published"
+        if arch.id in there:
+            return there[arch.id].design, _origin_of(there[arch.id])
+        return arch, "given"
+
+    designs = {arch.id: known(arch) for arch in given}
+    seeds = range(FIRST_SEED, FIRST_SEED + part.seeds)
+    return [Wanted(arch, part.rung, seed, origin) for arch, origin in designs.values() for seed in seeds]
+
+
 def _mean_at_the_lowest(trials: Sequence[Trial]) -> float:
     samples = min(trial.fidelity.samples for trial in trials)
     return fmean(trial.metric("accuracy") for trial in trials if trial.fidelity.samples == samples)
@@ -158,4 +177,4 @@ class Planner:
 
 def _origin_of(trial: Trial) -> Origin:
     how = trial.origin.how
-    return how if how in ("random", "bred", "picked") else "searched"  # type: ignore[return-value]
+    return how if how in FOR_TABLE else "searched"  # type: ignore[return-value]

@@ -19,8 +19,8 @@ from nasbench.study.trials import Kind, Split, Trial
 from nasbench.values import Value
 
 LONG_RUNG = -1  # what rows call long training: ten times the samples of the ladder's last rung
-Origin = Literal["published", "random", "bred", "picked", "searched", "scaled"]
-DRAWN: tuple[Origin, ...] = ("random", "bred", "picked")  # how designs come about that were made for the table
+Origin = Literal["published", "random", "bred", "picked", "given", "searched", "scaled"]
+FOR_TABLE: tuple[Origin, ...] = ("random", "bred", "picked", "given")  # how designs come about that a table asked for
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Loss = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
@@ -148,7 +148,7 @@ def merged(first: Iterable[TableRow], more: Iterable[TableRow]) -> list[TableRow
 
 def _origin(trial: Trial) -> str:
     if trial.origin.kind == Kind.SEARCHED:
-        return trial.origin.how if trial.origin.how in DRAWN else "searched"
+        return trial.origin.how if trial.origin.how in FOR_TABLE else "searched"
     return {Kind.FIXED_POINT: "published", Kind.SCALED: "scaled"}[trial.origin.kind]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
@@ -37,7 +38,7 @@ from nasbench.table.collection import PACKED, Collection
 from nasbench.table.designs import Octaves, Stratified
 from nasbench.table.file import write_rows
 from nasbench.table.folder import rows_of_folder
-from nasbench.table.plan import FIRST_SEED, Held, Part, Planner, Wanted, check_counts, whole_plan
+from nasbench.table.plan import FIRST_SEED, Held, Part, Planner, Wanted, check_counts, trainings_of, whole_plan
 from nasbench.table.rows import LONG_RUNG
 from nasbench.table.table import Table
 
@@ -50,13 +51,15 @@ LONG_NAME = "long"
 class Request:
     """What is to be collected: the space and how far its designs may cost, and what of them, by number.
 
-    `parts` is the plan; where `around` is not 0, so many designs picked by the surrogate come in its place.
+    `parts` is the plan; where `around` is not 0, so many designs picked by the surrogate come in its place, and where
+    designs are `given`, these: each as the first part says.
     """
 
     space: SearchSpace
     octaves: Octaves
     parts: Sequence[Part]
     around: int
+    given: Sequence[Architecture]
     device: str
     seed: int
 
@@ -68,8 +71,9 @@ class Request:
 
 def collect(
     space: str | Path = "metablock", budget: str = "2GFLOP", designs: int | None = None, *,
-    rung: int | str | None = None, seeds: int | None = None, around: int = 0, data: str | Path = DATA,
-    split: Split = "validation", recipe: str | Path | None = None, runner: str | Path = LAPTOP,
+    rung: int | str | None = None, seeds: int | None = None, around: int = 0,
+    architectures: Sequence[str | Path] = (), data: str | Path = DATA, split: Split = "validation",
+    recipe: str | Path | None = None, runner: str | Path = LAPTOP,
     out: str | Path | None = None, time_limit: float | None = None, device: str = THIS_MACHINE, seed: int = 0,
     priority: Priority | None = None, progress: Progress | None = None,
 ) -> Table:  # fmt: skip
@@ -79,14 +83,18 @@ def collect(
     trained: all of them once at the first rung, a tenth with `seeds` seeds, an eighth at each further rung, a tenth ten
     times as long as the last. With `rung` (number in the runner's ladder, name, -1 or "long") only that rung, `seeds`
     trainings each. `around`: instead, how many designs that a surrogate of the rows picks the folder shall hold.
+    `architectures`: instead, designs by name or path, at one rung (the first), all seeds of one before the next.
     `recipe` replaces that of the ladder. What `out` holds is not trained again, so a run that was killed goes on;
     `time_limit` (seconds) bounds when the last training may start. A UserError says what to change.
     """
     octaves, found = Octaves(Budget.parse(budget), CLASSES), load_space(space)
     spec, ladder = load_runner(runner, priority), _ladder(runner, recipe)
-    parts = _parts(ladder, rung, designs, seeds)
+    given = _given(architectures, found, octaves)
+    if given and (around or designs is not None):
+        raise UserError("--architectures says which designs are trained: leave --designs and --around out")
+    parts = _parts(ladder, 0 if given and rung is None else rung, designs, seeds)
     check_counts(around, 1)
-    request = Request(found, octaves, parts, around, device, seed)
+    request = Request(found, octaves, parts, around, given, device, seed)
     require_images_for(found.in_channels, f"space {found.label!r}")
     spec.require_device()
     found.sample(np.random.default_rng(seed), (octaves.budget,), CLASSES)  # or it says why not
@@ -106,6 +114,20 @@ def collect(
     rows = rows_of_folder(folder).rows
     write_rows(folder / PACKED, rows)
     return Table(rows, str(folder))
+
+
+def _given(names: Sequence[str | Path], space: SearchSpace, octaves: Octaves) -> list[Architecture]:
+    """The designs that a user names; a UserError where one lies outside the space or costs too much."""
+    found = []
+    for name in names:
+        arch = load(name)
+        problem = space.outside(arch)
+        if problem:
+            raise UserError(f"{name}: outside space {space.label!r}: {problem}; give members, or another --space")
+        if octaves.of(arch) is None:
+            raise UserError(f"{name}: costs more than {octaves.budget.text}; leave it out, or raise --budget")
+        found.append(arch)
+    return found
 
 
 def _collection(
@@ -177,7 +199,8 @@ def _train(
             finished = sum(trial.finished for trial in store.trials)
             progress.note(f"{finished} trainings are finished, {len(recovered)} of them found in the spool; going on")
         plan, size = _plan(request, made, store, folder, progress)
-        source = Collecting(made, store, plan, runner, progress, size, deadline)
+        resume = not request.given  # who names designs does not wait for others, which may take hours
+        source = Collecting(made, store, plan, runner, progress, size, deadline, resume)
         run(source, EVALUATE, runner, folder / SPOOL)
 
 
@@ -192,6 +215,10 @@ def _plan(
     if request.around:
         plan = _around(request, held(), folder, progress)
         return iter(plan), (len(plan), len(plan) * work_of(made.fidelity(0)))
+    if request.given:
+        (part,) = request.parts
+        plan = trainings_of(request.given, request.members, held(), part)
+        return iter(plan), (len(plan), len(plan) * work_of(made.fidelity(part.rung)))
     members, there = request.members, held().designs()
     rng = np.random.default_rng([request.seed, len(there)])
     drawing = Stratified(request.space, request.octaves, members, rng, {arch.id for arch in members})

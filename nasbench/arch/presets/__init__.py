@@ -8,6 +8,7 @@ where it looks at its place's turn.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -62,6 +63,7 @@ class StageUnits(NamedTuple):
         return (*self.transition, *self.position, *chain.from_iterable(self.blocks))
 
 
+@lru_cache(1 << 10)
 def stage_units(stage: Stage, c_in: int, side: int) -> StageUnits:
     """The meta-blocks of one stage on a map of this side; equal blocks are one object."""
     if stage.depth == 0:
