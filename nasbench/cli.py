@@ -128,23 +128,21 @@ def _settle_streams() -> None:
         sys.stderr = Messages(sys.stderr)  # type: ignore[assignment]
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived, which batch systems, containers and `kill` send: work is to end as by Ctrl-C."""
-
-
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Within, SIGTERM raises `Terminated`; only the main thread may say so."""
+def _terminable() -> Iterator[list[int]]:
+    """Within, SIGTERM stops work as Ctrl-C does; whether it came is in the list. Only the main thread may say so."""
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
 
-    def stop(*_: object) -> None:
-        raise Terminated
+    def stop(number: int, _: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield
+        yield came
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -154,16 +152,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(GC_THRESHOLD)
     _settle_streams()
     options = parser().parse_args(arguments)
+    terminated: list[int] = []
     try:
-        with _terminable():
+        with _terminable() as terminated:
             code = options.run(options) or 0
             sys.stdout.flush()  # here, where a reader that went away is known for what it is
             return code
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         kept = (
             "what was finished is kept: `nasbench resume DIR` goes on with a search, the same command with a training"
         )
-        if isinstance(error, Terminated):
+        if terminated:
             return _fail(f"stopped by SIGTERM; {kept}", 128 + signal.SIGTERM)
         return _fail(f"interrupted; {kept}", 130)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
