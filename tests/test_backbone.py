@@ -74,6 +74,7 @@ def test_features_and_head_are_the_whole(model: Model, images: Tensor) -> None:
         assert torch.equal(model.head.classifier(vectors), model(images))
 
 
+@pytest.mark.exhaustive
 @torch.no_grad()
 def test_the_classifier_can_be_another(model: Model, images: Tensor) -> None:
     other = copy.deepcopy(model)
@@ -86,6 +87,7 @@ def test_the_classifier_can_be_another(model: Model, images: Tensor) -> None:
     assert model(images).shape == (2, 4), "the one copied stays as it was"
 
 
+@pytest.mark.exhaustive
 @torch.no_grad()
 def test_copied_saved_and_loaded_it_computes_the_same(
     model: Model, images: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -109,6 +111,7 @@ def test_copied_saved_and_loaded_it_computes_the_same(
     assert all(torch.equal(one, two) for one, two in zip(maps, Backbone(model).eval()(images)))
 
 
+@pytest.mark.exhaustive
 @torch.no_grad()
 def test_compiled_and_exported_it_computes_the_same(model: Model, images: Tensor) -> None:
     expected = model(images)
@@ -134,6 +137,7 @@ def test_wrapped_for_several_processes_every_weight_learns(model: Model, images:
     assert all(p.grad is not None for p in wrapped.parameters()), "else wrapping needs find_unused_parameters"
 
 
+@pytest.mark.exhaustive
 def test_sharded_over_processes_every_weight_learns(model: Model, images: Tensor, group: None) -> None:
     from torch.distributed.device_mesh import init_device_mesh  # slow to load
     from torch.distributed.fsdp import fully_shard

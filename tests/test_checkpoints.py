@@ -49,6 +49,7 @@ def the_layout(family: str, name: str):
     return next(layout for layout in layouts() if layout.family == family and name in layout.names)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", golden_recipe.NAMES)
 def test_official_weights_give_the_golden_logits_in_both_forms(name):
     model = build(nasbench.load(name)).double().eval()

@@ -118,6 +118,7 @@ def test_counting_leaves_the_model_as_it_was():
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(4))
 def test_sampled_architectures_cost_what_fvcore_counts(seed):
     """A few of the space; sixty were compared when this was written."""

@@ -37,6 +37,7 @@ def test_a_whole_file_is_taken(name: str, tmp_path: Path) -> None:
         kind.read(folder, folder / target)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", KINDS)
 def test_damaged_files(name: str) -> None:
     tally = attack(name, SEED, 0, FILES)

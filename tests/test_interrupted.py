@@ -50,7 +50,7 @@ def states(folder: Path, study: Study = STUDY, deadline_after: int | None = None
             yield read(folder)
             driver.tell(job, run_job(job, evaluate, None))
             if len(store.trials) == deadline_after:
-                driver.schedule.phases = Phases(limit=0.0)  # as `--time-limit`: nothing starts any more
+                driver.schedule.places.phases = Phases(limit=0.0)  # as `--time-limit`: nothing starts any more
         yield read(folder)
 
 

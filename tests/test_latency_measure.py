@@ -44,6 +44,7 @@ def test_export_computes_the_same_and_leaves_the_model_as_it_was() -> None:
     assert onnx_difference(model.eval(), content, 32) < 1e-5
 
 
+@pytest.mark.exhaustive
 def test_without_the_torchscript_exporter_the_other_one_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = torch.onnx.export
 
@@ -85,6 +86,7 @@ def a_pass(ratio: float, reference_us: int = 1000, runs: int = 5) -> Pass:
     return Pass(0.0, (reference_us,) * runs, (reference_us,) * runs, theirs, theirs)
 
 
+@pytest.mark.exhaustive
 def test_bigger_is_slower_by_ratio() -> None:
     """The reference against itself is 1; at twice the side it has four times the work."""
     with Session() as session:
@@ -213,6 +215,7 @@ def test_settings_that_cannot_be_measured(settings: dict[str, str], text: str) -
         Session(Settings(**settings))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "settings",
     [

@@ -54,6 +54,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results.json"
 
 
+@pytest.mark.exhaustive
 def test_what_is_measured_elsewhere_comes_back_as_a_profile(measured: Path) -> None:
     profile = read_results(measured, accept_noise=True)
     assert profile.name == "shed-pi"

@@ -121,6 +121,7 @@ def timed_networks(n: int, seed: int, device: float = 1.0) -> tuple[list[Network
     return found, np.array(latency)
 
 
+@pytest.mark.exhaustive
 def test_kernel_times_teach_what_a_weighted_sum_cannot() -> None:
     seen, latency = timed_networks(40, seed=1)
     new, truth = timed_networks(60, seed=2)

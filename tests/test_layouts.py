@@ -70,6 +70,7 @@ def test_the_names_are_those_of_the_code_itself(layout, name):
     assert (expected["count"], expected["sha256"]) in found
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("layout", "name"),
     [(layout, name) for layout, names in OFFICIAL_NAMES.items() for name in names if "logits" in names[name]],
@@ -86,6 +87,7 @@ def test_the_logits_are_those_of_the_code_itself(layout, name):
     assert abs(logits.abs().sum() - expected["abs_sum"]) < 1e-9 * expected["abs_sum"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("layout", "arch"), CASES)
 def test_each_layout_in_both_directions_and_forms(layout, arch, tmp_path):
     forms = [source(arch)]

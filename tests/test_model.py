@@ -229,6 +229,7 @@ EXPORTED = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", EXPORTED)
 def test_exported_networks_compute_the_same(name):
     from nasbench.latency.export import export_onnx, onnx_difference
@@ -266,6 +267,7 @@ def test_logits_that_are_no_numbers_are_no_agreement():
         require_same_logits(model, fresh, 36)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit.trace. is deprecated")
 @pytest.mark.parametrize("name", EXPORTED)
 def test_what_was_traced_at_one_batch_size_serves_every_other(name):

@@ -121,6 +121,7 @@ def test_an_architecture_without_a_name_gets_one_that_can_be_written(tmp_path):
     assert nasbench.Architecture.from_toml(arch.to_toml()).id == load("emo_1m").id
 
 
+@pytest.mark.exhaustive
 def test_a_relative_path_of_an_older_study_is_told_and_the_remedies_work(study, tmp_path, monkeypatch):
     content = read_toml(study / "study.toml") | {"data": "photos"}
     write_toml(study / "study.toml", content)
@@ -170,6 +171,7 @@ def test_names_that_are_too_long_or_lead_in_a_circle_end_with_one_line(tmp_path,
         assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.exhaustive
 def test_where_the_home_cannot_be_written_to_the_work_goes_on_with_a_notice(tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.delenv("NASBENCH_CACHE", raising=False)
     monkeypatch.setenv("HOME", "/proc/nobody")

@@ -169,6 +169,7 @@ def test_a_wrong_deploy_form_fails_the_trial(blobs, monkeypatch):
         evaluation.deploy_difference(model, pool, normalisation(pool))
 
 
+@pytest.mark.exhaustive
 def test_the_precision_is_the_runners(blobs, metrics):
     lower = evaluate(task(blobs, runner=RunnerSpec(precision="bf16")))
     assert lower["train_loss_tail"] == pytest.approx(metrics["train_loss_tail"], rel=0.2)

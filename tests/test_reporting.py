@@ -86,6 +86,7 @@ def searched(asked: Study, folder: Path, workers: int) -> tuple[Told, dict[Level
     return told, {level: levels.count(level) for level in set(levels)}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_front_is_written_after_the_first_few_and_once_with_each_complete_level(workers: int, tmp_path: Path) -> None:
     told, levels = searched(study(), tmp_path, workers)

@@ -40,6 +40,7 @@ def test_another_resolution_costs_what_the_official_code_measured(name):
     assert {key: getattr(cost, key) for key in FIGURES} == FACTS[name]["at_384"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FACTS)
 def test_built_networks_have_the_measured_parameters(name):
     arch = ARCHITECTURES[name]
@@ -55,6 +56,7 @@ def test_built_networks_have_the_measured_parameters(name):
 KINDS = {name: arch for members in MEMBERS.values() for name, arch in members.items()}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", KINDS)
 def test_fvcore_counts_the_analytic_cost(name):
     arch = KINDS[name]

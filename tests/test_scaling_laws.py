@@ -52,6 +52,7 @@ def test_one_outlier_does_not_carry_a_law_away() -> None:
     assert abs(robust - truth) < abs(least_squares - truth)
 
 
+@pytest.mark.exhaustive
 def test_intervals_hold_as_often_as_they_say() -> None:
     """A small part of benchmarks/scaling_coverage.py; 12 draws at 90 % miss more than four with probability 0.004."""
     held = {"E": 0, "A": 0, "alpha": 0}
@@ -68,6 +69,7 @@ def test_intervals_hold_as_often_as_they_say() -> None:
     assert low < found.law.exponents[0] < high
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

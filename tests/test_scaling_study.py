@@ -175,6 +175,7 @@ def laws(folder: Path) -> list[FamilyLaws]:
     return fit_families(read_points([folder]), draws=25)
 
 
+@pytest.mark.exhaustive
 def test_laws_of_a_study_are_those_that_made_it(laws: list[FamilyLaws]) -> None:
     for entry in laws:
         assert entry.joint is not None
@@ -299,6 +300,7 @@ def test_images_are_stored_so_that_the_study_is_found_from_anywhere(
         new_study([load("emo_1m")], [target], [64], 1, data="", runner=runner)
 
 
+@pytest.mark.exhaustive
 def test_errors_of_balanced_accuracy_are_called_so(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

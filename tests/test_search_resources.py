@@ -75,6 +75,7 @@ def finished(profile: DeviceProfile, tmp_path_factory: pytest.TempPathFactory) -
     return run_search(study, tmp_path_factory.mktemp("study"), fixed=fixed, source=source).with_predictions(profile)
 
 
+@pytest.mark.exhaustive
 def test_every_design_s_upper_end_meets_the_budget(finished: StudyResult, profile: DeviceProfile) -> None:
     (limit,) = (b.limit for b in parse_budgets([BUDGET]))
     designs = [trial.design for trial in finished.trials]

@@ -235,6 +235,7 @@ def test_children_resemble_the_front():
     assert blocks.count("irmb") > 0.7 * len(blocks)
 
 
+@pytest.mark.exhaustive
 def test_evolution_finds_more_than_random_search():
     """The further from MobileViT-S's design the worse: by chance a draw is rarely near."""
     target = SPACE.encode(FIXED["mobilevit_s"])

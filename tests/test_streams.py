@@ -163,6 +163,7 @@ def test_every_verb_is_called_here():
     assert set(leaves(cli.parser())) == set(VERBS)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_prints_to_any_stream(workplace, verb):
     words, wanted = VERBS[verb]
