@@ -248,6 +248,7 @@ def blobs(tmp_path: Path) -> Path:
     return tmp_path / "blobs"
 
 
+@pytest.mark.exhaustive
 def test_a_training_for_real(cache: Path, blobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     options = ["--samples", "32", "--networks", "emo_1m", "--runner", "serial", "--data", str(blobs), "--json"]

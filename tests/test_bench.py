@@ -218,6 +218,7 @@ def test_a_function_that_was_changed_is_another_strategy(table, tmp_path):
     assert len(run_all(*arguments)) == 2
 
 
+@pytest.mark.exhaustive
 def test_workers_give_what_one_process_gives(table, tmp_path):
     two, one = (
         run_all(Source(table), ["random"], range(3), Setting(10), tmp_path / str(workers), workers=workers)
@@ -343,6 +344,7 @@ def test_another_table_is_not_taken_for_the_one_of_the_runs(table, tmp_path):
         show(tmp_path / "out")
 
 
+@pytest.mark.exhaustive
 def test_our_own_table_is_searched_through_its_surrogate(monkeypatch):
     monkeypatch.setattr("nasbench.surrogate.process.TREES", 20)
     problem = Source("metablock", ("2",)).load()

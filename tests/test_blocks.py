@@ -101,6 +101,7 @@ def branch_cases():
                         yield pytest.param(kind, groups, stride, kernel, id=f"{kind}-{grouping}-s{stride}-k{kernel}")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("kind", "groups", "stride", "kernel"), list(branch_cases()))
 def test_each_branch_kind_merges_and_costs_what_fvcore_counts(kind, groups, stride, kernel):
     # Beside a negative k x k branch, so that a lost sign or a wrong centre shows.

@@ -41,6 +41,7 @@ def assert_counted(arch):
         assert {key: getattr(deploy, key) for key in COUNTED} == counted
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", EACH)
 def test_analytic_cost_is_what_fvcore_counts_in_both_forms(name):
     assert_counted(NETWORKS[name])

@@ -131,10 +131,10 @@ def test_official_archives_and_npz_give_the_same_images(tmp_path, write, suffix)
 def test_a_pickle_that_asks_for_more_than_arrays_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):
-            return (print, ("ran",))
+            return (complex, (1,))
 
     path = _tar(tmp_path / "evil.tar.gz", dict.fromkeys(_names(), pickle.dumps(Evil(), protocol=2)))
-    with pytest.raises(UserError, match=r"asks for (__builtin__|builtins)\.print, which no archive of images needs"):
+    with pytest.raises(UserError, match=r"asks for (__builtin__|builtins)\.complex, which no archive of images needs"):
         load_dataset(f"cifar10:{path}")
 
 

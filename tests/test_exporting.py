@@ -95,6 +95,7 @@ def test_every_format_is_tried_here_and_offered(capsys: pytest.CaptureFixture[st
     assert all(name in shown for name in (*FORMATS, *MISSING))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OPENED)
 def test_the_file_alone_answers_as_the_model_does(
     name: str, trained: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -123,6 +124,7 @@ def test_the_file_alone_answers_as_the_model_does(
         assert np.abs(answer(pixels) - expected).max() < 1e-3 * np.abs(expected).max()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if "int8" in form.dtypes and name != "onnx"])
 def test_int8_is_scored_by_the_runtime_alone(
     name: str, trained: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

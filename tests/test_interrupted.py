@@ -158,6 +158,7 @@ def stopped(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return folder
 
 
+@pytest.mark.exhaustive
 def test_table_files_and_plot_mark_what_waits_for_its_final(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows: list[ReportRow] = open_study(stopped).front()
     waiting = {row.name for row in rows if row.lacks}

@@ -204,6 +204,7 @@ def test_calibration_set_is_unique_reproducible_and_bounded() -> None:
         calibration_set(SmallSpace(), 12, np.random.default_rng(4), max_macs=1)
 
 
+@pytest.mark.exhaustive
 def test_fit_in_the_background_measures_this_machine() -> None:
     """The whole chain on real networks: build, export, measure, fit, save, load, predict."""
     chosen = calibration_set(SmallSpace(), 8, np.random.default_rng(1), num_classes=10)
@@ -223,6 +224,7 @@ def test_fit_in_the_background_measures_this_machine() -> None:
     assert profile_summary()["networks"] == 8
 
 
+@pytest.mark.exhaustive
 def test_a_background_fit_reports_what_went_wrong() -> None:
     with pytest.raises(UserError, match=r"device name '\.\./x' must be letters"):
         fit_in_background([small(8)], name="../x").result(timeout=60)

@@ -51,6 +51,7 @@ def outputs(model: Model, seed: int = 1) -> torch.Tensor:
     return found if isinstance(found, torch.Tensor) else found[1]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("layout", "name"),
     [(layout, name) for layout, names in OFFICIAL_NAMES.items() for name in names if "sha256" in names[name]],
@@ -107,6 +108,7 @@ def test_each_layout_in_both_directions_and_forms(layout, arch, tmp_path):
         assert torch.equal(outputs(load_model(tmp_path / "m.safetensors")), expected)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("layout", "arch"), ONE_EACH)
 def test_each_way_not_to_fit_names_the_key(layout, arch):
     model = source(arch)

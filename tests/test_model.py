@@ -48,6 +48,7 @@ def assert_merges(model: nn.Module, resolution: int) -> nn.Module:
     return deploy
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", NETWORKS)
 def test_deploy_form_equals_train_form_on_odd_maps(name):
     arch = NETWORKS[name]

@@ -77,6 +77,7 @@ def test_hooks_see_what_each_module_was_given_and_what_it_made(name: str, record
     assert kept.untouched()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("deploy", [False, True], ids=["train-form", "deploy-form"])
 @pytest.mark.parametrize("name", FEW)
 def test_a_single_hook_is_enough(name: str, deploy: bool) -> None:

@@ -85,6 +85,7 @@ def finished(folder: Path) -> int:
         return sum(trial.finished for trial in store.trials)
 
 
+@pytest.mark.exhaustive
 def test_names_that_are_not_utf_8_are_searched_stored_and_resumed_from_anywhere(study, tmp_path, monkeypatch, capsys):
     stored = nasbench.Study.open(study)
     assert stored.data.endswith("/caf%E9")

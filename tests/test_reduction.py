@@ -86,6 +86,7 @@ TRAINED = (
 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", TRAINED)
 def test_what_is_trained_has_gradients_everywhere_and_costs_what_it_says(name: str) -> None:
     arch = FIXED[name] if name in FIXED else load_space(name.removeprefix("one of ")).draw(2)

@@ -84,6 +84,7 @@ def search(name, space, evaluations, seed, score=losses):
     return trials
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OWN)
 def test_proposals_are_new_members_within_the_budgets(name):
     from nasbench.costs.analytic import cost
@@ -99,6 +100,7 @@ def test_proposals_are_new_members_within_the_budgets(name):
     assert counter.rejected["budget 800MFLOP"] > 0 or name == "local"  # whose small steps seldom leave a budget
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OWN)
 def test_equal_seeds_propose_the_same(name):
     trials = [Candidate(arch, losses(arch)) for arch in FIXED.values()]
@@ -341,6 +343,7 @@ def test_the_pool_keeps_budgets_and_is_better_than_what_the_table_holds():
     assert bred_pool(SPACE, TABLE, (limit,), 1000, 80) is found
 
 
+@pytest.mark.exhaustive
 def test_a_good_table_finds_more_than_evolution_does():
     def best(name):
         return np.mean([max(TABLE.truth(t.architecture) for t in search(name, SMALL, 12, seed)) for seed in range(6)])

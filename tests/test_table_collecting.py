@@ -362,6 +362,7 @@ def blobs(tmp_path: Path) -> Path:
     return tmp_path / "blobs"
 
 
+@pytest.mark.exhaustive
 def test_a_training_for_real(
     blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,7 @@ def test_killed_twice_and_resumed_gives_the_same_weights(
     assert {**resumed, "seconds": 0} == {**metrics, "seconds": 0}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("change", ["optimiser=adamw", "ema_decay=0.0", "balance=sampler", "balance=weights"])
 def test_every_choice_resumes_to_the_same_weights(change: str, data: str, tmp_path: Path, monkeypatch) -> None:
     first, second = (job(tmp_path / name, data, change) for name in "ab")
