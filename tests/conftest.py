@@ -28,11 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the run of neighbours that each process begins with: files that share much first, exhaustive tests last."""
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     parts: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    exhaustive = [each for each in items if each.get_closest_marker("exhaustive")]
+    others = [each for each in items if not each.get_closest_marker("exhaustive")]
     for place, name in enumerate(SHARE_MUCH):
-        parts[place % processes] += [each for each in items if each.path.name == name]
-    rest = [each for each in items if each.path.name not in SHARE_MUCH]
-    for last in (False, True):
-        kind = [each for each in rest if (each.get_closest_marker("exhaustive") is not None) == last]
+        parts[place % processes] += [each for each in others if each.path.name == name]
+    for kind in ([each for each in others if each.path.name not in SHARE_MUCH], exhaustive):
         for place, part in enumerate(parts):
             part += kind[len(kind) * place // processes : len(kind) * (place + 1) // processes]
     items[:] = [each for part in parts for each in part]

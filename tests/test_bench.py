@@ -309,6 +309,7 @@ def test_the_command_line_compares_and_shows_again(table, tmp_path, capsys):
     assert "unknown strategy 'luck'" in capsys.readouterr().err
 
 
+@pytest.mark.exhaustive
 def test_runs_made_elsewhere_are_compared_by_what_the_table_says(table, tmp_path, capsys):
     out = tmp_path / "out"
     bench(["random"], Source(table), range(2), Setting(20, True), out=out, workers=1)

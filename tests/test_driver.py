@@ -113,6 +113,7 @@ class Mortal:
         self.source.tell(job, outcome)
 
 
+@pytest.mark.exhaustive
 def test_a_driver_killed_anywhere_goes_on_and_ends_with_the_same_trials(
     study: Study, finished: StudyResult, tmp_path: Path
 ) -> None:

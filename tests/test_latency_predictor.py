@@ -165,6 +165,7 @@ def test_the_residual_process_is_kept_only_where_it_helps() -> None:
     assert errors.mean() < 0.03
 
 
+@pytest.mark.exhaustive
 def test_a_kind_that_no_kernel_was_timed_of_extrapolates() -> None:
     """Its time is unknown, and taken for zero: that must be said."""
     seen, latency = timed_networks(40, seed=1)

@@ -89,6 +89,7 @@ def metrics(blobs):
     return evaluate(task(blobs))
 
 
+@pytest.mark.exhaustive
 def test_a_hybrid_learns_and_reports_plain_finite_metrics(metrics):
     assert metrics["accuracy"] > 0.5
     assert metrics["samples"] == 1024
@@ -110,6 +111,7 @@ def test_the_deploy_form_of_a_trained_network_is_equal(metrics):
     assert 0 < metrics["deploy_difference"] < 1e-9
 
 
+@pytest.mark.exhaustive
 def test_same_seed_same_result_whatever_the_process_drew_before(blobs, metrics):
     torch.rand(7)
     timed = ("train_seconds", "cpu_seconds")

@@ -102,6 +102,7 @@ def test_a_front_is_written_after_the_first_few_and_once_with_each_complete_leve
     assert sum("of mobilevit_xxs failed: ValueError: out of order today" in text for text in told.notes) == 1
 
 
+@pytest.mark.exhaustive
 def test_a_study_shorter_than_the_first_front_is_reported_with_its_levels(tmp_path: Path) -> None:
     told, levels = searched(study(trials=4), tmp_path, 1)
     assert [sum(front.values()) for front in told.fronts] == [4, 4 + levels[Level(1)], sum(levels.values())]

@@ -155,6 +155,7 @@ def test_published_tables_are_whole_and_fall(key: str) -> None:
     assert 1e6 < found.params[0] < 1e9
 
 
+@pytest.mark.exhaustive
 def test_published_laws_are_those_of_the_tables() -> None:
     fit = fit_published(family("regnety"), draws=30)
     assert fit.identified

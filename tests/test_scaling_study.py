@@ -218,6 +218,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.exhaustive
 def test_the_commands_answer(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     laws = run_json(capsys, "fit", str(folder), "--out", str(tmp_path))
     assert set(laws) == {"emo_1m", "mobilevit_xxs"}

@@ -116,6 +116,7 @@ def test_a_small_space_is_used_up_and_no_more(name):
     assert len(trials) == TINY.size() == 12
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OWN)
 def test_a_budget_that_nobody_meets_is_told(name):
     with pytest.raises(UserError, match="budget 1KFLOP: no design of space 'tiny' met it"):
@@ -284,6 +285,7 @@ def test_speed_is_asked_for_once_trials_are_enough():
     assert not asked
 
 
+@pytest.mark.exhaustive
 def test_climbing_proposes_changes_of_the_most_accurate_that_are_no_slower():
     """Accuracy that grows with depth alone, time with width alone: climbing keeps to the best one's time."""
 
@@ -330,6 +332,7 @@ def test_a_warm_start_without_a_table_is_the_cold_model():
     assert [arch.id for arch in warm] == [arch.id for arch in cold]
 
 
+@pytest.mark.exhaustive
 def test_the_pool_keeps_budgets_and_is_better_than_what_the_table_holds():
     from nasbench.costs.analytic import cost
 

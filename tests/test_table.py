@@ -264,6 +264,7 @@ def test_a_trial_says_nothing_of_itself_that_its_key_does_not(table: Table) -> N
     assert row.key != row.replace(seed=row.seed + 1).key
 
 
+@pytest.mark.exhaustive
 def test_the_shipped_table_counts_today_and_tells_of_designs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nasbench.surrogate.process.TREES", 40)  # the fit's longest part, and not what this is about
     table = load_table("metablock")

@@ -323,6 +323,7 @@ def test_the_loss_of_mixed_labels() -> None:
     assert torch.allclose(one, 0.3 * both[0] + 0.7 * both[1])
 
 
+@pytest.mark.exhaustive
 def test_several_networks_end_in_a_table_and_a_picture(
     data: str, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
