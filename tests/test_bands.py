@@ -75,6 +75,12 @@ def test_where_every_published_network_is_too_slow_it_is_held_against_the_fastes
     assert "+5.0 points over slower, the best published network (20.0 ms" in reasons[1]
 
 
+def test_a_network_of_nearly_the_same_latency_is_not_called_as_many_times_as_slow() -> None:
+    near = row("near", Kind.FIXED_POINT, (0.50, 0.51), 5.1)
+    told = band_records(latency_bands([*steps((0.60, 0.61), (0.65, 0.66)), near]))[0]["reasons"][1]
+    assert "over near, the best published network under 6.00 ms (5.10 ms measured);" in told
+
+
 def test_designs_that_await_a_training_make_no_band() -> None:
     rows = steps((0.60, 0.61), (0.65, 0.66))
     waiting = row("w", accuracies=(0.9,), latency=4.0, on_front=True, lacks="final training", split="validation")

@@ -50,8 +50,8 @@ def _place(published: ReportRow, until: float | None) -> str:
 
 
 def _times(other: ReportRow, row: ReportRow) -> str:
-    """`, 2.0 times as long` where the other is slower."""
-    if other.latency is None or row.latency is None or other.latency <= row.latency:
+    """`, 2.0 times as long` where the other is slower by as much as that shows."""
+    if other.latency is None or row.latency is None or other.latency < 1.05 * row.latency:
         return ""
     return f", {other.latency / row.latency:.1f} times as long"
 
