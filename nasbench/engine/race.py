@@ -8,12 +8,12 @@ side has fewer trainings, then to the next contest. No seed that chose a design 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from nasbench.report.noise import RACED, choice_factor
-from nasbench.study.seed_noise import SeedNoise, pooled
+from nasbench.study.seed_noise import SeedNoise, pooled, pooled_between
 
 FIRST = 2  # trainings that everybody has before one is chosen by them
 ALIKE = 3  # that everybody has where nothing is to be decided
@@ -59,7 +59,7 @@ def next_racer(racers: Sequence[Racer], most: int) -> Racer | None:
         return min((each for each in able if each.tried < ALIKE), key=lambda each: each.tried, default=None)
     noise = pooled([each.scores for each in scored])
     for published, designs in contests:
-        if not is_decided(published, designs, noise):
+        if not is_decided(published, designs, scored):
             going = _less_trained(published, designs, noise, able)
             if going is not None:
                 return going
@@ -76,14 +76,18 @@ def resolved(trainings: int, finalists: int, noise: float) -> float:
     return (factor + POWER_80) * noise * math.sqrt(2 / each)
 
 
-def is_decided(published: Racer, designs: Sequence[Racer], noise: SeedNoise | None) -> bool:
+def is_decided(published: Racer, designs: Sequence[Racer], racers: Iterable[Racer]) -> bool:
     """Whether the best of the designs, or the published network, leads so clearly that more seeds would change little.
 
-    The bound is that of the report, which allows for the best having been picked from several.
+    The bound is that of the report, which allows for the best having been picked from several. `racers` are all that
+    race, these among them.
     """
     best = max(designs, key=lambda each: each.mean)
-    if noise is None or min(len(best.scores), len(published.scores)) < LEAST:
+    if min(len(best.scores), len(published.scores)) < LEAST:
         return False
+    others = [each.scores for each in racers if each is not best and each is not published]
+    noise = pooled_between(best.scores, published.scores, others)
+    assert noise is not None  # both have several scores
     error = noise.std * math.sqrt(1 / len(best.scores) + 1 / len(published.scores))
     factor = choice_factor(len(designs), noise.degrees_of_freedom)
     return abs(best.mean - published.mean) > CLEAR * factor * error

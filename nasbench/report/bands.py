@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from nasbench.report.noise import (
-    SeedNoise,
     accuracy_gap,
     challengers,
     comparable,
     confidence_of_lead,
     needed_factor,
-    seed_noise,
+    noise_between,
 )
 from nasbench.report.rows import ReportRow
 from nasbench.study.trials import Kind
@@ -64,10 +63,9 @@ class Band:
 def latency_bands(rows: Sequence[ReportRow]) -> list[Band]:
     """One band a design of the front, fastest first. Designs that await a training at the top level make none."""
     alike = [row for row in comparable(rows) if row.latency is not None]
-    noise = seed_noise(alike)
     front = sorted((row for row in alike if row.on_front and not row.lacks), key=_latency)
     limits = [*(_latency(after) for _, after in pairwise(front)), None]
-    return [_band(row, until, front[:place], alike, noise) for place, (row, until) in enumerate(zip(front, limits))]
+    return [_band(row, until, front[:place], alike) for place, (row, until) in enumerate(zip(front, limits))]
 
 
 def _latency(row: ReportRow) -> float:
@@ -75,24 +73,14 @@ def _latency(row: ReportRow) -> float:
     return row.latency
 
 
-def _band(
-    row: ReportRow, until: float | None, faster: list[ReportRow], alike: list[ReportRow], noise: SeedNoise | None
-) -> Band:
+def _band(row: ReportRow, until: float | None, faster: list[ReportRow], alike: list[ReportRow]) -> Band:
     within = [each for each in alike if _latency(each) <= _latency(row)]
-    leads = [lead(row, each, len(within) - 1, noise) for each in faster]
-    enough = next((each.rival for each in leads if not each.exceeds_noise), row)
-    return Band(
-        row,
-        until,
-        leads[-1] if leads else None,
-        _with_published(row, until, alike, noise),
-        row if noise is None else enough,
-    )
+    leads = [lead(row, each, len(within) - 1, alike) for each in faster]
+    enough = next((each.rival for each in leads if each.exceeds_noise is False), row)
+    return Band(row, until, leads[-1] if leads else None, _with_published(row, until, alike), enough)
 
 
-def _with_published(
-    row: ReportRow, until: float | None, alike: list[ReportRow], noise: SeedNoise | None
-) -> Lead | None:
+def _with_published(row: ReportRow, until: float | None, alike: list[ReportRow]) -> Lead | None:
     """The lead between `row` and the best published network that fits a limit below `until`, else the fastest one."""
     every = [each for each in alike if each.kind == Kind.FIXED_POINT and each.id != row.id]
     fitting = [each for each in every if until is None or _latency(each) < until]
@@ -100,13 +88,14 @@ def _with_published(
     if best is None:
         return None
     if best.accuracy > row.accuracy:
-        return lead(best, row, max(1, len(fitting)), noise)
+        return lead(best, row, max(1, len(fitting)), alike)
     slowest = max(_latency(row), _latency(best))
-    return lead(row, best, sum(each.kind == row.kind and _latency(each) <= slowest for each in alike), noise)
+    return lead(row, best, sum(each.kind == row.kind and _latency(each) <= slowest for each in alike), alike)
 
 
-def lead(row: ReportRow, rival: ReportRow, candidates: int, noise: SeedNoise | None) -> Lead:
-    """What is known of `row` being ahead of `rival`; behind where the gap is negative."""
+def lead(row: ReportRow, rival: ReportRow, candidates: int, alike: Sequence[ReportRow]) -> Lead:
+    """What is known of `row` being ahead of `rival`, both of `alike`; behind where the gap is negative."""
+    noise = noise_between(row, rival, alike)
     gap, candidates = accuracy_gap(row, rival, noise), max(1, candidates)
     if gap.standard_error is None or noise is None or gap.standard_error == 0:
         return Lead(row, rival, gap.mean, candidates)
@@ -129,8 +118,7 @@ def good_enough(rows: Sequence[ReportRow]) -> str:
     fixed, faster = challengers(rows)
     if fixed is None or not faster:
         return ""
-    alike = comparable(rows)
-    found = lead(faster[0], fixed, len(faster), seed_noise(alike))
+    found = lead(faster[0], fixed, len(faster), comparable(rows))
     if not found.exceeds_noise or found.needed is None:
         return ""
     return (

@@ -11,13 +11,23 @@ from functools import lru_cache
 import numpy as np
 
 from nasbench.report.rows import ReportRow
-from nasbench.study.seed_noise import SeedNoise, pooled
+from nasbench.study.seed_noise import SeedNoise, pooled, pooled_between
 from nasbench.study.trials import Kind
 
 
 def seed_noise(rows: Sequence[ReportRow]) -> SeedNoise | None:
     """The pooled within-network standard deviation; None if no network has two seeds."""
-    noise = pooled(list(row.accuracies.values()) for row in rows)
+    return _as_raced(pooled(list(row.accuracies.values()) for row in rows), rows)
+
+
+def noise_between(first: ReportRow, second: ReportRow, rows: Sequence[ReportRow]) -> SeedNoise | None:
+    """What a difference between two of `rows` is held against; None if no network has two seeds."""
+    others = [list(row.accuracies.values()) for row in rows if row is not first and row is not second]
+    noise = pooled_between(list(first.accuracies.values()), list(second.accuracies.values()), others)
+    return _as_raced(noise, rows)
+
+
+def _as_raced(noise: SeedNoise | None, rows: Sequence[ReportRow]) -> SeedNoise | None:
     return noise and replace(noise, raced=any(row.raced for row in rows))
 
 
@@ -180,7 +190,7 @@ def verdict(rows: Sequence[ReportRow]) -> list[str]:
     if not faster:
         return [*lines, _without_challenger(fixed, rows)]
     compared = comparable(rows)
-    noise = seed_noise(compared)
+    noise = noise_between(faster[0], fixed, compared)
     gap = accuracy_gap(faster[0], fixed, noise)
     pair = latency_pair(gap.first, fixed)
     assert pair is not None  # challengers() kept only rows with a common latency
