@@ -57,7 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", type=int, default=2000)
     races = parser.parse_args().races
-    print(f"{'true leads, points':24}{'won':>8}{'uncorrected':>13}{'over all':>10}{'trainings':>11}{'equally often':>15}")
+    told = ("won", "uncorrected", "over all", "trainings", "equally often")
+    print(f"{'true leads, points':24}" + "".join(f"{name:>15}" for name in told))
     for leads in LEADS:
         rng = np.random.default_rng(0)
         raced = [race(leads, rng, equally=False) for _ in range(races)]
@@ -68,8 +69,8 @@ def main() -> None:
         )
         over_all = np.mean([is_won(each, RACED, over_all=True) for each in raced])
         used = np.mean([sum(racer.tried for racer in each) for each in raced])
-        told = ", ".join(f"{100 * lead:g}" for lead in leads)
-        print(f"{told:24}{won:8.3f}{loose:13.3f}{over_all:10.3f}{used:11.1f}{even:15.3f}")
+        names = ", ".join(f"{100 * lead:g}" for lead in leads)
+        print(f"{names:24}{won:15.3f}{loose:15.3f}{over_all:15.3f}{used:15.1f}{even:15.3f}")
 
 
 if __name__ == "__main__":

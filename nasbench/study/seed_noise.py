@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-
 OFTEN = 3  # trainings from which on a network says something of the noise between two others
 ENOUGH = 6  # degrees of freedom that such networks must give; else all networks are asked
 
