@@ -25,6 +25,7 @@ def test_a_clear_step_is_told_from_one_within_noise() -> None:
     assert [record["verdict"] for record in records] == ["alone", "within noise", "sure"]
     assert [(record["from_ms"], record["until_ms"]) for record in records] == [(5.0, 6.0), (6.0, 7.0), (7.0, None)]
     assert records[1]["enough"]["name"] == "d0"
+    assert records[0]["stages"].startswith("conv_bias 24 · 1 irmb 24 · 2 irmb 32 · ")
     assert records[2]["enough"] is None
     assert headline(bands) == "d2 is the most accurate (71.0 ± 1.0 %, 7.00 ms measured), by more than seed noise."
     assert "the faster one is as good a choice" in records[1]["reasons"][0]

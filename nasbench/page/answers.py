@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nasbench.page.designs import stages_in_short
 from nasbench.report.bands import Band
 from nasbench.report.wording import beside_published, ms, over_faster, percent
 
@@ -18,6 +19,9 @@ def band_records(bands: Sequence[Band]) -> list[dict[str, Any]]:
         {
             "design": band.row.id,
             "name": band.row.name,
+            "stages": stages_in_short(band.row.arch),
+            "macs": band.row.cost["macs"],
+            "params": band.row.cost["params"],
             "from_ms": band.row.latency,
             "until_ms": band.until,
             "accuracy": band.row.accuracy,

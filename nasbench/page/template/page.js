@@ -30,6 +30,7 @@ function answer() {
   const interval = band.latency_kind === "predicted" ? `, 90 % interval ${short(band.latency_low)} to ${short(band.latency_high)}` : "";
   place.innerHTML = `
     <h2>${escaped(band.name)}</h2>
+    <p class="note">${escaped(band.stages)}<br>${millions(band.macs)} M MACs, ${millions(band.params)} M params${band.stages.includes("*") ? "; * attends" : ""}</p>
     <p>${percent(band.accuracy)}${spread(band.std)} % ${escaped(words.noun)} (${band.seeds} seed${band.seeds > 1 ? "s" : ""}, ${escaped(band.split)} images),
     ${short(band.from_ms)} ms ${band.latency_kind}${interval}. The answer from ${short(band.from_ms)} ms ${until}.</p>
     <h3>How sure is that?</h3>
