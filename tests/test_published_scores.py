@@ -61,7 +61,7 @@ class Told:
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         self.seen.append({arch.id for arch in seen})
-        return Agreement(len(seen), 0.5, 1.0, 1.0)
+        return Agreement(len(seen), 0.5, 1.0, 1.0, 1.0)
 
 
 def rows(study: Study = STUDY, seeds: Sequence[int] = SEEDS, shift: float = 0.0, **where: str) -> list[TableRow]:

@@ -11,9 +11,10 @@ from shared_spaces import SMALL
 
 from nasbench.costs.analytic import cost
 from nasbench.engine import warm_start
-from nasbench.engine.warm_start import ENOUGH_DESIGNS, Known, has_table
+from nasbench.engine.warm_start import ENOUGH_DESIGNS, WARM, Known, has_table, known_before
 from nasbench.errors import UserError
 from nasbench.proxy.reduction import reduced
+from nasbench.strategies import StrategyChoice
 from nasbench.study.runner import runner_ladder
 from nasbench.study.trials import Kind, Origin, Outcome, State, Trial
 from nasbench.table.rows import Circumstances, row_of
@@ -52,15 +53,20 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> Callable[[Table | None], None]:
     return set_to
 
 
-def test_a_table_of_these_images_and_this_recipe_is_started_from(shipped: Callable[[Table | None], None]) -> None:
-    shipped(table_of(ENOUGH_DESIGNS))
+@pytest.mark.parametrize(("images", "told"), [("ours", " designs"), ("theirs", " designs on images")])
+def test_a_table_of_this_recipe_is_started_from_whatever_its_images(
+    shipped: Callable[[Table | None], None], images: str, told: str
+) -> None:
+    shipped(table_of(ENOUGH_DESIGNS, images))
     assert has_table(STUDY)
+    known = known_before(STUDY.replace(strategy=StrategyChoice.from_dict({"name": WARM})))
+    assert str(known).endswith(told)
 
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: None, lambda: table_of(99), lambda: table_of(100, "others"), lambda: table_of(100, recipe="another")],
-    ids=["no table", "few designs", "other images", "another recipe"],
+    [lambda: None, lambda: table_of(0), lambda: table_of(99), lambda: table_of(100, recipe="another")],
+    ids=["no table", "an empty one", "few designs", "another recipe"],
 )
 def test_where_none_fits_a_search_starts_cold(
     shipped: Callable[[Table | None], None], make: Callable[[], Table | None]
@@ -92,3 +98,19 @@ def test_trust_falls_where_trials_contradict_the_table() -> None:
     assert known.after(designs, list(np.random.default_rng(0).permutation(told))).trust < 0.7
     assert known.after(designs, [0.76 - accuracy for accuracy in told]).trust == 0
     assert known.after([], []).trust == 1
+
+
+def test_accuracies_that_lie_closer_together_contradict_nothing() -> None:
+    """As on images that are harder to tell apart: the order counts."""
+    table = table_of(40)
+    known, designs = Known(table, LADDER.rungs[0].fidelity), list(table.architectures.values())[:14]
+    told = [row.accuracy for row in table.content][:14]
+    assert known.after(designs, [0.1 + 0.3 * accuracy for accuracy in told]).trust == 1
+
+
+def test_a_table_that_expects_the_same_of_all_designs_is_trusted_little() -> None:
+    rng = np.random.default_rng(0)
+    table = table_of(40)
+    rows = (row.replace(accuracy=0.4 + 0.001 * float(rng.standard_normal())) for row in table.content)
+    known, designs = Known(Table(rows, "level"), LADDER.rungs[0].fidelity), list(table.architectures.values())[:14]
+    assert known.after(designs, [row.accuracy for row in table.content][:14]).trust < 0.5

@@ -75,7 +75,7 @@ def search(
     the error that designs should have there. `priority`: that of the trials beside other work, "low" (nice 15) or
     "normal". Everything is checked before anything is written; a UserError says what to change. `strategy`: a name in
     `nasbench.strategies.STRATEGIES`, or "mine.py:propose", a function of your own; by default "warm" where a table
-    holds trainings of this space on these images, else "evolution". `strategy_options` are its settings. `promotion`:
+    holds trainings of this space by this recipe, else "evolution". `strategy_options` are its settings. `promotion`:
     "rungs" or "asynchronous", whether designs go on to a rung when the one below is complete, or meanwhile; by default
     what the runner's file says.
     """

@@ -6,8 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import on_cost
 from nasbench.errors import UserError
@@ -17,7 +15,7 @@ from nasbench.strategies.warm import WarmSettings, bred_pool
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.study import Study
-from nasbench.surrogate.prior import TRUST, Agreement, Prior
+from nasbench.surrogate.prior import Agreement, Prior
 from nasbench.table.loading import load_table
 from nasbench.table.table import Table
 
@@ -28,13 +26,14 @@ ENOUGH_DESIGNS = 100  # of 74 a surrogate led searches astray, of 168 its picks 
 class Known:
     """A table as a strategy sees it (`strategies.context.Knowledge`), for trials at `fidelity`."""
 
-    def __init__(self, table: Table, fidelity: Fidelity) -> None:
-        self.table, self.prior = table, Prior(table.surrogate, fidelity)
+    def __init__(self, table: Table, fidelity: Fidelity, other_images: str = "") -> None:
+        """`other_images`: what its designs were trained on, where that is not what the search trains on."""
+        self.table, self.prior, self.other_images = table, Prior(table.surrogate, fidelity), other_images
         self.designs = tuple(table.current.architectures.values())
 
     def at(self, fidelity: Fidelity) -> Known:
         """The same for trials at another fidelity."""
-        return Known(self.table, fidelity)
+        return Known(self.table, fidelity, self.other_images)
 
     def before(self, designs: Sequence[Architecture]) -> Expected:
         return Expected(*self.table.surrogate.predict(designs))
@@ -42,7 +41,7 @@ class Known:
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
         """What long training adds to the lowest rung is the table's word, and counts as far as that is believed."""
         corrected = self.prior.corrected(seen, accuracies)
-        trust = float(np.clip(corrected.agreement.slope / TRUST, 0, 1))  # both count the weight of the prior
+        trust = corrected.agreement.trust
 
         def expected(designs: Sequence[Architecture]) -> Expected:
             here, surrogate = corrected.of(designs), self.table.surrogate
@@ -56,7 +55,8 @@ class Known:
         return self.prior.corrected(seen, accuracies).agreement
 
     def __str__(self) -> str:
-        return f"table {self.table.source}: {len(self.table.current)} trainings of {len(self.designs)} designs"
+        images = f" on {self.other_images}" if self.other_images else ""
+        return f"table {self.table.source}: {len(self.table.current)} trainings of {len(self.designs)} designs{images}"
 
 
 def check_table(study: Study) -> None:
@@ -65,11 +65,15 @@ def check_table(study: Study) -> None:
 
 
 def has_table(study: Study) -> bool:
-    """Whether a table holds enough trainings of a study's space, on its images and by its recipe, to start from."""
+    """Whether a table holds enough trainings of a study's space by its recipe to start from.
+
+    They may be of other images: which designs are good there says much of which are good here (results/transfer), and
+    the search's own trials tell soon where it does not.
+    """
     if is_unfit(study.objectives):
         return False
     try:
-        table = load_table(study.space.name).where(data_id=study.data_id)
+        table = _of_its_images(load_table(study.space.name), study.data_id)
     except UserError:
         return False
     recipe = study.ladder.rungs[0].fidelity.recipe
@@ -82,7 +86,10 @@ def known_before(study: Study) -> Known | None:
     table = _table_of(study)
     if table is None:
         return None
-    return Known(_of_its_images(table.current, study.data_id), study.ladder.rungs[0].fidelity)
+    alike = _of_its_images(table.current, study.data_id)
+    images = next(iter(alike.content))
+    other = "" if images.data_id == study.data_id else images.data
+    return Known(alike, study.ladder.rungs[0].fidelity, other)
 
 
 def breed_meanwhile(study: Study, space: SearchSpace, known: Known) -> None:

@@ -28,20 +28,30 @@ LEVEL = 0.2  # deviation of a, in accuracy
 # may differ, in accuracy.
 SIZES = ((0.7, 0.0), (1.4, 0.0), (1.0, 0.03), (1.0, 0.1))
 SPREADS = (0.04, 0.08, 0.16)  # of accuracy over a space, as the cold process may find it
+FEW = 3  # designs below which nothing is said of how they agree
 LATEST = 500  # trials that are looked at, so that a long search stays quick
 
 
 class Agreement(NamedTuple):
     """How far the trials bear the surrogate out. `weight`: how probable it is that it helps, from 0 to 1; `slope`: b,
-    that weight counted; `correlation` of its mean with the trials' accuracy, NaN below three designs."""
+    that weight counted; `correlation` of its mean with the trials' accuracy, NaN below three designs. `share`: the
+    slope in standard deviations, of accuracy for one of the surrogate's mean. A surrogate that knows nothing expects
+    the same of all designs, which says little against a slope of 1; on other images, where accuracies lie closer
+    together, the slope is small though the order is right. The share tells these two apart."""
 
     designs: int
     correlation: float
     slope: float
     weight: float
+    share: float
+
+    @property
+    def trust(self) -> float:
+        """From 0 to 1, how far a search should go by the surrogate rather than by its trials alone."""
+        return min(1.0, max(0.0, self.share / TRUST))
 
     def __str__(self) -> str:
-        if self.designs < 3:
+        if self.designs < FEW:
             return f"{self.designs} designs so far: too few to tell whether the table's prior helps"
         return (
             f"correlation {self.correlation:.2f} with {self.designs} designs observed; the prior counts with weight "
@@ -129,12 +139,12 @@ class Prior:
         fidelity, seen, accuracies = self._fidelity, seen[-LATEST:], accuracies[-LATEST:]
         by_fidelity(seen, [fidelity] * len(seen), accuracies)
         if not len(seen):
-            return Corrected(self.surrogate, fidelity, (), Agreement(0, float("nan"), TRUST, TRUST))
+            return Corrected(self.surrogate, fidelity, (), Agreement(0, float("nan"), TRUST, TRUST, TRUST))
         x = features(seen, fidelity)
         data, told = Means.of(x, np.asarray(accuracies, float)), self.surrogate.predict(seen, fidelity)
         known = Prediction(Means.of(x, told.mean).y, Means.of(x, told.std).y)  # in the order of `data`
         found = (*self._warm(data, known), *self._cold(data))
-        agreement = _agreement(found, len(data), _correlation(known.mean, data.y))
+        agreement = _agreement(found, known.mean, data.y)
         return Corrected(self.surrogate, fidelity, found, agreement)
 
     @property
@@ -172,7 +182,7 @@ class Prior:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    if len(a) < 3 or min(a.std(), b.std()) == 0:
+    if len(a) < FEW or min(a.std(), b.std()) == 0:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
 
@@ -184,8 +194,10 @@ def _weights(found: Sequence[_Explanation]) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def _agreement(found: Sequence[_Explanation], designs: int, correlation: float) -> Agreement:
+def _agreement(found: Sequence[_Explanation], told: np.ndarray, accuracies: np.ndarray) -> Agreement:
     weighted = list(zip(_weights(found), (one.slope for one in found)))
-    slope = sum(weight * (slope or 0.0) for weight, slope in weighted)
-    warm = sum(weight for weight, slope in weighted if slope is not None)
-    return Agreement(designs, correlation, float(slope), float(warm))
+    slope = float(sum(weight * (slope or 0.0) for weight, slope in weighted))
+    warm = float(sum(weight for weight, slope in weighted if slope is not None))
+    few = len(told) < FEW or accuracies.std() == 0
+    share = slope if few else slope * float(told.std() / accuracies.std())
+    return Agreement(len(told), _correlation(told, accuracies), slope, warm, share)
