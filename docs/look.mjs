@@ -2,7 +2,7 @@
 
      npm install --no-save --prefix build/look puppeteer-core axe-core
      nasbench report results/default -o build/look/one.html
-     nasbench report results/default results/default-former -o build/look/two.html
+     nasbench report results/default results/search/first -o build/look/two.html
      node docs/look.mjs build/look/one.html build/look/two.html build/look [chromium]
 
    Leaves report.png (desktop), report-phone.png, report-dark.png, report-filtered.png and report-two.png in the third

@@ -37,7 +37,7 @@ def test_of_two_with_the_same_mean_the_surer_one_goes_on_against_a_worse_network
     assert "unsure" in chosen([*PUBLISHED, (unsure, 0.59, 0.10), (sure, 0.59, 0.005)], places=2)
 
 
-def test_contests_take_turns_and_that_of_the_most_accurate_network_comes_first() -> None:
+def test_contests_get_a_challenger_each_and_that_of_the_most_accurate_network_comes_first() -> None:
     entries = [
         *PUBLISHED,
         *((contender(f"slow {i}", 0.4, 9.0), 0.62 - i / 1000, 0.02) for i in range(4)),
@@ -45,7 +45,14 @@ def test_contests_take_turns_and_that_of_the_most_accurate_network_comes_first()
     ]
     assert chosen(entries, 2) == ["slow_net", "slow 0"]
     assert chosen(entries, 4) == ["slow_net", "slow 0", "fast_net", "fast 0"]
-    assert chosen(entries, 6) == ["slow_net", "slow 0", "fast_net", "fast 0", "slow 1", "fast 1"]
+    assert chosen(entries, 6)[4:] == ["fast 1", "fast 2"]  # they answer more latencies than those of 9 ms
+
+
+def test_with_places_left_a_latency_without_an_answer_comes_before_a_second_design_of_nearly_the_same() -> None:
+    rivals = [(contender("slow", 0.4, 9.0), 0.66, 0.02), (contender("near", 0.4, 8.8), 0.655, 0.02)]
+    quick = [(contender("quick", 0.4, 3.0), 0.52, 0.02), (contender("quicker", 0.4, 2.9), 0.515, 0.02)]
+    entries = [*PUBLISHED, *rivals, *quick, (contender("between", 0.4, 5.0), 0.60, 0.02)]
+    assert chosen(entries, 5) == ["slow_net", "slow", "fast_net", "quick", "between"]
 
 
 def test_a_published_network_takes_no_place_without_a_challenger() -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
+
+import numpy as np
 
 from nasbench.engine.promotion import Contender, most_promising
 from nasbench.pareto import Front
@@ -17,6 +20,8 @@ from nasbench.strategies.context import Expected
 from nasbench.study.trials import Trial
 
 WORTH_A_PLACE = 0.1  # chance of beating a published network below which nobody gets a place for that
+DRAWS = 1000  # of what designs reach, when it is asked which of them widens the front most
+BEYOND = 1.25  # the slowest design answers latencies up to so many times its own
 LIKELY = 0.9  # chance from which on a design that goes on speaks for its contest: no other is needed there
 
 
@@ -63,9 +68,9 @@ def likely_leaders(
     """The `places` that go on: published networks and their likeliest challengers, contest by contest.
 
     The contest of the most accurate published network comes first, the others by their challengers' lead. Those that
-    nobody who goes on is likely to win get their challenger before any gets a second one, so that the front has fast
-    designs as well as accurate ones; then each in turn gets one that has no place yet. Then come likely challengers
-    without their network, networks whose challengers are all in, and to places that are left designs whose errors as
+    nobody who goes on is likely to win get their challenger before any gets a second one. Then come, one by one, those
+    of the likely challengers that are expected to add most to the front of all who go on, so that it has an answer to
+    every latency; then networks whose challengers are all in, and to places that are left designs whose errors as
     expected put them first. `expected` is of the contenders, in their order. Trials with a key in `free` take no place:
     they need not be trained.
     """
@@ -74,13 +79,11 @@ def likely_leaders(
     for contest in contests:
         if not contest.has_its_challenger(chosen):
             chosen.add(contest.published, contest.likely[0])
-    for _ in range(max((len(each.designs) for each in contests), default=0)):
-        for contest in contests:
-            waiting = [each for each in contest.likely if each not in chosen]
-            if waiting:
-                chosen.add(contest.published, waiting[0])
-    for one in (each for contest in contests for each in contest.likely):
-        chosen.add(one)
+    front = _ExpectedFront(hopefuls)
+    waiting = {each.contender.trial.key: each for contest in contests for each in contest.likely if each not in chosen}
+    while waiting and chosen.left > 0:
+        best = max(waiting.values(), key=lambda each: front.gain(each, [one for one in hopefuls if one in chosen]))
+        chosen.add(waiting.pop(best.contender.trial.key))
     for contest in contests:
         chosen.add(contest.published)
     as_expected = {each.contender.trial.key: each for each in hopefuls}
@@ -89,6 +92,31 @@ def likely_leaders(
         if trial.key not in free:
             chosen.add(as_expected[trial.key])
     return list(chosen.trials.values())
+
+
+class _ExpectedFront:
+    """What a design is expected to add to the front of others: the area between both over the logarithm of latency, in
+    the mean over draws of what each will reach. Only what exceeds the weakest published network counts, so that to be
+    a little faster than everybody else is worth little by itself."""
+
+    def __init__(self, hopefuls: Sequence[_Hopeful]) -> None:
+        rng = np.random.default_rng(0)
+        quantiles = np.array([NormalDist().inv_cdf((draw + 0.5) / DRAWS) for draw in range(DRAWS)])
+        self._reached = {id(each): each.mean + each.std * rng.permutation(quantiles) for each in hopefuls}
+        self._floor = min((each.mean for each in hopefuls if each.contender.fixed_point), default=0.0)
+        self._limits = np.array(sorted({each.contender.slowness for each in hopefuls}))
+        ends = np.append(self._limits[1:], BEYOND * self._limits[-1:])
+        self._widths = np.log(ends / self._limits)
+
+    def gain(self, one: _Hopeful, others: Sequence[_Hopeful]) -> float:
+        best = np.full((DRAWS, len(self._limits)), self._floor)
+        for each in others:
+            np.maximum(best, self._answers(each), out=best)
+        return float((np.maximum(self._answers(one) - best, 0) @ self._widths).mean())
+
+    def _answers(self, one: _Hopeful) -> np.ndarray:
+        """(DRAWS, limits): its accuracy where it is within the limit."""
+        return self._reached[id(one)][:, None] * (one.contender.slowness <= self._limits)
 
 
 class _Chosen:
