@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import shlex
 import shutil
 import statistics
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from report_toys import ARCHS, row
+from search_toys import study_of
 
 from nasbench import hardware
 from nasbench.arch.library import load
@@ -23,7 +25,7 @@ from nasbench.errors import UserError
 from nasbench.latency.device import Settings
 from nasbench.latency.profile import load_study_device
 from nasbench.progress import Lines, ProgressState, Silent, duration, headline, progress_display
-from nasbench.report.designs import design_files, write_designs
+from nasbench.report.designs import design_files, what_next, write_designs
 from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
 from nasbench.report.noise import verdict
@@ -88,6 +90,16 @@ def test_designs_read_back_as_the_same_network(tmp_path: Path) -> None:
 def test_equal_names_get_files_of_their_own() -> None:
     rows = [row("same", on_front=True, id=letter * 16) for letter in "ab"]
     assert design_files(rows) == {"a" * 16: "designs/same.toml", "b" * 16: f"designs/same-{'b' * 16}.toml"}
+
+
+def test_what_comes_next_is_of_the_most_accurate_searched_design(tmp_path: Path) -> None:
+    study, folder = study_of(data="my photos", classes=7), tmp_path / "a study"
+    published = row("emo_2m", Kind.FIXED_POINT, (0.9,), 9.0, on_front=True)
+    rows = [row("a", accuracies=(0.5,), on_front=True), row("b", accuracies=(0.6,), on_front=True), published]
+    train, export = (shlex.split(line.partition("nasbench ")[2]) for line in what_next(study, folder, rows))
+    assert train == ["train", str(folder / "designs" / "b.toml"), "--data", "my photos"]
+    assert export == ["export", str(folder / "designs" / "b.toml"), "-o", "b.onnx", "--classes", "7"]
+    assert what_next(study, folder, [published]) == []
 
 
 def test_the_closing_table_fits_80_columns() -> None:

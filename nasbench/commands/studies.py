@@ -225,6 +225,7 @@ def _page_of(results: Sequence[StudyResult], output: str | None) -> Path:
 def _show(result: StudyResult, as_json: bool) -> int:
     """The closing table and what it means; or the same figures as JSON."""
     from nasbench.engine.worth_measuring import advice
+    from nasbench.report.designs import what_next
     from nasbench.report.tables import closing_text, front_table, memory_text, records
     from nasbench.scaling.crossing import standing_at_target
 
@@ -243,4 +244,6 @@ def _show(result: StudyResult, as_json: bool) -> int:
         out.print(line, markup=False)
     written = ", ".join(name for name in WRITTEN if (result.folder / name).exists())
     out.print(f"\nAll of it: {result.folder} ({written})", markup=False)
+    for line in what_next(result.study, result.folder, rows):
+        out.print(line, markup=False, soft_wrap=True)  # so that it can be copied
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from nasbench.arch.architecture import Architecture
 from nasbench.drawing.stages import NetworkFacts, network_facts
 from nasbench.drawing.svg import draw, spoken
-from nasbench.report.designs import design_files
+from nasbench.report.designs import commands, design_files
 from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow
 from nasbench.study.trials import Kind, Trial
@@ -84,7 +83,7 @@ def _card(result: StudyResult, row: ReportRow, file: Path) -> dict[str, Any]:
         "drawing": draw([facts]),
         "spoken": spoken(facts),
         "stages": _stages(facts),
-        "commands": commands(result, file),
+        "commands": commands(result.study, file),
         "toml": row.arch.to_toml(),
     }
 
@@ -100,13 +99,3 @@ def _stages(facts: NetworkFacts) -> list[dict[str, Any]]:
         }
         for stage in facts.stages
     ]  # fmt: skip
-
-
-def commands(result: StudyResult, file: Path) -> dict[str, str]:
-    """What exports and what trains this design, to be pasted where the report was written."""
-    path, stem = shlex.quote(str(file)), shlex.quote(f"{file.stem}.onnx")
-    data = "" if result.study.data == "fashion-on-earth" else f" --data {shlex.quote(result.study.data)}"
-    return {
-        "export": f"nasbench export {path} -o {stem} --classes {result.study.classes}",
-        "train": f"nasbench train {path}{data}",
-    }

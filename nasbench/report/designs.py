@@ -1,12 +1,15 @@
-"""One TOML file for each network of the front: what a user takes away."""
+"""One TOML file for each network of the front: what a user takes away, and the commands that make something of it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from nasbench.files import file_stem, write_atomic
 from nasbench.report.rows import ReportRow
+from nasbench.study.study import Study
+from nasbench.study.trials import Kind
 
 
 def design_files(rows: Sequence[ReportRow]) -> dict[str, str]:
@@ -43,3 +46,23 @@ def write_designs(folder: Path, rows: Sequence[ReportRow]) -> list[Path]:
     for old in set((folder / "designs").glob("*.toml")) - set(written):
         old.unlink()
     return written
+
+
+def commands(study: Study, file: Path) -> dict[str, str]:
+    """What exports and what trains the design in this file, to be pasted where the report was written."""
+    path, stem = shlex.quote(str(file)), shlex.quote(f"{file.stem}.onnx")
+    data = "" if study.data == "fashion-on-earth" else f" --data {shlex.quote(study.data)}"
+    return {
+        "export": f"nasbench export {path} -o {stem} --classes {study.classes}",
+        "train": f"nasbench train {path}{data}",
+    }
+
+
+def what_next(study: Study, folder: Path, rows: Sequence[ReportRow]) -> list[str]:
+    """The commands that make a model of the most accurate searched design of the front; none where there is none."""
+    found = [row for row in rows if row.on_front and row.kind == Kind.SEARCHED]
+    if not found:
+        return []
+    best = max(found, key=lambda row: row.accuracy)
+    ways = commands(study, folder / design_files(rows)[best.id])
+    return [f"Train {best.name} for use: {ways['train']}", f"Its ONNX file, untrained, to time it: {ways['export']}"]
