@@ -67,10 +67,10 @@ COLUMNS = ("runner", "workers", "strategy", "way", "run", "top", *FIGURES)
 class HighestFirst(Schedule):
     """Looks for a promotion from the highest rung down before it takes a new design, as ASHA does."""
 
-    @property
-    def turns(self) -> list[Level]:
+    def next_trial(self, trials: Sequence[Trial]) -> Trial | None:
         *rungs, final = self.levels
-        return [*reversed(rungs), final]
+        found = (self.next_at(level, trials) for level in (*reversed(rungs), final))
+        return next((trial for trial in found if trial is not None), None)
 
 
 class AllAtOnce(Places):
