@@ -13,8 +13,6 @@ from nasbench.study.store import TrialStore
 from nasbench.study.task import DataSplit, Task
 from nasbench.study.trials import Trial
 
-EVALUATE = "nasbench.proxy.evaluate:evaluate"
-
 
 class Driver:
     """Implements `running.JobSource` for one study. No trial starts that would not end in the schedule's time."""

@@ -11,9 +11,8 @@ from nasbench.study import environment
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
-from nasbench.study.task import DataSplit, Task, require_images_for
+from nasbench.study.task import EVALUATE, DataSplit, Task, require_images_for
 
-EVALUATE = "nasbench.proxy.evaluate:evaluate"
 TRIAL_LIMIT_S = 3600.0  # families reach sizes beyond those of a search
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from nasbench.costs.analytic import cost
 from nasbench.progress import Progress, ProgressState
 from nasbench.running import Job, Outcome, ProcessorShare, Usage
-from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.store import TrialStore
 from nasbench.study.task import DataSplit, Task
@@ -19,9 +18,7 @@ from nasbench.table.collection import Collection
 from nasbench.table.plan import Wanted
 from nasbench.table.rows import LONG_RUNG
 
-EVALUATE = "nasbench.proxy.evaluate:evaluate"
 TRIAL_LIMIT_S = 4 * 3600.0  # a long training of a large network takes an hour on a core
-SCORING = 0.25  # of a training sample's time that a scored image takes
 REASON_CHARACTERS = 40  # of a failure, in the display
 
 
@@ -62,7 +59,7 @@ class Collecting:
         trial = self.store.finish(job.id, outcome)
         self._share.ended(trial.metrics, len(self._running))
         self._running.discard(job.id)
-        self._worked += work_of(trial.fidelity)
+        self._worked += trial.fidelity.work
         if trial.state == State.FAILED:
             self.progress.note(f"{trial.label}, {trial.fidelity.samples:,} samples failed: {trial.reason}")
         self._say_where_trainings_are_slow()
@@ -81,7 +78,7 @@ class Collecting:
             if wanted is None:
                 return None
             trial = self._trial(wanted)
-            self._met[trial.key] = work_of(trial.fidelity)
+            self._met[trial.key] = trial.fidelity.work
             stored = self.store.get(trial.key)
             if stored is None or not (stored.finished or trial.key in self._running):
                 return stored or trial
@@ -121,8 +118,3 @@ class Collecting:
         notice = self._share.notice("the same command with --priority normal")
         if notice is not None:
             self.progress.note(notice)
-
-
-def work_of(fidelity: Fidelity) -> float:
-    """What a training at this fidelity takes, in samples; scoring counts too."""
-    return fidelity.samples + SCORING * fidelity.evaluate
