@@ -45,7 +45,7 @@ class Collecting:
         self._met: dict[str, float] = {}  # key -> work of what the plan has named so far
         self._worked = 0.0  # in this run
         self._started = time.monotonic()
-        self._share = ProcessorShare(runner)
+        self._share = ProcessorShare(runner, progress.note)
 
     def ask(self) -> Job | None:
         trial = self._next() if time.monotonic() < self.deadline else None
@@ -62,13 +62,11 @@ class Collecting:
         self._worked += trial.fidelity.work
         if trial.state == State.FAILED:
             self.progress.note(f"{trial.label}, {trial.fidelity.samples:,} samples failed: {trial.reason}")
-        self._say_where_trainings_are_slow()
         self._show()
 
     def watch(self, usage: Usage | None) -> None:
         if usage is not None:
             self._share.watch(usage, len(self._running))
-            self._say_where_trainings_are_slow()
         self._show()
 
     def _next(self) -> Trial | None:
@@ -113,8 +111,3 @@ class Collecting:
                 failed=failed,
             )
         )  # fmt: skip
-
-    def _say_where_trainings_are_slow(self) -> None:
-        notice = self._share.notice("the same command with --priority normal")
-        if notice is not None:
-            self.progress.note(notice)
