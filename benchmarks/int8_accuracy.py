@@ -37,7 +37,7 @@ def measured(path: Path, data: str) -> Iterator[dict[str, object]]:
             continue
         request = Request(deploy, model.arch.resolution, None if form.any_batch else 1, "int8", {}, images)
         with tempfile.TemporaryDirectory() as folder:
-            written = export(runtime, request, Path(folder) / f"int8{form.suffix}")
+            written = export(form, request, Path(folder) / f"int8{form.suffix}")
         scores = written.scores
         assert scores is not None
         plain = (

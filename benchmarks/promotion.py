@@ -41,7 +41,6 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import parse_budgets
 from nasbench.engine.efforts import EXPONENT
 from nasbench.engine.levels import at_level
-from nasbench.engine.phases import work_of
 from nasbench.engine.places import Places
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
@@ -67,10 +66,10 @@ COLUMNS = ("runner", "workers", "strategy", "way", "run", "top", *FIGURES)
 class HighestFirst(Schedule):
     """Looks for a promotion from the highest rung down before it takes a new design, as ASHA does."""
 
-    @property
-    def turns(self) -> list[Level]:
+    def next_trial(self, trials: Sequence[Trial]) -> Trial | None:
         *rungs, final = self.levels
-        return [*reversed(rungs), final]
+        found = (self.next_at(level, trials) for level in (*reversed(rungs), final))
+        return next((trial for trial in found if trial is not None), None)
 
 
 class AllAtOnce(Places):
@@ -120,7 +119,7 @@ def made_up(trial: Trial, run: int, true: float, now: float) -> Trial:
     luck, pace = normal(f"{run} {trial.key}"), normal(f"pace {run} {trial.key}")
     accuracy = true + luck * (NOISE if trial.level.rung else LOWEST_NOISE)
     size = (trial.cost.macs / TYPICAL_MACS) ** EXPONENT
-    seconds = TYPICAL_S * work_of(trial.fidelity) * size * math.exp(SPREAD * pace)
+    seconds = TYPICAL_S * trial.fidelity.work * size * math.exp(SPREAD * pace)
     outcome = Outcome(State.COMPLETE, {"accuracy": float(np.clip(accuracy, 0, 1))}, None, seconds)
     return trial.with_outcome(outcome, now + seconds)
 

@@ -1,4 +1,4 @@
-"""Figures as files: PNG and SVG as they were drawn, and PDF as wide as one column of a two-column page.
+"""How all figures look, and figures as files: PNG and SVG as drawn, and PDF as wide as one column of a two-column page.
 
 No date and no random names inside, so that the same figures give the same files.
 """
@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from nasbench.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Okabe and Ito's seven colours, told apart by the colour-blind, then Paul Tol's muted ones; shapes say the same again.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+    *("#999933", "#882255", "#332288", "#661100", "#888888", "#44AA99", "#AA4499"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "d", "H")
+DASHES = ("-", "--", "-.", ":")
+INK, FAINT = "#222222", "#B8B8B8"
+INCHES = (8.2, 5.4)
 COLUMN = 3.5  # inches, as IEEE and ACM set two columns
 # Figures for a column are laid out wider and then shrunk, so that letters of 8 points come to 5.6: the 5 to 7 points
 # that journals ask for.
@@ -23,6 +32,30 @@ TRUETYPE = 42  # letters stay letters, as publishers ask
 KINDS = ("png", "svg", "pdf")
 # What keeps the date of writing, and the library's version, out of a file of each kind.
 UNDATED: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def empty_figure(inches: tuple[float, float] = INCHES, dpi: int = 160) -> Figure:
+    """A figure without axes, laid out when it is drawn."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=inches, dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def empty_axes(
+    title: str, x_label: str, y_label: str, inches: tuple[float, float] = INCHES, grid: Literal["y", "both"] = "y"
+) -> Any:
+    """Axes of a new figure, titled and labelled as all figures of results are."""
+    axes = empty_figure(inches).add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
+    return axes
 
 
 def picture(figure: Figure, kind: str) -> bytes:

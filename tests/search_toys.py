@@ -19,8 +19,8 @@ from nasbench.engine.phases import Phases
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
+from nasbench.engine.run import fixed_points_within
 from nasbench.engine.schedule import Schedule
-from nasbench.engine.start import fitting_fixed_points
 from nasbench.latency.prediction import Prediction
 from nasbench.progress import Progress, Silent
 from nasbench.report.results import StudyResult
@@ -159,7 +159,7 @@ def search_parts(
     source, progress = source or NoDevice(), progress or Silent()
     measured = StudyResult.from_store(study, store).measured_ms
     promotions = Promotions(store.notes(PromotionNote), store.note)
-    fixed = fitting_fixed_points(study, space) if fixed is None else fixed
+    fixed = fixed_points_within(study, space) if fixed is None else fixed
     schedule = Schedule(study, space, fixed, Predictions(study, source, measured), promotions, known, phases)
     reporting = Reporting(schedule, store, source, progress)
     measuring = Measuring(schedule, store, source, reporting, progress)

@@ -11,7 +11,7 @@ import pytest
 from search_toys import EVALUATE, SERIAL, SPACE, run_search, search_parts, study_of
 
 from nasbench.engine.phases import Phases
-from nasbench.engine.start import fitting_fixed_points
+from nasbench.engine.run import fixed_points_within
 from nasbench.report.results import StudyResult
 from nasbench.running import Job, Outcome, run
 from nasbench.running.serial import run_serial
@@ -57,7 +57,7 @@ def test_nothing_is_trained_twice_and_the_test_split_waits_for_the_end(finished:
 
 
 def test_fixed_points_that_fit_come_first(finished: StudyResult, study: Study) -> None:
-    names = {arch.name for arch in fitting_fixed_points(study, SPACE).values()}
+    names = {arch.name for arch in fixed_points_within(study, SPACE).values()}
     # FastViT-T8 is beyond 600 MFLOP.
     assert names == {"emo_1m", "emo_2m", "mobileone_s0", "mobilevit_xxs", "mobilevitv2_050"}
     first = of_level(finished, 0)[: len(names)]

@@ -17,7 +17,7 @@ from search_toys import Notes
 
 from nasbench import cli
 from nasbench.commands import live_page
-from nasbench.engine.start import _write_page
+from nasbench.engine.run import _write_page
 from nasbench.engine.watching import Watched
 from nasbench.page import content, render
 from nasbench.page.serving import PageServer

@@ -12,7 +12,7 @@ from test_schedule import ended
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
 from nasbench.engine.levels import at_level
-from nasbench.engine.phases import Phases, pace_of, seconds_busy, work_of
+from nasbench.engine.phases import Phases, pace_of, seconds_busy
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule
@@ -106,7 +106,7 @@ def test_what_is_planned_follows_the_pace() -> None:
     schedule.places.phases = clock
     planned = dict(schedule.planned(halfway))
     assert planned[Level(0)] == pytest.approx(36, abs=2)
-    low, high = (work_of(rung.fidelity) for rung in study.ladder.rungs)
+    low, high = (rung.fidelity.work for rung in study.ladder.rungs)
     assert planned[Level(1)] == pytest.approx(0.22 * 900 / 10 * low / high, abs=1)
 
 
@@ -117,7 +117,7 @@ def test_time_counts_while_a_trial_runs() -> None:
     times = [(0.0, 10.0), (5.0, 12.0), (100.0, 107.0)]
     placed = [replace(trial, submitted_at=start, finished_at=end) for trial, (start, end) in zip(three, times)]
     assert seconds_busy(placed) == 19.0
-    assert pace_of(placed) == pytest.approx(sum(work_of(trial.fidelity) for trial in placed) / 19.0)
+    assert pace_of(placed) == pytest.approx(sum(trial.fidelity.work for trial in placed) / 19.0)
     assert pace_of(placed[:1]) is None
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from report_toys import row
 
-from nasbench.pictures import COLUMN, KINDS, save
-from nasbench.report.plots import empty_axes, write_plots
+from nasbench.pictures import COLUMN, KINDS, empty_axes, save
+from nasbench.report.plots import write_plots
 
 ROWS = [row("emo_1m", latency=4.0, on_front=True), row("emo_2m", accuracies=(0.9, 0.88), latency=6.0, on_front=True)]
 

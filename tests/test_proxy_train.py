@@ -29,7 +29,6 @@ from nasbench.proxy.evaluate import (
     DeployMismatch,
     checked_cost,
     evaluate,
-    forget_checked_costs,
     seeded_model,
 )
 from nasbench.proxy.initial import (
@@ -138,7 +137,7 @@ def test_the_test_split_is_another_set_of_images(blobs, metrics):
 def test_a_wrong_cost_fails_the_trial_loudly(blobs, monkeypatch):
     real = evaluation.count_fvcore
     monkeypatch.setattr(evaluation, "count_fvcore", lambda m, r: real(m, r) | {"macs": 1})
-    forget_checked_costs()
+    monkeypatch.setattr(evaluation, "_checked", {})
     with pytest.raises(CostMismatch, match=r"hybrid .*macs is \d+ analytically and 1 by fvcore"):
         evaluate(task(blobs))
 
@@ -146,7 +145,7 @@ def test_a_wrong_cost_fails_the_trial_loudly(blobs, monkeypatch):
 def test_each_design_is_checked_once_whatever_its_seed(monkeypatch):
     counted, real = [], evaluation.count_fvcore
     monkeypatch.setattr(evaluation, "count_fvcore", lambda m, r: counted.append(r) or real(m, r))
-    forget_checked_costs()
+    monkeypatch.setattr(evaluation, "_checked", {})
     small = HYBRID.with_resolution(32)
     first, again = (checked_cost(small, seeded_model(small, 4, seed), 4) for seed in (0, 1))
     assert first == again

@@ -15,7 +15,7 @@ from search_toys import EVALUATE, SERIAL, Notes, search_parts, study_of
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.engine.published import CHECKED
-from nasbench.engine.start import fitting_fixed_points
+from nasbench.engine.run import fixed_points_within
 from nasbench.proxy.reduction import reduced
 from nasbench.running import Job, run
 from nasbench.running.worker import run_job
@@ -38,7 +38,7 @@ SEEDS = (101, 102, 103)
 @functools.cache
 def fixed() -> dict[str, Architecture]:
     """The published networks of the study but for those that the toy cannot train."""
-    fitting = fitting_fixed_points(STUDY, search_toys.SPACE)
+    fitting = fixed_points_within(STUDY, search_toys.SPACE)
     return {key: arch for key, arch in fitting.items() if not str(arch.name).startswith("mobilevit_")}
 
 

@@ -10,7 +10,7 @@ from search_toys import SPACE, Notes, ToyProfile, search_parts, study_of
 from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
 from nasbench.engine.reporting import FIRST_FRONT
-from nasbench.engine.start import _note_rejections
+from nasbench.engine.run import _note_rejections
 from nasbench.progress import ProgressState
 from nasbench.running import Job
 from nasbench.running.worker import run_job

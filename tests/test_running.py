@@ -1,4 +1,5 @@
 import contextlib
+import inspect
 import os
 import random
 import signal
@@ -74,6 +75,10 @@ def test_every_job_is_told_once(ray_run: tuple[Watched, Path]) -> None:
     assert [source.told[f"job{n}"].metrics["error"] for n in complete] == [n / 100 for n in complete]
     starts = [len((folder / str(n)).read_text().splitlines()) for n in range(len(WHATS))]
     assert starts == [2 if what == "kill once" else 1 for what in WHATS]
+
+
+def test_ray_leaves_the_print_of_python_in_its_place(ray_run: tuple[Watched, Path]) -> None:
+    assert inspect.isbuiltin(print)
 
 
 @pytest.mark.parametrize(

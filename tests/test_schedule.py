@@ -18,8 +18,8 @@ from nasbench.costs.analytic import cost
 from nasbench.engine.levels import at_level
 from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
+from nasbench.engine.run import fixed_points_within
 from nasbench.engine.schedule import Schedule
-from nasbench.engine.start import fitting_fixed_points
 from nasbench.scaling.objective import PROBE_RUNG, probes
 from nasbench.space import SearchSpace
 from nasbench.strategies import Context
@@ -159,7 +159,7 @@ def test_a_former_study_goes_on_without_training_anything_twice() -> None:
     new: list[PromotionNote] = []
     device = ToyDevice()  # other latencies than those of then, which must not matter
     promotions = Promotions(notes, new.append)
-    found = Schedule(study, space, fitting_fixed_points(study, space), Predictions(study, device), promotions)
+    found = Schedule(study, space, fixed_points_within(study, space), Predictions(study, device), promotions)
     stored = [trial.key for trial in trials]
     for level in LEVELS[:2]:
         assert found.is_complete(level, trials)
@@ -182,7 +182,7 @@ def test_a_former_study_s_own_order_is_given_again(cut: int) -> None:
     space = SearchSpace.from_dict(study.space.content, study.space.name)
     with TrialStore(FORMER, read_only=True) as store:
         trials, notes = store.trials, store.notes(PromotionNote)
-    fixed = fitting_fixed_points(study, space)
+    fixed = fixed_points_within(study, space)
     found = Schedule(study, space, fixed, Predictions(study, NoDevice()), Promotions(notes, lambda note: None))
     following = found.next_trial(trials[:cut])
     assert following is not None

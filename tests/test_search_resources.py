@@ -13,7 +13,7 @@ from search_toys import SPACE, NoDevice, run_search, study_of
 
 import nasbench
 from nasbench.costs.budget import parse_budgets
-from nasbench.engine.start import fitting_fixed_points, fixed_points_within
+from nasbench.engine.run import fixed_points_within
 from nasbench.errors import UserError
 from nasbench.latency.device import Measurement, this_device
 from nasbench.latency.profile import DeviceProfile, new_profile
@@ -71,7 +71,7 @@ def finished(profile: DeviceProfile, tmp_path_factory: pytest.TempPathFactory) -
     source = NoDevice()
     source.profile = profile
     fixed = fixed_points_within(study, SPACE, profile)
-    assert 0 < len(fixed) < len(fitting_fixed_points(study, SPACE))  # the budget turns some away
+    assert 0 < len(fixed) < len(fixed_points_within(study, SPACE))  # the budget turns some away
     return run_search(study, tmp_path_factory.mktemp("study"), fixed=fixed, source=source).with_predictions(profile)
 
 

@@ -9,14 +9,24 @@ from nasbench.errors import UserError
 from nasbench.running import ProcessorShare, RunnerSpec, Usage, load_runner
 
 
-def share_after(runner: RunnerSpec, steps: list[tuple[Usage, bool]], running: int = 2) -> ProcessorShare:
-    """What is known after so many looks, ten seconds apart."""
-    now = [0.0]
-    share = ProcessorShare(runner, lambda: now[0])
+def looked_at(
+    runner: RunnerSpec, steps: list[tuple[Usage, bool]], running: int = 2
+) -> tuple[ProcessorShare, list[str]]:
+    """What is known after so many looks, ten seconds apart, and what was said."""
+    now, said = [0.0], list[str]()
+    share = ProcessorShare(runner, said.append, "nasbench resume a", lambda: now[0])
     for usage, measuring in steps:
         now[0] += 10.0
         share.watch(usage, running, measuring)
-    return share
+    return share, said
+
+
+def share_after(runner: RunnerSpec, steps: list[tuple[Usage, bool]]) -> ProcessorShare:
+    return looked_at(runner, steps)[0]
+
+
+def said_after(runner: RunnerSpec, steps: list[tuple[Usage, bool]], running: int = 2) -> list[str]:
+    return looked_at(runner, steps, running)[1]
 
 
 def test_a_share_is_processor_time_over_the_time_of_the_trials_that_run() -> None:
@@ -42,29 +52,26 @@ def test_a_share_is_processor_time_over_the_time_of_the_trials_that_run() -> Non
     ],
 )  # fmt: skip
 def test_other_work_is_told_once(runner: RunnerSpec, used: float, said: str | None) -> None:
-    share = share_after(runner, 12 * [(Usage(used, 2), False)])
-    assert [share.notice("nasbench resume a"), share.notice("nasbench resume a")] == [said, None]
+    assert said_after(runner, 12 * [(Usage(used, 2), False)]) == ([] if said is None else [said])
 
 
 def test_what_the_search_itself_measures_is_no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "cpu_cores", lambda: 2)
-    assert share_after(RunnerSpec(), 12 * [(Usage(10.0, 2), True)]).notice("") is None  # two share the other core
-    assert share_after(RunnerSpec(), 12 * [(Usage(4.0, 2), True)]).notice("") is not None
+    assert not said_after(RunnerSpec(), 12 * [(Usage(10.0, 2), True)])  # two share the other core
+    assert said_after(RunnerSpec(), 12 * [(Usage(4.0, 2), True)])
     monkeypatch.setattr(hardware, "cpu_cores", lambda: 1)
-    assert share_after(RunnerSpec(), 12 * [(Usage(0.3, 1), True)], 1).notice("") is None
+    assert not said_after(RunnerSpec(), 12 * [(Usage(0.3, 1), True)], 1)
 
 
 def test_trials_elsewhere_tell_of_it_themselves() -> None:
     figures = {"train_seconds": 100.0, "cpu_seconds": 9.0}
-    share = ProcessorShare(RunnerSpec(address="auto"))
-    share.ended(figures, 2)
-    notice = share.notice("x")
-    assert notice is not None
+    said: list[str] = []
+    ProcessorShare(RunnerSpec(device="cuda"), said.append).ended(figures, 2)
+    assert not said
+    ProcessorShare(RunnerSpec(address="auto"), said.append).ended(figures, 2)
+    (notice,) = said
     assert "--priority" not in notice
     assert notice.startswith("trials get 9%")
-    share = ProcessorShare(RunnerSpec(device="cuda"))
-    share.ended(figures, 2)
-    assert share.notice("x") is None
 
 
 def test_a_priority_is_no_part_of_a_study_and_not_ours_to_set_everywhere() -> None:

@@ -103,7 +103,7 @@ class _Collecting:
         self._ids: dict[str, Wanted] = {}
         self._running = 0
         self._started = time.monotonic()
-        self._share = ProcessorShare(runner)
+        self._share = ProcessorShare(runner, progress.note)
 
     def take(self, rows: Iterable[ScoreRow], also: Collection[str]) -> None:
         """Count `rows` that tell of these networks as they are trained today."""
@@ -143,9 +143,6 @@ class _Collecting:
     def watch(self, usage: Usage | None) -> None:
         if usage is not None:
             self._share.watch(usage, self._running)
-            notice = self._share.notice("the same command with --priority normal")
-            if notice is not None:
-                self.progress.note(notice)
 
     def drain_spool(self) -> None:
         """Take in what workers left behind a driver that was killed."""

@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nasbench.auditing.agreement import LEAST
-from nasbench.pictures import KINDS, LAID_OUT, save
+from nasbench.pictures import COLOURS, INCHES, INK, KINDS, LAID_OUT, MARKERS, empty_axes, save
 from nasbench.report.labels import place_labels
-from nasbench.report.plots import COLOURS, INCHES, INK, MARKERS, empty_axes
 
 SIZE = 6.5  # points
 

@@ -8,11 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nasbench.bench.curves import Curves
-from nasbench.pictures import save
-from nasbench.report.plots import COLOURS, INK, empty_axes
+from nasbench.pictures import COLOURS, DASHES, INK, empty_axes, save
 
 BAND = 0.15  # opacity
-DASHES = ("-", "--", "-.", ":")
 MANY = 6  # strategies, beyond which bands hide one another: then the best few have one, and the legend lies below
 BANDED = 3
 FLOOR = 0.02  # of the largest median: what lies below is drawn on a linear scale, so that zero has a place

@@ -15,6 +15,7 @@ from nasbench.errors import UserError, shown
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nasbench.study.fidelity import Fidelity
     from nasbench.study.runner import RunnerSpec
 
 MOST_SECONDS, MOST_HOURS = 1e9, 1e6
@@ -167,6 +168,17 @@ def writable_file(path: str, example: str) -> Path:
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
     return output
+
+
+def fidelity_at(rung: int, runner: str) -> Fidelity:
+    """How a rung of the runner's ladder trains, by its number; a UserError names those that there are."""
+    from nasbench.study.runner import runner_ladder
+
+    rungs = runner_ladder(runner).rungs
+    if rung >= len(rungs):
+        known = f"the ladder of runner {runner!r} has rungs 0 to {len(rungs) - 1}"
+        raise UserError(f"--rung {rung}: {known}; choose one of them")
+    return rungs[rung].fidelity
 
 
 def settle_this_process(runner: RunnerSpec) -> None:

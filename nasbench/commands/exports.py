@@ -122,10 +122,10 @@ def _export(options: argparse.Namespace) -> int:
         raise UserError(f"--data {options.data}: is what --dtype int8 is calibrated on; leave it out")
     name = formats.chosen(options.to, output)
     batch = formats.batch_of(name, options.dtype, options.batch)
-    formats.check(name, options.dtype, batch, output)
+    form = formats.check(name, options.dtype, batch, output)
     network = _network(options)
-    written = formats.export(name, _request(network, options, batch), output)
-    _tell(network, written, options, output, batch)
+    written = formats.export(form, _request(network, options, batch), output)
+    _tell(network, written, form, options, output, batch)
     return 0
 
 
@@ -185,7 +185,8 @@ def _images(network: _Network, options: argparse.Namespace) -> TrainingImages:
 
 
 def _tell(
-    network: _Network, written: formats.Written, options: argparse.Namespace, output: Path, batch: int | None
+    network: _Network, written: formats.Written, form: formats.Format, options: argparse.Namespace, output: Path,
+    batch: int | None,
 ) -> None:  # fmt: skip
     arch, size = network.architecture, f"{cell(written.size / 1e6)} MB"
     what = f"{output}: {arch.label}, {arch.size_label}, {network.classes} classes"
@@ -194,7 +195,7 @@ def _tell(
     found = written.scores
     if found is None:
         print(f"{what}{count}{pixels}, {size}, {network.source}")
-        print(_compared(written, options, output))
+        print(_compared(written, form))
         return
     sizes = f"{size}, in float32 {cell(found.bytes_fp32 / 1e6)}"
     print(f"{what}, int8 ({found.way}){count}{pixels}, {sizes}, {network.source}")
@@ -205,10 +206,8 @@ def _tell(
     print(f"one image on one thread (measured): {written.ms:.2f} ms, in float32 {written.ms_fp32:.2f} ms")
 
 
-def _compared(written: formats.Written, options: argparse.Namespace, output: Path) -> str:
-    name = formats.chosen(options.to, output)
-    form = formats.FORMATS[name]
+def _compared(written: formats.Written, form: formats.Format) -> str:
     if written.difference is None:
         return f"converted, and not run: {form.title} runs on other systems than this one"
-    runtime = {"onnx": "onnxruntime", "exported-program": "the program alone"}.get(name, form.title)
+    runtime = form.runtime or form.title
     return f"{runtime} and torch differ by {written.difference:.1e} of the largest logit on random images"

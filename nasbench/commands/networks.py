@@ -11,6 +11,7 @@ from nasbench.commands.common import (
     add_data,
     add_verb,
     console,
+    fidelity_at,
     print_facts,
     print_json,
     print_table,
@@ -238,19 +239,16 @@ def _listed(values: tuple[float, ...]) -> str:
 
 def _proxy(options: argparse.Namespace) -> int:
     from nasbench.arch.library import load
-    from nasbench.study.runner import load_runner, runner_ladder
+    from nasbench.study.runner import load_runner
     from nasbench.study.task import DataSplit, Task, require_images_for
 
     arch, runner = load(options.architecture), load_runner(options.runner)
     arch.require_classes()
     runner.require_device()
     require_images_for(arch.in_channels, arch.label)
-    rungs = runner_ladder(options.runner).rungs
-    if not 0 <= options.rung < len(rungs):
-        known = f"the ladder of runner {options.runner!r} has rungs 0 to {len(rungs) - 1}"
-        raise UserError(f"--rung {options.rung}: {known}; choose one of them")
+    fidelity = fidelity_at(options.rung, options.runner)
     data = DataSplit(options.data, split=options.split)
-    task = Task(arch, rungs[options.rung].fidelity, options.seed, data, runner)
+    task = Task(arch, fidelity, options.seed, data, runner)
 
     import torch
 

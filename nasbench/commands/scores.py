@@ -6,9 +6,8 @@ import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
-from nasbench.commands.common import add_data, add_verb, positive, print_json, print_table, whole
+from nasbench.commands.common import add_data, add_verb, fidelity_at, positive, print_json, print_table, whole
 from nasbench.commands.networks import ARCH_HELP
-from nasbench.errors import UserError
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -58,16 +57,13 @@ def _scores_of(arch: Architecture, options: argparse.Namespace) -> dict[str, Any
 
     from nasbench.costs.analytic import cost
     from nasbench.proxy.zero_cost import all_scores
-    from nasbench.study.runner import load_runner, runner_ladder
+    from nasbench.study.runner import load_runner
     from nasbench.study.task import DataSplit, Task
 
-    runner, rungs = load_runner(options.runner), runner_ladder(options.runner).rungs
+    runner = load_runner(options.runner)
     runner.require_device()
-    if options.rung >= len(rungs):
-        known = f"the ladder of runner {options.runner!r} has rungs 0 to {len(rungs) - 1}"
-        raise UserError(f"--rung {options.rung}: {known}; choose one of them")
+    fidelity, costs = fidelity_at(options.rung, options.runner), cost(arch)
     torch.set_num_threads(runner.threads)
-    fidelity, costs = rungs[options.rung].fidelity, cost(arch)
     scores = []
     for seed in range(options.seeds):
         told = all_scores(Task(arch, fidelity, seed, DataSplit(options.data), runner))

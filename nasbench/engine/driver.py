@@ -13,8 +13,6 @@ from nasbench.study.store import TrialStore
 from nasbench.study.task import DataSplit, Task
 from nasbench.study.trials import Trial
 
-EVALUATE = "nasbench.proxy.evaluate:evaluate"
-
 
 class Driver:
     """Implements `running.JobSource` for one study. No trial starts that would not end in the schedule's time."""
@@ -31,13 +29,13 @@ class Driver:
         self._left_over = list(store.outstanding())  # of a driver that was killed
         self._running: dict[str, Progressing] = {}  # by trial key
         self._at_a_time = 0  # most trials that ran together so far
-        self._share = ProcessorShare(schedule.study.runner, time.monotonic)
+        again = f"nasbench resume {store.folder} --priority normal"
+        self._share = ProcessorShare(schedule.study.runner, reporting.progress.note, again, time.monotonic)
 
     def ask(self) -> Job | None:
         trial = self._next()
         if trial is not None:
-            self._left_over = [each for each in self._left_over if each.key != trial.key]
-            self.store.submit(trial)
+            self._submit(trial)
             self._running[trial.key] = Progressing(time.monotonic())
             self._at_a_time = max(self._at_a_time, len(self._running))
         self._show()
@@ -47,7 +45,6 @@ class Driver:
         trial = self.store.finish(job.id, outcome)
         self._share.ended(trial.metrics, len(self._running), self.measuring.under_way)
         self._running.pop(job.id, None)
-        self._say_where_trials_are_slow()
         self.reporting.after(trial)
         self.measuring.after(trial)
 
@@ -57,7 +54,6 @@ class Driver:
             self._share.watch(usage, len(self._running), self.measuring.under_way)
             for key, each in self._running.items():
                 self._running[key] = each.used_more(usage.seconds / len(self._running))
-            self._say_where_trials_are_slow()
         self._show()
 
     def _show(self) -> None:
@@ -66,11 +62,6 @@ class Driver:
     def _pace(self) -> Pace:
         now, deadline = time.monotonic(), self.schedule.phases.deadline
         return Pace(dict(self._running), self._at_a_time, now, self._share.share, deadline)
-
-    def _say_where_trials_are_slow(self) -> None:
-        notice = self._share.notice(f"nasbench resume {self.store.folder} --priority normal")
-        if notice is not None:
-            self.reporting.progress.note(notice)
 
     def _next(self) -> Trial | None:
         """What starts now, if it can be expected to end in time."""
@@ -89,9 +80,12 @@ class Driver:
             outcome = None if trial is None else self.schedule.known_outcome(trial)
             if trial is None or outcome is None:
                 return trial
-            self._left_over = [each for each in self._left_over if each.key != trial.key]
-            self.store.submit(trial)
+            self._submit(trial)
             self.reporting.after(self.store.finish(trial.key, outcome))
+
+    def _submit(self, trial: Trial) -> None:
+        self._left_over = [each for each in self._left_over if each.key != trial.key]
+        self.store.submit(trial)
 
     def _job(self, trial: Trial) -> Job:
         study = self.schedule.study

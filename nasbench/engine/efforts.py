@@ -12,10 +12,9 @@ import statistics
 from collections.abc import Sequence
 
 from nasbench.costs.analytic import cost
-from nasbench.engine.phases import SCORING
 from nasbench.errors import UserError
 from nasbench.proxy.reduction import reduced
-from nasbench.study.fidelity import Fidelity
+from nasbench.study.fidelity import SCORING, Fidelity
 from nasbench.study.trials import Level, Trial
 
 EXPONENT = 0.66  # of multiply-adds, in the time of a step: 26 designs of results/default-former, correlation .97

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from nasbench.engine.contests import likely_leaders
 from nasbench.engine.levels import at_level, complete_at
@@ -19,20 +20,16 @@ from nasbench.study.trials import Kind, Level, Origin, Split, Trial
 HELPS = 0.5  # trust in a table, below which designs go on as in a search without one
 
 
+@dataclass(eq=False)
 class HigherLevels:
-    """Trials of designs that have one below already. `known` and `scores` as in `Schedule`."""
+    """Trials of designs that have one below already. `known` as in `Schedule`."""
 
-    def __init__(
-        self,
-        study: Study,
-        predictions: Predictions,
-        promotions: Promotions,
-        places: Places,
-        known: Known | None,
-        scores: PublishedScores | None,
-    ) -> None:
-        self.study, self.predictions, self.promotions = study, predictions, promotions
-        self.places, self.known, self.scores = places, known, scores
+    study: Study
+    predictions: Predictions
+    promotions: Promotions
+    places: Places
+    known: Known | None
+    scores: PublishedScores | None
 
     def members(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
         """All that a level trains once the one below is complete; of a race all so far, and the next."""

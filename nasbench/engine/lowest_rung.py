@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,24 +26,19 @@ FIXED_POINTS_AT_MOST = 0.5  # of the lowest rung's trials
 LOWEST = Level(0)
 
 
+@dataclass(eq=False)
 class LowestRung:
-    """New designs, one at a time. `fixed`, `known` and `scores` as in `Schedule`."""
+    """New designs, one at a time. `fixed` and `known` as in `Schedule`."""
 
-    def __init__(
-        self,
-        study: Study,
-        space: SearchSpace,
-        fixed: Mapping[str, Architecture],
-        predictions: Predictions,
-        places: Places,
-        known: Known | None,
-        scores: PublishedScores | None,
-    ) -> None:
-        self.study, self.space, self.fixed = study, space, fixed
-        self.predictions, self.places = predictions, places
-        self.known, self.scores = known, scores
-        self.rejections = RejectionCounter()
-        self._exhausted = False  # whether the strategy had nothing left to propose
+    study: Study
+    space: SearchSpace
+    fixed: Mapping[str, Architecture]
+    predictions: Predictions
+    places: Places
+    known: Known | None
+    scores: PublishedScores | None
+    rejections: RejectionCounter = field(default_factory=RejectionCounter, init=False)
+    _exhausted: bool = field(default=False, init=False)  # whether the strategy had nothing left to propose
 
     def wants_more(self, trials: Sequence[Trial]) -> bool:
         """Whether there are places, or time, for further designs."""

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nasbench.study.fidelity import Fidelity, Ladder
+from nasbench.study.fidelity import Ladder
 from nasbench.study.trials import Level, Trial
 
 # Shares of the time by which levels have ended, where there are further rungs and where there are none. The rest is the
 # final level's: without seeds of its own a design that was chosen for its score proves nothing.
 SCREENED, PROMOTED = 0.40, 0.62
 CLOSING_S, CLOSING_SHARE = 30.0, 0.08  # kept for what follows the last trial: latencies measured, the report written
-SCORING = 0.25  # of a training sample's time that a scored image takes
 
 
 @dataclass(frozen=True)
@@ -61,18 +60,13 @@ class Phases:
         return SCREENED + (PROMOTED - SCREENED) * max(0, level.rung) / self.top
 
 
-def work_of(fidelity: Fidelity) -> float:
-    """What a training takes, in samples trained on."""
-    return fidelity.samples + SCORING * fidelity.evaluate
-
-
 def pace_of(trials: Sequence[Trial]) -> float | None:
     """Work a second of all workers together, over the time in which trials ran; None before two are complete."""
     complete = [trial for trial in trials if trial.complete and trial.trained_here]
     seconds = seconds_busy(trials)
     if len(complete) < 2 or seconds <= 0:
         return None
-    return sum(work_of(trial.fidelity) for trial in complete) / seconds
+    return sum(trial.fidelity.work for trial in complete) / seconds
 
 
 def seconds_busy(trials: Sequence[Trial]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nasbench.engine.levels import at_level, complete_at, planned_levels
-from nasbench.engine.phases import Phases, pace_of, work_of
+from nasbench.engine.phases import Phases, pace_of
 from nasbench.study.study import Study
 from nasbench.study.trials import Level, Trial
 
@@ -77,4 +77,4 @@ class Places:
             return None
         before = [self.phases.seconds_left(each) for each in levels[: levels.index(level)]]
         seconds = self.phases.seconds_left(level) - max(before, default=0.0)
-        return int(seconds * pace / work_of(self.study.ladder.rungs[level.rung].fidelity))
+        return int(seconds * pace / self.study.ladder.rungs[level.rung].fidelity.work)

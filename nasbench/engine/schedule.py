@@ -83,19 +83,14 @@ class Schedule:
         """Those that every search goes through, lowest first; probes have one of their own before them."""
         return self.places.levels
 
-    @property
-    def turns(self) -> list[Level]:
-        """The levels in the order in which a free worker looks for a trial."""
-        return self.levels
-
     def next_trial(self, trials: Sequence[Trial]) -> Trial | None:
         """The next trial that is not among `trials`; None while it hangs on what still runs, and at the end."""
         found = self._next_probe(trials)
-        for level in self.turns:
-            found = found or self._next_at(level, trials)
+        for level in self.levels:
+            found = found or self.next_at(level, trials)
         return found
 
-    def _next_at(self, level: Level, trials: Sequence[Trial]) -> Trial | None:
+    def next_at(self, level: Level, trials: Sequence[Trial]) -> Trial | None:
         """The next trial of a level, if one may start."""
         if level == LOWEST:
             return self.lowest.next_design(trials) if self.lowest.wants_more(trials) else None

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nasbench.explaining.explained import Explained
-from nasbench.report.plots import FAINT, INK, SEARCHED_COLOUR, empty_axes
+from nasbench.pictures import COLOURS, FAINT, INK, empty_axes, empty_figure
 
 COLUMNS = 4
 TILE = 2.1  # inches
@@ -22,8 +21,7 @@ def draw_explained(found: Explained) -> Figure:
     tiles = 2 + len(found.choosing)
     columns = min(COLUMNS, tiles)
     lines = math.ceil(tiles / columns)
-    figure = Figure(figsize=(TILE * columns, (TILE + 0.3) * lines), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure((TILE * columns, (TILE + 0.3) * lines), dpi=110)
     axes = [figure.add_subplot(lines, columns, place + 1) for place in range(tiles)]
     _tile(axes[0], found.pixels, None, f"{found.label}, {100 * found.share:.0f} %")
     nothing = "" if found.heat.any() else ": nothing for it"
@@ -54,7 +52,7 @@ def draw_distances(distances: pd.DataFrame, pixels: int) -> Figure:
     places = distances["layer"].map(names.index)
     axes.plot(places, distances["distance_px"], "o", color=FAINT, markersize=4, label="a head")
     means = distances.groupby("layer", sort=False)["distance_px"].mean()
-    axes.plot(range(len(names)), means, "-o", color=SEARCHED_COLOUR, markersize=6, label="mean over heads")
+    axes.plot(range(len(names)), means, "-o", color=COLOURS[0], markersize=6, label="mean over heads")
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)

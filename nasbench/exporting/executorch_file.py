@@ -50,7 +50,7 @@ def _quantised(program: Any, batches: Sequence[np.ndarray]) -> Any:
     return convert_pt2e(prepared)
 
 
-def opened(path: Path, threads: int = 1) -> Run:
+def opened(path: Path) -> Run:
     with silence():
         from executorch.runtime import Runtime
 

@@ -25,7 +25,7 @@ def write(request: Request, path: Path) -> str:
     return ""
 
 
-def opened(path: Path, threads: int = 1) -> Run:
+def opened(path: Path) -> Run:
     module = torch.export.load(path).module()
 
     def run(images: np.ndarray) -> np.ndarray:

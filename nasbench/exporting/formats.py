@@ -38,19 +38,22 @@ class Format:
     any_batch: bool = True
     most: int | None = None  # images at a time
     opened: bool = True  # whether its runtime runs where it is written
+    runtime: str = ""  # where it is not called as the format is
 
     @property
     def functions(self) -> Any:
-        """The module, with its `write` and `opened`."""
+        """The module: its `write` makes the file, its `opened` gives it to its runtime, on one thread."""
         return importlib.import_module(f"nasbench.exporting.{self.module}")
 
 
 FORMATS = {
-    "onnx": Format("ONNX", "onnx_file", ".onnx", ("fp32", "fp16", "int8")),
+    "onnx": Format("ONNX", "onnx_file", ".onnx", ("fp32", "fp16", "int8"), runtime="onnxruntime"),
     "openvino": Format(
         "OpenVINO", "openvino_file", ".xml", ("fp32", "fp16", "int8"), ("openvino",), "openvino", ("nncf",)
     ),
-    "exported-program": Format("torch's exported program", "exported_program", ".pt2", ("fp32",)),
+    "exported-program": Format(
+        "torch's exported program", "exported_program", ".pt2", ("fp32",), runtime="the program alone"
+    ),
     "executorch": Format(
         "ExecuTorch", "executorch_file", ".pte", ("fp32", "int8"), ("executorch",), "executorch", any_batch=False
     ),
@@ -117,13 +120,12 @@ def check(name: str, dtype: str, batch: int | None, output: Path) -> Format:
     return form
 
 
-def export(name: str, request: Request, output: Path) -> Written:
+def export(form: Format, request: Request, output: Path) -> Written:
     """Write the file, whole or not at all, after its runtime alone ran it and agreed with the model.
 
     Beside an int8 file one in float32 is made, and both are scored and timed; only the int8 file stays. All of it under
     a plain name in a folder of the system's: most runtimes open no file whose path is not UTF-8.
     """
-    form = FORMATS[name]
     with tempfile.TemporaryDirectory(prefix="nasbench-export-") as folder:
         path = Path(folder) / "whole" / f"model{form.suffix}"
         path.parent.mkdir()

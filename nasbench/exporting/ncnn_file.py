@@ -25,11 +25,11 @@ def write(request: Request, path: Path) -> str:
     return ""
 
 
-def opened(path: Path, threads: int = 1) -> Run:
+def opened(path: Path) -> Run:
     import ncnn
 
     net = ncnn.Net()
-    net.opt.num_threads = threads
+    net.opt.num_threads = 1
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     with silence():
         failed = net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin")))

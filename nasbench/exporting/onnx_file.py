@@ -38,5 +38,5 @@ def labelled(content: bytes, words: Mapping[str, str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def opened(path: Path, threads: int = 1) -> Run:
-    return onnx_run(path, threads)
+def opened(path: Path) -> Run:
+    return onnx_run(path)

@@ -40,10 +40,10 @@ def _quantised(network: Any, request: Request) -> Any:
         return nncf.quantize(network, nncf.Dataset(images), subset_size=len(images))
 
 
-def opened(path: Path, threads: int = 1) -> Run:
+def opened(path: Path) -> Run:
     import openvino
 
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
 
     def run(images: np.ndarray) -> np.ndarray:

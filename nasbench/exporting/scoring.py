@@ -38,9 +38,9 @@ class Scores:
         return 100 * (self.accuracy - self.accuracy_fp32)
 
 
-def onnx_run(source: Path | bytes, threads: int = 1) -> Run:
-    """An ONNX file in onnxruntime."""
-    session = open_session(source, threads)
+def onnx_run(source: Path | bytes) -> Run:
+    """An ONNX file in onnxruntime, on one thread."""
+    session = open_session(source, threads=1)
 
     def run(images: np.ndarray) -> np.ndarray:
         (logits,) = session.run([OUTPUT], {INPUT: images})

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nasbench.importance.estimate import Importance, Importances
-from nasbench.pictures import KINDS, save
-from nasbench.report.plots import FAINT, INK, SEARCHED_COLOUR
+from nasbench.pictures import COLOURS, FAINT, INK, KINDS, empty_figure, save
 
 SHOWN = 10  # levers a panel
 
 
 def draw_importances(found: Sequence[Importances], title: str) -> Figure:
     """The panels below one another; grey where a figure is not told apart from nothing."""
-    figure = Figure(figsize=(6.4, 0.9 + 3.1 * len(found)), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure((6.4, 0.9 + 3.1 * len(found)))
     for place, each in enumerate(found):
         _panel(figure.add_subplot(len(found), 1, place + 1), each)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
@@ -30,7 +27,7 @@ def draw_importances(found: Sequence[Importances], title: str) -> Figure:
 def _panel(axes: Any, found: Importances) -> None:
     shown = found.levers[:SHOWN][::-1]
     for place, each in enumerate(shown):
-        colour = SEARCHED_COLOUR if found.tells_apart(each) else FAINT
+        colour = COLOURS[0] if found.tells_apart(each) else FAINT
         axes.plot([each.low, each.high], [place, place], color=colour, linewidth=1.5)
         axes.plot([each.share], [place], "o", color=colour, markersize=5)
     axes.axvline(0, color="0.5", linewidth=0.8)

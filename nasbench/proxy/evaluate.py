@@ -187,11 +187,6 @@ def checked_cost(arch: Architecture, model: nn.Module, classes: int) -> dict[str
 _checked: dict[tuple[str, int, int], dict[str, int]] = {}
 
 
-def forget_checked_costs() -> None:
-    """So that designs are checked anew, where how costs are worked out has changed."""
-    _checked.clear()
-
-
 def _compared(arch: Architecture, model: nn.Module, classes: int) -> dict[str, int]:
     analytic = cost(arch, classes, deploy=False)
     counted = count_fvcore(model, arch.resolution)

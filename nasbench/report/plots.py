@@ -9,29 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from nasbench.pictures import LAID_OUT, save
+from nasbench.pictures import COLOURS, FAINT, INCHES, INK, LAID_OUT, empty_axes, save
 from nasbench.report.labels import place_labels
 from nasbench.report.rows import ReportRow
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.trials import Kind
 
-# Okabe and Ito's colour-blind-safe blue and vermilion, which also differ in grey; shapes say the same again.
-SEARCHED_COLOUR, FIXED_COLOUR, FAINT = "#0072B2", "#D55E00", "#B8B8B8"
+# Blue and vermilion, which also differ in grey; shapes say the same again.
+SEARCHED_COLOUR, FIXED_COLOUR = COLOURS[:2]
 ASIDE_COLOUR = "#E9A27A"  # a paler vermilion: not scored as the front was
 LACKING_COLOUR = "#7FB8D8"  # a paler blue: on the front of the level below
-INK = "#222222"
-INCHES = (8.2, 5.4)
-# Of many: Okabe and Ito's seven, then Paul Tol's muted ones; shapes say the same again.
-COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
-    *("#999933", "#882255", "#332288", "#661100", "#888888", "#44AA99", "#AA4499"),
-)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "d", "H")
 
 
 @dataclass(frozen=True)
@@ -190,20 +181,6 @@ def _label(axes: Any, groups: _Groups, line: np.ndarray) -> None:
         points = np.array([(row.latency, 100 * row.accuracy, 100 * (row.accuracy_std or 0)) for row in rows])
         names = [row.name for row in rows]
         obstacles = place_labels(axes, points, names, obstacles, fontsize=size, color=colour, zorder=5)
-
-
-def empty_axes(title: str, x_label: str, y_label: str, inches: tuple[float, float] = INCHES) -> Any:
-    """Axes of a new figure, titled and labelled as all pictures of results are."""
-    figure = Figure(figsize=inches, dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.92", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    axes.set_title(title, loc="left", fontsize=11, color=INK)
-    return axes
 
 
 def draw_front(

@@ -35,6 +35,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # else it reports usage over the network
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # else it prints each worker's death; trials carry the reason
+    "RAY_TQDM_PATCH_PRINT": "0",  # else it puts a `print` of its own into `builtins`, for good
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # else five files a trial
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # else workers start one after another; the bridge asks for no more than fit

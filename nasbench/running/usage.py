@@ -20,6 +20,7 @@ MEMORY_S = 120.0  # older figures fade with this time constant
 ENOUGH_S = 60.0  # of trials' time that a figure must rest on
 LITTLE = 0.6  # of what a trial could have; less than that is worth a word
 STARTED_S = 2.0  # of the processor: a worker that has used less is loading libraries, and may wait for the disk
+SAME_COMMAND = "the same command with --priority normal"
 WORKER, IDLE = "ray::", "ray::IDLE"  # as Ray names its workers' processes
 
 
@@ -62,12 +63,19 @@ def _worker_seconds() -> dict[int, float]:
 class ProcessorShare:
     """Processor seconds a trial gets in a second, lately; what this program itself measures meanwhile is allowed for.
 
-    Fed by `watch` where the workers can be looked at, and by `ended` where they run elsewhere. On an accelerator
-    nothing is said: the processor waits for the device there.
+    Fed by `watch` where the workers can be looked at, and by `ended` where they run elsewhere. Where the trials get
+    little, `say` is told so once, and what to do: `again` goes on with the work. On an accelerator nothing is said: the
+    processor waits for the device there.
     """
 
-    def __init__(self, runner: RunnerSpec, clock: Callable[[], float] = time.monotonic) -> None:
-        self._runner, self._clock = runner, clock
+    def __init__(
+        self,
+        runner: RunnerSpec,
+        say: Callable[[str], None],
+        again: str = SAME_COMMAND,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runner, self._say, self._again, self._clock = runner, say, again, clock
         self._cores = hardware.cpu_cores()
         self._used = self._possible = 0.0  # seconds
         self._looked_at = clock()
@@ -78,34 +86,37 @@ class ProcessorShare:
         """None before enough is known, and for workers that nobody watches."""
         return self._share if self._watched else None
 
-    def watch(self, usage: Usage, running: int, measuring: bool = False) -> float:
-        """Take in what the workers used since the last call, while so many trials ran -> the seconds that passed."""
+    def watch(self, usage: Usage, running: int, measuring: bool = False) -> None:
+        """Take in what the workers used since the last call, while so many trials ran."""
         now = self._clock()
         passed, self._looked_at = now - self._looked_at, now
         active = min(running, usage.workers)
         if active and self._runner.device == "cpu":
             self._watched = True
             self._add(usage.seconds, passed * active * self._room(active, measuring), passed)
-        return passed
+        self._say_where_little()
 
     def ended(self, metrics: Mapping[str, float | int | str | bool], running: int, measuring: bool = False) -> None:
         """Take in a trial's own figures, where its worker is not watched."""
         seconds, used = metrics.get("train_seconds"), metrics.get("cpu_seconds")
-        if self._watched or self._runner.device != "cpu":
-            return
-        if isinstance(seconds, float) and isinstance(used, float):
+        unknown = not self._watched and self._runner.device == "cpu"
+        if unknown and isinstance(seconds, float) and isinstance(used, float):
             self._add(used, seconds * self._room(running, measuring), seconds)
+        self._say_where_little()
 
-    def notice(self, again: str) -> str | None:
-        """Once, where the trials get little: what happens and what to do; `again` goes on with the work."""
+    def _say_where_little(self) -> None:
         share = self._share
         if self._said or share is None or share >= LITTLE:
-            return None
+            return
         self._said = True
         what = f"trials get {max(0.01, share):.0%} of a processor core: other work on this machine takes the rest"
         if self._runner.priority == "low" and self._watched:
-            return f"{what}, and comes first, for they run at low priority; to share alike, stop and go on by `{again}`"
-        return f"{what}; they take longer until it ends"
+            remedy = (
+                f", and comes first, for they run at low priority; to share alike, stop and go on by `{self._again}`"
+            )
+        else:
+            remedy = "; they take longer until it ends"
+        self._say(what + remedy)
 
     @property
     def _share(self) -> float | None:

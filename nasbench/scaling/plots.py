@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from nasbench.pictures import COLOURS, INK, MARKERS, empty_axes
 from nasbench.scaling.intervals import LEVEL, LawFit
 from nasbench.scaling.isoflop import CostModel, isoflop, split
 from nasbench.scaling.points import Point, loss_name
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 3)))
-INK = "#222222"
 NOTES_A_LINE = 3
 REACH = 4.0  # curves go that far beyond the data
 UNIT = {"flops": (1e9, "GFLOP"), "params": (1e6, "M parameters"), "samples": (1.0, "images"), "compute": (1e12, "TMAC")}
@@ -65,7 +62,7 @@ class Band:
 
 def draw_bands(bands: Sequence[Band], title: str, target: float, loss: str = "error") -> Figure:
     """Predicted curves of designs over size with 90 % bands, up to a target that is marked."""
-    figure, axes = _axes(title, _label("flops"), f"{loss} after proxy training")
+    axes = empty_axes(title, _label("flops"), f"{loss} after proxy training", grid="both")
     for index, band in enumerate(bands):
         style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
         axes.plot(band.at / 1e9, band.ends[:, 0], linewidth=1.6, zorder=3, **style)
@@ -75,15 +72,15 @@ def draw_bands(bands: Sequence[Band], title: str, target: float, loss: str = "er
     axes.axvline(target / 1e9, color="0.4", linewidth=1, linestyle=":")
     _log_axes(axes, [value for band in bands for value in (*band.y, *band.ends.ravel())])
     notes = ["points: trained (measured)", "line and 90 % band: predicted", "dotted: the target"]
-    _legend(figure, axes, notes)
-    return figure
+    _legend(axes, notes)
+    return axes.figure
 
 
 def draw_laws(
     curves: Sequence[Curve], variable: str, title: str, y_label: str, kind: str = "measured", reach: float = REACH
 ) -> Figure:
     """Points, laws and their 90 % bands on logarithmic axes; extrapolation is drawn thin, unseen points hollow."""
-    figure, axes = _axes(title, _label(variable), y_label)
+    axes = empty_axes(title, _label(variable), y_label, grid="both")
     scale = UNIT.get(variable, (1.0, variable))[0]
     everything = [value for curve in curves for value in (*curve.y, *curve.unseen_y)]
     for index, curve in enumerate(curves):
@@ -106,8 +103,8 @@ def draw_laws(
         notes.insert(1, "hollow: not used in the fit")
     if any(curve.expected for curve in curves):
         notes.append("bar: 90% for the mean of the hollow points (predicted), dash: that mean")
-    _legend(figure, axes, notes)
-    return figure
+    _legend(axes, notes)
+    return axes.figure
 
 
 def _expected(axes: Any, curve: Curve, index: int, scale: float) -> float:
@@ -134,19 +131,6 @@ def _points(axes: Any, x: np.ndarray, y: np.ndarray, index: int, name: str | Non
     )  # fmt: skip
 
 
-def _axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(8.2, 5.4), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.92", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    axes.set_title(title, loc="left", fontsize=11, color=INK)
-    return figure, axes
-
-
 def _label(variable: str) -> str:
     names = {
         "flops": "FLOPs of the design, 1e9 multiply-adds",
@@ -159,39 +143,41 @@ def _label(variable: str) -> str:
 
 def _log_axes(axes: Any, values: Sequence[float]) -> None:
     """Logarithmic axes with plain numbers."""
-    axes.set_xscale("log")
+    _log_x(axes)
     axes.set_yscale("log")
     low, high = min(values), max(values)
     axes.set_ylim(low * 0.93, high * 1.06)
     axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _log_x(axes: Any) -> None:
+    axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _legend(figure: Figure, axes: Any, notes: Sequence[str]) -> None:
+def _legend(axes: Any, notes: Sequence[str]) -> None:
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, handlelength=3.2)
     first = notes[:NOTES_A_LINE] if len(notes) > NOTES_A_LINE + 1 else notes
     lines = [first, notes[len(first) :]]
-    figure.supxlabel("\n".join("   |   ".join(line) for line in lines if line), fontsize=8, color="0.35")
+    axes.figure.supxlabel("\n".join("   |   ".join(line) for line in lines if line), fontsize=8, color="0.35")
 
 
 def draw_isoflop(
     fit: LawFit, cost: CostModel, computes: Sequence[float], points: Sequence[Point], title: str
 ) -> Figure:
     """One curve for each amount of compute over the network's size, with its best split marked."""
-    figure, axes = _axes(title, _label("params"), f"{loss_name(points)} (predicted; points measured)")
+    axes = empty_axes(title, _label("params"), f"{loss_name(points)} (predicted; points measured)", grid="both")
     shown = [point.error for point in points]
     for index, compute in enumerate(computes):
         shown += _isoflop_curve(axes, fit, cost, compute, points, index)
     _trained_points(axes, points)
     _log_axes(axes, shown)
-    _legend(
-        figure, axes, ["curves: equal training compute (predicted)", "star: best split", "grey: trained (measured)"]
-    )
-    return figure
+    _legend(axes, ["curves: equal training compute (predicted)", "star: best split", "grey: trained (measured)"])
+    return axes.figure
 
 
 def _isoflop_curve(
@@ -227,7 +213,7 @@ def _trained_points(axes: Any, points: Sequence[Point]) -> None:
 
 def draw_fronts(groups: Sequence[FamilyFront], x_label: str, y_label: str, title: str, note: str) -> Figure:
     """Families side by side: accuracy against size, each with its members joined."""
-    figure, axes = _axes(title, x_label, y_label)
+    axes = empty_axes(title, x_label, y_label, grid="both")
     for index, group in enumerate(groups):
         colour, order = COLOURS[index % 7], np.argsort(group.x)
         axes.errorbar(
@@ -235,9 +221,6 @@ def draw_fronts(groups: Sequence[FamilyFront], x_label: str, y_label: str, title
             marker=MARKERS[index % 7], linestyle=LINES[index % 7], color=colour, linewidth=1.5, markersize=6,
             markeredgecolor="white", capsize=2.5, elinewidth=1, label=group.name,
         )  # fmt: skip
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _legend(figure, axes, [note])
-    return figure
+    _log_x(axes)
+    _legend(axes, [note])
+    return axes.figure

@@ -11,9 +11,8 @@ from nasbench.study import environment
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
-from nasbench.study.task import DataSplit, Task, require_images_for
+from nasbench.study.task import EVALUATE, DataSplit, Task, require_images_for
 
-EVALUATE = "nasbench.proxy.evaluate:evaluate"
 TRIAL_LIMIT_S = 3600.0  # families reach sizes beyond those of a search
 
 
@@ -25,7 +24,7 @@ class _Trainings:
         self.all = list(study.trials())
         self.waiting = [trial for trial in self.all if not store.has_result(trial.key)]
         self.running = 0
-        self.share = ProcessorShare(study.runner)
+        self.share = ProcessorShare(study.runner, progress.note)
 
     def ask(self) -> Job | None:
         if not self.waiting:
@@ -42,7 +41,6 @@ class _Trainings:
         trial = self.store.finish(job.id, outcome)
         self.share.ended(trial.metrics, self.running)
         self.running -= 1
-        self._say_where_trials_are_slow()
         name = f"{trial.label}, {trial.fidelity.samples} samples, seed {trial.seed}"
         noun = SUPERVISED.words(trial.balanced).noun
         result = f"{noun} {trial.metric('accuracy'):.3f}" if trial.complete else f"failed: {trial.reason}"
@@ -51,12 +49,6 @@ class _Trainings:
     def watch(self, usage: Usage | None) -> None:
         if usage is not None:
             self.share.watch(usage, self.running)
-            self._say_where_trials_are_slow()
-
-    def _say_where_trials_are_slow(self) -> None:
-        notice = self.share.notice("the same command with --priority normal")
-        if notice is not None:
-            self.progress.note(notice)
 
     def _show(self) -> None:
         done = sum(self.store.has_result(trial.key) for trial in self.all)

@@ -97,8 +97,3 @@ class _Breeding:
         ids = {arch.id for arch in self.parents}
         among = [one for one in self.context.finished if one.architecture.id in ids]
         return min(among, key=lambda one: one.losses or ()).architecture
-
-
-def _changes(rng: np.random.Generator) -> int:
-    """How many fields a mutation changes: mostly one, at times several; a local step that can also leap."""
-    return int(rng.geometric(0.5))

@@ -28,6 +28,7 @@ MAX_IMAGES = 10**9
 MAX_GAIN = 100.0
 STANDARD = "proxy-even"  # the recipe that a training has unless it names another
 FORMER = "proxy-sgd"  # that of studies stored before recipes had names
+SCORING = 0.25  # of a training sample's time that a scored image takes
 LONG = 10  # times a rung's samples: what counts as long training
 
 # What recipes that do not have these fields mean: nothing is rounded or opened.
@@ -110,6 +111,11 @@ class Fidelity(Recipe):
     def id(self) -> str:
         """12 hexadecimal digits from all fields."""
         return content_hash(self.to_dict(), digits=12)
+
+    @property
+    def work(self) -> float:
+        """What a training takes, in training samples; scoring counts too."""
+        return self.samples + SCORING * self.evaluate
 
     @property
     def longer(self) -> Fidelity:

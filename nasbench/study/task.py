@@ -11,9 +11,9 @@ from nasbench.study.objective import OBJECTIVES, SUPERVISED
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.trials import SPLITS, Split
 
-DATA = "fashion-on-earth"
+DATA = "fashion-on-earth"  # the images that trainings read unless told otherwise
 DATASETS = (DATA, "cifar10", "hf")  # names of images, which proxy/data loads; all else is a path
-
+EVALUATE = "nasbench.proxy.evaluate:evaluate"  # the function that runs a `Task`, as `running.run` is told it
 CHANNELS = (1, 3)  # of the images that trainings can feed: grey, made of the colours, and the colours themselves
 
 

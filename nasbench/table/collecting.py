@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from nasbench.costs.analytic import cost
 from nasbench.progress import Progress, ProgressState
 from nasbench.running import Job, Outcome, ProcessorShare, Usage
-from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.store import TrialStore
 from nasbench.study.task import DataSplit, Task
@@ -19,9 +18,7 @@ from nasbench.table.collection import Collection
 from nasbench.table.plan import Wanted
 from nasbench.table.rows import LONG_RUNG
 
-EVALUATE = "nasbench.proxy.evaluate:evaluate"
 TRIAL_LIMIT_S = 4 * 3600.0  # a long training of a large network takes an hour on a core
-SCORING = 0.25  # of a training sample's time that a scored image takes
 REASON_CHARACTERS = 40  # of a failure, in the display
 
 
@@ -48,7 +45,7 @@ class Collecting:
         self._met: dict[str, float] = {}  # key -> work of what the plan has named so far
         self._worked = 0.0  # in this run
         self._started = time.monotonic()
-        self._share = ProcessorShare(runner)
+        self._share = ProcessorShare(runner, progress.note)
 
     def ask(self) -> Job | None:
         trial = self._next() if time.monotonic() < self.deadline else None
@@ -62,16 +59,14 @@ class Collecting:
         trial = self.store.finish(job.id, outcome)
         self._share.ended(trial.metrics, len(self._running))
         self._running.discard(job.id)
-        self._worked += work_of(trial.fidelity)
+        self._worked += trial.fidelity.work
         if trial.state == State.FAILED:
             self.progress.note(f"{trial.label}, {trial.fidelity.samples:,} samples failed: {trial.reason}")
-        self._say_where_trainings_are_slow()
         self._show()
 
     def watch(self, usage: Usage | None) -> None:
         if usage is not None:
             self._share.watch(usage, len(self._running))
-            self._say_where_trainings_are_slow()
         self._show()
 
     def _next(self) -> Trial | None:
@@ -81,7 +76,7 @@ class Collecting:
             if wanted is None:
                 return None
             trial = self._trial(wanted)
-            self._met[trial.key] = work_of(trial.fidelity)
+            self._met[trial.key] = trial.fidelity.work
             stored = self.store.get(trial.key)
             if stored is None or not (stored.finished or trial.key in self._running):
                 return stored or trial
@@ -116,13 +111,3 @@ class Collecting:
                 failed=failed,
             )
         )  # fmt: skip
-
-    def _say_where_trainings_are_slow(self) -> None:
-        notice = self._share.notice("the same command with --priority normal")
-        if notice is not None:
-            self.progress.note(notice)
-
-
-def work_of(fidelity: Fidelity) -> float:
-    """What a training at this fidelity takes, in samples; scoring counts too."""
-    return fidelity.samples + SCORING * fidelity.evaluate

@@ -30,10 +30,10 @@ from nasbench.study.spool import SPOOL
 from nasbench.study.store import FILE as TRIALS
 from nasbench.study.store import TrialStore
 from nasbench.study.study import SpaceRecord
-from nasbench.study.task import DATA, require_images_for
+from nasbench.study.task import DATA, EVALUATE, require_images_for
 from nasbench.study.trials import Split
 from nasbench.table.around import Speed, picks
-from nasbench.table.collecting import EVALUATE, Collecting, work_of
+from nasbench.table.collecting import Collecting
 from nasbench.table.collection import PACKED, Collection
 from nasbench.table.designs import Octaves, Stratified
 from nasbench.table.file import write_rows
@@ -108,7 +108,7 @@ def collect(
     made.create(folder)
     _require_current(folder)
     fidelities = [made.fidelity(part.rung) for part in parts]
-    prepare_sizes(images, [(size, fidelity) for size in _resolutions(found) for fidelity in fidelities])
+    prepare_sizes(images, [(size, fidelity) for size in found.file.resolution for fidelity in fidelities])
     deadline = time.monotonic() + time_limit if time_limit else math.inf
     _train(request, made, spec, folder, progress, deadline)
     rows = rows_of_folder(folder).rows
@@ -184,11 +184,6 @@ def rung_number(ladder: Ladder, wanted: int | str) -> int:
     raise UserError(f"rung {wanted!r}: the ladder has {known} and -1 ({LONG_NAME}); name one of them")
 
 
-def _resolutions(space: SearchSpace) -> tuple[int, ...]:
-    sizes = space.to_dict()["resolution"]
-    return tuple(sizes) if isinstance(sizes, (list, tuple)) else (int(str(sizes)),)
-
-
 def _train(
     request: Request, made: Collection, runner: RunnerSpec, folder: Path, progress: Progress, deadline: float
 ) -> None:
@@ -214,17 +209,17 @@ def _plan(
 
     if request.around:
         plan = _around(request, held(), folder, progress)
-        return iter(plan), (len(plan), len(plan) * work_of(made.fidelity(0)))
+        return iter(plan), (len(plan), len(plan) * made.fidelity(0).work)
     if request.given:
         (part,) = request.parts
         plan = trainings_of(request.given, request.members, held(), part)
-        return iter(plan), (len(plan), len(plan) * work_of(made.fidelity(part.rung)))
+        return iter(plan), (len(plan), len(plan) * made.fidelity(part.rung).work)
     members, there = request.members, held().designs()
     rng = np.random.default_rng([request.seed, len(there)])
     drawing = Stratified(request.space, request.octaves, members, rng, {arch.id for arch in members})
     planner = Planner(request.parts, members, drawing, held, lambda rung: made.fidelity(rung).id)
     counts = [(len(members) + part.designs) * part.seeds for part in request.parts]
-    work = sum(count * work_of(made.fidelity(part.rung)) for count, part in zip(counts, request.parts))
+    work = sum(count * made.fidelity(part.rung).work for count, part in zip(counts, request.parts))
     return planner.trainings(), (sum(counts), work)
 
 

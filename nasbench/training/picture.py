@@ -9,10 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nasbench.pictures import save
-from nasbench.report.plots import COLOURS, INK, empty_axes
-
-DASHES = ("-", "--", "-.", ":")  # say the same as colours, for whoever sees none
+from nasbench.pictures import COLOURS, DASHES, INK, empty_axes, save
 
 
 def write_picture(curves: pd.DataFrame, title: str, noun: str, path: Path, column: str) -> list[Path]:

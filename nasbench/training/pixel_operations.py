@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from nasbench.proxy.data.augment import GREY
+
 WHITE = 255.0
 LEVELS = 256
 FACTOR = 0.9  # a factor lies within 1 ± this
 BITS = 4  # that the strongest posterising takes away
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 Operation = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -193,7 +193,7 @@ class _Trainings:
         self.waiting = [job for job in jobs if finished(job) is None]
         self.running: dict[str, TrainingJob] = {}
         self.failed: dict[str, str] = {}
-        self._share = ProcessorShare(runner)
+        self._share = ProcessorShare(runner, progress.note)
         self._begun, self._before = time.monotonic(), self._epochs()
 
     def ask(self) -> Job | None:
@@ -214,9 +214,6 @@ class _Trainings:
     def watch(self, usage: Usage | None) -> None:
         if usage is not None:
             self._share.watch(usage, len(self.running))
-            notice = self._share.notice("the same command with --priority normal")
-            if notice is not None:
-                self.progress.note(notice)
 
     def show(self) -> None:
         """How far all of them are, and what those that run report."""

@@ -12,20 +12,19 @@ from nasbench.proxy.data.images import ArrayImages, ImageData, Images, split_val
 from nasbench.proxy.data.parquet import is_parquet, load_parquet
 from nasbench.proxy.data.shards import is_shards, load_shards
 from nasbench.proxy.data.table import is_table, load_table
+from nasbench.study.task import DATA
 
-__all__ = ["DATASETS", "DEFAULT", "ArrayImages", "ImageData", "Images", "load_dataset", "split_validation"]
-
-DEFAULT = "fashion-on-earth"
+__all__ = ["DATASETS", "ArrayImages", "ImageData", "Images", "load_dataset", "split_validation"]
 
 # A name before an optional ":path"; anything else is a folder.
 DATASETS: dict[str, Callable[[str | None, bool], ImageData]] = {
-    "fashion-on-earth": lambda path, cache: load_fashion_on_earth(cache),
+    DATA: lambda path, cache: load_fashion_on_earth(cache),
     "cifar10": load_cifar10,
     HUB: load_hub,
 }
 
 
-def load_dataset(spec: str = DEFAULT, cache: bool = True, labelled: bool = True) -> ImageData:
+def load_dataset(spec: str = DATA, cache: bool = True, labelled: bool = True) -> ImageData:
     """The images that `spec` names: "fashion-on-earth", "cifar10", "cifar10:/path/to/archive", a folder, a CSV of paths
     and labels, parquet files as Hugging Face lays them out, WebDataset shards, or "hf:NAME" for the hub.
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from nasbench.proxy.data.decoding import decode
+from nasbench.proxy.data.decoding import THREADS, decode
 from nasbench.proxy.data.encoded import EncodedImages
-from nasbench.proxy.data.folder import THREADS, FileImages
+from nasbench.proxy.data.folder import FileImages
 from nasbench.proxy.data.images import ArrayImages, ImageData
 
 COMPARED_SIZE = 64  # pixels a side at which images are compared: of the same pixels, whatever their files

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +20,7 @@ NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 WHITES = (1, 255, 65535)  # what white is stored as; the smallest that no sample exceeds
 SIXTEEN_BITS = frozenset({"PNG", "PPM"})  # Pillow gives their 16-bit samples as 32-bit integers, scaled to 65535
 BITS_PER_SAMPLE = 258  # TIFF's tag
+THREADS = 4  # Pillow decodes without the interpreter's lock
 DARK = 16  # samples that all lie below white / DARK were hardly meant to fill the range
 _reported: set[str] = set()  # what this process has already said
 
@@ -48,6 +51,19 @@ def decode(path: Path, size: int, content: bytes | None = None) -> np.ndarray | 
         reason = str(error).partition("\n")[0] or type(error).__name__
         say_once(f"{path} is skipped: it cannot be read as an image ({reason})")
         return None
+
+
+def decode_all(
+    one: Callable[[int], np.ndarray | None], indices: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images (k, size, size, 3) that `one` decodes of those at `indices` (n,), several at a time, and which of the
+    n they are: files that cannot be read are left out."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        decoded = list(pool.map(one, indices))
+    kept = np.array([position for position, image in enumerate(decoded) if image is not None], dtype=np.int64)
+    if not len(kept):
+        return np.empty((0, size, size, 3), dtype=np.uint8), kept
+    return np.stack([image for image in decoded if image is not None]), kept
 
 
 def eight_bits(image: Image.Image, white: int | None, path: Path) -> Image.Image:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -13,8 +12,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from nasbench.errors import UserError
-from nasbench.proxy.data.decoding import VERSION, decode
-from nasbench.proxy.data.folder import TEST_FRACTION, THREADS
+from nasbench.proxy.data.decoding import VERSION, decode, decode_all
+from nasbench.proxy.data.folder import TEST_FRACTION
 from nasbench.proxy.data.images import ImageData
 from nasbench.proxy.data.splits import ROLES, Role
 from nasbench.proxy.data.table import require_classes, settled_roles, sorted_classes
@@ -98,12 +97,7 @@ class EncodedImages:
         def one(index: int) -> np.ndarray | None:
             return decode(Path(f"{self.source}, row {index}"), size, self.contents.content(int(index)))
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            decoded = list(pool.map(one, indices))
-        kept = np.array([position for position, image in enumerate(decoded) if image is not None], dtype=np.int64)
-        if not len(kept):
-            return np.empty((0, size, size, 3), dtype=np.uint8), kept
-        return np.stack([image for image in decoded if image is not None]), kept
+        return decode_all(one, indices, size)
 
 
 class Rows(NamedTuple):

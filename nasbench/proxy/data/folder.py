@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 
 from nasbench.errors import UserError
 from nasbench.files import data_path
-from nasbench.proxy.data.decoding import VERSION, decode, say_once
+from nasbench.proxy.data.decoding import VERSION, decode, decode_all, say_once
 from nasbench.proxy.data.images import ImageData
 from nasbench.proxy.data.splits import Part, Role, find_splits, find_splits_in_classes, require_no_splits_inside
 from nasbench.proxy.data.tree import LOOSE, NO_CLASS, NO_SPLIT, LeftOut, image_files, is_hidden
@@ -22,7 +21,6 @@ TEST_FRACTION = 0.2  # cut by a hash of the file names where there is no test fo
 MIN_PER_CLASS = 10  # 2 test, 2 validation and 6 training images
 PROBE_SIZE = 8  # pixels a side, where only whether a file can be read is asked
 AS_BYTES = "surrogateescape"  # names that are not UTF-8 are hashed as the bytes that they are
-THREADS = 4  # Pillow decodes without the interpreter's lock
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +32,7 @@ class FileImages:
     labels: np.ndarray
 
     def read(self, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-        with ThreadPoolExecutor(THREADS) as pool:
-            decoded = list(pool.map(lambda index: decode(self.root / self.names[index], size), indices))
-        kept = np.array([position for position, image in enumerate(decoded) if image is not None], dtype=np.int64)
-        if not len(kept):
-            return np.empty((0, size, size, 3), dtype=np.uint8), kept
-        return np.stack([image for image in decoded if image is not None]), kept
+        return decode_all(lambda index: decode(self.root / self.names[index], size), indices, size)
 
 
 def load_folder(path: str, labelled: bool = True) -> ImageData:
