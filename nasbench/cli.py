@@ -56,6 +56,7 @@ USERS_OS_ERRORS = {
     errno.EPERM: "choose a place that you may write to",
     errno.EROFS: "choose a place that you may write to",
     errno.ENOTDIR: "choose a folder",
+    errno.EEXIST: "choose another place",
     errno.EISDIR: "choose a file",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ELOOP: "choose a place that is no circle of links",

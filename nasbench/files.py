@@ -208,7 +208,7 @@ def named_file(name_or_path: str | Path, shipped: Mapping[str, Path], what: str)
     if text in shipped:
         return shipped[text]
     path = Path(text)
-    if path.suffix in (".toml", ".json") or os.path.exists(path):  # False where the name is none
+    if path.suffix in (".toml", ".json") or os.path.exists(text):  # False where the name is none
         return path
     near = difflib.get_close_matches(text, shipped, n=4, cutoff=0.5) or list(shipped)[:SHOWN]
     more = "" if len(near) == len(shipped) else f" ({len(shipped)} are shipped; `nasbench list` names them)"

@@ -27,6 +27,8 @@ class Value(BaseModel):
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "") -> Self:
         """`content` checked; a UserError names `source`, key, value and rule in one line."""
+        if not isinstance(content, Mapping):
+            raise UserError(": ".join(filter(None, (source, f"{shown(content)} is no table of keys and values"))))
         try:
             return cls.model_validate(dict(content))
         except ValidationError as error:

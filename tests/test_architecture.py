@@ -239,6 +239,10 @@ def test_what_is_wrong_is_said_in_one_line(text):
 
 
 def test_files_that_are_no_architecture(tmp_path):
+    with pytest.raises(UserError, match="unknown architecture ''; give the path"):
+        nasbench.load("")
+    with pytest.raises(UserError, match=r"here: \[1\] is no table of keys and values"):
+        Architecture.from_dict([1], "here")
     (tmp_path / "broken.toml").write_text("resolution = = 3")
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[1]")

@@ -148,6 +148,35 @@ def test_what_a_table_has_not_is_told(table, objectives, fields, text):
         Source(table, objectives, fields).load()
 
 
+GOOD = "a,b,acc\n0,0,0.5\n0,1,0.6\n1,0,0.7\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("cut.csv.gz", gzip.compress(GOOD.encode() * 50)[:-20], "cut.csv.gz: cannot be unpacked: .*put back a copy"),
+        ("more.csv", b"a,b,acc\n0,0,0.5,\n0,1,0.6,\n", "its rows have more cells than its first line names columns"),
+        ("semicolons.csv", GOOD.replace(",", ";").encode(), "no column is named 'a', .*; separate columns by commas"),
+        ("latin.csv", GOOD.replace("b", "ä").encode("latin-1"), "latin.csv: cannot be read: not UTF-8 text"),
+        ("none.csv", None, "none.csv: cannot be read: No such file or directory"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_told(tmp_path, name, content, text):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=text):
+        Source(str(tmp_path / name), ("-acc",), ("a", "b")).load()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_cells_that_are_empty_are_a_value_of_their_field(tmp_path, encoding):
+    text = "a, b, acc\r\n0,,1\r\n1,0,2\r\n2,1,3\r\n,,4\r\n"
+    (tmp_path / "own.csv").write_bytes(text.encode(encoding))
+    problem = Source(str(tmp_path / "own.csv"), ("acc",), ("a", "b")).load()
+    told = {tuple(problem.space.parameters(row).values()): problem.truth([row])[0, 0] for row in problem.space}
+    assert told == {(0, ""): 1, (1, 0): 2, (2, 1): 3, ("", ""): 4}
+
+
 def test_a_file_that_nobody_describes_is_told(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"say it with --fields and --objectives, or in other\.toml"):

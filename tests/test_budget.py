@@ -99,6 +99,14 @@ def test_a_bad_budget_is_one_line_with_the_remedy(text: str, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_budgets_as_programs_give_them() -> None:
+    budget = Budget.parse("1GFLOP")
+    assert parse_budgets("1GFLOP") == parse_budgets(budget) == parse_budgets([budget]) == (budget,)
+    for number in (1e9, [1e9], None):
+        with pytest.raises(UserError, match=r"budget (1000000000\.0|None): a budget is a number with a unit"):
+            parse_budgets(number)  # type: ignore[arg-type]
+
+
 def test_violation_is_the_relative_excess() -> None:
     budget = Budget.parse("1GFLOP")
     assert budget.violation({"flops": 1e9}) == 0.0

@@ -16,6 +16,7 @@ from nasbench.arch.deploy_form import deploy_network
 from nasbench.costs.analytic import cost, live_elements, operators, total
 from nasbench.costs.budget import Budget
 from nasbench.costs.counted import FVCORE_MAC_OPERATORS, count_fvcore
+from nasbench.errors import UserError
 from nasbench.nn.model import build, reparameterise
 
 COUNTED = ("params", "macs", "flops", "activations")
@@ -95,6 +96,21 @@ def test_classes_change_the_classifier_alone():
     few, many = cost(arch, 10), cost(arch, 1000)
     assert many.macs - few.macs == 990 * 168
     assert many.params - few.params == 990 * 169
+
+
+@pytest.mark.parametrize(
+    ("arch", "classes", "text"),
+    [
+        (network(), 0, "num_classes 0: a classifier needs at least 1"),
+        (network(), "10", "num_classes '10': is no whole number"),
+        ("emo_1m", 10, "'emo_1m' is no architecture; load one by its name or path"),
+        ([network()], 10, "is no architecture"),
+    ],
+)
+def test_what_has_no_cost_is_told(arch, classes, text):
+    with pytest.raises(UserError, match=text):
+        cost(arch, classes)
+    assert type(cost(network(), np.int64(10)).params) is int
 
 
 def test_peak_of_a_chain_worked_by_hand():

@@ -122,7 +122,7 @@ def test_nothing_to_join(measured: Path, tmp_path: Path, monkeypatch: pytest.Mon
         (lambda c: c["manifest"]["networks"].pop(), "its networks are not those of the pack"),
         (lambda c: c["protocol"].update(version=0), "measured by another version of the script"),
         (lambda c: c["networks"][0]["passes"].pop(), "has 2 passes, not 3"),
-        (lambda c: c.pop("device"), "not the results of a pack"),
+        (lambda c: c.pop("device"), "not the results of a pack: key 'device' is missing"),
     ],
 )
 def test_results_that_cannot_be_trusted(measured: Path, tmp_path: Path, change, text: str) -> None:  # type: ignore[no-untyped-def]

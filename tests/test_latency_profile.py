@@ -12,13 +12,15 @@ from nasbench.errors import UserError
 from nasbench.latency import calibrate, export, features
 from nasbench.latency.background import fit_in_background
 from nasbench.latency.device import Measurement, this_device
+from nasbench.latency.kernels import MIN_KERNELS, fit_kernels
+from nasbench.latency.launches import Kernel
 from nasbench.latency.lowering import architecture_features
 from nasbench.latency.names import profile_path
 from nasbench.latency.profile import DeviceProfile, load_device, new_profile
 from nasbench.latency.records import Protocol, Record, Reference
 from nasbench.latency.selection import calibration_set
 from nasbench.latency.standalone import Pass
-from nasbench.latency.tables import devices_table, prediction_table, profile_summary
+from nasbench.latency.tables import comparison, devices_table, prediction_table, profile_summary
 
 
 def small(channels: int, depth: int = 1, block: str = "mbconv") -> Architecture:
@@ -113,9 +115,35 @@ def test_another_machine_is_refused_by_name_but_predicts_as_another_device(profi
         calibrate.measure_architectures([small(16)], load_device("z80"))
 
 
+def test_a_profile_by_its_path(profile: DeviceProfile, tmp_path: Path) -> None:
+    text = profile.save(tmp_path / "own.json").read_text()
+    for encoding in ("utf-8-sig", "utf-16"):  # as editors on Windows save it
+        (tmp_path / "own.json").write_text(text, encoding=encoding)
+        assert load_device(tmp_path / "own.json").made == profile.made
+    assert profile_summary(str(tmp_path / "own.json"))["path"] == str(tmp_path / "own.json")
+    with pytest.raises(UserError, match=r"none\.json: cannot be read: No such file or directory; give the path of a"):
+        load_device(tmp_path / "none.json")
+    with pytest.raises(UserError, match=r"device name 'own\.json' must be letters, .* and not end in \.json"):
+        made("own.json", [])  # no name: it would be looked for as a file, and never found again
+
+
+def test_two_profiles_of_one_name_are_compared_under_two(profile: DeviceProfile) -> None:
+    slower = profile.model_copy(update={"records": []})
+    (row,) = comparison(profile, slower, [small(16)])
+    assert {"first_ms", "second_ms", "first_source", "second_source"} < set(row)
+
+
+def test_a_runtime_whose_kernels_are_not_known_is_fitted_by_its_latencies(profile: DeviceProfile) -> None:
+    times = [(Kernel("conv", 10, 10, 10 + i, 1), 3.0) for i in range(MIN_KERNELS)]
+    assert fit_kernels(times, "onnxruntime", trees=1) is not None
+    assert fit_kernels(times, "tensorrt", trees=1) is None
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
+        ({"name": "../own"}, "not a device profile: name: device name '../own' must be"),
+        ({"features_version": 0, "records": []}, "this-machine.json: 0 measured networks"),
         ({"version": 99}, "profile version 99, this nasbench reads versions 1 to 2"),
         ({"surprise": 1}, "not a device profile: unknown key 'surprise'; known keys: deviation, device"),
         ({"records": 3}, "not a device profile: records"),

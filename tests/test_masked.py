@@ -231,6 +231,8 @@ def test_objectives_are_not_mixed(finished, tmp_path):
         StudyResult.read(tmp_path)
     with pytest.raises(UserError, match="the first must be one of error, masked_error"):
         study(objectives=("latency_ms",))
+    with pytest.raises(UserError, match="'speed' is unknown; after the first stand latency_ms and predicted@4GFLOP"):
+        study(objectives=("error", "speed"))
     with pytest.raises(UserError, match="extrapolates the error of labels"):
         study(objectives=("masked_error", "latency_ms", "predicted@2GFLOP"))
     assert Study.open(finished.folder).objective is OBJECTIVES["masked"]

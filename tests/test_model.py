@@ -213,6 +213,7 @@ def test_the_number_of_classes_follows_the_classifier():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
+        ({"num_classes": 2.5}, "num_classes 2.5: is no whole number; give the number of classes"),
         ({"num_classes": 0}, "num_classes 0: a classifier needs at least 1; give the number of classes"),
         ({"drop_path": 1.0}, r"drop_path 1.0: a rate lies in \[0, 1\); use for example 0.05"),
     ],

@@ -105,6 +105,7 @@ def test_a_design_that_is_better_but_slower_does_not_win() -> None:
 
 
 def test_the_verdict_without_grounds() -> None:
+    assert verdict([]) == ["No training is complete yet, so there is no front."]
     assert verdict([row()]) == ["No published network fits the budget, so the front has nothing to be compared with."]
     alone = row("emo_2m", Kind.FIXED_POINT, latency=1.0)
     assert "nothing beats it at equal or lower latency" in verdict([alone, row(latency=5.0)])[1]

@@ -12,6 +12,7 @@ from shared_spaces import DEFAULT, FIXED, SMALL
 from tiny_spaces import TINY, spaces
 
 from nasbench.arch.parts import Head, Stem
+from nasbench.errors import UserError
 from nasbench.space import SearchSpace
 from nasbench.space.genotype import express
 from nasbench.space.shipped import load_space, shipped_spaces
@@ -119,6 +120,11 @@ OUTSIDE = [
 def test_outside_names_the_value(arch, text):
     assert not DEFAULT.contains(arch)
     assert text in DEFAULT.outside(arch)
+
+
+def test_a_name_is_no_member():
+    with pytest.raises(UserError, match="'emo_1m' is no architecture"):
+        load_space("small").contains("emo_1m")
 
 
 def test_settings_that_a_map_makes_equal_are_members_alike():

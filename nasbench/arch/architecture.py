@@ -27,7 +27,7 @@ from nasbench.arch.parts import (
     total_stride,
 )
 from nasbench.arch.presets import lower
-from nasbench.errors import UserError
+from nasbench.errors import UserError, shown
 from nasbench.files import parse_toml, read_text, read_toml, readable
 from nasbench.values import Value, text_hash
 
@@ -148,6 +148,12 @@ class Architecture(Value):
             changes["stem"] = self.stem.model_copy(update={"slots": slots})
         own = {name: getattr(self, name) for name in Architecture.model_fields}
         return self.from_dict({**own, **changes}, self.label)
+
+
+def require_architecture(value: object) -> None:
+    """A UserError where a name, a path or anything else stands for a network."""
+    if not isinstance(value, Architecture):
+        raise UserError(f"{shown(value)} is no architecture; load one by its name or path: nasbench.load(...)")
 
 
 def _taking(block: MetaBlock, channels: int) -> MetaBlock:

@@ -93,7 +93,7 @@ def chosen_networks(names: Sequence[str | Path] | None, published: str | Path | 
         shipped = {n: arch for n, arch in fixed_points().items() if n in plain and not is_spelled_out(arch)}
         return {name: arch for name, arch in shipped.items() if cost(arch).macs <= MACS_LIMIT}
     found: dict[str, Architecture] = {}
-    for name in names:
+    for name in (names,) if isinstance(names, (str, Path)) else names:
         arch = load(name)
         known = found.setdefault(arch.label, arch)
         if known.id != arch.id:

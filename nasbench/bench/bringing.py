@@ -14,6 +14,7 @@ from nasbench.bench.replay import PICKS, Place, Run, Setting
 from nasbench.bench.runs import append_runs, read_bench, read_runs
 from nasbench.bench.space import Row, TableSpace
 from nasbench.errors import UserError, shown
+from nasbench.files import read_text
 from nasbench.strategies import STRATEGIES
 from nasbench.values import Value
 
@@ -57,11 +58,8 @@ def add_runs(folder: str | Path, files: Sequence[str | Path], on: str | None = N
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}; give a file of runs, one JSON object a line") from None
-    return [(f"{path}, line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = read_text(path, "JSON lines").splitlines()
+    return [(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _parsed(line: str, source: str) -> Outside:

@@ -40,7 +40,9 @@ class TableDescription(Value, strict=True):
         for pattern in self.fields:
             named = [name for name in columns if fnmatch.fnmatchcase(name, pattern) and name not in metrics]
             if not named:
-                raise UserError(f"{source}: no column is named {shown(pattern)}; it has {', '.join(columns[:12])}")
+                what = f"no column is named {shown(pattern)}, objectives apart"
+                hint = "; separate columns by commas" if len(columns) == 1 else ""
+                raise UserError(f"{source}: {what}; it has {', '.join(columns[:12])}{hint}")
             found.update(dict.fromkeys(named))
         return list(found)
 

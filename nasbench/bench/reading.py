@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from nasbench.bench.problem import LARGEST, Problem, Trainings, scale_of
 from nasbench.bench.space import TableSpace
 from nasbench.bench.surrogate import surrogate_problem
 from nasbench.errors import UserError, shown
+from nasbench.files import read_text
 from nasbench.strategies.context import Searchable
 from nasbench.table.file import is_table_file
 from nasbench.values import content_hash
@@ -52,7 +55,7 @@ def _is_ours(path: Path) -> bool:
         return False
     try:
         return "architecture_id" in pd.read_csv(path, nrows=0).columns
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError, zlib.error):
         return False
 
 
@@ -62,6 +65,8 @@ def read_problem(path: Path, description: TableDescription, objectives: Sequence
     frame, source = _rows_of(path), str(path)
     fields = description.fields_among(list(frame.columns), source)
     frame, left_out = _usable(frame, description, chosen, source)
+    empty = [name for name in fields if frame[name].isna().any()]
+    frame = frame.assign(**{name: frame[name].astype(object).where(frame[name].notna(), "") for name in empty})
     grouped = frame.groupby(fields, sort=True)
     frame = frame.iloc[np.argsort(grouped.ngroup().to_numpy(), kind="stable")]
     counts = grouped.size().to_numpy()
@@ -102,18 +107,32 @@ def _rows_of(path: Path) -> pd.DataFrame:
     if not path.name.endswith(ENDINGS):
         raise UserError(f"{path}: tables are read from {', '.join(ENDINGS)} files; convert it")
     try:
-        return _rows_of_json(path) if path.suffix == ".json" else pd.read_csv(path)
+        frame = _rows_of_json(path) if path.suffix == ".json" else _rows_of_csv(path)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}; give the path of a table") from None
+    except (EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be unpacked: {error}; put back a copy of the file") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a table: {str(error).splitlines()[0]}; give a CSV or JSON file") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas would take the first cells for names of the rows
+        raise UserError(f"{path}: its rows have more cells than its first line names columns; name each of them once")
+    return frame
+
+
+def _rows_of_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    packed = path.name.endswith(".gz")
+    return pd.read_csv(path if packed else io.StringIO(read_text(path, "table")), skipinitialspace=True)
 
 
 def _rows_of_json(path: Path) -> pd.DataFrame:
     """An object of objects: keys become columns character by character, a list of numbers one row for each."""
     import pandas as pd
 
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(read_text(path, "table"))
     if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
         raise ValueError("its JSON is no object of objects")
     if len({len(key) for key in content}) > 1:
@@ -141,6 +160,8 @@ def _usable(
         raise UserError(f"{source}: no column {shown(missing[0])}; it has {', '.join(frame.columns[:12])}")
     for name, value in description.where.items():
         frame = frame[frame[name] == value]
+        if frame.empty:
+            raise UserError(f"{source}: no row has {name} = {shown(value)}; correct `where`")
     numbers = frame[[metric_of(objective) for objective in chosen]].apply(pd.to_numeric, errors="coerce")
     whole = (np.abs(numbers.to_numpy(float)) < LARGEST).all(1)  # false of NaN
     if whole.sum() < 2:

@@ -240,7 +240,8 @@ def _measure(options: argparse.Namespace) -> int:
 
     # With a profile the milliseconds are comparable with its predictions; without one they stand alone.
     settings = _settings(options)
-    profile = load_device(options.device) if options.device in known_devices() else None
+    needed = options.device != THIS_MACHINE or THIS_MACHINE in known_devices()
+    profile = load_device(options.device) if needed else None
     if profile is not None and profile.settings != settings:
         profile = None
     rows = measurement_table([load(name) for name in options.architectures], profile, options.classes, settings)
@@ -271,7 +272,7 @@ def _compare(options: argparse.Namespace) -> int:
     from nasbench.arch.architecture import Architecture
     from nasbench.arch.library import load
     from nasbench.latency.profile import load_device
-    from nasbench.latency.tables import comparison
+    from nasbench.latency.tables import comparison, names_apart
 
     first, second = load_device(options.first), load_device(options.second)
     chosen: list[Architecture] = [load(name) for name in options.architectures]
@@ -284,8 +285,9 @@ def _compare(options: argparse.Namespace) -> int:
         return 0
     print_table(rows, columns=[name for name in rows[0] if name != "id"])
     if len(rows) > 2:
-        rank = spearmanr([r[f"{first.name}_ms"] for r in rows], [r[f"{second.name}_ms"] for r in rows]).statistic
-        print(f"rank correlation {rank:.3f} over {len(rows)} networks; {second.name} favours those that come first")
+        one, other = names_apart(first, second)
+        rank = spearmanr([r[f"{one}_ms"] for r in rows], [r[f"{other}_ms"] for r in rows]).statistic
+        print(f"rank correlation {rank:.3f} over {len(rows)} networks; {other} favours those that come first")
     return 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nasbench.arch.architecture import Architecture
+from nasbench.arch.architecture import Architecture, require_architecture
 from nasbench.arch.deploy_form import deploy_network
 from nasbench.arch.extent import Extent, square
 from nasbench.arch.metablock import DecoderSpec, MetaBlock
@@ -13,6 +14,7 @@ from nasbench.blocks.decoder_cost import decoder_cost, kept_positions
 from nasbench.blocks.head_cost import head_cost
 from nasbench.blocks.metablock_cost import blocks_cost
 from nasbench.blocks.op import IN_PLACE_KINDS, Op, Tape
+from nasbench.errors import UserError, shown
 
 BYTES_PER_ELEMENT = 4  # float32
 
@@ -63,7 +65,19 @@ def live_elements(op: Op) -> int:
 
 def operators(arch: Architecture, num_classes: int = 1000, deploy: bool = True) -> list[Op]:
     """The network's operators in order of execution, each with the stage that it belongs to."""
-    return list(_operators(arch, num_classes, deploy))
+    require_architecture(arch)
+    return list(_operators(arch, checked_classes(num_classes), deploy))
+
+
+def checked_classes(num_classes: int) -> int:
+    """A number of classes as Python's own number; a UserError where it is none of at least 1."""
+    try:
+        count = operator.index(num_classes)
+    except TypeError:
+        raise UserError(f"num_classes {shown(num_classes)}: is no whole number; give the number of classes") from None
+    if count < 1:
+        raise UserError(f"num_classes {count}: a classifier needs at least 1; give the number of classes")
+    return count
 
 
 @lru_cache(1 << 8)  # what describes a design asks for them, and what it costs

@@ -93,7 +93,7 @@ class Budget:
     @classmethod
     def parse(cls, text: str) -> Budget:
         """`text` is a number with a unit: 1GFLOP, 500 MFLOPs, 5Mparams, 10ms, 1.5 s, 2MB, 2MBpeak, 64MBmem, 5mJ."""
-        match = _NUMBER.fullmatch(text.strip())
+        match = _NUMBER.fullmatch(text.strip()) if isinstance(text, str) else None
         if match is None:
             raise UserError(
                 f"budget {shown(text)}: a budget is a number with a unit (1.5, not 1,5); for example {EXAMPLES}"
@@ -128,9 +128,10 @@ class Budget:
         return self.text
 
 
-def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
-    """All of `texts` as budgets; the first bad one raises UserError."""
-    return tuple(Budget.parse(text) for text in texts)
+def parse_budgets(texts: str | Budget | Iterable[str | Budget]) -> tuple[Budget, ...]:
+    """All of `texts`, or one alone, as budgets; the first bad one raises UserError."""
+    given = (texts,) if isinstance(texts, str) or not isinstance(texts, Iterable) else texts
+    return tuple(text if isinstance(text, Budget) else Budget.parse(text) for text in given)
 
 
 def total_violation(budgets: Iterable[Budget], metrics: Mapping[str, float]) -> float:

@@ -71,7 +71,8 @@ def search(
         "open_ended": time_limit is not None and trials is None,
         "runner": checks.runner_at(runner, address).with_priority(priority),
     }
-    study = Study.from_dict({**content, **_settled(seed)}, "search")
+    study = Study.from_dict(content, "search")
+    study = study.replace(**_settled(study.seed))
     check_table(study)
     study.strategy.check()
     found.sample(np.random.default_rng(seed), budgets=on_cost(limits), num_classes=classes)  # or it says why not

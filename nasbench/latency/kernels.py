@@ -204,11 +204,14 @@ class KernelModel:
 def fit_kernels(
     times: Sequence[tuple[Kernel, float]], runtime: str, seed: int = 0, trees: int = TREES
 ) -> KernelModel | None:
-    """A model of kernels from (kernel, microseconds), equal kernels as often as they were seen; None for too few."""
+    """A model of kernels from (kernel, microseconds), equal kernels as often as they were seen.
+
+    None for too few, and for a runtime whose kernels are not known.
+    """
     logs: defaultdict[Kernel, list[float]] = defaultdict(list)
     for kernel, us in times:
         logs[kernel].append(math.log(max(us, 0.5)))
-    if len(logs) < MIN_KERNELS:
+    if len(logs) < MIN_KERNELS or runtime not in LAUNCH_RULES:
         return None
     from sklearn.ensemble import ExtraTreesRegressor
 

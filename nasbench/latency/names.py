@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from nasbench.errors import UserError, shown
 
 THIS_MACHINE = "this-machine"
 FIT_COMMAND = "nasbench latency fit"
+SUFFIX = ".json"  # what ends in it is a path, no name
 
 
 def known_devices() -> list[str]:
@@ -21,14 +23,21 @@ def profile_path(name: str) -> Path:
     return _folder() / f"{checked_name(name)}.json"
 
 
+def device_path(name_or_path: str | Path) -> Path:
+    """The file of a profile that is told by its name or by its path."""
+    text = str(name_or_path)
+    return Path(text) if text.endswith(SUFFIX) or os.sep in text else profile_path(text)
+
+
 def _folder() -> Path:
     return files.cache_dir() / "devices"
 
 
 def checked_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith(SUFFIX):
         raise UserError(
-            f"device name {shown(name)} must be letters, digits, '.', '_' or '-', at most 100; for example pixel-6"
+            f"device name {shown(name)} must be letters, digits, '.', '_' or '-', at most 100, and not end in "
+            f"{SUFFIX}; for example pixel-6"
         )
     return name
 

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
+from nasbench.files import read_text
 from nasbench.latency import runtimes, standalone
 from nasbench.latency.device import Device, Measurement, Settings, runtime_version
 from nasbench.latency.export import deploy_form
@@ -152,7 +153,7 @@ class Results:
     def read(cls, path: Path) -> Results:
         """UserError says what is wrong with the file."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_text(path, "results.json"))
             manifest, device = content["manifest"], DEVICE.validate_python(content["device"])
             if content["protocol"]["version"] not in standalone.SAME_RUNS:
                 raise UserError(f"{path}: measured by another version of the script; make the folder again")
@@ -166,10 +167,9 @@ class Results:
             records = _records(content, protocol.clock)
         except UserError:
             raise
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}; give the results.json of a pack") from None
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             text = first_problem(error) if isinstance(error, ValidationError) else f"{error} ".splitlines()[0].strip()
+            text = f"key {text} is missing" if isinstance(error, KeyError) else text
             what = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
             raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
         if against != (reference_hash(), REFERENCE_NAME):

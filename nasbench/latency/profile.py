@@ -8,13 +8,12 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from nasbench import files, hardware
 from nasbench.arch.architecture import Architecture
@@ -25,7 +24,15 @@ from nasbench.latency.device import Device, Settings, this_device
 from nasbench.latency.kernels import KernelModel
 from nasbench.latency.lowering import network_kernels
 from nasbench.latency.migrate import VERSION, to_current
-from nasbench.latency.names import FIT_COMMAND, THIS_MACHINE, checked_name, fit_command, known_devices, profile_path
+from nasbench.latency.names import (
+    FIT_COMMAND,
+    THIS_MACHINE,
+    checked_name,
+    device_path,
+    fit_command,
+    known_devices,
+    profile_path,
+)
 from nasbench.latency.prediction import Prediction
 from nasbench.latency.predictor import MIN_NETWORKS, Predictor, fit_networks
 from nasbench.latency.ranges import Amount, Few
@@ -43,7 +50,7 @@ class DeviceProfile(Value):
     """Everything measured on a device and what was fitted to it."""
 
     version: Few
-    name: str
+    name: Annotated[str, AfterValidator(checked_name)]
     made: str  # ISO 8601, UTC
     device: Device
     protocol: Protocol
@@ -203,13 +210,13 @@ def fit_records(
     return fit_networks(networks, [r.measurement.latency_ms for r in used], prior)
 
 
-def load_device(name: str = THIS_MACHINE) -> DeviceProfile:
+def load_device(name_or_path: str | Path = THIS_MACHINE) -> DeviceProfile:
     """A device profile by name from the cache, or by path.
 
     `this-machine` must have been measured on this CPU and runtime; other profiles predict anywhere.
     """
-    path = Path(name) if name.endswith(".json") or os.sep in name else profile_path(name)
-    if not path.is_file():
+    name, path = str(name_or_path), device_path(name_or_path)
+    if path != Path(name) and not path.is_file():
         known = ", ".join(known_devices()) or "none yet"
         raise UserError(f"unknown device {name!r}; known: {known}; make it with `{fit_command(name)}`")
     profile = _read(path)
@@ -239,17 +246,16 @@ def load_study_device(folder: Path | str, name: str) -> DeviceProfile:
 
 def _read(path: Path) -> DeviceProfile:
     try:
-        content = to_current(JSON.validate_json(path.read_bytes()), str(path))
+        content = to_current(JSON.validate_json(files.read_text(path, "device profile")), str(path))
         if isinstance(content, dict) and content.get("features_version") != features.VERSION:
             log.info("%s: fitting its measurements again: the features have changed since", path)
             content = _fitted_again(content)
         elif isinstance(content, dict) and "resources" not in content:  # of an older nasbench
             content = {**content, "resources": _fitted_resources(content)}
         return DeviceProfile.model_validate(content)
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; give a device's name or its profile") from None
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except ValidationError as error:  # of a value, or no JSON
         problem = first_problem(error, DeviceProfile)
     except (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from nasbench.costs.budget import RESOURCES
 from nasbench.errors import UserError
 from nasbench.latency.device import Settings
-from nasbench.latency.profile import THIS_MACHINE, DeviceProfile, known_devices, load_device, profile_path
+from nasbench.latency.names import THIS_MACHINE, device_path, known_devices, profile_path
+from nasbench.latency.profile import DeviceProfile, load_device
 from nasbench.latency.standalone import find_meter
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def devices_table() -> list[Row]:
     rows = []
     for name in known_devices():
         try:
-            rows.append({"name": name, **_identity(load_device(name)), "problem": ""})
+            rows.append({"name": name, **_identity(load_device(name), profile_path(name)), "problem": ""})
         except UserError as error:
             rows.append({"name": name, "path": str(profile_path(name)), "problem": str(error)})
     return rows
@@ -43,7 +45,7 @@ def profile_summary(name: str = THIS_MACHINE) -> Row:
     device = {key: value for key, value in asdict(profile.device).items() if key != "options" or value}
     return {
         "name": profile.name,
-        **_identity(profile),
+        **_identity(profile, device_path(name)),
         **device,
         "protocol": f"{profile.protocol.estimator} to {profile.reference.name} x {profile.reference_ms:.3f} ms, "
         f"{profile.protocol.clock} time",
@@ -143,20 +145,26 @@ def _estimated(metric: str, found: Estimate, index: int) -> Row:
 def comparison(first: DeviceProfile, second: DeviceProfile, architectures: Sequence[Architecture]) -> list[Row]:
     """The same networks on two devices: latency on each, measured where it was and predicted elsewhere, and how much
     the second's share departs from the median ratio between the two."""
+    one, other = names_apart(first, second)
     columns, sources = zip(*(_latencies(profile, architectures) for profile in (first, second)), strict=True)
     ratio = np.array(columns[1]) / np.array(columns[0])
     return [
         _label(a)
         | {
-            f"{first.name}_ms": columns[0][i],
-            f"{first.name}_source": sources[0][i],
-            f"{second.name}_ms": columns[1][i],
-            f"{second.name}_source": sources[1][i],
+            f"{one}_ms": columns[0][i],
+            f"{one}_source": sources[0][i],
+            f"{other}_ms": columns[1][i],
+            f"{other}_source": sources[1][i],
             "ratio": float(ratio[i]),
             "against_median": float(ratio[i] / np.median(ratio)),
         }
         for i, a in enumerate(architectures)
     ]
+
+
+def names_apart(first: DeviceProfile, second: DeviceProfile) -> tuple[str, str]:
+    """What a table calls the two; a study's own profile has the name of the one that it was made from."""
+    return (first.name, second.name) if first.name != second.name else ("first", "second")
 
 
 def _latencies(profile: DeviceProfile, architectures: Sequence[Architecture]) -> tuple[list[float], list[str]]:
@@ -168,9 +176,9 @@ def _latencies(profile: DeviceProfile, architectures: Sequence[Architecture]) ->
     )
 
 
-def _identity(profile: DeviceProfile) -> Row:
+def _identity(profile: DeviceProfile, path: Path) -> Row:
     return {
-        "path": str(profile_path(profile.name)),
+        "path": str(path),
         "made": profile.made,
         "cpu": profile.device.cpu,
         "runtime": f"{profile.device.runtime} {profile.device.runtime_version}",

@@ -16,7 +16,7 @@ from nasbench.blocks.decoder_cost import kept_positions
 from nasbench.blocks.embedding import EmbeddingModule
 from nasbench.blocks.head import HeadModule
 from nasbench.blocks.metablock import DropPath, MetaBlockModule
-from nasbench.costs.analytic import cost
+from nasbench.costs.analytic import checked_classes, cost
 from nasbench.errors import UserError
 from nasbench.hardware import memory_bytes
 
@@ -119,8 +119,7 @@ def build(arch: Architecture, num_classes: int = 1000, drop_path: float = 0.0) -
     A head of kind "decoder" makes it a `MaskedAutoencoder`, which has no classes. `drop_path`: rate of the last block's
     stochastic depth, growing linearly from 0 over the blocks.
     """
-    if num_classes < 1:
-        raise UserError(f"num_classes {num_classes}: a classifier needs at least 1; give the number of classes")
+    num_classes = checked_classes(num_classes)
     if not 0 <= drop_path < 1:
         raise UserError(f"drop_path {drop_path}: a rate lies in [0, 1); use for example 0.05")
     _require_memory(arch, num_classes)

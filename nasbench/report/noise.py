@@ -169,6 +169,8 @@ def _corrections(candidates: int, kind: str, raced: bool) -> str:
 
 
 def _without_fixed_point(rows: Sequence[ReportRow]) -> str:
+    if not rows:
+        return "No training is complete yet, so there is no front."
     if any(row.kind == Kind.FIXED_POINT for row in rows):
         return "No published network was scored as the best designs were, so the front has nothing to be compared with."
     return "No published network fits the budget, so the front has nothing to be compared with."

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nasbench.arch.architecture import Architecture
-from nasbench.costs.budget import Budget
+from nasbench.arch.architecture import Architecture, require_architecture
+from nasbench.costs.budget import Budget, parse_budgets
 from nasbench.errors import UserError
 from nasbench.files import read_toml, readable
 from nasbench.space.checks import check_stages, why_empty
@@ -109,6 +109,7 @@ class SearchSpace:
 
     def locate(self, arch: Architecture) -> Genotype | str:
         """This space's own settings that build `arch`, or what lies outside."""
+        require_architecture(arch)
         return locate(self.structure, arch)
 
     def _located(self, arch: Architecture) -> Genotype:
@@ -122,7 +123,7 @@ class SearchSpace:
     def sample(
         self,
         rng: Seed,
-        budgets: Sequence[Budget] = (),
+        budgets: Sequence[Budget | str] = (),
         num_classes: int = 1000,
         counter: RejectionCounter | None = None,
         predict: Predict | None = None,
@@ -137,7 +138,7 @@ class SearchSpace:
         rng = np.random.default_rng(rng)
         if not budgets:
             return self.draw(rng)
-        limits = Limits(tuple(budgets), num_classes, predict)
+        limits = Limits(parse_budgets(budgets), num_classes, predict)
         return draw_within(self, rng, limits, RejectionCounter() if counter is None else counter)
 
     def draw(self, rng: Seed) -> Architecture:

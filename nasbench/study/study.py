@@ -24,6 +24,7 @@ from nasbench.study.trials import Level, Origin, Split, Trial
 from nasbench.values import Value, content_hash
 
 FILE = "study.toml"
+LATENCY = "latency_ms"  # the objective beside the first
 MAX_TRIALS = 10**6
 MAX_SECONDS = 1e9
 WHO_RAN_IT = {"version", "commit"}  # tells how a result came about, and does not make it another study
@@ -70,7 +71,7 @@ class Study(Value):
     """What a search looks for, on what, and how it goes about it. Times are in seconds."""
 
     space: SpaceRecord
-    objectives: tuple[str, ...] = Field(("error", "latency_ms"), min_length=1)  # "masked_error": without labels
+    objectives: tuple[str, ...] = Field(("error", LATENCY), min_length=1)  # "masked_error": without labels
     budgets: tuple[StoredBudget, ...] = ()
     classes: int = Field(1000, ge=2, le=MAX_CLASSES)  # that budgets are counted with
     data: str = "fashion-on-earth"  # name or path
@@ -98,6 +99,9 @@ class Study(Value):
     def _objective_is_known(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
         if objectives[0] not in BY_LOSS:
             raise ValueError(f"the first must be one of {', '.join(BY_LOSS)}")
+        odd = [text for text in objectives[1:] if text != LATENCY and not text.startswith(PREDICTED)]
+        if odd:
+            raise ValueError(f"{shown(odd[0])} is unknown; after the first stand {LATENCY} and {PREDICTED}4GFLOP")
         if not BY_LOSS[objectives[0]].labelled and any(text.startswith(PREDICTED) for text in objectives):
             raise ValueError("predicted@SIZE extrapolates the error of labels; use it with error first")
         return objectives

@@ -14,7 +14,7 @@ from typing import get_args
 
 import numpy as np
 
-from nasbench.arch.architecture import Architecture
+from nasbench.arch.architecture import Architecture, require_architecture
 from nasbench.arch.parts import BLOCK_FIELDS, HEAD_FIELDS, STEM_FIELDS, Branches, Downsample, Stage, effective_fields
 from nasbench.errors import UserError, shown
 from nasbench.proxy.reduction import reduced
@@ -54,6 +54,7 @@ def features(archs: Sequence[Architecture], fidelity: Recipe) -> np.ndarray:
 
 @lru_cache(CACHED)
 def _vector(arch: Architecture, fidelity: Fidelity) -> np.ndarray:
+    require_architecture(arch)
     small = reduced(arch, fidelity)
     _require_known(arch)
     design, trained = walk(arch, deploy=True), walk(small, deploy=False)
