@@ -63,6 +63,15 @@ def test_a_table_of_this_recipe_is_started_from_whatever_its_images(
     assert str(known).endswith(told)
 
 
+def test_a_few_trainings_on_these_images_do_not_hide_many_on_others(shipped: Callable[[Table | None], None]) -> None:
+    both = Table([*table_of(20).content, *table_of(ENOUGH_DESIGNS, "theirs").content], "both")
+    shipped(both)
+    assert has_table(STUDY)
+    known = known_before(STUDY.replace(strategy=StrategyChoice.from_dict({"name": WARM})))
+    assert known is not None
+    assert {row.data_id for row in known.table.content} == {"theirs"}
+
+
 @pytest.mark.parametrize(
     "make",
     [lambda: None, lambda: table_of(0), lambda: table_of(99), lambda: table_of(100, recipe="another")],

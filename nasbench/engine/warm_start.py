@@ -113,11 +113,12 @@ def _table_of(study: Study) -> Table | None:
 
 
 def _of_its_images(table: Table, data_id: str | None) -> Table:
-    """The rows of one set of images: the study's own, else the one with most rows."""
-    counts = Counter(row.data_id for row in table.content)
-    if not counts:
+    """The rows of one set of images: the study's own if these are of enough designs, else the one with most designs."""
+    designs = Counter(images for images, _ in {(row.data_id, row.architecture_id) for row in table.content})
+    if not designs:
         raise UserError(f"{table.source}: no training that counts today; collect some with `nasbench table collect`")
-    return table.where(data_id=data_id if data_id in counts else counts.most_common(1)[0][0])
+    own = data_id is not None and designs[data_id] >= min(ENOUGH_DESIGNS, max(designs.values()))
+    return table.where(data_id=data_id if own else max(sorted(designs), key=designs.__getitem__))
 
 
 def is_unfit(objectives: Sequence[str]) -> bool:
