@@ -52,7 +52,7 @@ def test_with_places_left_a_latency_without_an_answer_comes_before_a_second_desi
     rivals = [(contender("slow", 0.4, 9.0), 0.66, 0.02), (contender("near", 0.4, 8.8), 0.655, 0.02)]
     quick = [(contender("quick", 0.4, 3.0), 0.52, 0.02), (contender("quicker", 0.4, 2.9), 0.515, 0.02)]
     entries = [*PUBLISHED, *rivals, *quick, (contender("between", 0.4, 5.0), 0.60, 0.02)]
-    assert chosen(entries, 5) == ["slow_net", "slow", "fast_net", "quick", "between"]
+    assert chosen(entries, 5) == ["slow_net", "slow", "between", "fast_net", "quick"]
 
 
 def test_a_published_network_takes_no_place_without_a_challenger() -> None:
@@ -77,7 +77,7 @@ def test_every_contest_has_a_challenger_before_any_has_a_second() -> None:
     ]  # fmt: skip
 
 
-def test_a_contest_that_one_who_goes_on_is_likely_to_win_needs_no_challenger_of_its_own() -> None:
+def test_a_second_design_of_nearly_the_same_latency_waits_for_a_faster_one_that_leads_by_less() -> None:
     middle = fixed("middle_net", 0.45, 9.5)
     rivals = [(contender("best", 0.4, 9.0), 0.66, 0.01), (contender("near", 0.4, 8.9), 0.65, 0.01)]
     fast = (contender("fast", 0.4, 3.0), 0.52, 0.02)  # less of a lead than `near` has over the middle one

@@ -1,8 +1,8 @@
-"""Who goes on where a table of trained designs tells what to expect: those most likely to beat a published network.
+"""Who goes on where a table of trained designs tells what to expect: those that add most to the published front.
 
 A single score is mostly luck among good designs. Here each design counts by what its trials and the table together let
-expect of it, and each published network that none exceeds at no more latency holds a contest: which searched designs,
-no slower than it, will be more accurate?
+expect of it. The most accurate published network goes on with the design most likely to beat it at no more latency;
+then, one by one, the designs that are expected to add most to the front of published networks and of those that go on.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from nasbench.strategies.context import Expected
 from nasbench.study.trials import Trial
 
 WORTH_A_PLACE = 0.1  # chance of beating a published network below which nobody gets a place for that
+PUBLISHED_SHARE = 0.4  # of the places: no more published networks are brought along by designs that may beat them
 DRAWS = 1000  # of what designs reach, when it is asked which of them widens the front most
 BEYOND = 1.25  # the slowest design answers latencies up to so many times its own
-LIKELY = 0.9  # chance from which on a design that goes on speaks for its contest: no other is needed there
 
 
 class _Hopeful(NamedTuple):
@@ -31,6 +31,10 @@ class _Hopeful(NamedTuple):
     contender: Contender
     mean: float
     std: float
+
+    @property
+    def slowness(self) -> float:
+        return self.contender.slowness
 
     @property
     def as_expected(self) -> Contender:
@@ -47,43 +51,39 @@ class _Hopeful(NamedTuple):
 
 
 class _Contest(NamedTuple):
-    """A published network, and the designs no slower than it, the most likely to beat it first, with that chance."""
+    """A published network, and the designs no slower than it that may beat it, the most likely to do so first."""
 
     published: _Hopeful
-    designs: list[tuple[float, _Hopeful]]
-
-    @property
-    def likely(self) -> list[_Hopeful]:
-        """The designs that are worth a place."""
-        return [each for chance, each in self.designs if chance >= WORTH_A_PLACE]
-
-    def has_its_challenger(self, chosen: _Chosen) -> bool:
-        """Whether somebody who goes on, maybe for another contest, is likely to win this one."""
-        return any(chance >= LIKELY and each in chosen for chance, each in self.designs)
+    designs: list[_Hopeful]
 
 
 def likely_leaders(
     contenders: Sequence[Contender], expected: Expected, places: int, free: Container[str] = ()
 ) -> list[Trial]:
-    """The `places` that go on: published networks and their likeliest challengers, contest by contest.
+    """The `places` that go on, of contenders with what is `expected` of them, in their order.
 
-    The contest of the most accurate published network comes first, the others by their challengers' lead. Those that
-    nobody who goes on is likely to win get their challenger before any gets a second one. Then come, one by one, those
-    of the likely challengers that are expected to add most to the front of all who go on, so that it has an answer to
-    every latency; then networks whose challengers are all in, and to places that are left designs whose errors as
-    expected put them first. `expected` is of the contenders, in their order. Trials with a key in `free` take no place:
-    they need not be trained.
+    First the most accurate published network that some design may beat, with the likeliest one; then the designs that
+    may beat any, in the order of what they are expected to add to the front, so that it has an answer to every latency.
+    Each brings along the fastest published network that it may beat, while these have less than their share of the
+    places. Places that are left go to other published networks and to designs whose errors as expected put them first.
+    Trials with a key in `free` take no place: they need not be trained.
     """
     hopefuls = [_Hopeful(one, float(m), float(s)) for one, m, s in zip(contenders, expected.mean, expected.std)]
     chosen, contests = _Chosen(places, free), _contests(hopefuls)
-    for contest in contests:
-        if not contest.has_its_challenger(chosen):
-            chosen.add(contest.published, contest.likely[0])
-    front = _ExpectedFront(hopefuls)
-    waiting = {each.contender.trial.key: each for contest in contests for each in contest.likely if each not in chosen}
+    if contests:
+        chosen.add(contests[0].published, contests[0].designs[0])
+    front, published = _ExpectedFront(hopefuls), [each for each in hopefuls if each.contender.fixed_point]
+    allowed = round(PUBLISHED_SHARE * places)
+    able = [each for each in hopefuls if any(each in contest.designs for contest in contests)]
+    waiting = [each for each in able if each not in chosen]
     while waiting and chosen.left > 0:
-        best = max(waiting.values(), key=lambda each: front.gain(each, [one for one in hopefuls if one in chosen]))
-        chosen.add(waiting.pop(best.contender.trial.key))
+        going = [*published, *(each for each in hopefuls if each in chosen)]
+        best = max(waiting, key=lambda each: front.gain(each, going))
+        rival = min((each.published for each in contests if best in each.designs), key=lambda each: each.slowness)
+        if sum(each in chosen for each in published if each.contender.trial.key not in free) < allowed:
+            chosen.add(rival, best)
+        chosen.add(best)
+        waiting.remove(best)
     for contest in contests:
         chosen.add(contest.published)
     as_expected = {each.contender.trial.key: each for each in hopefuls}
@@ -96,15 +96,15 @@ def likely_leaders(
 
 class _ExpectedFront:
     """What a design is expected to add to the front of others: the area between both over the logarithm of latency, in
-    the mean over draws of what each will reach. Only what exceeds the weakest published network counts, so that to be
-    a little faster than everybody else is worth little by itself."""
+    the mean over draws of what each will reach. Only what exceeds the weakest published network counts, else it would
+    be worth much to be a little faster than everybody else."""
 
     def __init__(self, hopefuls: Sequence[_Hopeful]) -> None:
         rng = np.random.default_rng(0)
         quantiles = np.array([NormalDist().inv_cdf((draw + 0.5) / DRAWS) for draw in range(DRAWS)])
         self._reached = {id(each): each.mean + each.std * rng.permutation(quantiles) for each in hopefuls}
         self._floor = min((each.mean for each in hopefuls if each.contender.fixed_point), default=0.0)
-        self._limits = np.array(sorted({each.contender.slowness for each in hopefuls}))
+        self._limits = np.array(sorted({each.slowness for each in hopefuls}))
         ends = np.append(self._limits[1:], BEYOND * self._limits[-1:])
         self._widths = np.log(ends / self._limits)
 
@@ -116,7 +116,7 @@ class _ExpectedFront:
 
     def _answers(self, one: _Hopeful) -> np.ndarray:
         """(DRAWS, limits): its accuracy where it is within the limit."""
-        return self._reached[id(one)][:, None] * (one.contender.slowness <= self._limits)
+        return self._reached[id(one)][:, None] * (one.slowness <= self._limits)
 
 
 class _Chosen:
@@ -139,19 +139,17 @@ class _Chosen:
 
 
 def _contests(hopefuls: Sequence[_Hopeful]) -> list[_Contest]:
-    """Of the published networks that none of their kind exceeds, those that some design may beat."""
+    """Of the published networks that none of their kind exceeds, those that some design may beat; best first."""
     published = [each for each in hopefuls if each.contender.fixed_point]
     searched = [each for each in hopefuls if not each.contender.fixed_point]
     if not published:
         return []
-    front = Front.of([(-each.mean, each.contender.slowness) for each in published])
+    front = Front.of([(-each.mean, each.slowness) for each in published])
     best_first = sorted((published[index] for index in front.indices), key=lambda each: -each.mean)
-    found = [_contest(one, searched) for one in best_first]
-    found = [each for each in found if each.designs and each.designs[0][0] >= WORTH_A_PLACE]
-    return [*found[:1], *sorted(found[1:], key=lambda each: -each.designs[0][1].lead_over(each.published))]
+    return [found for one in best_first if (found := _contest(one, searched)).designs]
 
 
 def _contest(published: _Hopeful, searched: Sequence[_Hopeful]) -> _Contest:
-    as_fast = [each for each in searched if each.contender.slowness <= published.contender.slowness]
-    ordered = sorted(as_fast, key=lambda each: -each.lead_over(published))
-    return _Contest(published, [(each.chance_against(published), each) for each in ordered])
+    able = [each for each in searched if each.slowness <= published.slowness]
+    able = [each for each in able if each.chance_against(published) >= WORTH_A_PLACE]
+    return _Contest(published, sorted(able, key=lambda each: -each.lead_over(published)))
