@@ -59,6 +59,9 @@ class Told:
         self.seen.append({arch.id for arch in seen})
         return Informed(self.before, 1.0)
 
+    def fresh_seed(self, arch: Architecture, fidelity: object, seed: int) -> int:
+        return seed
+
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         self.seen.append({arch.id for arch in seen})
         return Agreement(len(seen), 0.5, 1.0, 1.0, 1.0)

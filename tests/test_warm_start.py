@@ -92,6 +92,17 @@ def test_a_table_of_accuracies_serves_no_other_objective(
     assert not has_table(STUDY.replace(objectives=objectives))
 
 
+def test_no_training_of_the_table_is_made_again() -> None:
+    table, (low, high) = table_of(12), (rung.fidelity for rung in LADDER.rungs)
+    there, other = next(iter(table.architectures.values())), table_of(13).architectures
+    new = next(arch for key, arch in other.items() if key not in table.architectures)
+    known = Known(table, low)
+    assert known.fresh_seed(there, low, 1) == 101  # its rows have the seed 1
+    assert known.fresh_seed(there, low, 0) == 0
+    assert known.fresh_seed(there, high, 1) == known.fresh_seed(new, low, 1) == 1
+    assert Known(table, low, "other images").fresh_seed(there, low, 1) == 1
+
+
 def test_what_is_known_at_another_rung_is_of_that_rung() -> None:
     table, (low, high) = table_of(12), (rung.fidelity for rung in LADDER.rungs)
     known = Known(table, low)

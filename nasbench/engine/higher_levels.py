@@ -87,7 +87,9 @@ class HigherLevels:
             return there[0]
         if self.scores is not None and self.scores.stand_for(trial.design, rung, trials):
             return self.scores.trial(trial.design, rung, trial.cost)
-        return self._again(trial, rung, self.study.seed, "promoted")
+        seed, fidelity = self.study.seed, self.study.ladder.rungs[rung].fidelity
+        seed = seed if self.known is None else self.known.fresh_seed(trial.design, fidelity, seed)
+        return self._again(trial, rung, seed, "promoted")
 
     def _next_in_race(self, finalists: Sequence[Trial], finals: Sequence[Trial]) -> list[Trial]:
         """The final training that comes next, if any does."""

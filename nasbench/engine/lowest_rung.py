@@ -81,7 +81,9 @@ class LowestRung:
         """A design's first trial. One that equals a fixed point takes its name."""
         kind = Kind.FIXED_POINT if arch.id in self.fixed else Kind.SEARCHED
         origin = Origin(kind, 0, how, self.predictions.cost(arch))
-        return self.study.trial(self.fixed.get(arch.id, arch), self.study.seed, origin)
+        seed, fidelity = self.study.seed, self.study.ladder.rungs[0].fidelity
+        seed = seed if self.known is None else self.known.fresh_seed(arch, fidelity, seed)
+        return self.study.trial(self.fixed.get(arch.id, arch), seed, origin)
 
     def _context(self, trials: Sequence[Trial], turn: int, taken: tuple[Architecture, ...]) -> Context:
         """What the strategy is told; each turn has random numbers of its own. Of `taken` none is proposed."""

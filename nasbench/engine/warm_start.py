@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import on_cost
@@ -20,6 +22,7 @@ from nasbench.table.loading import load_table
 from nasbench.table.table import Table
 
 COLD, WARM = "evolution", "warm"  # the strategies of a search that names none, without a table and with one
+SEEDS_APART = 100  # a search's final seeds follow its own one by one
 ENOUGH_DESIGNS = 100  # of 74 a surrogate led searches astray, of 168 its picks held (results/search)
 
 
@@ -53,6 +56,20 @@ class Known:
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far bear the table out."""
         return self.prior.corrected(seen, accuracies).agreement
+
+    def fresh_seed(self, arch: Architecture, fidelity: Fidelity, seed: int) -> int:
+        """`seed`, or a later one by which the table has not trained the design so: the same training, made again, would
+        count twice."""
+        used = self._seeds.get((arch.id, fidelity.id), set())
+        return next(each for each in itertools.count(seed, SEEDS_APART) if each not in used)
+
+    @cached_property
+    def _seeds(self) -> dict[tuple[str, str], set[int]]:
+        """Of the trainings on the search's own images, by design and fidelity."""
+        found: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for row in () if self.other_images else self.table.content:
+            found[(row.architecture_id, row.fidelity)].add(row.seed)
+        return found
 
     def __str__(self) -> str:
         images = f" on {self.other_images}" if self.other_images else ""
