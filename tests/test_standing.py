@@ -91,6 +91,14 @@ def test_what_is_kept_is_found_by_fidelity_and_images() -> None:
     assert standing_of(FIDELITY.replace(samples=1235), "toy") is None
 
 
+def test_an_audit_of_a_few_networks_on_other_images_says_nothing_of_these() -> None:
+    vague = {"tau": 0.0, "low": -1.0, "high": 1.0, "pairs": 3}
+    few = standing(data_id="other", figures={"published": vague})
+    keep(few)
+    assert standing_of(FIDELITY, "other") == few
+    assert standing_of(FIDELITY, "toy") is None
+
+
 def test_a_broken_file_in_the_cache_tells_nothing() -> None:
     path = keep(standing())
     path.write_text("{")

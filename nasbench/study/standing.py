@@ -22,6 +22,7 @@ from nasbench.values import Value
 SHIPPED = Path(__file__).with_name("standings.json")
 CACHED = "audits"  # folder in the cache
 BASELINES = {"params": "parameters", "macs": "multiply-adds"}  # what may be counted instead of training
+WIDEST = 1.0  # a tau's 90 % interval; a wider one says nothing of other images
 MISJUDGED = 1.5  # standard deviations of the others, from which a family's residual is told
 TRUTH_NAMES = {"published": "published networks", "long": "networks as trainings {times} times as long do"}
 
@@ -132,9 +133,10 @@ def _far(item: tuple[str, float]) -> float:
 
 
 def standing_of(fidelity: Fidelity, data_id: str | None) -> Standing | None:
-    """What is known of this fidelity: on these images, else on the shipped ones."""
+    """What is known of this fidelity: on these images, else on the shipped ones or others, if that says anything."""
     known = [each for each in (*_cached(fidelity.id), *shipped_standings()) if each.fidelity == fidelity.id]
-    return next((each for each in known if each.data_id == data_id), known[-1] if known else None)
+    others = [each for each in known if each.headline and each.headline.high - each.headline.low <= WIDEST]
+    return next((each for each in known if each.data_id == data_id), others[-1] if others else None)
 
 
 def ladder_standings(ladder: Ladder, data_id: str | None) -> list[tuple[str, Standing]]:
