@@ -96,11 +96,6 @@ def _before_blocks(stage: Stage, side: int) -> tuple[MetaBlock, ...]:
     return ()
 
 
-def lower_stage(stage: Stage, c_in: int, side: int = 8) -> tuple[MetaBlock, ...]:
-    """The meta-blocks of one stage on a map of this side, transition first."""
-    return stage_units(stage, c_in, side).all
-
-
 def lower(
     resolution: int, stem: Stem, stages: Sequence[Stage], head: Head, in_channels: int = IMAGE_CHANNELS
 ) -> Network:
