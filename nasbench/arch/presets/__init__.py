@@ -23,7 +23,7 @@ from nasbench.arch.presets.transitions import TRANSITIONS, embedding, position_e
 
 __all__ = [
     "ALTERNATING_BLOCKS", "BLOCKS", "HEADS", "MAX_HEAD_CHANNELS", "STEMS", "TRANSITIONS", "End", "Place",
-    "branches_of", "lower", "lower_stage", "make_divisible", "squeeze_excite", "stage_units", "widened",
+    "branches_of", "lower", "make_divisible", "squeeze_excite", "stage_units", "widened",
 ]  # fmt: skip
 
 
