@@ -1,8 +1,8 @@
-"""Who goes on to the next rung where a table stands behind the search: those most likely to beat a published network.
+"""Who goes on where a table of trained designs tells what to expect: those most likely to beat a published network.
 
-A single score is mostly luck among good designs. Here each design counts by the accuracy that its trials and the table
-together predict. Each network on the predicted front of the published ones, in accuracy and latency, holds a contest:
-which searched designs, no slower than it, will be more accurate?
+A single score is mostly luck among good designs. Here each design counts by what its trials and the table together let
+expect of it, and each published network that none exceeds at no more latency holds a contest: which searched designs,
+no slower than it, will be more accurate?
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class _Chosen:
 
 
 def _contests(hopefuls: Sequence[_Hopeful]) -> list[_Contest]:
-    """Of the published networks on their own front, those that some design may beat."""
+    """Of the published networks that none of their kind exceeds, those that some design may beat."""
     published = [each for each in hopefuls if each.contender.fixed_point]
     searched = [each for each in hopefuls if not each.contender.fixed_point]
     if not published:
