@@ -59,8 +59,8 @@ def test_backgrounds_of_the_splits_share_no_longitude():
 
 def test_default_data_set_comes_from_the_cache_the_second_time(tmp_path, monkeypatch, composed):
     monkeypatch.setenv("NASBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fashion_on_earth, "compose", lambda seed: composed)
+    monkeypatch.setattr(fashion_on_earth, "compose", lambda: composed)
     first = load_dataset()
-    monkeypatch.setattr(fashion_on_earth, "compose", lambda seed: pytest.fail("composed again"))
+    monkeypatch.setattr(fashion_on_earth, "compose", lambda: pytest.fail("composed again"))
     second = load_dataset("fashion-on-earth")
     assert (first.id, first.classes) == (second.id, fashion_on_earth.CLASSES)

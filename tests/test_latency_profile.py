@@ -112,7 +112,7 @@ def test_another_machine_is_refused_by_name_but_predicts_as_another_device(profi
     renamed.save()
     assert len(load_device("z80").predict([small(16)])) == 1
     with pytest.raises(UserError, match="its figures don't hold here: run `nasbench latency fit --device z80`"):
-        calibrate.measure_architectures([small(16)], load_device("z80"))
+        calibrate.measure_records([small(16)], load_device("z80"))
 
 
 def test_a_profile_by_its_path(profile: DeviceProfile, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_fit_in_the_background_measures_this_machine() -> None:
     assert len(profile.records) == 8
     assert profile.device == this_device()
     tiny, big = small(8, 1), small(64, 3)
-    measured = calibrate.measure_architectures([tiny, big], profile, num_classes=10)
+    measured = [record.measurement for record in calibrate.measure_records([tiny, big], profile, num_classes=10)]
     assert measured[1].latency_ms > 1.5 * measured[0].latency_ms
     assert measured[0].reference_ms == profile.reference_ms
     rows = prediction_table([tiny, big], profile)

@@ -89,16 +89,14 @@ def agreement(
     return Agreement(value, low, high, int(chosen.sum()))
 
 
-def advantage(
-    scores: np.ndarray, others: np.ndarray, truth: np.ndarray, draws: int = DRAWS, seed: int = 0
-) -> Agreement | None:
+def advantage(scores: np.ndarray, others: np.ndarray, truth: np.ndarray) -> Agreement | None:
     """By how much `scores` agree better with `truth` than `others` do, over the same samples."""
     if len(scores) < LEAST:
         return None
     value = kendall(scores, truth) - kendall(others, truth)
     if not np.isfinite(value):
         return None
-    weights, y = resampled_pairs(len(scores), draws, seed), signs(truth)
+    weights, y = resampled_pairs(len(scores)), signs(truth)
     low, high = _interval(_taus(signs(scores), y, weights) - _taus(signs(others), y, weights))
     return Agreement(value, low, high, weights.shape[1])
 

@@ -62,12 +62,10 @@ def patches_of(images: Tensor, patch: int) -> Tensor:
     return x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
-def masked_error(predicted: Tensor, images: Tensor, mask: Tensor, patch: int, normalised: bool = False) -> Tensor:
-    """Mean squared error over the hidden patches; `normalised` compares with each patch's own mean and deviation.
+def masked_error(predicted: Tensor, images: Tensor, mask: Tensor, patch: int) -> Tensor:
+    """Mean squared error over the hidden patches.
 
     `predicted` (B, N, patch²·c); `mask` (B, N), 1 where hidden.
     """
     wanted = patches_of(images, patch)
-    if normalised:
-        wanted = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.var(-1, keepdim=True) + 1e-6).sqrt()
     return ((predicted - wanted).square().mean(-1) * mask).sum() / mask.sum()

@@ -60,7 +60,7 @@ class Importances:
 
 
 def importances(
-    code: np.ndarray, values: np.ndarray, levers: Sequence[Lever], score: str, draws: int | None = None, seed: int = 0
+    code: np.ndarray, values: np.ndarray, levers: Sequence[Lever], score: str, draws: int | None = None
 ) -> Importances:
     """Of a score's `values` (n,) over designs coded as (n, features); the most important lever first.
 
@@ -71,7 +71,7 @@ def importances(
         raise UserError(f"{score}: {len(values)} designs of the space have it; it takes {LEAST} to say what matters")
     if np.ptp(values) == 0:
         raise UserError(f"{score}: it is the same for all {len(values)} designs, so no field can matter")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     every = [_one_draw(code, values, levers, rng) for _ in range(draws)]
     explained = _interval(np.array([before for before, _ in every]))
     lost = np.array([drops for _, drops in every]).reshape(draws, len(levers))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
 from nasbench.latency import standalone
-from nasbench.latency.device import Measurement, Settings, this_device
+from nasbench.latency.device import Settings, this_device
 from nasbench.latency.energy import required_meter
 from nasbench.latency.names import THIS_MACHINE, checked_name
 from nasbench.latency.profile import DeviceProfile, new_profile
@@ -125,17 +125,6 @@ def _further_passes(session: Session, until: float) -> None:
             break
 
 
-def measure_architectures(
-    architectures: Sequence[Architecture],
-    profile: DeviceProfile | None = None,
-    num_classes: int = 1000,
-    progress: Progress | None = None,
-    settings: Settings | None = None,
-) -> list[Measurement]:
-    """Latency of each architecture's deploy form on this machine, scaled as `profile` was (ms comparable with it)."""
-    return [r.measurement for r in measure_records(architectures, profile, num_classes, progress, settings)]
-
-
 def measure_records(
     architectures: Sequence[Architecture],
     profile: DeviceProfile | None = None,
@@ -146,7 +135,7 @@ def measure_records(
     leave_out: bool = False,
     meter: Meter | None = None,
 ) -> list[Record]:
-    """The same with the raw passes, as a profile keeps them.
+    """Latency of each architecture's deploy form on this machine, scaled as `profile` was (ms comparable with it).
 
     A network that cannot be measured raises RuntimeError; with `leave_out` it is logged and left out.
     """

@@ -1,4 +1,4 @@
-"""A stored study, read: its trials as report rows, the front among them, tables and plots."""
+"""A study as its folder holds it: trials and notes read as report rows, the front among them, the report written."""
 
 from __future__ import annotations
 

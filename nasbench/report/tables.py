@@ -128,15 +128,13 @@ def _cells(row: ReportRow) -> list[str]:
     ]
 
 
-def front_table(rows: Sequence[ReportRow], title: str = "") -> Table:
+def front_table(rows: Sequence[ReportRow]) -> Table:
     """The closing table, 80 columns wide: the front first, the other fixed points below it."""
     from rich import box
     from rich.table import Table
 
     shown = in_reading_order(rows)
-    table = Table(
-        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("● on the front", no_wrap=True, overflow="ellipsis")
     noun = shown[0].words.noun if shown else "accuracy"
     noun = noun.replace("balanced ", "balanced\n")  # else the table is wider than 80 columns

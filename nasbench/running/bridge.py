@@ -1,4 +1,4 @@
-"""What stands between Ray Tune's callbacks and the source of jobs; knows nothing of ray."""
+"""Between Ray Tune's callbacks and the source of jobs: which job a trial runs, and retries. Does not import ray."""
 
 from __future__ import annotations
 

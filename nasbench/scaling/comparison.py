@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nasbench.scaling.intervals import LawFit, quantiles, tails
+from nasbench.scaling.intervals import LawFit, quantiles
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def crossings(fits: Mapping[str, LawFit], low: float, high: float) -> list[Cross
         best = _first_change(fit_a.law.predict(grid) - fit_b.law.predict(grid), grid)
         crossing = places[np.isfinite(places)]
         if np.isfinite(best) and len(crossing):
-            ends = np.quantile(crossing, tails(0.9))
+            ends = quantiles(crossing)
             found.append(Crossing(a, b, float(best), float(ends[0]), float(ends[1]), len(crossing) / len(places)))
     return found
 

@@ -18,6 +18,7 @@ from nasbench.scaling.laws import ALPHA_RANGE, MIN_SIGMA, Data, Fit, PowerLaw, f
 from nasbench.scaling.likelihood import LEVEL, likelihood_interval
 
 DRAWS = 300
+TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # the ends of an interval, as quantiles
 RANGE_NEEDED = 4.0  # largest over smallest value of a variable
 FALL_NEEDED = 3.0  # fall of the error over the range, in standard errors of the two ends' means
 WIDE = 4.0  # upper over lower end of an exponent's interval from which on it is not identified
@@ -65,9 +66,9 @@ class LawFit:
     def laws(self) -> list[PowerLaw]:
         return [law_of(draw, self.data) for draw in self.draws]
 
-    def interval(self, parameter: str, level: float = LEVEL) -> tuple[float, float]:
+    def interval(self, parameter: str) -> tuple[float, float]:
         """Bootstrap interval of "E", or of "A" or "alpha" (of a variable with "alpha:samples")."""
-        return quantiles(self.values(parameter), level)
+        return quantiles(self.values(parameter))
 
     def values(self, parameter: str) -> np.ndarray:
         """(b,) the bootstrap's values of a parameter."""
@@ -84,9 +85,9 @@ class LawFit:
         """(b, n) the law's error at `x` under each draw."""
         return np.stack([law.predict(x) for law in self.laws])
 
-    def band(self, x: np.ndarray | float | Sequence[float], level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    def band(self, x: np.ndarray | float | Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Where the law itself lies at `x`: low (n,), high (n,)."""
-        low, high = np.quantile(self.curve_draws(x), tails(level), axis=0)
+        low, high = np.quantile(self.curve_draws(x), TAILS, axis=0)
         return low, high
 
     def outcomes(self, x: np.ndarray | float | Sequence[float], seeds: int, rng: np.random.Generator) -> np.ndarray:
@@ -94,19 +95,14 @@ class LawFit:
         curves = self.curve_draws(x)
         return curves * np.exp(noise_draws(self.noise, curves.shape, seeds, rng))
 
-    def outcome_interval(
-        self, x: np.ndarray | float | Sequence[float], seeds: int = 3, level: float = LEVEL, seed: int = 0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        low, high = np.quantile(self.outcomes(x, seeds, np.random.default_rng(seed)), tails(level), axis=0)
+    def outcome_interval(self, x: np.ndarray | float | Sequence[float], seeds: int) -> tuple[np.ndarray, np.ndarray]:
+        low, high = np.quantile(self.outcomes(x, seeds, np.random.default_rng(0)), TAILS, axis=0)
         return low, high
 
 
-def tails(level: float) -> tuple[float, float]:
-    return (1 - level) / 2, (1 + level) / 2
-
-
-def quantiles(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    low, high = np.quantile(values, tails(level))
+def quantiles(values: np.ndarray) -> tuple[float, float]:
+    """The ends of the 90 % interval that the draws `values` (b,) give."""
+    low, high = np.quantile(values, TAILS)
     return float(low), float(high)
 
 

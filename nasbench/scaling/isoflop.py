@@ -14,7 +14,7 @@ import numpy as np
 
 from nasbench.errors import UserError
 from nasbench.scaling.heldout import TWO
-from nasbench.scaling.intervals import LEVEL, LawFit, quantiles
+from nasbench.scaling.intervals import LawFit, quantiles
 from nasbench.scaling.laws import PowerLaw
 from nasbench.scaling.points import FORWARD_AND_BACKWARD, Point
 
@@ -94,7 +94,7 @@ def split(fit: LawFit, cost: CostModel, compute: float) -> ComputeSplit:
     low, high = fit.band((params, samples))
     return ComputeSplit(
         compute, params, samples, float(fit.law.predict((params, samples))[0]),
-        quantiles(draws, LEVEL), quantiles(images, LEVEL), (float(low[0]), float(high[0])),
+        quantiles(draws), quantiles(images), (float(low[0]), float(high[0])),
     )  # fmt: skip
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from nasbench.scaling.laws import ALPHA_RANGE, Fit, jacobian, log_residuals
 
-LEVEL = 0.90
+LEVEL = 0.90  # of all intervals about laws
 
 
-def likelihood_interval(fit: Fit, index: int, seed_noise: float, level: float = LEVEL) -> tuple[float, float]:
+def likelihood_interval(fit: Fit, index: int, seed_noise: float) -> tuple[float, float]:
     """Exponents of variable `index` at which the best other parameters still explain the data, by likelihood ratio.
 
     `seed_noise`, in ln(error), is the least noise to reckon with. An end at the range's own bound means that the data
@@ -22,7 +22,7 @@ def likelihood_interval(fit: Fit, index: int, seed_noise: float, level: float = 
     data = fit.data
     freedom = max(1, len(data.y) - data.parameters)
     best = float((fit.residuals**2).sum())
-    allowed = best + max(best / freedom, seed_noise**2) * fdtri(1, freedom, level)
+    allowed = best + max(best / freedom, seed_noise**2) * fdtri(1, freedom, LEVEL)
     own, ends = float(fit.law.exponents[index]), []
     for bound in ALPHA_RANGE:
         ends.append(_crossing(_profile_loss(fit, index), allowed, np.log(own), np.log(bound)))

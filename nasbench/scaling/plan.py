@@ -17,7 +17,7 @@ import numpy as np
 
 from nasbench.errors import UserError
 from nasbench.scaling.family_laws import FamilyLaws
-from nasbench.scaling.intervals import LEVEL, LawFit, tails
+from nasbench.scaling.intervals import LawFit, quantiles
 from nasbench.scaling.isoflop import ComputeSplit, split
 from nasbench.scaling.points import Point
 
@@ -90,7 +90,7 @@ def make_plan(laws: FamilyLaws, devices: int, hours: float, rate: float) -> Plan
     chosen, after = _choose(fit, _candidates(laws, target), aim, covariance, EXPLORE * compute, laws)
     flops = _flops_of(laws)
     runs = tuple(_run(fit, laws, at, seeds, rate, flops) for at, seeds in sorted(chosen.items()))
-    low, high = np.quantile(fit.curve_draws(place)[:, 0], tails(LEVEL))
+    low, high = quantiles(fit.curve_draws(place)[:, 0])
     shrink = np.sqrt(max(after, 0.0) / before) if before > 0 else 1.0
     then = tuple(float(target.error * (end / target.error) ** shrink) for end in (low, high))
     return Plan(

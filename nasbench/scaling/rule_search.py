@@ -54,13 +54,13 @@ class FoundRule:
 
 
 def search_rule(
-    arch: Architecture, seeds: int = 1, samples: int = SAMPLES, data: str = "fashion-on-earth",
+    arch: Architecture, seeds: int = 1, data: str = "fashion-on-earth",
     evaluate: Evaluate | None = None, progress: Callable[[str], None] | None = None,
 ) -> FoundRule:  # fmt: skip
     """Train `arch` at each of the shares and fit the rule."""
     flops = cost(arch).flops
     target = Budget.parse(f"{GROWTH * flops / 1e6:.1f}MFLOP")
-    fidelity, run = load_recipe().at(samples, evaluate=SCORED), evaluate or _train_on(data)
+    fidelity, run = load_recipe().at(SAMPLES, evaluate=SCORED), evaluate or _train_on(data)
     tried = []
     for shares in SHARES:
         try:

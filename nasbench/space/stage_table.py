@@ -9,7 +9,7 @@ from functools import cached_property, partial
 
 from nasbench.arch.block_rules import entry_problem
 from nasbench.arch.parts import ATTENDING_BLOCKS, STRIDING_BLOCKS, Stage
-from nasbench.arch.presets import lower_stage
+from nasbench.arch.presets import stage_units
 from nasbench.space.constraints import Constraint, StagePosition
 from nasbench.space.equivalence import CLAMPED, Shape
 from nasbench.space.field_options import FieldOptions
@@ -20,8 +20,8 @@ from nasbench.space.stage_sets import TOKENISED, StageKind, StageSet, Step
 UNIFORM_BLOCKS = tuple(
     block
     for block in STRIDING_BLOCKS
-    if lower_stage(Stage(block=block, downsample="block", stride=1, channels=8, depth=1), 8)
-    == lower_stage(Stage(block=block, downsample="none", stride=1, channels=8, depth=1), 8)
+    if stage_units(Stage(block=block, downsample="block", stride=1, channels=8, depth=1), c_in=8, side=8).all
+    == stage_units(Stage(block=block, downsample="none", stride=1, channels=8, depth=1), c_in=8, side=8).all
 )
 
 

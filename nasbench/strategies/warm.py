@@ -1,8 +1,9 @@
-"""Warm start: designs of which a table of trained ones lets expect most, as far as the search's own trials agree.
+"""Warm start: designs proposed by a surrogate of a table of trained designs, corrected by the search's own trials.
 
-A pool of candidates is bred once by what the table expects of long training. The trials so far correct that, latency is
-taken as known, and that candidate is proposed which is expected to exceed most the best that is known at its latency;
-latency bands take turns. After many trials one more changes little: then a correction serves several proposals.
+A pool of candidates is bred once on the surrogate's prediction of accuracy after long training. The trials so far
+correct the predictions, latency is taken as known, and the candidate with the largest expected improvement over the
+best design that is no slower is proposed; bands of latency take turns. After many trials one more changes little: then
+a correction serves several proposals.
 """
 
 from __future__ import annotations

@@ -223,9 +223,9 @@ class Ladder(Value):
         return cls.from_tables(whole, source)
 
     @classmethod
-    def from_stored(cls, tables: Sequence[Mapping[str, object]], source: str = "ladder") -> Self:
+    def from_stored(cls, tables: Sequence[Mapping[str, object]]) -> Self:
         """From a stored study. Older ones left out what stood in the recipe of then."""
-        return cls.from_recipes(tables, source, FORMER)
+        return cls.from_recipes(tables, default=FORMER)
 
     def to_tables(self) -> list[dict[str, object]]:
         return [rung.to_table() for rung in self.rungs]

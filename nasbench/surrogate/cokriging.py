@@ -1,4 +1,4 @@
-"""The surrogate: accuracy of designs from few noisy trainings, long ones told by short ones as far as they agree."""
+"""The surrogate: accuracy of any design, from few noisy trainings at several fidelities (multi-fidelity regression)."""
 
 from __future__ import annotations
 

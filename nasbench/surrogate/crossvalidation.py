@@ -1,4 +1,4 @@
-"""How well levels predict designs that they have not seen, and standard deviations that are as wide as their errors."""
+"""Cross-validation of the surrogate: how it predicts held-out designs, and the factor that widens its deviations."""
 
 from __future__ import annotations
 

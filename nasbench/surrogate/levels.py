@@ -1,7 +1,8 @@
-"""Levels of fidelity, the cheapest first: each a straight line over the one below, and a process on what is left.
+"""Recursive co-kriging (arXiv:1210.0686): accuracy at each fidelity as a linear function of that at the one below, and
+a Gaussian process of what is left.
 
-This is recursive co-kriging (arXiv:1210.0686). The first level is a Gaussian process over a design's features. A line's
-slope is 1 unless the rows say otherwise, so that a level of few rows hardly leaves the line.
+A level is one fidelity, the cheapest first. The first level is a Gaussian process over a design's features. The slope
+of a line is 1 unless the rows say otherwise, so that a level of few rows hardly leaves the line.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from nasbench.arch.presets.transitions import TRANSITIONS, embedding, position_e
 
 __all__ = [
     "ALTERNATING_BLOCKS", "BLOCKS", "HEADS", "MAX_HEAD_CHANNELS", "STEMS", "TRANSITIONS", "End", "Place",
-    "branches_of", "lower", "lower_stage", "make_divisible", "squeeze_excite", "stage_units", "widened",
+    "branches_of", "lower", "make_divisible", "squeeze_excite", "stage_units", "widened",
 ]  # fmt: skip
 
 
@@ -94,11 +94,6 @@ def _before_blocks(stage: Stage, side: int) -> tuple[MetaBlock, ...]:
     if stage.block == "encoder" and (stage.tokens or stage.position != "none"):
         return (embedding(stage, side),)
     return ()
-
-
-def lower_stage(stage: Stage, c_in: int, side: int = 8) -> tuple[MetaBlock, ...]:
-    """The meta-blocks of one stage on a map of this side, transition first."""
-    return stage_units(stage, c_in, side).all
 
 
 def lower(

@@ -45,12 +45,12 @@ DAMAGE = (
 )
 
 
-def load_cifar10(path: str | None = None, cache: bool = True) -> ImageData:
+def load_cifar10(path: str | None = None) -> ImageData:
     """The 50,000 training and 10,000 test images, or whatever part of them the archive at `path` holds."""
     if path is not None:
         arrays = read_archive(data_path(path))
     else:
-        arrays = cached_arrays("cifar10-v1", _download_and_read) if cache else _download_and_read()
+        arrays = cached_arrays("cifar10-v1", _download_and_read)
     return ImageData(
         name="cifar10",
         id=content_id([arrays[key] for key in ARRAYS], CLASSES),

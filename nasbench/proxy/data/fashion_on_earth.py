@@ -8,7 +8,6 @@ crop of NASA's Blue Marble. Train and test share neither products nor longitudes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -42,10 +41,9 @@ class Ranges:
     noise: float = 0.02
 
 
-def load_fashion_on_earth(cache: bool = True, seed: int = SEED) -> ImageData:
+def load_fashion_on_earth() -> ImageData:
     """12,000 training and 5,000 test images of 32 x 32; about 4 CPU seconds the first time, then cached."""
-    build = partial(compose, seed)
-    arrays = cached_arrays(f"fashion-on-earth-v{VERSION}-{seed}", build) if cache else build()
+    arrays = cached_arrays(f"fashion-on-earth-v{VERSION}-{SEED}", compose)
     order = ("x_train", "y_train", "x_test", "y_test")
     return ImageData(
         name="fashion-on-earth",

@@ -44,7 +44,7 @@ class Cells:
         return Cells(self.table, self.column, self.places[places])
 
 
-def load_hub(name: str | None, cache: bool = True) -> ImageData:
+def load_hub(name: str | None) -> ImageData:
     """The data set of this name on the hub, or of this folder, with its splits."""
     if not name:
         raise UserError(f"data {HUB!r} names no data set; write {HUB}:OWNER/NAME")
