@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nasbench.arch.architecture import Architecture
+from nasbench.arch.metablock import MAX_CHANNELS
 from nasbench.arch.part_rules import stage_problem
 from nasbench.arch.parts import Stage, effective_fields
 from nasbench.errors import UserError
@@ -39,7 +40,11 @@ def resize(arch: Architecture, factors: Factors) -> Architecture:
     changed = arch.model_copy(update={"name": "", "stages": stages})
     for index in width_knobs(arch):
         own = arch.stem.channels if index == STEM else arch.stages[index].channels
-        changed = with_channels(changed, arch, index, own * factors.width) or changed
+        wanted = own * factors.width
+        if wanted > MAX_CHANNELS:
+            most = f"{wanted:.3g} channels, {MAX_CHANNELS} at most"
+            raise UserError(f"a design cannot be resized so far: {most}; choose another target")
+        changed = with_channels(changed, arch, index, wanted) or changed
     return fresh(_with_resolution(changed, arch, arch.resolution * factors.resolution))
 
 
