@@ -94,6 +94,14 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _require_folder() -> None:
+    """A UserError where the current folder was deleted: paths lead nowhere then, and libraries cannot be loaded."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the folder that this runs in was deleted; change to one that is there") from None
+
+
 class Messages:
     """A stream for what is said beside the results: where it cannot be written, it is lost, and the work goes on."""
 
@@ -156,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminated: list[int] = []
     try:
         with _terminable() as terminated:
+            _require_folder()
             code = options.run(options) or 0
             sys.stdout.flush()  # here, where a reader that went away is known for what it is
             return code

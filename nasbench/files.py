@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import difflib
 import logging
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,21 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     """Write `path` so that a reader sees the old file or the whole new one, also after a crash."""
     path = Path(path)
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    with errors_naming(path):
+        _replace(path, data)
+
+
+@contextlib.contextmanager
+def errors_naming(path: Path) -> Iterator[None]:
+    """Within, an error of the system names `path`, not the temporary file by whose way it is written."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _replace(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

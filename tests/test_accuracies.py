@@ -8,7 +8,7 @@ import pytest
 
 from nasbench.arch.library import fixed_points
 from nasbench.errors import UserError
-from nasbench.published.accuracies import accuracies, family_of
+from nasbench.published.accuracies import FILE, accuracies, family_of
 
 # As the official tables print them, typed in a second time.
 PRINTED = {
@@ -63,6 +63,9 @@ def test_a_users_own_values_join_the_shipped_ones(tmp_path: Path) -> None:
     assert (found["mine"].value, found["emo_1m"].value, found["other"].plain) == (75.1, 70.0, False)
     assert found["mine"].source == str(file)
     assert found["emo_2m"] == accuracies()["emo_2m"]
+    file.write_text("[mine]\ntop1 = 75.1\n")
+    assert accuracies(file)["mine"].value == 75.1
+    assert accuracies(FILE) == accuracies()  # a copy of published.toml, with its networks that classify nothing
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,7 @@ def test_a_users_own_values_join_the_shipped_ones(tmp_path: Path) -> None:
     [
         ("mine = 0.751e3", "mine.*value = 751.0.*less than 100"),
         ("mine = 0.751", "mine.*value = 0.751.*greater than 1"),
+        ('[mine]\ntop1 = "good"', "mine = 'good'.*75.1"),
         ('mine = "good"', "mine = 'good'.*75.1"),
         ('[mine]\nvalue = 75.1\ntraining = "pretrained"', "pretraining"),
     ],

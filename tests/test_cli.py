@@ -81,6 +81,8 @@ def one_line(error: str) -> str:
         (["front", "no_such_folder"], "no_such_folder"),
         (["space", "show", "no_such_space"], "unknown search space 'no_such_space'"),
         (["space", "sample", "metablock", "--budget", "1G"], "1G"),
+        (["space", "sample", "metablock", "--budget", "-1GFLOP"], "budget '-1GFLOP': the bound must be"),
+        (["latency", "measure", "emo_1m", "--device", "phone"], "unknown device 'phone'"),
         (["search", "--space", "small", "--budget", "1KFLOP", "--trials", "2", "--out", "nowhere"], "1KFLOP"),
         (["search", "--budget", "1G", "--out", "nowhere"], "1G"),
         (["search", "--space", "nope", "--out", "nowhere"], "unknown search space 'nope'"),
@@ -142,6 +144,7 @@ def running(monkeypatch: pytest.MonkeyPatch, verb: Callable[[argparse.Namespace]
     ("error", "code", "words"),
     [
         (UserError("budget '1G': no unit;\nwrite 1GFLOP"), 2, "error: budget '1G': no unit; write 1GFLOP"),
+        (FileExistsError(17, "File exists", "runs"), 2, "runs: File exists; choose another place"),
         (OSError(28, "No space left on device", "front.csv"), 2, "front.csv: No space left on device; free some space"),
         (ZeroDivisionError("division by zero"), 1, "error: ZeroDivisionError: division by zero (this is our fault"),
         (OSError(5, "Input/output error"), 1, "Input/output error"),
@@ -155,6 +158,18 @@ def test_exit_codes(
     got, output, shown = run(capsys)
     assert (got, output) == (code, "")
     assert words in one_line(shown)
+
+
+def test_a_folder_that_was_deleted_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code, output, shown = run(capsys, "profile", "emo_1m")
+    assert (code, output) == (2, "")
+    assert "the folder that this runs in was deleted" in one_line(shown)
 
 
 def test_sigterm_ends_a_command_as_ctrl_c_does(

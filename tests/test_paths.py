@@ -17,7 +17,7 @@ from nasbench.arch.library import load
 from nasbench.engine.device_source import DeviceSource
 from nasbench.engine.measuring import Measuring
 from nasbench.errors import UserError
-from nasbench.files import data_path, data_spec, read_toml, write_toml
+from nasbench.files import data_path, data_spec, read_toml, write_atomic, write_toml
 from nasbench.proxy.data import load_dataset
 from nasbench.study.store import TrialStore
 
@@ -170,6 +170,12 @@ def test_names_that_are_too_long_or_lead_in_a_circle_end_with_one_line(tmp_path,
     for name in ("a" * 5000, "a" * 5000 + ".toml", str(tmp_path / "loop.toml"), str(tmp_path)):
         assert cli.main(["profile", name]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path):
+    with pytest.raises(OSError, match="No such file") as error:
+        write_atomic(tmp_path / "none" / "front.csv", "a")
+    assert error.value.filename == str(tmp_path / "none" / "front.csv")
 
 
 @pytest.mark.exhaustive

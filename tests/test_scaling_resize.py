@@ -112,6 +112,9 @@ def test_what_cannot_be_reached_is_said() -> None:
     target = Budget.parse("3Mparams")
     with pytest.raises(UserError, match=r"rule 'resolution' does not change params; choose another"):
         scale_to(load("emo_5m"), target, RULES["resolution"], metric_of(target))
+    huge = Budget.parse("1e20FLOP")
+    with pytest.raises(UserError, match=r"cannot be resized so far: \S+ channels, 65536 at most; choose another"):
+        scale_to(load("emo_1m"), huge, RULES["width"], metric_of(huge))
     tiny = Budget.parse("10MFLOP")
     with pytest.raises(UserError, match=r"emo_5m to 10MFLOP: the nearest design along rule 'depth' has "):
         scale_to(load("emo_5m"), tiny, RULES["depth"], metric_of(tiny))

@@ -31,6 +31,10 @@ class Parser(argparse.ArgumentParser):
     otherwise: str | None = None
     verbs: Collection[str] = ()  # filled as they are added
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # -1GFLOP is a value, which is told why it is none
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # argparse's own types are overloads
         if self.otherwise and args and not args[0].startswith("-") and args[0] not in self.verbs:
             args = [self.otherwise, *args]

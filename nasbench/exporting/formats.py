@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.errors import UserError
+from nasbench.files import errors_naming
 
 if TYPE_CHECKING:
     from nasbench.exporting.request import Request
@@ -135,7 +136,8 @@ def export(form: Format, request: Request, output: Path) -> Written:
             written = _scored(form, request, written, path, Path(folder) / "fp32")
         elif form.opened:
             written = replace(written, difference=_difference(form, request, path))
-        _move(path, output)
+        with errors_naming(output):
+            _move(path, output)
     return written
 
 

@@ -51,17 +51,24 @@ def accuracies(more: Path | str | None = None) -> dict[str, Accuracy]:
 
 
 def _users_own(path: Path) -> dict[str, Accuracy]:
-    return {name: _accuracy(content, f"{path}: {name}", str(path)) for name, content in read_toml(path).items()}
+    found = {name: content for name, content in read_toml(path).items() if not _classifies_nothing(content)}
+    return {name: _accuracy(content, f"{path}: {name}", str(path)) for name, content in found.items()}
+
+
+def _classifies_nothing(content: Any) -> bool:
+    """Whether it is one of published.toml's networks that have no accuracy."""
+    return isinstance(content, Mapping) and "published" in content and "top1" not in content
 
 
 def _accuracy(content: Any, place: str, source: str) -> Accuracy:
+    if isinstance(content, Mapping) and "top1" in content:  # as in published.toml
+        content = content["top1"]
     if isinstance(content, (int, float)) and not isinstance(content, bool):
         content = {"value": content}
     if not isinstance(content, Mapping):
         raise UserError(
             f"{place} = {shown(content)}: must be a top-1 accuracy in %, such as 75.1, or a table with value"
         )
-    content = content.get("top1", content)  # as in published.toml
     return Accuracy.from_dict({"source": source, **content}, place)
 
 

@@ -11,10 +11,15 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
 from nasbench.arch.architecture import Architecture
+from nasbench.arch.metablock import MAX_CHANNELS
 from nasbench.arch.part_rules import stage_problem
 from nasbench.arch.parts import Stage, effective_fields
+from nasbench.errors import UserError
 from nasbench.scaling.rules import Factors
+from nasbench.values import first_problem
 
 CHANNEL_STEP = 8  # as MobileNet rounds; a design with a finer step keeps its own
 FINE_STEP = 4  # where a design has too few widths to meet a target in steps of 8
@@ -35,13 +40,21 @@ def resize(arch: Architecture, factors: Factors) -> Architecture:
     changed = arch.model_copy(update={"name": "", "stages": stages})
     for index in width_knobs(arch):
         own = arch.stem.channels if index == STEM else arch.stages[index].channels
-        changed = with_channels(changed, arch, index, own * factors.width) or changed
+        wanted = own * factors.width
+        if wanted > MAX_CHANNELS:
+            most = f"{wanted:.3g} channels, {MAX_CHANNELS} at most"
+            raise UserError(f"a design cannot be resized so far: {most}; choose another target")
+        changed = with_channels(changed, arch, index, wanted) or changed
     return fresh(_with_resolution(changed, arch, arch.resolution * factors.resolution))
 
 
 def fresh(arch: Architecture) -> Architecture:
-    """The same value without what an older copy has cached (its id, its network)."""
-    return Architecture.model_validate(arch.model_dump())
+    """The same value, checked, without what an older copy has cached (its id, its network)."""
+    try:
+        return Architecture.model_validate(arch.model_dump())
+    except ValidationError as error:
+        problem = first_problem(error, Architecture)
+        raise UserError(f"a design cannot be resized so far: {problem}; choose another target") from None
 
 
 def is_tied(arch: Architecture, index: int) -> bool:
