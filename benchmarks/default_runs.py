@@ -12,6 +12,7 @@ in their seed differ in every training and draw, but start from the same shipped
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 import nasbench
-from nasbench.auditing.rows import read_rows
 from nasbench.report.bands import latency_bands, lead
 from nasbench.report.noise import challengers, comparable, latency_pair
 from nasbench.report.results import StudyResult
@@ -78,11 +78,13 @@ def score_anew(found: Sequence[Returned], seeds: int, folder: Path, *how: object
 
 
 def scores(folder: Path) -> Mapping[str, list[float]]:
-    """By network, its accuracies in %."""
+    """By network, its accuracies in %, one a seed; some were known before, from results/audit."""
     by_network: dict[str, list[float]] = {}
-    for row in read_rows(folder).values() if folder.exists() else ():
-        if row.samples and row.accuracy is not None:
-            by_network.setdefault(row.network, []).append(100 * row.accuracy)
+    if (folder / "audit.csv").exists():
+        with (folder / "audit.csv").open(newline="") as file:
+            for line in csv.DictReader(file):
+                found = [line[name] for name in line if name.startswith("accuracy_seed_")]
+                by_network[line["network"]] = [float(value) for value in found if value]
     return by_network
 
 

@@ -135,7 +135,7 @@ def test_a_file_that_is_not_there(tmp_path):
     ("body", "what"),
     [
         ("    x = {}\n    return x['a']\n", "KeyError: 'a' (line 3)"),
-        ("    return context.space.mutate(settings, context.rng)\n", "TypeError: "),
+        ("    return context.space.mutate(settings, context.rng)\n", "{} is no architecture; load"),
         ("    return None\n", "returned None, not a list of architectures"),
         ("    return ['emo_1m']\n", "returned a list with 'emo_1m', which is no architecture"),
     ],
