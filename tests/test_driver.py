@@ -12,6 +12,7 @@ from search_toys import EVALUATE, SERIAL, SPACE, run_search, search_parts, study
 
 from nasbench.engine.phases import Phases
 from nasbench.engine.run import fixed_points_within
+from nasbench.errors import UserError
 from nasbench.report.results import StudyResult
 from nasbench.running import Job, Outcome, run
 from nasbench.running.serial import run_serial
@@ -183,3 +184,16 @@ def test_a_search_of_the_other_objective_is_ranked_by_its_score(study: Study, tm
         promoted = {trial.architecture_id for trial in store.trials if trial.level == Level(1)}
         below = {t.architecture_id: t.metric("masked_r2") for t in store.trials if t.level == Level(0) and t.complete}
     assert max(below, key=lambda key: below[key]) in promoted
+
+
+def test_a_race_goes_on_with_more_final_trainings(study: Study, tmp_path: Path) -> None:
+    raced = study.replace(final_seeds=(1, 2, 3), race=7)
+    first = of_level(run_search(raced, tmp_path), 1, final=True)
+    again = of_level(run_search(raced.with_more_finals(3), tmp_path), 1, final=True)
+    assert (len(first), len(again)) == (7, 9)  # no contest: three trainings each
+    assert {trial.key for trial in first} < {trial.key for trial in again}
+    assert {trial.seed for trial in again} <= set(raced.with_more_finals(3).final_seeds) == {1, 2, 3, 4, 5, 6}
+    with pytest.raises(UserError, match="do not race"):
+        study.with_more_finals(3)
+    with pytest.raises(UserError, match="finals = 0: must be at least 1"):
+        raced.with_more_finals(0)

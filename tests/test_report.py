@@ -102,6 +102,20 @@ def test_what_comes_next_is_of_the_most_accurate_searched_design(tmp_path: Path)
     assert what_next(study, folder, [published]) == []
 
 
+def test_a_race_that_is_not_decided_says_how_it_goes_on(tmp_path: Path) -> None:
+    accuracies = (0.62, 0.58, 0.61, 0.63, 0.61)
+    best = row("a", accuracies=accuracies, latency=5.0, on_front=True, raced=True)
+    published = row("emo_2m", Kind.FIXED_POINT, tuple(each - 0.02 for each in accuracies), 9.0, raced=True)
+    line = what_next(study_of(), tmp_path, [best, published])[0]
+    more = int(line.rpartition("--finals ")[2])
+    assert f"nasbench resume {tmp_path} --finals" in line
+    assert 2 <= more <= 40
+    level = replace(published, accuracies=best.accuracies)
+    assert not any("--finals" in line for line in what_next(study_of(), tmp_path, [best, level]))
+    behind = replace(published, accuracies={seed: value - 0.2 for seed, value in best.accuracies.items()})
+    assert not any("--finals" in line for line in what_next(study_of(), tmp_path, [best, behind]))
+
+
 def test_the_closing_table_fits_80_columns() -> None:
     from rich.console import Console
 

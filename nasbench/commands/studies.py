@@ -52,6 +52,10 @@ def add(verbs: Any) -> None:
         "--strategy", metavar="FILE.py:FUNCTION", help="your own strategy, taken anew from its file after a correction"
     )
     resume.add_argument("--time-limit", type=seconds, metavar="TIME", help="end after this long, the levels cut to fit")
+    resume.add_argument(
+        "--finals", type=positive, metavar="N",
+        help="so many more final trainings than it was to have, where the race between the finalists is not decided",
+    )  # fmt: skip
     add_priority(resume)
     front = add_verb(
         verbs, "front", "print the front of a stored study", "nasbench front results/reference --json", _front, True
@@ -172,7 +176,15 @@ def _resume(options: argparse.Namespace) -> int:
     from nasbench.progress import progress_display
 
     with progress_display(quiet=options.json) as progress:
-        result = resume(options.folder, options.time_limit, progress, options.data, options.priority, options.strategy)
+        result = resume(
+            options.folder,
+            options.time_limit,
+            progress,
+            options.data,
+            options.priority,
+            options.strategy,
+            options.finals,
+        )
     return _show(result, options.json)
 
 

@@ -104,12 +104,14 @@ def resume(
     data: str | Path | None = None,
     priority: Priority | None = None,
     strategy: str | None = None,
+    finals: int | None = None,
 ) -> StudyResult:
     """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again.
 
     `time_limit` (seconds) counts from now; without it a search that began with one has what is left of its own.
     `data`: where its images lie now, if not where the study says; `strategy`: the file and function to propose by from
-    now on, where the study's own is such a one and was corrected. The study is told of both.
+    now on, where the study's own is such a one and was corrected. `finals`: so many more final trainings than it was to
+    have, where the race between the finalists is not decided. The study is told of these.
     """
     study = Study.open(folder)
     study = study.replace(runner=study.runner.with_priority(priority))
@@ -127,7 +129,9 @@ def resume(
             f"{study.data}: its images have changed since the study began, or are others; name those with `nasbench "
             f"resume {folder} --data DIR`, or start a new study with --out"
         )
-    if data is not None or strategy is not None:
+    if finals is not None:
+        study = study.with_more_finals(finals)
+    if data is not None or strategy is not None or finals is not None:
         study.write(folder)
     limit = study.time_limit_s if time_limit is None and study.open_ended else time_limit
     study = study.replace(data_id=data_id, time_limit_s=limit)

@@ -7,6 +7,7 @@ luck of their seeds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,8 @@ from nasbench.report.noise import (
 )
 from nasbench.report.rows import ReportRow
 from nasbench.study.trials import Kind
+
+MOST_MORE = 40  # further final trainings; the bound on leads allows for looking after each of so many, not of more
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,21 @@ def lead(row: ReportRow, rival: ReportRow, candidates: int, alike: Sequence[Repo
         needed_factor(candidates, noise) * gap.standard_error,
         confidence_of_lead(gap.mean / gap.standard_error, candidates, noise),
     )
+
+
+def more_finals(rows: Sequence[ReportRow]) -> int:
+    """How many further trainings of the best searched design and the best published network should tell whether the
+    first, which leads, leads by more than noise; 0 where that is told, or would take too many."""
+    fixed, faster = challengers(rows)
+    if fixed is None or not faster:
+        return 0
+    alike, best = comparable(rows), faster[0]
+    found, noise = lead(best, fixed, len(faster), alike), noise_between(best, fixed, alike)
+    if found.exceeds_noise is not False or noise is None or not noise.raced or found.gap <= 0:
+        return 0
+    each = math.ceil(2 * (needed_factor(len(faster), noise) * noise.std / found.gap) ** 2)
+    more = sum(max(1, each - row.seeds) for row in (best, fixed))
+    return more if more <= MOST_MORE else 0
 
 
 def good_enough(rows: Sequence[ReportRow]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nasbench.files import file_stem, write_atomic
+from nasbench.report.bands import more_finals
 from nasbench.report.rows import ReportRow
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind
@@ -50,7 +51,7 @@ def write_designs(folder: Path, rows: Sequence[ReportRow]) -> list[Path]:
 
 def commands(study: Study, file: Path) -> dict[str, str]:
     """What exports and what trains the design in this file, to be pasted where the report was written."""
-    path, stem = shlex.quote(str(file)), shlex.quote(f"{file.stem}.onnx")
+    path, stem = _quoted(file), shlex.quote(f"{file.stem}.onnx")
     data = "" if study.data == "fashion-on-earth" else f" --data {shlex.quote(study.data)}"
     return {
         "export": f"nasbench export {path} -o {stem} --classes {study.classes}",
@@ -59,10 +60,19 @@ def commands(study: Study, file: Path) -> dict[str, str]:
 
 
 def what_next(study: Study, folder: Path, rows: Sequence[ReportRow]) -> list[str]:
-    """The commands that make a model of the most accurate searched design of the front; none where there is none."""
+    """The commands that make a model of the most accurate searched design of the front, and the one that goes on with
+    a race that is not decided; none where there is none."""
     found = [row for row in rows if row.on_front and row.kind == Kind.SEARCHED]
-    if not found:
-        return []
-    best = max(found, key=lambda row: row.accuracy)
-    ways = commands(study, folder / design_files(rows)[best.id])
-    return [f"Train {best.name} for use: {ways['train']}", f"Its ONNX file, untrained, to time it: {ways['export']}"]
+    lines = []
+    if more := more_finals(rows):
+        lines.append(f"To decide it, if the lead is what it seems: nasbench resume {_quoted(folder)} --finals {more}")
+    if found:
+        best = max(found, key=lambda row: row.accuracy)
+        ways = commands(study, folder / design_files(rows)[best.id])
+        lines.append(f"Train {best.name} for use: {ways['train']}")
+        lines.append(f"Its ONNX file, untrained, to time it: {ways['export']}")
+    return lines
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

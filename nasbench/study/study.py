@@ -67,6 +67,9 @@ class SpaceRecord(Value):
         return content_hash(self.content, compact=True)
 
 
+MOST_FINAL_SEEDS = 99  # of a design; a search's other seeds lie a hundred apart
+
+
 class Study(Value):
     """What a search looks for, on what, and how it goes about it. Times are in seconds."""
 
@@ -149,6 +152,15 @@ class Study(Value):
     def places(self, level: Level, below: int) -> int:
         """How many designs a level above the lowest rung takes, of so many complete ones below it."""
         return self.finalists if level.final else min(self.ladder.rungs[level.rung].trials, max(2, -(-below // 2)))
+
+    def with_more_finals(self, count: int) -> Self:
+        """With `count` more final trainings, and seeds for them. A UserError where finals are no race."""
+        if self.race is None:
+            raise UserError("its finalists have as many seeds each and do not race; start a new search for more finals")
+        if count < 1:
+            raise UserError(f"finals = {count}: must be at least 1, the number of further final trainings")
+        first, seeds = self.final_seeds[0], min(MOST_FINAL_SEEDS, len(self.final_seeds) + count)
+        return self.replace(race=self.race + count, final_seeds=tuple(range(first, first + seeds)))
 
     @classmethod
     def open(cls, folder: Path | str) -> Study:
