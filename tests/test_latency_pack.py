@@ -155,7 +155,7 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path: Path) -> None:
         write_pack("x", networks(), tmp_path, Settings())
     with pytest.raises(UserError, match="torch runs no files that could be carried"):
         write_pack("x", networks(), tmp_path / "new", Settings("torch"))
-    with pytest.raises(AttributeError):
+    with pytest.raises(UserError, match="is no architecture"):
         write_pack("x", [None], tmp_path / "new", Settings())  # type: ignore[list-item]
     assert list(tmp_path.iterdir()) == []
 
