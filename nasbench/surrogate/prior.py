@@ -28,6 +28,7 @@ LEVEL = 0.2  # deviation of a, in accuracy
 # may differ, in accuracy.
 SIZES = ((0.7, 0.0), (1.4, 0.0), (1.0, 0.03), (1.0, 0.1))
 SPREADS = (0.04, 0.08, 0.16)  # of accuracy over a space, as the cold process may find it
+LUCK = 0.4  # share up to which a search does not go by a surrogate: one that knows nothing has .3 after 6 to 12 designs
 FEW = 3  # designs below which nothing is said of how they agree
 LATEST = 500  # trials that are looked at, so that a long search stays quick
 
@@ -48,7 +49,7 @@ class Agreement(NamedTuple):
     @property
     def trust(self) -> float:
         """From 0 to 1, how far a search should go by the surrogate rather than by its trials alone."""
-        return min(1.0, max(0.0, self.share / TRUST))
+        return min(1.0, max(0.0, (self.share - LUCK) / (TRUST - LUCK)))
 
     def __str__(self) -> str:
         if self.designs < FEW:
