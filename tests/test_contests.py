@@ -52,7 +52,14 @@ def test_with_places_left_a_latency_without_an_answer_comes_before_a_second_desi
     rivals = [(contender("slow", 0.4, 9.0), 0.66, 0.02), (contender("near", 0.4, 8.8), 0.655, 0.02)]
     quick = [(contender("quick", 0.4, 3.0), 0.52, 0.02), (contender("quicker", 0.4, 2.9), 0.515, 0.02)]
     entries = [*PUBLISHED, *rivals, *quick, (contender("between", 0.4, 5.0), 0.60, 0.02)]
-    assert chosen(entries, 5) == ["slow_net", "slow", "between", "fast_net", "quick"]
+    assert chosen(entries, 5) == ["slow_net", "near", "between", "fast_net", "quick"]
+
+
+def test_of_challengers_that_are_nearly_as_likely_to_win_the_one_that_widens_the_front_goes_on() -> None:
+    slow, fast = (contender("slow", 0.4, 9.0), 0.655, 0.02), (contender("fast", 0.4, 5.0), 0.65, 0.02)
+    assert chosen([*PUBLISHED, slow, fast], 2) == ["slow_net", "fast"]
+    weaker = (contender("weaker", 0.4, 3.0), 0.61, 0.02)
+    assert chosen([*PUBLISHED, slow, weaker], 2) == ["slow_net", "slow"]
 
 
 def test_a_published_network_takes_no_place_without_a_challenger() -> None:

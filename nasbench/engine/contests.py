@@ -20,6 +20,7 @@ from nasbench.strategies.context import Expected
 from nasbench.study.trials import Trial
 
 WORTH_A_PLACE = 0.1  # chance of beating a published network below which nobody gets a place for that
+NEARLY = 0.1  # chances of beating a network that differ by less are alike
 PUBLISHED_SHARE = 0.4  # of the places: no more published networks are brought along by designs that may beat them
 DRAWS = 1000  # of what designs reach, when it is asked which of them widens the front most
 BEYOND = 1.25  # the slowest design answers latencies up to so many times its own
@@ -56,23 +57,30 @@ class _Contest(NamedTuple):
     published: _Hopeful
     designs: list[_Hopeful]
 
+    @property
+    def likeliest(self) -> list[_Hopeful]:
+        """The first, and those that are nearly as likely to beat the network."""
+        chances = [each.chance_against(self.published) for each in self.designs]
+        return [each for each, chance in zip(self.designs, chances) if chance >= max(chances) - NEARLY]
+
 
 def likely_leaders(
     contenders: Sequence[Contender], expected: Expected, places: int, free: Container[str] = ()
 ) -> list[Trial]:
     """The `places` that go on, of contenders with what is `expected` of them, in their order.
 
-    First the most accurate published network that some design may beat, with the likeliest one; then the designs that
-    may beat any, in the order of what they are expected to add to the front, so that it has an answer to every latency.
-    Each brings along the fastest published network that it may beat, while these have less than their share of the
-    places. Places that are left go to other published networks and to designs whose errors as expected put them first.
+    First the most accurate published network that some design may beat, with that one of the likeliest which adds most
+    to the front; then the designs that may beat any, in the order of what they are expected to add to the front, so
+    that it has an answer to every latency. Each brings along the fastest published network that it may beat, while
+    these have less than their share of the places. Places that are left go to other published networks and to designs
+    whose errors as expected put them first.
     Trials with a key in `free` take no place: they need not be trained.
     """
     hopefuls = [_Hopeful(one, float(m), float(s)) for one, m, s in zip(contenders, expected.mean, expected.std)]
     chosen, contests = _Chosen(places, free), _contests(hopefuls)
-    if contests:
-        chosen.add(contests[0].published, contests[0].designs[0])
     front, published = _ExpectedFront(hopefuls), [each for each in hopefuls if each.contender.fixed_point]
+    if contests:
+        chosen.add(contests[0].published, max(contests[0].likeliest, key=lambda each: front.gain(each, published)))
     allowed = round(PUBLISHED_SHARE * places)
     able = [each for each in hopefuls if any(each in contest.designs for contest in contests)]
     waiting = [each for each in able if each not in chosen]
