@@ -52,8 +52,10 @@ def study_content(result: StudyResult, name: str) -> dict[str, Any]:
     """One study."""
     study, rows = result.study, result.rows()
     bands = latency_bands(rows)
-    by_design = {trial.architecture_id: trial for trial in reversed(result.trials) if trial.complete}
-    by_design = dict(reversed(list(by_design.items())))  # in the order in which they were first trained
+    by_design: dict[str, Trial] = {}
+    for trial in result.trials:
+        if trial.complete:
+            by_design.setdefault(trial.architecture_id, trial)
     words = rows[0].words if rows else study.objective
     return {
         "name": name,
