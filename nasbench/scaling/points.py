@@ -68,8 +68,11 @@ def read_points(folders: Sequence[Path | str]) -> list[Point]:
 
 
 def _is_point(trial: Trial, store: TrialStore) -> bool:
-    """Whether a training is complete; one whose figures cannot be is passed over, with a warning."""
-    if not trial.complete:
+    """Whether a training is complete; one whose figures cannot be is passed over, with a warning.
+
+    What a search took from a table is none: tables do not tell how large the reduced network was.
+    """
+    if not (trial.complete and trial.trained_here):
         return False
     try:
         point = point_of(trial)
