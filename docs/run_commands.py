@@ -42,6 +42,7 @@ TOY = "--runner toys.toml --device server"
 FEW = "--networks emo_1m mobilevit_xxs fastvit_t8 " + TOY
 SMALLER = (
     (r"search .*--device|search --budget 64MBmem", "{} --trials 4 --runner toys.toml"),
+    (r"search --budget 10ms --data", "search --budget 40ms --data photos/ --out results/photos --trials 4 " + TOY),
     (r"search .*--time-limit", "{} " + TOY),
     (r"search .*--objective predicted@4GFLOP",
      "search --objective predicted@300MFLOP --space small --budget 100MFLOP --trials 2 " + TOY),
@@ -217,6 +218,9 @@ def run(step: Step, namespace: dict[str, object]) -> None:
     words = shlex.split(step.here)
     if words[0] == "search" and "--out" in words:  # each page begins with a search of its own
         shutil.rmtree(words[words.index("--out") + 1], ignore_errors=True)
+    if words[:2] == ["latency", "pack"]:
+        for old in Path().glob(f"latency-pack-{words[2]}-*" if "--study" in words else f"latency-pack-{words[2]}"):
+            shutil.rmtree(old)
     code = cli.main(words)
     if code:
         raise RuntimeError(f"exit code {code}")
@@ -231,8 +235,8 @@ def _measure(device: Path, of_study: bool) -> None:
     os.chdir(pack)
     try:
         with contextlib.suppress(SystemExit):
-            sys.argv, argv = ["measure.py"], sys.argv
-            runpy.run_path("measure.py", run_name="__main__")
+            sys.argv, argv = ["standalone.py"], sys.argv
+            runpy.run_path("standalone.py", run_name="__main__")
     finally:
         sys.argv = argv
         os.chdir(before)
