@@ -7,8 +7,9 @@ then, one by one, the designs that are expected to add most to the front of publ
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ from nasbench.study.trials import Trial
 WORTH_A_PLACE = 0.1  # chance of beating a published network below which nobody gets a place for that
 NEARLY = 0.1  # chances of beating a network that differ by less are alike
 PUBLISHED_SHARE = 0.4  # of the places: no more published networks are brought along by designs that may beat them
-DRAWS = 1000  # of what designs reach, when it is asked which of them widens the front most
+MOST_LIMITS = 64  # of latency, at which a front is looked at
+DRAWS = 500  # of what designs reach, when it is asked which of them widens the front most
 BEYOND = 1.25  # the slowest design answers latencies up to so many times its own
 
 
@@ -78,20 +80,21 @@ def likely_leaders(
     """
     hopefuls = [_Hopeful(one, float(m), float(s)) for one, m, s in zip(contenders, expected.mean, expected.std)]
     chosen, contests = _Chosen(places, free), _contests(hopefuls)
-    front, published = _ExpectedFront(hopefuls), [each for each in hopefuls if each.contender.fixed_point]
+    published = [each for each in hopefuls if each.contender.fixed_point]
+    front = _ExpectedFront(hopefuls, published)
     if contests:
-        chosen.add(contests[0].published, max(contests[0].likeliest, key=lambda each: front.gain(each, published)))
+        chosen.add(contests[0].published, max(contests[0].likeliest, key=front.gain))
     allowed = round(PUBLISHED_SHARE * places)
-    able = [each for each in hopefuls if any(each in contest.designs for contest in contests)]
-    waiting = [each for each in able if each not in chosen]
-    while waiting and chosen.left > 0:
-        going = [*published, *(each for each in hopefuls if each in chosen)]
-        best = max(waiting, key=lambda each: front.gain(each, going))
+    for each in hopefuls:
+        if each in chosen:
+            front.add(each)
+    for best in front.widest([each for contest in contests for each in contest.designs if each not in chosen]):
+        if chosen.left == 0:
+            break
         rival = min((each.published for each in contests if best in each.designs), key=lambda each: each.slowness)
         if sum(each in chosen for each in published if each.contender.trial.key not in free) < allowed:
             chosen.add(rival, best)
         chosen.add(best)
-        waiting.remove(best)
     for contest in contests:
         chosen.add(contest.published)
     as_expected = {each.contender.trial.key: each for each in hopefuls}
@@ -107,20 +110,40 @@ class _ExpectedFront:
     the mean over draws of what each will reach. Only what exceeds the weakest published network counts, else it would
     be worth much to be a little faster than everybody else."""
 
-    def __init__(self, hopefuls: Sequence[_Hopeful]) -> None:
+    def __init__(self, hopefuls: Sequence[_Hopeful], first: Sequence[_Hopeful]) -> None:
+        """Of all that may be asked about; `first` are on it to begin with."""
         rng = np.random.default_rng(0)
         quantiles = np.array([NormalDist().inv_cdf((draw + 0.5) / DRAWS) for draw in range(DRAWS)])
         self._reached = {id(each): each.mean + each.std * rng.permutation(quantiles) for each in hopefuls}
-        self._floor = min((each.mean for each in hopefuls if each.contender.fixed_point), default=0.0)
-        self._limits = np.array(sorted({each.slowness for each in hopefuls}))
+        slownesses = np.array(sorted({each.slowness for each in hopefuls}))
+        places = np.linspace(0, len(slownesses) - 1, min(MOST_LIMITS, len(slownesses)))
+        self._limits = slownesses[places.round().astype(int)]
         ends = np.append(self._limits[1:], BEYOND * self._limits[-1:])
         self._widths = np.log(ends / self._limits)
+        floor = min((each.mean for each in hopefuls if each.contender.fixed_point), default=0.0)
+        self._best = np.full((DRAWS, len(self._limits)), floor)
+        for each in first:
+            self.add(each)
 
-    def gain(self, one: _Hopeful, others: Sequence[_Hopeful]) -> float:
-        best = np.full((DRAWS, len(self._limits)), self._floor)
-        for each in others:
-            np.maximum(best, self._answers(each), out=best)
-        return float((np.maximum(self._answers(one) - best, 0) @ self._widths).mean())
+    def add(self, one: _Hopeful) -> None:
+        np.maximum(self._best, self._answers(one), out=self._best)
+
+    def gain(self, one: _Hopeful) -> float:
+        return float((np.maximum(self._answers(one) - self._best, 0) @ self._widths).mean())
+
+    def widest(self, several: Sequence[_Hopeful]) -> Iterator[_Hopeful]:
+        """One by one the one that adds most then. Gains only shrink as others come, so that few are worked out anew."""
+        places = {id(each): place for place, each in enumerate(several)}  # each once
+        waiting = [(-self.gain(several[place]), place) for place in places.values()]
+        heapq.heapify(waiting)
+        while waiting:
+            _, place = heapq.heappop(waiting)
+            now = (-self.gain(several[place]), place)
+            if waiting and now > waiting[0]:
+                heapq.heappush(waiting, now)
+                continue
+            self.add(several[place])
+            yield several[place]
 
     def _answers(self, one: _Hopeful) -> np.ndarray:
         """(DRAWS, limits): its accuracy where it is within the limit."""
