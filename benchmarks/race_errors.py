@@ -1,6 +1,6 @@
 """How often a race between finalists ends with a winner that is none, and how often it finds one that is.
 
-    python benchmarks/race_errors.py --races 2000
+    python benchmarks/race_errors.py --races 2000 [--trainings 40]
 
 Networks of known accuracy and noise race as in a search (nasbench/engine/race.py): one published network whose seeds
 scatter by 2.5 points, designs whose seeds scatter by 1.5, all no slower than it, 20 trainings; in the last races a
@@ -22,17 +22,17 @@ from nasbench.report.noise import RACED, choice_factor
 from nasbench.study.seed_noise import pooled, pooled_between
 
 PUBLISHED, DESIGN = 0.025, 0.015  # deviations over seeds
-TRAININGS, MOST = 20, 12
+TRAININGS, OTHERS = 20, 8  # of a race, and those of them that no network has for itself
 WEAK, WIDELY = -0.15, 0.06  # lead and deviation of a weak design
 LEADS = ((0.0, 0.0), (0.0, 0.0, 0.0), (0.02, 0.01), (0.025, 0.025), (0.0, 0.0, WEAK), (0.035, 0.01, WEAK))
 
 
-def race(leads: Sequence[float], rng: np.random.Generator, equally: bool) -> list[Racer]:
+def race(leads: Sequence[float], rng: np.random.Generator, equally: bool, trainings: int) -> list[Racer]:
     """How everybody stands at the end; the published network is the last."""
     standing = [Racer(f"design {i}", 1.0, False) for i in range(len(leads))] + [Racer("published", 2.0, True)]
     truth = [*((lead, WIDELY if lead == WEAK else DESIGN) for lead in leads), (0.0, PUBLISHED)]
-    for _ in range(TRAININGS):
-        going = min(standing, key=lambda each: each.tried) if equally else next_racer(standing, MOST)
+    for _ in range(trainings):
+        going = min(standing, key=lambda each: each.tried) if equally else next_racer(standing, trainings - OTHERS)
         if going is None:
             break
         place = standing.index(going)
@@ -56,13 +56,15 @@ def is_won(standing: Sequence[Racer], factor: float, over_all: bool = False) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", type=int, default=2000)
-    races = parser.parse_args().races
+    parser.add_argument("--trainings", type=int, default=TRAININGS)
+    options = parser.parse_args()
+    races, trainings = options.races, options.trainings
     told = ("won", "uncorrected", "over all", "trainings", "equally often")
     print(f"{'true leads, points':24}" + "".join(f"{name:>15}" for name in told))
     for leads in LEADS:
         rng = np.random.default_rng(0)
-        raced = [race(leads, rng, equally=False) for _ in range(races)]
-        level = [race(leads, rng, equally=True) for _ in range(races)]
+        raced = [race(leads, rng, False, trainings) for _ in range(races)]
+        level = [race(leads, rng, True, trainings) for _ in range(races)]
         won, loose, even = (
             np.mean([is_won(each, factor) for each in ended])
             for ended, factor in ((raced, RACED), (raced, 1.0), (level, 1.0))

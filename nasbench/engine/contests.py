@@ -1,8 +1,9 @@
 """Who goes on where a table of trained designs tells what to expect: those that add most to the published front.
 
 A single score is mostly luck among good designs. Here each design counts by what its trials and the table together let
-expect of it. The most accurate published network goes on with the design most likely to beat it at no more latency;
-then, one by one, the designs that are expected to add most to the front of published networks and of those that go on.
+expect of it. The most accurate published network goes on with one of the designs most likely to beat it at no more
+latency; then, one by one, the designs that are expected to add most to the front of published networks and of those
+that go on.
 """
 
 from __future__ import annotations
