@@ -2,12 +2,14 @@
 
     python benchmarks/surrogate.py ROWS.jsonl results/default results/audit --samples 3200
     python benchmarks/surrogate.py results/table-metablock --samples 3200 --seeds 3 --groups results/inheritance/designs
+    python benchmarks/surrogate.py results/table-metablock --samples 48000 --shorter
 
 Folds of designs, or of whole families (the kind of block with most multiply-adds), are held out with all their rows;
 truth is the mean of a held-out design's trainings. Kendall's tau over all and within the truly best third; the share of
 truths in their 90 % intervals; seconds of CPU for a fit and for 10,000 predictions. `--seeds` judges by the designs
 alone that were trained so often; `--groups` by those of a folder's files (03.toml and its children 03-1.toml, ... are
-held out together).
+held out together). `--shorter` leaves held-out designs their shorter trainings, as a search has them when it asks which
+would be best in the end; beside it stands what these say alone, and with the rows of long training left out altogether.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
 from nasbench.space.descriptors import descriptors
 from nasbench.space.shipped import load_space
-from nasbench.surrogate import fit
+from nasbench.surrogate import Surrogate, fit
 from nasbench.surrogate.features import features
 
 DEVIATIONS = 1.645
@@ -85,6 +87,40 @@ def forest(describe: Callable[[Sequence[Architecture]], np.ndarray], samples: in
         return np.asarray(trees.predict(describe(archs)))
 
     return predict
+
+
+def shorter_mean(rows: Sequence[Training], arch: Architecture, samples: int) -> float:
+    """A design's mean accuracy at the longest of its trainings below so many samples; NaN without any."""
+    own = [row for row in rows if row.architecture.id == arch.id and row.fidelity.samples < samples]
+    longest = max((row.fidelity.samples for row in own), default=0)
+    return float(np.mean([row.accuracy for row in own if row.fidelity.samples == longest] or [np.nan]))
+
+
+def evaluate_longer(rows: Sequence[Training], samples: int, fold_of: FoldOf) -> None:
+    """How well longer training is told of designs whose shorter trainings are known."""
+    archs, truth, times = truths(rows, samples)
+    fold, target = fold_of(archs), next(row.fidelity for row in rows if row.fidelity.samples == samples)
+    cheaper = [row for row in rows if row.fidelity.samples < samples]
+
+    def model_of(seen: Sequence[Training]) -> Surrogate:
+        return fit(*zip(*[(row.architecture, row.fidelity, row.accuracy) for row in seen]), long=target)
+
+    mean, std, noise = np.zeros(len(archs)), np.zeros(len(archs)), 0.0
+    for one in np.unique(fold):
+        held = np.flatnonzero(fold == one)
+        ids = {archs[i].id for i in held}
+        model = model_of([row for row in rows if row.fidelity.samples < samples or row.architecture.id not in ids])
+        mean[held], std[held] = model.predict([archs[i] for i in held], target)
+        noise = model.noise(target)
+    alone = np.array([shorter_mean(rows, arch, samples) for arch in archs])
+    found = {
+        "surrogate": mean,
+        "without longer rows": model_of(cheaper).predict(archs).mean,
+        "its shorter trainings": np.nan_to_num(alone),
+        "MACs": np.array([cost(arch).macs for arch in archs], float),
+        "params": np.array([cost(arch).params for arch in archs], float),
+    }
+    report(found, Errors(truth, mean, np.hypot(std, noise / np.sqrt(times))), "longer trainings of designs", samples)
 
 
 def evaluate(rows: Sequence[Training], samples: int, fold_of: FoldOf, what: str, seeds: int = 1) -> None:
@@ -172,6 +208,7 @@ def main() -> None:
     parser.add_argument("--grouped", action="store_true", help="hold whole families out, too")
     parser.add_argument("--seeds", type=int, default=1, help="judge by designs with so many trainings")
     parser.add_argument("--groups", type=Path, help="folder of designs that are held out group by group")
+    parser.add_argument("--shorter", action="store_true", help="held-out designs keep their shorter trainings")
     parser.add_argument("--times", action="store_true", help="measure times, too")
     options = parser.parse_args()
     rows = read(options.sources, options.recipe)
@@ -185,6 +222,9 @@ def main() -> None:
             groups = groups_of(options.groups)
             what = "groups" if groups else "families" if grouped else "designs"
             fold_of = partial(folds, grouped=grouped, count=options.folds, groups=groups)
+            if options.shorter:
+                evaluate_longer(rows, samples, fold_of)
+                continue
             evaluate(rows, samples, fold_of, what, options.seeds)
     if options.times:
         times(rows)

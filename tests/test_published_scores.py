@@ -111,6 +111,22 @@ def test_where_two_networks_agree_with_the_table_it_stands_for_the_others(tmp_pa
     assert len({(trial.architecture_id, trial.level, trial.seed) for trial in trials}) == len(trials)
 
 
+def test_of_several_trainings_the_one_nearest_to_their_mean_stands_for_a_network(tmp_path: Path) -> None:
+    by_seed = {101: -0.05, 102: 0.01, 103: 0.02}
+    content = [row.replace(accuracy=row.accuracy + by_seed[row.seed]) for row in rows()]
+    with TrialStore(tmp_path) as store:
+        scores = search_parts(STUDY, store, fixed=fixed(), known=Told(Table(content, "toys"))).schedule.scores
+    assert scores is not None
+    for arch in fixed().values():
+        own = {row.seed: row.accuracy for row in content if row.architecture_id == arch.id and row.rung == 0}
+        mean = sum(own.values()) / len(own)
+        trial = scores.trial(arch, 0, cost(arch))
+        assert trial.seed == min(own, key=lambda seed: abs(own[seed] - mean))
+        outcome = scores.outcome(trial)
+        assert outcome is not None
+        assert outcome.metrics["accuracy"] == own[trial.seed]
+
+
 def test_the_check_takes_the_most_accurate_of_different_families(tmp_path: Path) -> None:
     with TrialStore(tmp_path) as store:
         scores = search_parts(STUDY, store, fixed=fixed(), known=Told(Table(rows(), "toys"))).schedule.scores

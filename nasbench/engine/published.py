@@ -78,30 +78,35 @@ class PublishedScores:
             return waiting[0]
         checked = {arch.id for arch in self.checked}
         first = [arch for arch in waiting if arch.id in checked]
-        return next(iter(first or (arch for arch in waiting if self._row(arch.id, 0) is None)), None)
+        return next(iter(first or (arch for arch in waiting if self._typical(arch.id, 0) is None)), None)
 
     def stand_for(self, arch: Architecture, rung: int, trials: Sequence[Trial]) -> bool:
         """Whether the table's training of a network at a rung is as good as the search's own."""
-        return self._row(arch.id, rung) is not None and self.agree(trials) is True
+        return self._typical(arch.id, rung) is not None and self.agree(trials) is True
 
     def trial(self, arch: Architecture, rung: int, cost: Cost) -> Trial:
-        """The table's training of a design at a rung, as a trial of the study."""
-        row = self._row(arch.id, rung)
+        """A training of the table of a design at a rung, as a trial of the study."""
+        row = self._typical(arch.id, rung)
         assert row is not None
         return self._study.trial(arch, row.seed, Origin(Kind.FIXED_POINT, rung, FROM_TABLE, cost))
 
     def outcome(self, trial: Trial) -> Outcome | None:
         """What came of such a trial when the table was made; None for every other."""
-        row = None if trial.trained_here else self._row(trial.architecture_id, trial.origin.rung)
-        if row is None or row.seed != trial.seed:
+        rows = [] if trial.trained_here else self._all(trial.architecture_id, trial.origin.rung)
+        row = next((row for row in rows if row.seed == trial.seed), None)
+        if row is None:
             return None
         metrics = {name: getattr(row, name) for name in METRICS if getattr(row, name) is not None}
         return Outcome(State.COMPLETE, metrics, worker={"machine": row.machine, "finished": row.finished})
 
-    def _row(self, key: str, rung: int) -> TableRow | None:
-        """The training with the lowest seed, so that a resumed search finds the same one in a table that has grown."""
-        found = self._rows.get((key, self._study.ladder.rungs[rung].fidelity.id), [])
-        return min(found, key=lambda row: row.seed, default=None)
+    def _all(self, key: str, rung: int) -> list[TableRow]:
+        return self._rows.get((key, self._study.ladder.rungs[rung].fidelity.id), [])
+
+    def _typical(self, key: str, rung: int) -> TableRow | None:
+        """Of a network's trainings at a rung the one nearest to their mean, so that no seed's luck stands for it."""
+        found = self._all(key, rung)
+        mean = fmean(row.accuracy for row in found) if found else 0.0
+        return min(found, key=lambda row: (abs(row.accuracy - mean), row.seed), default=None)
 
 
 def _noise(groups: Iterable[Sequence[TableRow]]) -> SeedNoise | None:
