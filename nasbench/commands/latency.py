@@ -104,7 +104,7 @@ def _add_compare(group: Any) -> None:
 def _add_pack(group: Any) -> Parser:
     pack = add_verb(
         group, "pack", "write a folder of networks to measure on a device that is not this machine",
-        "nasbench latency pack pixel-6 --count 20\nnasbench latency pack pixel-6 --study results/mine", _pack, True,
+        "nasbench latency pack pixel-6 --count 20\nnasbench latency pack pixel-6 --study results/phone", _pack, True,
     )  # fmt: skip
     pack.add_argument("name", metavar="DEVICE", help="name that its profile will have")
     _add_networks(pack, count=20, flag="--count")
