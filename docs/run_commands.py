@@ -43,10 +43,13 @@ FEW = "--networks emo_1m mobilevit_xxs fastvit_t8 " + TOY
 SMALLER = (
     (r"search .*--device|search --budget 64MBmem", "{} --trials 4 --runner toys.toml"),
     (r"search --budget 10ms --data", "search --budget 40ms --data photos/ --out results/photos --trials 4 " + TOY),
-    (r"search .*--time-limit", "{} " + TOY),
+    (r"search .*--time-limit", "search --budget 1GFLOP --time-limit 1min --out results/quick " + TOY),  # it takes it all
+    (r"resume .*--time-limit", "resume results/quick --time-limit 1min"),
     (r"search .*--objective predicted@4GFLOP",
      "search --objective predicted@300MFLOP --space small --budget 100MFLOP --trials 2 " + TOY),
     (r"search ", "{} --trials 4 " + TOY),
+    (r"confirm .*--designs", "confirm results/mine --seeds 1"),
+    (r"confirm ", "{} --seeds 1"),
     (r"train .*--recipe mobile|train .*--seeds 3", "{} --epochs 1 --resolution 32 --seeds 1"),
     (r"train ", "{} --epochs 1 --resolution 32"),
     (r"latency fit$", "latency fit --networks 10 --accept-noise"),
@@ -89,6 +92,7 @@ BEFORE = {"docs/models.md": "import nasbench, torch\nimages = torch.rand(1, 3, 2
 # In blocks of Python: a text, and what stands in its place.
 SMALLER_PYTHON = (
     ('out="results/mine")', 'out="results/python", trials=4, runner="toys.toml", device="server")'),
+    ('nasbench.confirm("results/mine", seeds=2)', 'nasbench.confirm("results/python", seeds=1)'),
     ('"mobilevit_xxs"], rung=-1, seeds=2)', '"mobilevit_xxs"], rung=-1, seeds=2, runner="toys.toml", device="server")'),
 )
 

@@ -32,6 +32,7 @@ _HOME = {
     "resume": "engine.start",
     "open_study": "report.results",
     "audit": "auditing.start",
+    "confirm": "auditing.confirmation",
     "load_table": "table.loading",
 }
 

@@ -21,6 +21,7 @@ from nasbench import __version__
 from nasbench.commands import (
     audits,
     benches,
+    confirming,
     data,
     doctor,
     drawings,
@@ -82,8 +83,8 @@ def parser() -> Parser:
     )  # fmt: skip
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for module in (
-        studies, watching, spaces, networks, drawings, trainings, exports, publishing, explaining, data, audits,
-        scores, tables, benches, study_exports, scale, latency, doctor,
+        studies, watching, confirming, spaces, networks, drawings, trainings, exports, publishing, explaining, data,
+        audits, scores, tables, benches, study_exports, scale, latency, doctor,
     ):  # fmt: skip
         module.add(verbs)
     return top

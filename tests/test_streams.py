@@ -38,6 +38,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "front": (f"{RESULTS / 'default'}", 0),
     "report": (f"{RESULTS / 'default'} -o ☃.html", 0),
     "watch": (f"{RESULTS / 'default'}", 0),
+    "confirm": ("nowhere", 2),
     "space show": ("small", 0),
     "space size": ("small", 0),
     "space sample": ("small -n 2", 0),

@@ -57,10 +57,11 @@ def measure(work: Work) -> dict[str, Any]:
 
 def collect(
     wanted: Sequence[Wanted], images: Images, runner: RunnerSpec, folder: Path, progress: Progress,
-    also: Collection[str] = (),
+    also: Collection[str] = (), doing: str = "audit",
 ) -> dict[RowKey, ScoreRow]:  # fmt: skip
     """The rows of `wanted`, measured where neither `folder` nor the shipped rows hold them; new ones are in `folder`
-    before this goes on. What fails is told to `progress` and left out; the next run tries it again.
+    before this goes on. What fails is told to `progress` and left out; the next run tries it again. `doing`: what
+    `progress` calls it.
 
     Rows of the same networks with other seeds, or at the fidelities (ids) of `also`, come along where they are held.
     """
@@ -71,7 +72,7 @@ def collect(
     journal = Journal(folder / FILE)
     try:
         held = shipped_rows() | rows_of(journal)
-        source = _Collecting(wanted, images, runner, folder, journal, progress)
+        source = _Collecting(wanted, images, runner, folder, journal, progress, doing)
         source.take(held.values(), also)
         source.drain_spool()
         if source.waiting:
@@ -95,7 +96,9 @@ class _Collecting:
         folder: Path,
         journal: Journal,
         progress: Progress,
+        doing: str,
     ) -> None:
+        self.doing = doing
         self.images, self.runner, self.folder = images, runner, folder
         self.journal, self.progress = journal, progress
         self.wanted, self.waiting = wanted, list(wanted)
@@ -188,7 +191,7 @@ class _Collecting:
     def _show(self) -> None:
         done = sum(self._key(each) in self.found for each in self.wanted)
         spent = time.monotonic() - self._started
-        state = ProgressState("audit", done, len(self.wanted), self._running, seconds_spent=spent)
+        state = ProgressState(self.doing, done, len(self.wanted), self._running, seconds_spent=spent)
         self.progress.update(state)
 
 

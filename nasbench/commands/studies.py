@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import webbrowser
 from collections import Counter
@@ -236,13 +237,15 @@ def _page_of(results: Sequence[StudyResult], output: str | None) -> Path:
 
 def _show(result: StudyResult, as_json: bool) -> int:
     """The closing table and what it means; or the same figures as JSON."""
+    from nasbench.auditing.confirmation import Confirmation, can_be_confirmed
     from nasbench.engine.worth_measuring import advice
     from nasbench.report.designs import what_next
     from nasbench.report.tables import closing_text, front_table, memory_text, records
     from nasbench.scaling.crossing import standing_at_target
 
     rows = result.rows()
-    conclusion = closing_text(rows) + advice(result) + result.standing_lines()
+    confirmed = Confirmation.read(result).verdict()
+    conclusion = closing_text(rows) + confirmed + advice(result) + result.standing_lines()
     if as_json:
         print_json({"folder": str(result.folder), "networks": records(rows), "conclusion": conclusion})
         return 0
@@ -256,6 +259,9 @@ def _show(result: StudyResult, as_json: bool) -> int:
         out.print(line, markup=False)
     written = ", ".join(name for name in WRITTEN if (result.folder / name).exists())
     out.print(f"\nAll of it: {result.folder} ({written})", markup=False)
-    for line in what_next(result.study, result.folder, rows):
+    ways = what_next(result.study, result.folder, rows)
+    if not confirmed and can_be_confirmed(result):
+        ways = [f"Does it lead after ten times the training? nasbench confirm {shlex.quote(str(result.folder))}", *ways]
+    for line in ways:
         out.print(line, markup=False, soft_wrap=True)  # so that it can be copied
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nasbench import __version__
+from nasbench.auditing.confirmation import Confirmation
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.page.answers import band_records, headline
 from nasbench.page.comparison import comparisons
@@ -66,7 +67,7 @@ def study_content(result: StudyResult, name: str) -> dict[str, Any]:
         "words": {"noun": words.noun, "unit": words.unit, "axis": words.axis},
         "budgets": [str(budget) for budget in study.budgets],
         "headline": headline(bands),
-        "bands": band_records(bands),
+        "bands": band_records(bands, Confirmation.read(result).told()),
         "conclusion": [line.replace("!: unlike", UNLIKE) for line in closing_text(rows)] + result.standing_lines(),
         "levels": _levels(result),
         "designs": design_records(result, by_design, {row.id for row in rows if row.on_front}),

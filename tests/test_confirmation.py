@@ -1,0 +1,122 @@
+"""Whether what a search returned still leads after long training, on a stored search with a stand-in for training."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from audit_toys import Images
+
+import nasbench
+from nasbench.auditing.confirmation import FOLDER, Confirmation, confirm
+from nasbench.auditing.rows import read_rows
+from nasbench.cli import main
+from nasbench.errors import UserError
+from nasbench.page.content import study_content
+from nasbench.report.noise import challengers
+from nasbench.study.runner import RunnerSpec
+from nasbench.study.study import Study
+
+STORED = Path(__file__).parent.parent / "results" / "default"
+PUBLISHED, DESIGNS = challengers(nasbench.open_study(STORED).rows())
+assert PUBLISHED is not None
+BEST, RIVAL = DESIGNS[0].name, PUBLISHED.name
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the default run whose trainings are the toy's; the more multiply-adds, the better."""
+    copy = tmp_path / "mine"
+    shutil.copytree(STORED, copy)
+    study = Study.open(copy)
+    study.replace(runner=RunnerSpec(kind="serial")).write(copy)
+    monkeypatch.setattr("nasbench.auditing.collecting.WORK", "audit_toys:measure")
+    monkeypatch.setattr("nasbench.proxy.evaluate.prepare", lambda *_: Images)
+    monkeypatch.setattr("nasbench.proxy.evaluate.dataset", lambda *_: Images)
+    monkeypatch.setattr(Images, "id", study.data_id)
+    return copy
+
+
+def test_the_best_design_and_the_best_published_networks_train_ten_times_as_long(folder: Path) -> None:
+    found = confirm(folder)
+    study = Study.open(folder)
+    rows = read_rows(folder / FOLDER).values()
+    assert {row.samples for row in rows} == {10 * study.ladder.rungs[-1].fidelity.samples}
+    assert {row.seed for row in rows} == {max(study.final_seeds) + 1, max(study.final_seeds) + 2}
+    names = [row.name for row in found.rows]
+    assert {BEST, RIVAL} <= set(names)
+    assert len(names) == 4
+    table = pd.read_csv(folder / FOLDER / "confirmed.csv")
+    assert list(table["network"]) == names
+    assert table["long"].is_monotonic_decreasing
+    assert set(table["long_seeds"]) == {2}
+
+
+def test_what_is_trained_is_not_trained_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = confirm(folder)
+    monkeypatch.setattr("nasbench.auditing.collecting.run", lambda *_: pytest.fail("nothing is left to train"))
+    assert confirm(folder).verdict() == before.verdict()
+    assert Confirmation.read(nasbench.open_study(folder)).verdict() == before.verdict()
+
+
+def test_each_comparison_is_held_against_the_noise_of_its_seeds(folder: Path) -> None:
+    """The toy's seeds lie a thousandth apart, so that all differences are more than noise."""
+    found = confirm(folder, networks=["emo_1m", "emo_6m"], seeds=3)
+    ((design, leads),) = found.leads()
+    assert design.name == BEST
+    for lead in leads:
+        ours, other = (sum(row.accuracies.values()) / 3 for row in (design, lead.rival))
+        assert lead.gap == pytest.approx(ours - other)
+        assert lead.needed == pytest.approx(2 * 0.001 * (2 / 3) ** 0.5)
+        assert lead.exceeds_noise is (ours > other)
+    by_rival = dict(zip((lead.rival.name for lead in leads), found.verdict()))
+    assert f"{BEST} (" in by_rival["emo_1m"].partition(" leads ")[0]
+    assert f"{BEST} (" in by_rival["emo_6m"].partition(" leads ")[2]
+    assert all("more than seed noise (0.2 needed)" in line for line in found.verdict())
+
+
+def test_one_training_each_says_nothing_of_noise(folder: Path) -> None:
+    assert all("nothing of noise" in line for line in confirm(folder, networks=["emo_1m"], seeds=1).verdict())
+
+
+def test_the_report_says_it_and_no_longer_asks_for_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["front", str(folder)]) == 0
+    assert f"nasbench confirm {folder}" in capsys.readouterr().out
+    assert main(["confirm", str(folder)]) == 0
+    lines = Confirmation.read(nasbench.open_study(folder)).verdict()
+    assert all(line in capsys.readouterr().out.replace("\n", " ") for line in lines[:1])
+    assert main(["front", str(folder)]) == 0
+    assert "nasbench confirm" not in capsys.readouterr().out
+    bands = study_content(nasbench.open_study(folder), "mine")["bands"]
+    assert [band["reasons"][2:] for band in bands if band["name"] == BEST] == [lines]
+    assert all(len(band["reasons"]) == 2 for band in bands if band["name"] != BEST)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"designs": ["fastvit_t8"]}, "not among the searched designs"),
+        ({"networks": ["resnet18"]}, "not among the published networks"),
+        ({"seeds": 0}, "must be at least 1"),
+    ],
+)
+def test_what_cannot_be_confirmed_is_told(asked: dict, why: str, folder: Path) -> None:
+    with pytest.raises(UserError, match=why):
+        confirm(folder, **asked)
+    assert not (folder / FOLDER).exists()
+
+
+def test_other_images_than_the_study_s_confirm_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Images, "id", "others")
+    with pytest.raises(UserError, match="its images have changed"):
+        confirm(folder)
+
+
+def test_a_search_without_labels_has_no_accuracy_to_confirm(folder: Path) -> None:
+    study = Study.open(folder)
+    study.replace(objectives=("masked_error", "latency_ms")).write(folder)
+    (folder / "trials.jsonl").write_text("")
+    with pytest.raises(UserError, match="searched by masked_error"):
+        confirm(folder)
