@@ -43,7 +43,7 @@ FEW = "--networks emo_1m mobilevit_xxs fastvit_t8 " + TOY
 SMALLER = (
     (r"search .*--device|search --budget 64MBmem", "{} --trials 4 --runner toys.toml"),
     (r"search --budget 10ms --data", "search --budget 40ms --data photos/ --out results/photos --trials 4 " + TOY),
-    (r"search .*--time-limit", "search --budget 1GFLOP --time-limit 1min --out results/quick " + TOY),  # it takes it all
+    (r"search .*--time-limit", "search --budget 1GFLOP --time-limit 1min --out results/quick " + TOY),
     (r"resume .*--time-limit", "resume results/quick --time-limit 1min"),
     (r"search .*--objective predicted@4GFLOP",
      "search --objective predicted@300MFLOP --space small --budget 100MFLOP --trials 2 " + TOY),
