@@ -76,6 +76,10 @@ SMALLER = (
 )  # fmt: skip
 LEFT_OUT = (
     (r"bench (run|show) .*(nas_bench_macro.json|accel_nasbench)", "the published table is downloaded by hand"),
+    (
+        r"export-study .*--mlflow",
+        "needs a server and an extra; tests/test_study_exports.py writes a store where it is installed",
+    ),
     (r"make (search|test)", "make test runs this; make search is the search of docs/searching.md"),
     (r"report --watch", "serves a page until the search is over; tests/test_live_page.py reads it"),
 )

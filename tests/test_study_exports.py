@@ -1,16 +1,22 @@
-"""A study as Optuna reads it: the same designs, fields, scores and latencies; the file refused where it exists."""
+"""A study as Optuna, TensorBoard and MLflow read it: the same designs, fields, scores and latencies."""
 
 from __future__ import annotations
 
+import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
+from tensorboardX.proto.event_pb2 import Event
 
 from nasbench import cli
+from nasbench.errors import UserError
+from nasbench.report.mlflow_runs import write_mlflow
 from nasbench.report.optuna_file import write_optuna
 from nasbench.report.results import StudyResult, open_study
+from nasbench.report.tensorboard_files import write_tensorboard
 from nasbench.space import SearchSpace
 
 STUDY = Path(__file__).parent.parent / "results" / "default"
@@ -82,3 +88,59 @@ def test_a_file_that_exists_is_left_alone(file: Path, capsys: pytest.CaptureFixt
     assert "exists already; remove it, or give another file" in capsys.readouterr().err
     assert file.read_bytes() == before
     assert cli.main(["export-study", str(STUDY), "--optuna", str(file.parent / "none" / "x.db")]) == 2
+
+
+def events(file: Path) -> list[Event]:
+    """Of a file as TensorBoard writes it: each after its length and a checksum, and before another."""
+    data, found = file.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        found.append(Event.FromString(data[12 : 12 + length]))
+        data = data[12 + length + 4 :]
+    return found
+
+
+def test_tensorboard_has_a_run_a_design_with_its_scores_by_images_seen(result: StudyResult, tmp_path: Path) -> None:
+    designs = {trial.architecture_id: trial for trial in result.trials}
+    assert write_tensorboard(result, tmp_path / "runs") == len(designs)
+    for folder in (tmp_path / "runs").iterdir():
+        (file,) = folder.iterdir()
+        values = [(event.step, value) for event in events(file) for value in event.summary.value]
+        scores = {step: value.simple_value for step, value in values if value.tag == "accuracy"}
+        own = [trial for trial in result.trials if folder.name in (trial.label, trial.architecture_id)]
+        rungs = {t.fidelity.samples: t.metric("accuracy") for t in own if not t.level.final}
+        assert scores == pytest.approx(rungs)
+        latency = next(value.simple_value for _, value in values if value.tag == "latency_ms")
+        assert latency == pytest.approx(result.latency_ms(own[0].architecture_id))
+        (start,) = [value.metadata.plugin_data.content for _, value in values if "session_start" in value.tag]
+        assert b"stages[1].block" in start
+
+
+def test_a_folder_that_holds_something_is_left_alone(result: StudyResult, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists already"):
+        write_tensorboard(result, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_mlflow_has_a_run_a_design(result: StudyResult, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    store = f"sqlite:///{tmp_path / 'runs.db'}"
+    designs = {trial.architecture_id for trial in result.trials}
+    assert write_mlflow(result, store) == len(designs)
+    client = mlflow.MlflowClient(tracking_uri=store)
+    runs = client.search_runs([client.get_experiment_by_name("default").experiment_id])
+    assert {run.data.tags["design"] for run in runs} == designs
+    for run in runs:
+        assert run.data.metrics["latency_ms"] == pytest.approx(result.latency_ms(run.data.tags["design"]))
+        assert "stages.1.block" in run.data.params
+    with pytest.raises(UserError, match="has an experiment 'default' already"):
+        write_mlflow(result, store)
+
+
+def test_without_mlflow_it_says_what_to_install(
+    result: StudyResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(UserError, match=r"pip install 'nasbench\[mlflow\]'"):
+        write_mlflow(result, str(tmp_path / "runs"))
