@@ -29,7 +29,7 @@ BEST, RIVAL = DESIGNS[0].name, PUBLISHED.name
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the default run whose trainings are the toy's; the more multiply-adds, the better."""
     copy = tmp_path / "mine"
-    shutil.copytree(STORED, copy)
+    shutil.copytree(STORED, copy, ignore=shutil.ignore_patterns(FOLDER))
     study = Study.open(copy)
     study.replace(runner=RunnerSpec(kind="serial")).write(copy)
     monkeypatch.setattr("nasbench.auditing.collecting.WORK", "audit_toys:measure")
@@ -92,6 +92,13 @@ def test_the_report_says_it_and_no_longer_asks_for_it(folder: Path, capsys: pyte
     bands = study_content(nasbench.open_study(folder), "mine")["bands"]
     assert [band["reasons"][2:] for band in bands if band["name"] == BEST] == [lines]
     assert all(len(band["reasons"]) == 2 for band in bands if band["name"] != BEST)
+
+
+def test_the_default_run_tells_what_came_of_its_design() -> None:
+    found = Confirmation.read(nasbench.open_study(STORED))
+    lines = found.verdict()
+    assert len(lines) == len(found.rows) - 1 > 1
+    assert any(line.startswith(f"After 10 times the training {BEST} (") and RIVAL in line for line in lines)
 
 
 @pytest.mark.parametrize(
