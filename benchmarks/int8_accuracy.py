@@ -4,7 +4,7 @@
 
 One line a network and runtime in int8.csv: float32, onnxruntime's plain way (a scale a channel, MinMax), and what
 `nasbench export --dtype int8` makes; for OpenVINO and ExecuTorch, where they are installed, by their own quantisers.
-A network whose line is there is not measured again.
+What has a line already is not measured again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -26,14 +26,17 @@ from nasbench.weights.checkpoints import load_model
 from nasbench.weights.saved import About
 
 
-def measured(path: Path, data: str) -> Iterator[dict[str, object]]:
+def measured(path: Path, data: str, known: Collection[tuple[str, str]]) -> Iterator[dict[str, object]]:
+    """A line for each runtime that is installed and not among the `known` pairs of network and runtime."""
     model = load_model(path)
     about = About.of(model)
     images = images_of(data, model.arch, about)
     deploy = model if model.deployed else reparameterise(model)
     for runtime in ("onnx", "openvino", "executorch"):
         form = FORMATS[runtime]
-        if any(importlib.util.find_spec(name) is None for name in (*form.packages, *form.int8_packages)):
+        if (model.arch.label, runtime) in known or any(
+            importlib.util.find_spec(name) is None for name in (*form.packages, *form.int8_packages)
+        ):
             continue
         request = Request(deploy, model.arch.resolution, None if form.any_batch else 1, "int8", {}, images)
         with tempfile.TemporaryDirectory() as folder:
@@ -64,9 +67,8 @@ def main() -> None:
     table = options.out / "int8.csv"
     rows = pd.read_csv(table).to_dict("records") if table.exists() else []
     for path in options.files:
-        if load_model(path).arch.label not in {row["network"] for row in rows}:
-            rows += measured(path, options.data)
-            pd.DataFrame(rows).to_csv(table, index=False, float_format="%.4g", lineterminator="\n")
+        rows += measured(path, options.data, {(row["network"], row["runtime"]) for row in rows})
+        pd.DataFrame(rows).to_csv(table, index=False, float_format="%.4g", lineterminator="\n")
     print(pd.DataFrame(rows).to_string(index=False))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from nasbench.errors import UserError
@@ -44,8 +45,13 @@ def _write(client: Any, experiment: str, record: DesignRecord) -> None:
     scores = [(noun, score, study.ladder.rungs[rung].fidelity.samples) for rung, score in record.rungs.items()]
     others = [(f"final {noun}", record.final, 0), ("latency_ms", record.latency_ms, 0)]
     metrics = [Metric(name, value, ended, step) for name, value, step in [*scores, *others] if value is not None]
-    params = [Param(name.replace("[", ".").replace("]", ""), str(value)) for name, (value, _) in record.fields.items()]
-    tags = [RunTag(name, str(value)[:LONGEST]) for name, value in record.attributes.items()]
+    params = [Param(_plain(name), str(value)) for name, (value, _) in record.fields.items()]
+    tags = [RunTag(_plain(name), str(value)[:LONGEST]) for name, value in record.attributes.items()]
     run = client.create_run(experiment, start_time=began, run_name=record.first.label).info.run_id
     client.log_batch(run, metrics=metrics, params=params, tags=tags)
     client.set_terminated(run, "FINISHED" if record.scores else "FAILED", end_time=ended)
+
+
+def _plain(name: str) -> str:
+    """A name that MLflow takes: stages[1].block as stages.1.block."""
+    return re.sub(r"[^\w .:/-]", "", name.replace("[", "."))
