@@ -57,6 +57,7 @@ USERS_OS_ERRORS = {
     errno.EPERM: "choose a place that you may write to",
     errno.EROFS: "choose a place that you may write to",
     errno.ENOTDIR: "choose a folder",
+    errno.ENOENT: "it was removed meanwhile, or can never be made there; choose another place",
     errno.EEXIST: "choose another place",
     errno.EISDIR: "choose a file",
     errno.ENAMETOOLONG: "choose a shorter name",

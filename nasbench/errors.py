@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Mapping
+from numbers import Real
+from types import NoneType
 from typing import Any
 
 SHOWN_CHARACTERS = 60  # of a value in an error
+KINDS: dict[str, tuple[type, ...]] = {  # of arguments from Python; None stands for a default
+    "number": (Real, NoneType),
+    "text": (str,),
+    "name or path": (str, os.PathLike),
+    "dict": (Mapping, NoneType),
+}
 
 
 class UserError(ValueError):
@@ -13,6 +23,13 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def require(kind: str, **values: object) -> None:
+    """A UserError where one of these arguments, by the name that the user gave it, is of another kind."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, KINDS[kind]):
+            raise UserError(f"{name} = {shown(value)}: is no {kind}; give one")
 
 
 def require_extra(module: str, extra: str, use: str) -> None:

@@ -82,6 +82,7 @@ def one_line(error: str) -> str:
         (["space", "show", "no_such_space"], "unknown search space 'no_such_space'"),
         (["space", "sample", "metablock", "--budget", "1G"], "1G"),
         (["space", "sample", "metablock", "--budget", "-1GFLOP"], "budget '-1GFLOP': the bound must be"),
+        (["space", "sample", "small", "--out", "/proc/none"], "/proc/none: No such file or directory; it was removed"),
         (["latency", "measure", "emo_1m", "--device", "phone"], "unknown device 'phone'"),
         (["search", "--space", "small", "--budget", "1KFLOP", "--trials", "2", "--out", "nowhere"], "1KFLOP"),
         (["search", "--budget", "1G", "--out", "nowhere"], "1G"),

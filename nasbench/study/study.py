@@ -12,7 +12,7 @@ from typing_extensions import Self
 from nasbench import __version__
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import Budget, device_metrics
-from nasbench.errors import UserError, shown
+from nasbench.errors import UserError, require, shown
 from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.strategies import StrategyChoice
@@ -165,6 +165,7 @@ class Study(Value):
     @classmethod
     def open(cls, folder: Path | str) -> Study:
         """The study whose folder this is."""
+        require("name or path", folder=folder)
         path = Path(folder) / FILE
         if not path.is_file():
             raise UserError(f"{folder}: holds no {FILE}; start a study with `nasbench search --out {folder}`")

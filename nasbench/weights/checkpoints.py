@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import nasbench
 from nasbench.arch.architecture import Architecture
 from nasbench.blocks.conv import set_exactly
-from nasbench.errors import UserError
+from nasbench.errors import UserError, require
 from nasbench.files import write_atomic
 from nasbench.nn.backbone import Backbone
 from nasbench.nn.model import Model, build, reparameterise
@@ -164,6 +164,7 @@ def load_model(
     features_only: the stages' maps instead of logits, of `out_indices` if not of all: a `Backbone`, with their channels
     and strides.
     """
+    require("name or path", path=path)
     state, metadata = _read_safetensors(Path(path))
     if "architecture" not in metadata:
         raise UserError(f"{path}: has no architecture inside; build the model yourself and use load_weights")
