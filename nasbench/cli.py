@@ -41,7 +41,7 @@ from nasbench.commands import (
 )
 from nasbench.commands.common import Parser
 from nasbench.commands.completion import SHELLS, PrintCompletion
-from nasbench.errors import UserError
+from nasbench.errors import UserError, visible
 
 DESCRIPTION = """Neural architecture search and scaling for mobile vision backbones.
 
@@ -92,7 +92,7 @@ def parser() -> Parser:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Mapping
 from numbers import Real
 from types import NoneType
 from typing import Any
 
 SHOWN_CHARACTERS = 60  # of a value in an error
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # characters that are no text: terminals obey them
 KINDS: dict[str, tuple[type, ...]] = {  # of arguments from Python; None stands for a default
     "number": (Real, NoneType),
     "text": (str,),
@@ -36,6 +38,11 @@ def require_extra(module: str, extra: str, use: str) -> None:
     """A UserError where `module`, a library that only `use` needs, is not installed; `extra` brings it."""
     if importlib.util.find_spec(module) is None:
         raise UserError(f"{use} needs {module}, which is not installed; run `pip install 'nasbench[{extra}]'`")
+
+
+def visible(text: str) -> str:
+    """`text` with `?` for what terminals would obey in it."""
+    return CONTROL.sub("?", text)
 
 
 def shown(value: Any) -> str:

@@ -7,16 +7,25 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
 
-from nasbench.errors import UserError, shown
+from nasbench.errors import CONTROL, UserError, shown
 
 MISFITS = ("missing", "extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for keys that do not fit
 PLACE_CHARACTERS = 160
+
+
+def _text(name: str) -> str:
+    if CONTROL.search(name):
+        raise ValueError("control characters are no text; leave them out of the name")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_text)]
 
 
 class Value(BaseModel):

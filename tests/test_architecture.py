@@ -42,6 +42,8 @@ def test_a_file_without_a_name_is_called_after_itself(tmp_path):
     (tmp_path / "yours.toml").write_text(network().to_toml())
     assert nasbench.load(tmp_path / "mine.json").name == "mine"
     assert nasbench.load(tmp_path / "yours.toml").name == "yours"
+    (tmp_path / "two\nlines.toml").write_text(network().to_toml())
+    assert nasbench.load(tmp_path / "two\nlines.toml").name == "two?lines"
     assert nasbench.load(tmp_path / "mine.json").id == nasbench.load(str(tmp_path / "yours.toml")).id == network().id
 
 
@@ -155,6 +157,7 @@ def slot(**content: Any) -> dict[str, Any]:
 
 
 WRONG = {
+    r"name = 'a\x1b[31m': control characters are no text; leave them out of the name": {"name": "a\x1b[31m"},
     "unknown key 'foo'; known keys: head, in_channels, name, resolution, stages, stem": {"foo": 1},
     "unknown key 'stages[0].chanels'; known keys: act, attention, block, branches, channels, cpe, depth, downsample, "
     "downsample_expansion, entry, expansion, head_dim, heads, kernel, patch, position, reduction, se, slots, stride, "

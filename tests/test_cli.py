@@ -78,6 +78,7 @@ def one_line(error: str) -> str:
             "unknown architecture 'no_such_net'; give the path of a .toml file, or a name such as",
         ),
         (["profile", "missing.toml"], "missing.toml: cannot be read"),
+        (["profile", "\x1b[31m.toml"], "?[31m.toml: cannot be read"),
         (["front", "no_such_folder"], "no_such_folder"),
         (["space", "show", "no_such_space"], "unknown search space 'no_such_space'"),
         (["space", "sample", "metablock", "--budget", "1G"], "1G"),
@@ -233,8 +234,8 @@ def test_times_that_are_none(text: str) -> None:
 
 
 def test_cells() -> None:
-    shown = [cell(value) for value in (None, True, 1234567, 0.000123456, 12.5, "x")]
-    assert shown == ["-", "yes", "1,234,567", "0.0001235", "12.5", "x"]
+    shown = [cell(value) for value in (None, True, 1234567, 0.000123456, 12.5, "x\x1b[31m")]
+    assert shown == ["-", "yes", "1,234,567", "0.0001235", "12.5", "x?[31m"]
 
 
 def test_no_abbreviated_options(capsys: pytest.CaptureFixture[str]) -> None:
