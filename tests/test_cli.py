@@ -92,6 +92,7 @@ def one_line(error: str) -> str:
         (["search", "--strategy", "nope", "--out", "nowhere"], "nope"),
         (["search", "--data", "no_such_images", "--out", "nowhere"], "no_such_images"),
         (["export", "emo_1m", "-o", "no_such_folder/x.onnx"], "the folder no_such_folder does not exist"),
+        (["export", "emo_1m", "-o", "/dev/null"], "/dev/null: is a device or a pipe, which a file would replace"),
         (["export", "emo_1m", "-o", "x.onnx", "--batch", "0"], "'0' is neither a whole number from 1 to"),
         (["export", "emo_1m", "-o", "x.onnx", "--batch", "9" * 5000], "nor 'dynamic'"),
         (["latency", "predict", "emo_1m", "--device", "no-such-device"], "no-such-device"),
