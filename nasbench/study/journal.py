@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nasbench.errors import UserError
+from nasbench.files import errors_naming
 
 Record = dict[str, object]
 
@@ -100,8 +101,9 @@ def lock_folder(folder: Path) -> int:
                 message = f"{folder}: in use by {holder}; wait for it, stop it, or give another folder"
                 raise UserError(message) from None
             time.sleep(0.05)
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    with errors_naming(folder):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return handle
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from nasbench import __version__
 from nasbench.costs.analytic import cost
 from nasbench.errors import UserError, shown
-from nasbench.files import require_new_or_empty
+from nasbench.files import errors_naming, require_new_or_empty
 from nasbench.weights.saved import Saved, opened, read_saved
 
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -51,7 +51,7 @@ def publish(path: Path, folder: Path, licence: str = UNKNOWN, name: str = "") ->
         CARD: card(saved, name, count, licence),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as part:
+    with errors_naming(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as part:
         made = Path(part) / "made"
         made.mkdir()
         shutil.copyfile(path, made / MODEL)
