@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,6 +106,16 @@ def lock_folder(folder: Path) -> int:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return handle
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within, `folder` is this process's alone to write."""
+    handle = lock_folder(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_locked(folder: Path) -> bool:
