@@ -75,6 +75,10 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         return f"key {place!r} is missing; add it"
     if isinstance(first.get("ctx", {}).get("error"), UserError):  # it names the value itself
         return rule if rule.startswith(place) else f"{place}: {rule}"
+    if first["type"] == "model_type":
+        rule = "must be a table of keys and values"
+    if first["type"] == "tuple_type":
+        rule = f"must be a list; tables in it are headed [[{place}]]"
     rule = rule[:1].lower() + rule[1:]
     return f"{place} = {shown(first['input'])}: {rule}" if place else rule
 

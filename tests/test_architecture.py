@@ -168,6 +168,8 @@ WRONG = {
     "stages[0].channels = 'wide': input should be a valid integer, unable to parse string as an integer":
         {"stages": [{**S, "channels": "wide"}]},
     "stages[0].channels = [16, 32]: input should be a valid integer": {"stages": [{**S, "channels": [16, 32]}]},
+    "stages = {'channels': 16, 'depth': 1}: must be a list; tables in it are headed [[stages]]": {"stages": S},
+    "stem = 'conv': must be a table of keys and values": {"stem": "conv"},
     "stages[0].stride = 3: input should be 1 or 2": {"stages": [{**S, "stride": 3}]},
     "stages[0].se = 2: input should be less than or equal to 1": {"stages": [{**S, "se": 2}]},
     "stages[0].expansion = nan: input should be a finite number": {"stages": [{**S, "expansion": float("nan")}]},
