@@ -41,7 +41,7 @@ from nasbench.commands import (
 )
 from nasbench.commands.common import Parser
 from nasbench.commands.completion import SHELLS, PrintCompletion
-from nasbench.errors import UserError
+from nasbench.errors import UserError, visible
 
 DESCRIPTION = """Neural architecture search and scaling for mobile vision backbones.
 
@@ -57,6 +57,7 @@ USERS_OS_ERRORS = {
     errno.EPERM: "choose a place that you may write to",
     errno.EROFS: "choose a place that you may write to",
     errno.ENOTDIR: "choose a folder",
+    errno.ENOENT: "it was removed meanwhile, or can never be made there; choose another place",
     errno.EEXIST: "choose another place",
     errno.EISDIR: "choose a file",
     errno.ENAMETOOLONG: "choose a shorter name",
@@ -91,7 +92,7 @@ def parser() -> Parser:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 import platformdirs
 import tomli_w
 
-from nasbench.errors import UserError, shown
+from nasbench.errors import UserError, shown, visible
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -205,8 +205,8 @@ def is_utf8(text: str) -> bool:
 
 
 def readable(name: str) -> str:
-    """A name, made of a file's, with `?` for what is not UTF-8 in it."""
-    return name.encode(errors="replace").decode()
+    """A name, made of a file's, with `?` for what is not UTF-8 or no text in it."""
+    return visible(name.encode(errors="replace").decode())
 
 
 def data_dir(name: str) -> Path:

@@ -7,16 +7,25 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
 
-from nasbench.errors import UserError, shown
+from nasbench.errors import CONTROL, UserError, shown
 
 MISFITS = ("missing", "extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for keys that do not fit
 PLACE_CHARACTERS = 160
+
+
+def _text(name: str) -> str:
+    if CONTROL.search(name):
+        raise ValueError("control characters are no text; leave them out of the name")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_text)]
 
 
 class Value(BaseModel):
@@ -66,6 +75,10 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         return f"key {place!r} is missing; add it"
     if isinstance(first.get("ctx", {}).get("error"), UserError):  # it names the value itself
         return rule if rule.startswith(place) else f"{place}: {rule}"
+    if first["type"] == "model_type":
+        rule = "must be a table of keys and values"
+    if first["type"] == "tuple_type":
+        rule = f"must be a list; tables in it are headed [[{place}]]"
     rule = rule[:1].lower() + rule[1:]
     return f"{place} = {shown(first['input'])}: {rule}" if place else rule
 

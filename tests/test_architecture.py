@@ -42,6 +42,8 @@ def test_a_file_without_a_name_is_called_after_itself(tmp_path):
     (tmp_path / "yours.toml").write_text(network().to_toml())
     assert nasbench.load(tmp_path / "mine.json").name == "mine"
     assert nasbench.load(tmp_path / "yours.toml").name == "yours"
+    (tmp_path / "two\nlines.toml").write_text(network().to_toml())
+    assert nasbench.load(tmp_path / "two\nlines.toml").name == "two?lines"
     assert nasbench.load(tmp_path / "mine.json").id == nasbench.load(str(tmp_path / "yours.toml")).id == network().id
 
 
@@ -155,6 +157,7 @@ def slot(**content: Any) -> dict[str, Any]:
 
 
 WRONG = {
+    r"name = 'a\x1b[31m': control characters are no text; leave them out of the name": {"name": "a\x1b[31m"},
     "unknown key 'foo'; known keys: head, in_channels, name, resolution, stages, stem": {"foo": 1},
     "unknown key 'stages[0].chanels'; known keys: act, attention, block, branches, channels, cpe, depth, downsample, "
     "downsample_expansion, entry, expansion, head_dim, heads, kernel, patch, position, reduction, se, slots, stride, "
@@ -165,6 +168,8 @@ WRONG = {
     "stages[0].channels = 'wide': input should be a valid integer, unable to parse string as an integer":
         {"stages": [{**S, "channels": "wide"}]},
     "stages[0].channels = [16, 32]: input should be a valid integer": {"stages": [{**S, "channels": [16, 32]}]},
+    "stages = {'channels': 16, 'depth': 1}: must be a list; tables in it are headed [[stages]]": {"stages": S},
+    "stem = 'conv': must be a table of keys and values": {"stem": "conv"},
     "stages[0].stride = 3: input should be 1 or 2": {"stages": [{**S, "stride": 3}]},
     "stages[0].se = 2: input should be less than or equal to 1": {"stages": [{**S, "se": 2}]},
     "stages[0].expansion = nan: input should be a finite number": {"stages": [{**S, "expansion": float("nan")}]},

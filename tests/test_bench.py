@@ -21,6 +21,7 @@ from nasbench.cli import main
 from nasbench.errors import UserError
 from nasbench.pareto import hypervolume
 from nasbench.strategies import STRATEGIES
+from nasbench.study import journal
 
 VALUES = {"width": (8, 16, 24, 32), "kernel": (3, 5, 7), "act": ("gelu", "relu"), "se": (False, True)}
 GRID = list(itertools.product(*VALUES.values()))
@@ -231,6 +232,15 @@ def test_runs_are_kept_and_made_once(table, tmp_path):
         read_runs(folder)
     with pytest.raises(UserError, match="its runs have evaluations 12, not 13; give another --out"):
         run_all(*arguments[:3], Setting(13, True), folder)
+
+
+def test_a_folder_that_another_bench_writes_is_left_to_it(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "LOCK_WAIT_S", 0.0)
+    arguments = (Source(table), ["random"], range(1), Setting(3), tmp_path / "out")
+    run_all(*arguments)
+    with journal.locked(tmp_path / "out"), pytest.raises(UserError, match="in use by process"):
+        run_all(*arguments[:2], range(2), *arguments[3:])
+    assert len(read_runs(tmp_path / "out")) == 1
 
 
 def test_a_function_that_was_changed_is_another_strategy(table, tmp_path):

@@ -78,10 +78,12 @@ def one_line(error: str) -> str:
             "unknown architecture 'no_such_net'; give the path of a .toml file, or a name such as",
         ),
         (["profile", "missing.toml"], "missing.toml: cannot be read"),
+        (["profile", "\x1b[31m.toml"], "?[31m.toml: cannot be read"),
         (["front", "no_such_folder"], "no_such_folder"),
         (["space", "show", "no_such_space"], "unknown search space 'no_such_space'"),
         (["space", "sample", "metablock", "--budget", "1G"], "1G"),
         (["space", "sample", "metablock", "--budget", "-1GFLOP"], "budget '-1GFLOP': the bound must be"),
+        (["space", "sample", "small", "--out", "/proc/none"], "/proc/none: No such file or directory; it was removed"),
         (["latency", "measure", "emo_1m", "--device", "phone"], "unknown device 'phone'"),
         (["search", "--space", "small", "--budget", "1KFLOP", "--trials", "2", "--out", "nowhere"], "1KFLOP"),
         (["search", "--budget", "1G", "--out", "nowhere"], "1G"),
@@ -90,6 +92,7 @@ def one_line(error: str) -> str:
         (["search", "--strategy", "nope", "--out", "nowhere"], "nope"),
         (["search", "--data", "no_such_images", "--out", "nowhere"], "no_such_images"),
         (["export", "emo_1m", "-o", "no_such_folder/x.onnx"], "the folder no_such_folder does not exist"),
+        (["export", "emo_1m", "-o", "/dev/null"], "/dev/null: is a device or a pipe, which a file would replace"),
         (["export", "emo_1m", "-o", "x.onnx", "--batch", "0"], "'0' is neither a whole number from 1 to"),
         (["export", "emo_1m", "-o", "x.onnx", "--batch", "9" * 5000], "nor 'dynamic'"),
         (["latency", "predict", "emo_1m", "--device", "no-such-device"], "no-such-device"),
@@ -232,8 +235,8 @@ def test_times_that_are_none(text: str) -> None:
 
 
 def test_cells() -> None:
-    shown = [cell(value) for value in (None, True, 1234567, 0.000123456, 12.5, "x")]
-    assert shown == ["-", "yes", "1,234,567", "0.0001235", "12.5", "x"]
+    shown = [cell(value) for value in (None, True, 1234567, 0.000123456, 12.5, "x\x1b[31m")]
+    assert shown == ["-", "yes", "1,234,567", "0.0001235", "12.5", "x?[31m"]
 
 
 def test_no_abbreviated_options(capsys: pytest.CaptureFixture[str]) -> None:

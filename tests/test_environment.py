@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,18 @@ def test_the_commit_is_this_checkouts(tmp_path: Path) -> None:
     commit = environment.commit()
     assert commit is not None
     assert commit.removesuffix("+changes") == head.stdout.strip()
+
+
+def test_git_is_asked_without_its_lock(tmp_path: Path) -> None:
+    """`git status` writes the index where a file's time has changed, under a lock that a kill would leave behind."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "file").write_text("a")
+    for words in (["init", "-q"], ["add", "file"], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *words], check=True)
+    os.utime(tmp_path / "file", (0, 0))
+    before = (tmp_path / ".git" / "index").read_bytes()
+    assert environment._git(tmp_path, "status", "--porcelain") == ""
+    assert (tmp_path / ".git" / "index").read_bytes() == before
 
 
 def test_a_foreign_environment_file_is_not_overwritten(tmp_path: Path) -> None:

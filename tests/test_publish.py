@@ -14,6 +14,7 @@ from training_toys import tiny
 
 from nasbench import cli
 from nasbench.costs.analytic import cost
+from nasbench.errors import UserError
 from nasbench.nn.model import build
 from nasbench.weights.checkpoints import load_model, save_weights
 from nasbench.weights.publish import publish
@@ -84,6 +85,17 @@ def test_a_model_without_figures_claims_none(tmp_path: Path) -> None:
     assert "model-index" not in text
     assert "Not stated" in text
     assert json.loads((tmp_path / "hub" / "config.json").read_text())["num_labels"] == 5
+
+
+def test_damaged_weights_are_told_when_saved_and_not_published(tmp_path: Path) -> None:
+    model = build(tiny(), 3)
+    model.state_dict()["head.classifier.bias"][0] = torch.nan
+    with pytest.warns(UserWarning, match=r"NaN or infinite: head.classifier.bias; .* neither exported nor published"):
+        save_weights(model, tmp_path / "bad.safetensors")
+    with pytest.raises(UserError, match=r"bad.safetensors: weights that are NaN or infinite: head.classifier.bias"):
+        publish(tmp_path / "bad.safetensors", tmp_path / "hub")
+    assert cli.main(["export", str(tmp_path / "bad.safetensors"), "-o", str(tmp_path / "bad.onnx")]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,12 @@ def test_the_same_search_again_trains_nothing(study, workplace):
         ({"data": "no/such/folder"}, "no/such/folder"),
         ({"device": "pixel-9"}, "unknown device 'pixel-9'"),
         ({"trials": 0}, "trials"),
+        ({"trials": "3"}, "trials = '3': is no number"),
+        ({"seed": True}, "seed = True: is no number"),
+        ({"time_limit": "10min"}, "time_limit = '10min': is no number"),
+        ({"runner": None}, "runner = None: is no name or path"),
+        ({"objective": 3}, "objective = 3: is no text"),
+        ({"strategy_options": ["a"]}, "strategy_options = ['a']: is no dict"),
     ],
 )
 def test_bad_input_is_refused_in_one_line_before_anything_is_written(workplace, changes, text):
@@ -178,6 +184,16 @@ def test_bad_input_is_refused_in_one_line_before_anything_is_written(workplace, 
     assert text in str(error.value)
     assert "\n" not in str(error.value)
     assert not Path("refused").exists()
+
+
+def test_what_is_no_path_is_refused_alike_everywhere():
+    for read in (nasbench.resume, nasbench.open_study, nasbench.load_table, nasbench.load_model):
+        with pytest.raises(UserError, match="= 3: is no name or path"):
+            read(3)
+    with pytest.raises(UserError, match="seeds = '2': is no number"):
+        nasbench.audit(["emo_1m"], seeds="2")
+    with pytest.raises(UserError, match="unknown architecture '3'"):
+        nasbench.audit(3)
 
 
 def test_a_folder_of_another_study_is_left_alone(study):

@@ -16,6 +16,7 @@ from nasbench.space.shipped import load_space, shipped_spaces
 STAGE = {"channels": [16, 24], "depth": [1, 2]}
 BAD_FILES = [
     ({}, "key 'resolution' is missing; add it"),
+    ({"resolution": 64, "stages": [STAGE], "name": "a\nb"}, r"name = 'a\nb': control characters are no text; leave"),
     ({"resolution": 64}, "stages = None: a space needs at least one [[stages]] table; add it"),
     ({"resolution": 64, "stages": [STAGE], "epochs": 3}, "unknown key 'epochs'; a search space has the keys"),
     ({"resolution": 64, "stages": [{"channels": 16}]}, "key 'stages[0].depth' is missing; add it"),

@@ -288,6 +288,18 @@ def test_a_folder_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> N
         TrialStore(tmp_path / "file" / "study")
 
 
+def test_a_disk_that_is_full_before_the_first_record_is_told_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        TrialStore(tmp_path)
+    assert error.value.filename == str(tmp_path)
+
+
 def test_killing_the_writer_loses_nothing_and_frees_the_lock(tmp_path: Path) -> None:
     rng = random.Random(0)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}

@@ -14,7 +14,9 @@ from shared_spaces import DEFAULT
 
 from nasbench.errors import UserError
 from nasbench.files import read_toml
+from nasbench.study import journal
 from nasbench.study.fidelity import FORMER, load_recipe
+from nasbench.study.store import TrialStore
 from nasbench.study.study import Study, differences
 
 CONTENT: dict[str, Any] = {
@@ -110,6 +112,17 @@ def test_another_study_is_refused_with_what_differs(tmp_path: Path) -> None:
     assert (tmp_path / "study.toml").read_bytes() == before
 
 
+def test_a_study_that_runs_now_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = study(race=4)
+    before.create(tmp_path)
+    monkeypatch.setattr(journal, "LOCK_WAIT_S", 0.0)
+    with TrialStore(tmp_path), pytest.raises(UserError, match=r"in use by process \d+ on .*; wait for it, stop it, or"):
+        before.with_more_finals(2).write(tmp_path)
+    assert Study.open(tmp_path) == before
+    before.with_more_finals(2).write(tmp_path)
+    assert Study.open(tmp_path) != before
+
+
 def test_a_change_inside_the_space_is_another_study() -> None:
     changed = {"name": "tiny", "content": {**CONTENT["space"]["content"], "resolution": [192]}}
     assert [found.key for found in differences(study(), study(space=changed))] == ["space.content.resolution"]
@@ -127,7 +140,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write: .*; give another folder with --out"):
+    with pytest.raises(UserError, match="Not a directory; give a folder that can be written"):
         study().create(tmp_path / "file" / "study")
     if os.getuid():  # root may write anywhere
         tmp_path.chmod(0o500)

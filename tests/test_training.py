@@ -20,7 +20,7 @@ from nasbench.nn.model import build
 from nasbench.proxy.evaluate import dataset
 from nasbench.training import loop, run
 from nasbench.training.images import batch_positions, class_weights, open_images
-from nasbench.training.job import BEST, CHECKPOINT, LAST, TrainingJob, TrainingStatus
+from nasbench.training.job import BEST, CHECKPOINT, EPOCHS, LAST, TrainingJob, TrainingStatus
 from nasbench.training.loop import TrainingDiverged
 from nasbench.training.loss import label_loss, load_teacher
 from nasbench.training.optimising import freeze, make_optimiser, make_schedule, moving_average
@@ -114,6 +114,16 @@ def test_every_choice_resumes_to_the_same_weights(change: str, data: str, tmp_pa
     train_job(second)
     assert_same(first.folder / BEST, second.folder / BEST)
     assert_same(first.folder / LAST, second.folder / LAST)
+
+
+def test_a_training_stopped_behind_its_last_checkpoint_has_all_epochs_told(data: str, tmp_path: Path, monkeypatch):
+    stopped = job(tmp_path, data, "epochs=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "save_checkpoint", _interrupting(run.save_checkpoint))
+        with pytest.raises(KeyboardInterrupt):
+            train_job(stopped)
+    train_job(stopped)
+    assert len((stopped.folder / EPOCHS).read_text().splitlines()) == 2
 
 
 def _interrupting(save):

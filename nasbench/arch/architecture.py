@@ -29,13 +29,13 @@ from nasbench.arch.parts import (
 from nasbench.arch.presets import lower
 from nasbench.errors import UserError, shown
 from nasbench.files import parse_toml, read_text, read_toml, readable
-from nasbench.values import Value, text_hash
+from nasbench.values import Name, Value, text_hash
 
 
 class Architecture(Value):
     """A network. Two that build the same network have the same `id`, whatever their files or names."""
 
-    name: str = ""
+    name: Name = ""
     resolution: int = Field(ge=8, le=4096)
     in_channels: int = Field(IMAGE_CHANNELS, ge=1, le=MAX_IMAGE_CHANNELS)  # of the images: 1 for grey, 4 with depth
     stem: Stem = Stem()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nasbench.arch.architecture import Architecture
@@ -12,7 +12,7 @@ from nasbench.auditing.collecting import Wanted, collect
 from nasbench.auditing.result import Audit, Network
 from nasbench.auditing.rows import RowKey, ScoreRow
 from nasbench.costs.analytic import cost
-from nasbench.errors import UserError
+from nasbench.errors import UserError, require
 from nasbench.files import write_atomic
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import DeviceProfile, load_device
@@ -44,6 +44,8 @@ def audit(
     `out` or the shipped rows hold are not measured again, so a run that was killed goes on. A UserError says what
     to change.
     """
+    require("number", seeds=seeds, samples=samples)
+    require("name or path", runner=runner, out="" if out is None else out)
     fidelity = _fidelity(rung, recipe, samples, runner)
     networks, quoted = chosen_networks(names, published), accuracies(published)
     latencies = _latencies(networks, device)
@@ -93,7 +95,7 @@ def chosen_networks(names: Sequence[str | Path] | None, published: str | Path | 
         shipped = {n: arch for n, arch in fixed_points().items() if n in plain and not is_spelled_out(arch)}
         return {name: arch for name, arch in shipped.items() if cost(arch).macs <= MACS_LIMIT}
     found: dict[str, Architecture] = {}
-    for name in (names,) if isinstance(names, (str, Path)) else names:
+    for name in (names,) if isinstance(names, (str, Path)) or not isinstance(names, Iterable) else names:
         arch = load(name)
         known = found.setdefault(arch.label, arch)
         if known.id != arch.id:

@@ -21,6 +21,7 @@ from nasbench.bench.replay import Run, Setting, replay, run_name
 from nasbench.errors import UserError
 from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.progress import Progress, ProgressState, Silent
+from nasbench.study.journal import locked
 from nasbench.values import Value
 
 RUNS, BENCH = "runs.jsonl", "bench.toml"
@@ -114,8 +115,11 @@ def run_all(
 
 
 def append_runs(folder: Path, runs: Iterable[Run]) -> None:
-    """Write each run into the folder as it comes, behind whatever a kill left of the last."""
-    with open(folder / RUNS, "a", encoding="utf-8") as file:
+    """Write each run into the folder as it comes, behind whatever a kill left of the last.
+
+    UserError where another process writes there.
+    """
+    with locked(folder), open(folder / RUNS, "a", encoding="utf-8") as file:
         if file.tell() and not (folder / RUNS).read_bytes().endswith(b"\n"):
             file.write("\n")
         for run in runs:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nasbench.errors import UserError, shown
+from nasbench.errors import UserError, shown, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nasbench.study.runner import RunnerSpec
 
 MOST_SECONDS, MOST_HOURS = 1e9, 1e6
+DEVICES = Path("/dev")  # where root would replace /dev/null
 Run = Callable[[argparse.Namespace], int | None]
 
 
@@ -41,7 +42,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; see `{self.prog} --help`", file=sys.stderr)
+        print(f"error: {visible(message)}; see `{self.prog} --help`", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -165,10 +166,12 @@ def seconds(text: str) -> float:
 
 
 def writable_file(path: str, example: str) -> Path:
-    """The file that `-o` names; a UserError where it is a folder, or its own folder is not there."""
+    """The file that `-o` names; a UserError where it is none (a new file would replace it), or has no folder."""
     output = Path(path)
     if output.is_dir():
         raise UserError(f"{output}: is a folder; give the file to write, such as {output / example}")
+    if output.parent.absolute() == DEVICES or (output.exists() and not output.is_file()):
+        raise UserError(f"{output}: is a device or a pipe, which a file would replace; give the file to write")
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
     return output
@@ -248,4 +251,4 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))

@@ -33,6 +33,7 @@ def add_options(verb: Any) -> None:
 
 def deployed(arch: Architecture, options: argparse.Namespace) -> tuple[Model, str]:
     """The deploy form with the weights that were asked for, and in words where they come from."""
+    from nasbench.nn.finite import require_finite
     from nasbench.nn.model import build, reparameterise
     from nasbench.weights.checkpoints import load_deployed
     from nasbench.weights.matching import counted, listed
@@ -50,20 +51,11 @@ def deployed(arch: Architecture, options: argparse.Namespace) -> tuple[Model, st
             deploy, loaded = load_deployed(model, options.weights, *how)
     except UserError as error:
         raise _in_options(error, options) from None
-    _require_finite(deploy, options.weights)
+    require_finite(deploy, options.weights)
     fresh = f"; fresh: {listed(list(loaded.fresh))}" if loaded.fresh else ""
     over = f"; passed over: {listed(list(loaded.passed_over))}" if loaded.passed_over else ""
     adapted = f"; stem adapted to {counted(arch.in_channels)}" if loaded.adapted else ""
     return deploy, f"{options.weights}{fresh}{over}{adapted}"
-
-
-def _require_finite(deploy: Model, weights: str) -> None:
-    from nasbench.latency.export import require_finite
-
-    try:
-        require_finite(deploy)
-    except UserError as error:
-        raise UserError(f"{weights}: {error}") from None
 
 
 def _in_options(error: UserError, options: argparse.Namespace) -> UserError:

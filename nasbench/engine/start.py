@@ -13,7 +13,7 @@ from nasbench.costs.budget import device_metrics, on_cost, parse_budgets
 from nasbench.engine import checks
 from nasbench.engine.run import run_study
 from nasbench.engine.warm_start import COLD, WARM, check_table, has_table
-from nasbench.errors import UserError
+from nasbench.errors import UserError, require
 from nasbench.files import data_spec
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.progress import Progress, ProgressState, Silent
@@ -52,6 +52,10 @@ def search(
     "rungs" or "asynchronous", whether designs go on to a rung when the one below is complete, or meanwhile; by default
     what the runner's file says.
     """
+    require("number", trials=trials, seed=seed, classes=classes, time_limit=time_limit)
+    require("name or path", runner=runner, out="" if out is None else out)
+    require("text", objective=objective)
+    require("dict", strategy_options=strategy_options)
     found, limits, ladder = load_space(space), parse_budgets(budgets), runner_ladder(runner)
     require_images_for(found.in_channels, f"space {found.label!r}")
     checks.check_device(device, device_metrics(limits))
@@ -113,6 +117,7 @@ def resume(
     now on, where the study's own is such a one and was corrected. `finals`: so many more final trainings than it was to
     have, where the race between the finalists is not decided. The study is told of these.
     """
+    require("number", time_limit=time_limit, finals=finals)
     study = Study.open(folder)
     study = study.replace(runner=study.runner.with_priority(priority))
     if data is not None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from nasbench.exporting.request import Request
-from nasbench.latency.export import ConstantShapes, require_finite
+from nasbench.latency.export import ConstantShapes
 from nasbench.latency.onnx_session import INPUT, OUTPUT
 from nasbench.latency.runtimes import silence
+from nasbench.nn.finite import require_finite
 
 
 def write(request: Request, path: Path) -> str:

@@ -12,8 +12,8 @@ import torch
 
 from nasbench.exporting.request import Request
 from nasbench.exporting.scoring import Run
-from nasbench.latency.export import require_finite
 from nasbench.latency.runtimes import silence
+from nasbench.nn.finite import require_finite
 
 
 def write(request: Request, path: Path) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from nasbench.exporting.request import Request
 from nasbench.exporting.scoring import Run
-from nasbench.latency.export import require_finite
+from nasbench.nn.finite import require_finite
 
 WORDS = "about.json"  # the file within the program's file that holds the metadata
 MOST = 1 << 16  # images at a time

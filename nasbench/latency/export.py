@@ -19,8 +19,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from nasbench.blocks.metablock import image_channels
-from nasbench.errors import UserError
 from nasbench.latency.onnx_session import INPUT, OUTPUT, open_session
+from nasbench.nn.finite import require_finite
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 OPSET = 17  # the first opset with LayerNormalization as one operator
 TOLERANCE = 1e-3  # relative, of float32 logits; published networks agree to 1e-6
 _SHAPE = torch.Tensor.shape.__get__  # type: ignore[attr-defined]
-NAMED = 5  # damaged weights in one line of an error
 TRACED_BATCH = 2  # images that are traced for a file that takes any number; exporters treat a size of 1 by itself
 ROUNDING_FACTOR = 20.0  # above TOLERANCE, the difference may be this many times torch's own rounding error
 
@@ -109,17 +108,6 @@ def deploy_form(architecture: Architecture, num_classes: int = 1000) -> nn.Modul
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return reparameterise(build(architecture, num_classes=num_classes))
-
-
-def require_finite(model: nn.Module) -> None:
-    """A UserError that names the weights and statistics in which a number is NaN or infinite."""
-    damaged = [key for key, tensor in model.state_dict().items() if not tensor.isfinite().all()]
-    if damaged:
-        more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
-        raise UserError(
-            f"weights that are NaN or infinite: {', '.join(damaged[:NAMED])}{more}; a training that diverged leaves "
-            "such: give weights saved before that"
-        )
 
 
 def require_same_logits(model: nn.Module, content: bytes, resolution: int) -> None:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nasbench.arch.architecture import Architecture
 from nasbench.errors import UserError
-from nasbench.files import read_text
+from nasbench.files import errors_naming, read_text
 from nasbench.latency import runtimes, standalone
 from nasbench.latency.device import Device, Measurement, Settings, runtime_version
 from nasbench.latency.export import deploy_form
@@ -99,14 +99,15 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     if folder.exists():
         raise UserError(f"{folder}: is there already; give another folder with --out or remove it")
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
-    try:
-        yield building
-        building.chmod(0o755)
-        building.rename(folder)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+    with errors_naming(folder):
+        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+        try:
+            yield building
+            building.chmod(0o755)
+            building.rename(folder)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
 
 
 def _write_networks(

@@ -32,6 +32,7 @@ from nasbench.study.fidelity import (
     recipe_files,
     recipe_name,
 )
+from nasbench.study.journal import locked
 from nasbench.study.runner import Numerics, RunnerSpec
 from nasbench.study.study import FILE as SEARCH_FILE
 from nasbench.study.study import StoredBudget, Study
@@ -105,8 +106,8 @@ class ScalingStudy(Value):
             self._check_goes_on(ScalingStudy.open(folder), folder)
         else:
             require_new_or_empty(folder, FILE)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_toml(folder / FILE, self.to_dict())
+        with locked(folder):
+            write_toml(folder / FILE, self.to_dict())
 
     def _check_goes_on(self, before: ScalingStudy, folder: Path) -> None:
         """Raise UserError unless this is the study `before`, or that one grown."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from nasbench.arch.metablock import MetaBlock
 from nasbench.arch.parts import IMAGE_CHANNELS, MAX_IMAGE_CHANNELS, MAX_STAGES, Head, Stage, Stem
-from nasbench.errors import UserError, shown
+from nasbench.errors import CONTROL, UserError, shown
 from nasbench.values import content_hash, first_problem
 
 FieldValue = bool | int | float | str | tuple[MetaBlock, ...] | None  # what a field of an architecture may be
@@ -91,6 +91,8 @@ def read_space(content: Mapping[str, object], source: str) -> SpaceFile:
     name, constraints = content.get("name", ""), content.get("constraints", {})
     if not isinstance(name, str):
         raise UserError(f"{source}: name = {shown(name)}: a name is text; put it in quotes")
+    if CONTROL.search(name):
+        raise UserError(f"{source}: name = {shown(name)}: control characters are no text; leave them out of the name")
     if not isinstance(constraints, Mapping):
         raise UserError(f"{source}: constraints = {shown(constraints)}: write a table [constraints]")
     if "resolution" not in content:

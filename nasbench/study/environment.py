@@ -102,10 +102,10 @@ def read(folder: Path | str) -> list[dict[str, object]]:
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:
+    """What git answers, without its lock: a git that is killed for being slow would leave that behind."""
+    command = ["git", "--no-optional-locks", "-C", str(checkout), *arguments]
     try:
-        result = subprocess.run(
-            ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, timeout=10, check=True
-        )
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()

@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from nasbench.errors import UserError, shown
 from nasbench.files import data_dir, named_file, read_toml
-from nasbench.values import Value, content_hash
+from nasbench.values import Name, Value, content_hash
 
 MAX_SAMPLES = 10**12
 MIN_SIZE = 16  # pixels a side of a proxy image
@@ -175,7 +175,7 @@ def _fields_of(value: Value) -> dict[str, object]:
 class Rung(Value):
     """One step of a ladder: how many designs enter it, and how they are trained."""
 
-    name: str = ""
+    name: Name = ""
     trials: int = Field(ge=1, le=10**6)
     fidelity: Fidelity
 

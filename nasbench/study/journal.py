@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from nasbench.errors import UserError
+from nasbench.files import errors_naming
 
 Record = dict[str, object]
 
@@ -100,9 +102,20 @@ def lock_folder(folder: Path) -> int:
                 message = f"{folder}: in use by {holder}; wait for it, stop it, or give another folder"
                 raise UserError(message) from None
             time.sleep(0.05)
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    with errors_naming(folder):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return handle
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within, `folder` is this process's alone to write."""
+    handle = lock_folder(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_locked(folder: Path) -> bool:

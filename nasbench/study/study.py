@@ -12,11 +12,12 @@ from typing_extensions import Self
 from nasbench import __version__
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import Budget, device_metrics
-from nasbench.errors import UserError, shown
+from nasbench.errors import UserError, require, shown
 from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.latency.names import THIS_MACHINE
 from nasbench.strategies import StrategyChoice
 from nasbench.study.fidelity import Ladder
+from nasbench.study.journal import locked
 from nasbench.study.objective import BY_LOSS, PREDICTED, Objective, extrapolation_target
 from nasbench.study.runner import RUNGS, Numerics, Promotion, RunnerSpec
 from nasbench.study.trial_records import MAX_CLASSES, Seed
@@ -165,6 +166,7 @@ class Study(Value):
     @classmethod
     def open(cls, folder: Path | str) -> Study:
         """The study whose folder this is."""
+        require("name or path", folder=folder)
         path = Path(folder) / FILE
         if not path.is_file():
             raise UserError(f"{folder}: holds no {FILE}; start a study with `nasbench search --out {folder}`")
@@ -182,10 +184,10 @@ class Study(Value):
         self.write(folder)
 
     def write(self, folder: Path | str) -> None:
-        """Write study.toml, also over an older one (a resumed study that is to run longer)."""
+        """Write study.toml, also over an older one (a resumed study that is to run longer), unless it runs now."""
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            write_toml(Path(folder) / FILE, self.to_dict())
+            with locked(Path(folder)):
+                write_toml(Path(folder) / FILE, self.to_dict())
         except OSError as error:
             raise UserError(f"{folder}: cannot write: {error.strerror}; give another folder with --out") from None
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from nasbench.errors import UserError, shown
+from nasbench.errors import UserError, require, shown
 from nasbench.files import cache_dir, data_dir
 from nasbench.table.file import is_table_file, read_rows, write_rows
 from nasbench.table.folder import FolderRows, rows_of_folder
@@ -26,6 +26,7 @@ def load_table(name_or_path: str | Path) -> Table:
     By name it is the shipped table, and beside it the rows that `nasbench table add` put under that name into the
     cache.
     """
+    require("name or path", name_or_path=name_or_path)
     path = Path(name_or_path)
     if path.is_dir():
         return Table(rows_of_folder(path).rows, str(path))

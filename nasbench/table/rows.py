@@ -16,7 +16,7 @@ from pydantic import Field
 from nasbench.study.fidelity import MAX_SAMPLES, Fidelity, Ladder, recipe_name
 from nasbench.study.trial_records import LARGEST, MAX_RUNGS, Count, Key, Seconds, Seed
 from nasbench.study.trials import Kind, Split, Trial
-from nasbench.values import Value
+from nasbench.values import Name, Value
 
 LONG_RUNG = -1  # what rows call long training: ten times the samples of the ladder's last rung
 Origin = Literal["published", "random", "bred", "picked", "given", "searched", "scaled"]
@@ -41,7 +41,7 @@ class TableRow(Value):
     """One training. Costs are of the deploy form at the design's own resolution, seconds of the training loop."""
 
     architecture_id: Key
-    name: str = ""
+    name: Name = ""
     origin: Origin
     rung: int | None = Field(None, ge=LONG_RUNG, lt=MAX_RUNGS)  # of the ladder that the table was made with
     samples: int = Field(ge=1, le=MAX_SAMPLES)

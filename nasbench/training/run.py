@@ -77,8 +77,8 @@ def _epoch(state: TrainingState, lesson: Lesson, data: ImageData) -> None:
     state.history.append(figures)
     if better:
         save_weights(state.kept, job.folder / BEST, _about(state, lesson, data, {}))
+    _show(state, job, figures)  # before the checkpoint: what that holds is not trained, nor shown, again
     save_checkpoint(state, job)
-    _show(state, job, figures)
 
 
 def _show(state: TrainingState, job: TrainingJob, figures: Epoch) -> None:

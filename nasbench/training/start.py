@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from nasbench.files import data_spec
 from nasbench.progress import Progress, ProgressState, Silent
 from nasbench.running import Job, Outcome, ProcessorShare, RunnerSpec, Usage, run
 from nasbench.study import environment
-from nasbench.study.journal import lock_folder
+from nasbench.study.journal import locked
 from nasbench.study.objective import MASKED, OBJECTIVES, SUPERVISED
 from nasbench.study.runner import LAPTOP, Priority, load_runner
 from nasbench.study.task import DATA, DATASETS, require_images_for
@@ -65,13 +64,10 @@ def train_designs(
     )  # fmt: skip
     jobs = [replace(first, architecture=arch, seed=seed) for seed in range(seeds) for arch in archs]
     _check_files(first, images, progress)
-    lock = lock_folder(folder)
-    try:
+    with locked(folder):
         found = Comparison(tuple(_run(jobs, folder, progress)), images.name, len(images.classes), str(recipe))
         found.write(folder)
         return found
-    finally:
-        os.close(lock)
 
 
 def _whole(path: str | Path | None) -> str | None:

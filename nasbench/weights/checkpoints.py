@@ -15,9 +15,10 @@ from torch import Tensor, nn
 import nasbench
 from nasbench.arch.architecture import Architecture
 from nasbench.blocks.conv import set_exactly
-from nasbench.errors import UserError
+from nasbench.errors import UserError, require
 from nasbench.files import write_atomic
 from nasbench.nn.backbone import Backbone
+from nasbench.nn.finite import damage
 from nasbench.nn.model import Model, build, reparameterise
 from nasbench.weights.flax import read_npz
 from nasbench.weights.matching import WeightsError, listed, matched
@@ -122,12 +123,15 @@ def save_weights(model: nn.Module, path: Path | str, about: About | None = None)
 
     The number of classes is that of the classifier as it is. A network changed in any other way is a UserError, since
     its architecture does not say how to build it. `about`: what the file says of itself besides, classes, normalisation
-    and figures; without it what the model was loaded with.
+    and figures; without it what the model was loaded with. A warning names weights that are NaN or infinite.
     """
     from safetensors.torch import save
 
     model = bare(model)
     _require_as_built(model)
+    told = damage(model)
+    if told:
+        warnings.warn(f"{path}: {told}; the file can be neither exported nor published", stacklevel=2)
     metadata = {
         "format": "pt",
         "nasbench": nasbench.__version__,
@@ -164,6 +168,7 @@ def load_model(
     features_only: the stages' maps instead of logits, of `out_indices` if not of all: a `Backbone`, with their channels
     and strides.
     """
+    require("name or path", path=path)
     state, metadata = _read_safetensors(Path(path))
     if "architecture" not in metadata:
         raise UserError(f"{path}: has no architecture inside; build the model yourself and use load_weights")

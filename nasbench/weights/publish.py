@@ -15,7 +15,7 @@ from pathlib import Path
 from nasbench import __version__
 from nasbench.costs.analytic import cost
 from nasbench.errors import UserError, shown
-from nasbench.files import require_new_or_empty
+from nasbench.files import errors_naming, require_new_or_empty
 from nasbench.weights.saved import Saved, opened, read_saved
 
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -43,6 +43,7 @@ def publish(path: Path, folder: Path, licence: str = UNKNOWN, name: str = "") ->
             "nasbench train ARCH --weights FILE, and publish what that keeps"
         )
     require_new_or_empty(folder, CARD)
+    _require_whole(path)
     name = name or saved.architecture.name or saved.architecture.id[:8]
     count = classes_of(path, saved)
     contents = {
@@ -50,7 +51,7 @@ def publish(path: Path, folder: Path, licence: str = UNKNOWN, name: str = "") ->
         CARD: card(saved, name, count, licence),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as part:
+    with errors_naming(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as part:
         made = Path(part) / "made"
         made.mkdir()
         shutil.copyfile(path, made / MODEL)
@@ -60,6 +61,14 @@ def publish(path: Path, folder: Path, licence: str = UNKNOWN, name: str = "") ->
             folder.rmdir()  # it is empty
         made.rename(folder)
     return [folder / file for file in (MODEL, CONFIG, CARD)]
+
+
+def _require_whole(path: Path) -> None:
+    """A UserError unless the model can be loaded, and all its weights are finite."""
+    from nasbench.nn.finite import require_finite
+    from nasbench.weights.checkpoints import load_model
+
+    require_finite(load_model(path), path)
 
 
 def classes_of(path: Path, saved: Saved) -> int:
