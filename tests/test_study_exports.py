@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +140,6 @@ def test_mlflow_has_a_run_a_design(result: StudyResult, tmp_path: Path) -> None:
 def test_without_mlflow_it_says_what_to_install(
     result: StudyResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'nasbench\[mlflow\]'"):
         write_mlflow(result, str(tmp_path / "runs"))

@@ -14,7 +14,7 @@ from typing import Any
 
 from nasbench.auditing.collecting import Wanted, collect
 from nasbench.auditing.rows import read_rows
-from nasbench.errors import UserError
+from nasbench.errors import UserError, require
 from nasbench.files import write_atomic
 from nasbench.progress import Progress, Silent
 from nasbench.proxy.images import images_named
@@ -120,6 +120,7 @@ def confirm(
     has not used. What is trained lies in `confirmed/` of the study's folder, so that the same command goes on after any
     kill. A UserError says what to change.
     """
+    require("number", seeds=seeds)
     if seeds < 1:
         raise UserError(f"seeds = {seeds}: must be at least 1")
     result, progress = StudyResult.read(folder), progress or Silent()

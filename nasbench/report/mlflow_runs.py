@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from nasbench.errors import UserError
+from nasbench.errors import UserError, require_extra
 from nasbench.report.records import DesignRecord, about, design_records
 from nasbench.report.results import StudyResult
 
@@ -17,11 +17,10 @@ def write_mlflow(result: StudyResult, uri: str) -> int:
 
     UserError: MLflow is not installed, the store cannot be reached, or it has an experiment of the study's name.
     """
-    try:
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-    except ImportError:
-        raise UserError("--mlflow needs MLflow: pip install 'nasbench[mlflow]'") from None
+    require_extra("mlflow", "mlflow", "a store of MLflow's")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
     records, name = design_records(result), result.folder.resolve().name
     try:
         client = MlflowClient(tracking_uri=uri)
