@@ -13,11 +13,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from trained_designs import Training, family, kendall, read, top_third
 
 from nasbench.auditing.agreement import advantage
-from nasbench.surrogate.denoising import SIGNALS, DenoisedScore, held_out_scores
 
+SIGNALS = ("accuracy", "loss", "train_loss_tail")
 
 def truth_of(row: Training, rows: list[Training], samples: int) -> float:
     """The mean accuracy of the same design's other trainings on so many samples; NaN where there are none."""
@@ -53,7 +57,8 @@ def compare(rows: list[Training], truth: np.ndarray) -> None:
     """Kendall's tau of accuracy, of its losses, and of all together, families held out."""
     signals = np.array([[row.accuracy, row.loss, row.tail] for row in rows])
     families = np.array([family(row.architecture) for row in rows])
-    denoised = held_out_scores(signals, truth, families)
+    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
+    denoised = cross_val_predict(model, signals, truth, groups=families, cv=LeaveOneGroupOut())
     print(f"{len(rows)} designs of {len(np.unique(families))} families, one training each; measured")
     figures = {"accuracy": signals[:, 0], "loss": -signals[:, 1], "training-loss tail": -signals[:, 2]}
     for name, score in (figures | {"denoised, families held out": denoised}).items():
@@ -61,7 +66,7 @@ def compare(rows: list[Training], truth: np.ndarray) -> None:
     gain = advantage(denoised, signals[:, 0], truth)
     if gain:
         print(f"denoised minus accuracy: {gain.tau:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] (90 %, over designs)")
-    weights = DenoisedScore.fit(signals, truth).weights
+    weights = model.fit(signals, truth)[-1].coef_
     print("points a deviation of:", ", ".join(f"{name} {100 * w:+.2f}" for name, w in zip(SIGNALS, weights)))
 
 
