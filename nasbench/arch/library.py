@@ -26,6 +26,11 @@ def swaps() -> dict[str, Architecture]:
     return {name: _shipped(path) for name, path in _swap_files().items()}
 
 
+def named_family(name: str) -> str:
+    """The family that a published network's name tells, up to the first underscore: "emo" of "emo_1m"."""
+    return name.partition("_")[0]
+
+
 @cache
 def _shipped(path: Path) -> Architecture:
     """Read once: it is frozen, and what was worked out of it (its network, its id) stays with it."""

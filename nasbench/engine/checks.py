@@ -1,4 +1,4 @@
-"""Checks of what a search is given, made before anything is written: each UserError says what to change."""
+"""Checks of a search's arguments, made before anything is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nasbench.study.task import DATASETS
 
 
 def objectives(text: str) -> tuple[str, ...]:
-    """A study's objectives from `--objective`: what is trained, latency, and a size that errors are extrapolated to."""
+    """A study's objectives from `--objective`: the training loss, latency, and a size to extrapolate to."""
     name, extrapolated = split_objective(text)
     if name not in OBJECTIVES:
         raise UserError(f"unknown objective {name!r}; known objectives: {', '.join(OBJECTIVES)}, predicted@4GFLOP")
@@ -27,7 +27,7 @@ def objectives(text: str) -> tuple[str, ...]:
 
 
 def runner_at(name_or_path: str | Path, address: str | None) -> RunnerSpec:
-    """The runner, at the cluster's address where one is given; UserError where nothing answers there."""
+    """The runner, at the cluster's address where one is given; UserError where no cluster answers there."""
     spec = load_runner(name_or_path)
     spec = spec if address is None else spec.replace(address=address)
     spec.require_device()
@@ -52,7 +52,7 @@ def check_device(name: str, metrics: Sequence[str]) -> None:
 
 
 def require_data(study: Study, folder: str | Path) -> None:
-    """A UserError where the images of a stored study are not where it says."""
+    """Raise UserError unless the images of a stored study are where it says."""
     name, _, archive = study.data.partition(":")
     if study.data in DATASETS:
         return

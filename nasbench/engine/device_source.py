@@ -1,7 +1,7 @@
 """The device profile of a study: read, or fitted while trainings run, and refined by what the study measures.
 
-Measuring goes on in processes of its own. What comes of it lies in the study's folder as a profile of its own, so that
-a resumed study predicts as it did before; the profile in the user's cache is not touched.
+Measurements run in background processes. The refined profile lies in the study's folder, so that a resumed study
+predicts as it did before; the profile in the user's cache is not touched.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from nasbench.progress import Progress
 from nasbench.space import SearchSpace
 from nasbench.study.study import Study
 
-FIRST_NETWORKS = 32  # measured before there is any profile; designs of the study itself follow
-MORE_NETWORKS = 16  # of the space that is searched, where a profile was fitted to others
-LOOKED_AT = 32  # members of the space that tell whether a profile covers it
-UNCOVERED = 0.2  # share of them outside what was measured, from which on more is measured
+FIRST_NETWORKS = 32  # measured where there is no profile; designs of the study itself follow
+MORE_NETWORKS = 16  # of the space, measured where the profile was fitted to others
+LOOKED_AT = 32  # members of the space by which its coverage is estimated
+UNCOVERED = 0.2  # share of them for which predictions extrapolate, from which on `MORE_NETWORKS` are measured
 
 
 class DeviceSource:
@@ -52,7 +52,7 @@ class DeviceSource:
                 self._widen(self.profile, space)
 
     def _widen(self, profile: DeviceProfile, space: SearchSpace) -> None:
-        """Measure some of the space meanwhile, where the profile was fitted to networks that are unlike them."""
+        """Start measuring networks of the space, where the profile was fitted to networks that are unlike them."""
         rng = np.random.default_rng(self.study.seed)
         members = [space.sample(rng, num_classes=self.study.classes) for _ in range(LOOKED_AT)]
         outside = float(profile.predict(members, self.study.classes).extrapolating.mean())
@@ -67,7 +67,7 @@ class DeviceSource:
         )
 
     def _study_profile(self) -> DeviceProfile | None:
-        """What the study has refined before; None where it has not, or on another machine than this."""
+        """The profile that the study has refined before; None where it has not, or on another machine than this."""
         if not self._path.is_file():
             return None
         try:
@@ -105,7 +105,7 @@ class DeviceSource:
     @property
     def can_measure(self) -> bool:
         """Whether designs can be measured now: the device is this machine, and nothing else is being measured."""
-        there = self() is not None  # which takes in what has been measured
+        there = self() is not None  # the call takes in finished measurements
         idle = self._extension is None and self._widening is None
         return self.study.device == THIS_MACHINE and there and idle
 
@@ -121,7 +121,7 @@ class DeviceSource:
         self._extension = extend_in_background(base, designs, self._path, self.study.classes, memory)
 
     def extended(self, wait: bool = False) -> DeviceProfile | None:
-        """The extended profile, once after it is there; from then on it is the source's own."""
+        """The profile as extended by `measure`, returned once when it is there; it becomes the study's own."""
         if self._extension is None or not (wait or self._extension.done()):
             return None
         extension, self._extension = self._extension, None

@@ -1,4 +1,4 @@
-"""A search as a source of jobs: the schedule's trials go out, outcomes come back into the store."""
+"""A search as a source of jobs: gives out the schedule's trials and stores their outcomes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nasbench.study.trials import Trial
 
 
 class Driver:
-    """Implements `running.JobSource` for one study. No trial starts that would not end in the schedule's time."""
+    """Implements `running.JobSource` for one study. Starts no trial that would not end within the schedule's time."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Driver:
         self.measuring.after(trial)
 
     def watch(self, usage: Usage | None) -> None:
-        """Time passes: keep what each trial has used, and show what is left."""
+        """Add up the processor time of each trial, and update the display."""
         if usage is not None:
             self._share.watch(usage, len(self._running), self.measuring.under_way)
             for key, each in self._running.items():
@@ -64,17 +64,17 @@ class Driver:
         return Pace(dict(self._running), self._at_a_time, now, self._share.share, deadline)
 
     def _next(self) -> Trial | None:
-        """What starts now, if it can be expected to end in time."""
+        """The trial to start now, if it is expected to end in time."""
         phases = self.schedule.phases
         if not phases.leaves_time_for(0.0):
             return None
         trial = self._to_train()
-        if trial is None or not phases.limited:  # what a trial will take is worked out only where it decides
+        if trial is None or not phases.limited:  # a trial's duration is estimated only where it matters
             return trial
         return trial if phases.leaves_time_for(self.reporting.seconds_expected(trial, self._pace())) else None
 
     def _to_train(self) -> Trial | None:
-        """The next trial of which a table does not tell what came of it; what it tells of others is stored."""
+        """The next trial to train; outcomes that a table holds are stored on the way."""
         while True:
             trial = self._left_over[0] if self._left_over else self.schedule.next_trial(self.store.trials)
             outcome = None if trial is None else self.schedule.known_outcome(trial)

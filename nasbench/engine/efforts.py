@@ -1,8 +1,8 @@
-"""What trials need to be trained, learnt from those that have ended.
+"""How long trials take, estimated from those that have ended.
 
-A trial's effort is the processor time that it takes, where trials tell it, else its seconds. What a design will need is
-told by its own trial at another level, else by the cost of the network that is trained in its place. Each level has a
-factor of its own: by how much its trials exceed what their samples say.
+A trial's effort is its processor time where all trials recorded it, else its wall-clock seconds. A design's effort is
+estimated from its own trial at another level, else from the multiply-adds of the reduced network that is trained in its
+place; each level has a correction factor.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from nasbench.study.fidelity import SCORING, Fidelity
 from nasbench.study.trials import Level, Trial
 
 EXPONENT = 0.66  # of multiply-adds, in the time of a step: 26 designs of results/default-former, correlation .97
-LEAST_SHARE, LEAST_S = 0.1, 1e-6  # of a trial's effort that goes with its samples
-CLASSES = 10  # that the network in a design's place is counted with; they hardly matter
+LEAST_SHARE, LEAST_S = 0.1, 1e-6  # of a trial's effort that is proportional to its samples
+CLASSES = 10  # of the reduced network when its cost is counted; their number hardly matters
 
 
 class Sizes:
-    """Multiply-adds of the network that is trained in a design's place, to the power that time goes with."""
+    """Multiply-adds of the reduced network that a trial trains, to the power `EXPONENT`: proportional to step time."""
 
     def __init__(self) -> None:
         self._known: dict[str, float | None] = {}  # by trial key
 
     def of(self, trial: Trial) -> float | None:
-        """None where nothing can be trained in its place."""
+        """None where the design cannot be reduced."""
         if trial.key not in self._known:
             try:
                 small = reduced(trial.design, trial.fidelity)
@@ -43,7 +43,7 @@ class Efforts:
     """Of all trials of a search; at least one of them must be complete."""
 
     def __init__(self, trials: Sequence[Trial], sizes: Sizes, by_processor: bool) -> None:
-        """`by_processor`: whether processor time says how long a trial takes, as it does not on an accelerator."""
+        """`by_processor`: whether effort may be processor time, which on an accelerator says little."""
         complete = sorted((trial for trial in trials if trial.complete), key=lambda trial: trial.level)
         self.by_processor = by_processor and all(_processor_share(trial) is not None for trial in complete)
         self._sizes = sizes
@@ -56,23 +56,23 @@ class Efforts:
         known = [(self._rates[key], size) for key, trial in first.items() if (size := sizes.of(trial))]
         self._per_size = sum(rate for rate, _ in known) / sum(size for _, size in known) if known else None
         self._factors = {level: self._factor(level, complete) for level in {trial.level for trial in complete}}
-        for trial in complete:  # at last by its highest level, which is nearest to what it still has to go through
+        for trial in complete:  # each design's rate is that of its highest level, which is nearest to what comes next
             self._rates[trial.architecture_id] = self._rate_measured(trial) / self._factors[trial.level]
 
     def of(self, trial: Trial) -> float:
-        """What it needs, or needed."""
+        """The effort of a trial, ended or not."""
         return self._scaled(self._rate(trial), trial.fidelity, trial.level)
 
     def expected(self, trial: Trial) -> float:
-        """The same, but in seconds as its cost lets expect, whether or not it took that."""
+        """The same, but where effort is seconds, predicted from cost alone, whatever the trial took."""
         return self.of(trial) if self.by_processor else self._scaled(self._by_size(trial), trial.fidelity, trial.level)
 
     def like(self, level: Level, fidelity: Fidelity, others: Sequence[Trial]) -> float:
-        """Of a trial of which its level is known, and that its design is one of those of `others`, or like them."""
+        """The expected effort of a trial at a level whose design is one of those of `others`, or like them."""
         return self._scaled(statistics.fmean(self._rate(trial) for trial in others), fidelity, level)
 
     def _rate(self, trial: Trial) -> float:
-        """Effort for each unit of work, before the level's factor."""
+        """Effort per unit of work, without the level's factor."""
         own = self._rates.get(trial.architecture_id)
         return self._by_size(trial) if own is None else own
 
@@ -94,7 +94,7 @@ class Efforts:
         return max(measured - self._overhead, LEAST_SHARE * measured, LEAST_S) / self._work(trial.fidelity)
 
     def _beside_training(self, trial: Trial) -> float:
-        """Of its effort, what neither training nor scoring takes, and samples do not change."""
+        """The part of its effort that is neither training nor scoring, and so does not depend on samples."""
         trained, samples = trial.metrics.get("train_seconds"), trial.fidelity.samples
         if not isinstance(trained, float) or trial.seconds <= 0:
             return 0.0
@@ -110,7 +110,7 @@ class Efforts:
 
 
 def _processor_share(trial: Trial) -> float | None:
-    """Of the processor, in its training loop, which stands for the rest of it; None where the trial does not tell."""
+    """Processor seconds per second in its training loop, taken for the whole trial; None where not recorded."""
     used, seconds = trial.metrics.get("cpu_seconds"), trial.metrics.get("train_seconds")
     if isinstance(used, float) and isinstance(seconds, float) and seconds > 0:
         return used / seconds

@@ -1,4 +1,4 @@
-"""What the levels above the lowest rung train: who goes on to each rung, and the finalists, with fresh seeds."""
+"""What the levels above the lowest rung train: promoted designs, and at last the finalists with fresh seeds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nasbench.scaling.objective import PROBE_RUNG
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind, Level, Origin, Split, Trial
 
-HELPS = 0.5  # trust in a table, below which designs go on as in a search without one
+LEAST_TRUST = 0.5  # in a table, below which designs are promoted as in a search without one
 
 
 @dataclass(eq=False)
 class HigherLevels:
-    """Trials of designs that have one below already. `known` as in `Schedule`."""
+    """The trials of one study above its lowest rung. `known` as in `Schedule`."""
 
     study: Study
     predictions: Predictions
@@ -32,7 +32,7 @@ class HigherLevels:
     scores: PublishedScores | None
 
     def members(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
-        """All that a level trains once the one below is complete; of a race all so far, and the next."""
+        """All trials of a level, once the one below is complete; of a race all so far, and the next."""
         complete = complete_at(trials, _below(level))
         chosen = self.promotions.decide(level.name, complete, lambda: self._chosen(level, complete, trials))
         if self.is_raced(level):
@@ -44,8 +44,8 @@ class HigherLevels:
         ]
 
     def next_early(self, level: Level, trials: Sequence[Trial]) -> Trial | None:
-        """The first design that goes on to a rung while the one below still trains, if any may: the best of those
-        complete there that have not gone on, as long as the rung has less than its share of trials."""
+        """The next promotion to a rung while the one below still trains: the best design complete there that is not
+        promoted yet. None while the rung has its share of trials."""
         complete = _with_their_probes(complete_at(trials, _below(level)), trials)
         due = self.places.due(level, len(complete), trials)
         if self._taken(level, trials) >= due or self.places.is_over(level, trials):
@@ -57,7 +57,7 @@ class HigherLevels:
         return level.final and self.study.race is not None
 
     def _chosen(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
-        """Who goes on of all that will ever be complete below; those that went early are among them."""
+        """The promoted trials, once the level below is complete; those promoted early are among them."""
         places = self.places.of(level, len(complete), trials)
         if level.final or not self.study.asynchronous:
             return self._choice(_below(level), complete, trials, places)
@@ -66,8 +66,7 @@ class HigherLevels:
         return [*early, *self._waiting(level, complete, trials, places)]
 
     def _waiting(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial], places: int) -> list[Trial]:
-        """Those of the first `places` of the designs `complete` below that are not at the level yet, best first, as
-        many as have room there."""
+        """Of the best `places` designs `complete` below, those that are not at the level yet and have room there."""
         there, free = _designs(level, trials), self._known_above(_below(level), complete, trials)
         left, found = places - self._taken(level, trials), []
         for each in self._choice(_below(level), complete, trials, places):
@@ -77,7 +76,7 @@ class HigherLevels:
         return found
 
     def _taken(self, level: Level, trials: Sequence[Trial]) -> int:
-        """Places of a rung that are used; what a table told takes none."""
+        """How many places of a rung are used; a training from a table takes none."""
         return sum(trial.trained_here for trial in at_level(trials, level))
 
     def _at_rung(self, trial: Trial, rung: int, trials: Sequence[Trial]) -> Trial:
@@ -92,7 +91,7 @@ class HigherLevels:
         return self._again(trial, rung, seed, "promoted")
 
     def _next_in_race(self, finalists: Sequence[Trial], finals: Sequence[Trial]) -> list[Trial]:
-        """The final training that comes next, if any does."""
+        """The next final training, if there is one, as a list."""
         study = self.study
         if study.race is None or (len(finals) >= study.race and not self.places.open_ended):
             return []
@@ -114,21 +113,22 @@ class HigherLevels:
         )
 
     def _choice(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial], places: int) -> list[Trial]:
-        """The best of those `complete` at a level: by their scores, or by what these and a table let expect."""
+        """The best of those `complete` at a level: by their scores, or where a table is trusted, by their expected
+        accuracy given scores and table."""
         able = contenders(self.study, self.predictions, complete, trials)
         if self.known is None:
             return most_promising(able, places)
         known = self.known.at(self.study.ladder.rungs[level.rung].fidelity)
-        own = [one for one in able if one.trial.trained_here]  # what a table told it knows already
+        own = [one for one in able if one.trial.trained_here]  # the table has the others already
         seen, scores = [one.trial.design for one in own], [one.score for one in own]
         informed = known.after(seen, scores)
-        if informed.trust < HELPS:
+        if informed.trust < LEAST_TRUST:
             return most_promising(able, places)
         expected = informed.expect([one.trial.design for one in able])
         return likely_leaders(able, expected, places, self._known_above(level, complete, trials))
 
     def _known_above(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial]) -> frozenset[str]:
-        """Keys of those of which a table tells what comes of them at the next rung."""
+        """Keys of those whose training at the next rung a table holds."""
         scores, above = self.scores, level.rung + 1
         if scores is None or above > self.study.ladder.top:
             return frozenset()
@@ -140,7 +140,7 @@ class HigherLevels:
 
 
 def _below(level: Level) -> Level:
-    assert level.below is not None  # nobody is promoted to the lowest rung
+    assert level.below is not None  # the lowest rung has no promotions
     return level.below
 
 
@@ -149,6 +149,6 @@ def _designs(level: Level, trials: Sequence[Trial]) -> set[str]:
 
 
 def _with_their_probes(complete: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
-    """Those of which no probe is still running, without which their error at the target is a guess."""
+    """Those without a running probe: until it ends their error at the target size is a guess."""
     running = {trial.origin.of for trial in at_level(trials, Level(PROBE_RUNG)) if not trial.finished}
     return [trial for trial in complete if trial.architecture_id not in running]

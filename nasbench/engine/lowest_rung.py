@@ -61,7 +61,7 @@ class LowestRung:
         return self._new(proposals[0], self.study.strategy.label) if proposals else None
 
     def agreement(self, trials: Sequence[Trial]) -> Agreement | None:
-        """How far the rung's trials bear out the table that the search started from; None without one."""
+        """How far the rung's trials agree with the table that the search started from; None without one."""
         complete = [trial for trial in complete_at(trials, LOWEST) if trial.trained_here]
         if self.known is None or not complete:
             return None
@@ -69,7 +69,7 @@ class LowestRung:
         return self.known.agreement([trial.design for trial in complete], [trial.metric(metric) for trial in complete])
 
     def _of_published(self, waiting: Sequence[Architecture], trials: Sequence[Trial]) -> Trial | None:
-        """A trial of one of these; None while the check of what a table tells of them runs."""
+        """A trial of one of these; None while the check of a table's trainings of them runs."""
         arch = waiting[0] if self.scores is None else self.scores.next(waiting, trials)
         if arch is None:
             return None
@@ -78,7 +78,7 @@ class LowestRung:
         return self._new(arch, Kind.FIXED_POINT.value)
 
     def _new(self, arch: Architecture, how: str) -> Trial:
-        """A design's first trial. One that equals a fixed point takes its name."""
+        """A design's first trial; a design equal to a fixed point takes its name."""
         kind = Kind.FIXED_POINT if arch.id in self.fixed else Kind.SEARCHED
         origin = Origin(kind, 0, how, self.predictions.cost(arch))
         seed, fidelity = self.study.seed, self.study.ladder.rungs[0].fidelity
@@ -86,7 +86,7 @@ class LowestRung:
         return self.study.trial(self.fixed.get(arch.id, arch), seed, origin)
 
     def _context(self, trials: Sequence[Trial], turn: int, taken: tuple[Architecture, ...]) -> Context:
-        """What the strategy is told; each turn has random numbers of its own. Of `taken` none is proposed."""
+        """The strategy's input at a turn, which seeds its random numbers; designs in `taken` are not proposed."""
         study, predictions = self.study, self.predictions
         return Context(
             self.space,

@@ -1,8 +1,8 @@
-"""Measurements that a search asks for: the designs near its front, and near a budget, while trainings go on.
+"""Latency measurements during a search, of designs near its front and near a budget.
 
-Predictions are made to be checked where decisions are taken. When half of the lowest rung is trained, and whenever a
-rung is complete, the most interesting designs that were never measured are (worth_measuring.py says which). The profile
-is fitted again with them. What was promoted before stays promoted: decisions are kept in the store.
+When half of the lowest rung is trained, and whenever a rung is complete, those designs are measured where a wrong
+prediction would matter most (worth_measuring.py), and the profile is fitted again with them. Earlier promotions stand:
+they are kept in the store.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEPTH = 2 * AT_A_TIME  # of the designs in order of interest, how many are worth
 
 
 class Measuring:
-    """Measures designs of a study on this machine, and tells the schedule's predictions."""
+    """Measures designs of a study on this machine, and updates the schedule's predictions."""
 
     def __init__(
         self, schedule: Schedule, store: TrialStore, source: DeviceSource, reporting: Reporting, progress: Progress
@@ -40,21 +40,21 @@ class Measuring:
         self.reporting, self.progress = reporting, progress
         self._measured_at: set[Level] = set()
         self._measured_at_half = False
-        self._predicted: dict[str, Predicted] = {}  # of what is being measured, by a profile that had not seen it
+        self._predicted: dict[str, Predicted] = {}  # of the designs being measured, by the profile before that
 
     def after(self, trial: Trial) -> None:
-        """A trial has ended: take in what was measured meanwhile, and measure more where it is time."""
+        """Called when a trial has ended: take in finished measurements, and start further ones where due."""
         self._learn(self.source.extended())
         if self.source.can_measure and self._due():
             self._measure_near_front()
 
     @property
     def under_way(self) -> bool:
-        """Whether a core measures, beside the trainings."""
+        """Whether a measurement occupies a core beside the trainings."""
         return self.source.under_way
 
     def finish(self) -> None:
-        """Measure, on this machine, what the closing table shows and nothing has measured yet; predict the rest."""
+        """At the end of a search: measure, if on this machine, what the closing table shows; predict the rest."""
         self._learn(self.source.extended(wait=True))
         study = self.schedule.study
         if study.device == THIS_MACHINE:
@@ -85,7 +85,7 @@ class Measuring:
             self.progress.note(f"measuring the latency of {len(designs)} designs near the front meanwhile")
 
     def _learn(self, profile: DeviceProfile | None) -> None:
-        """Take what a background measurement brought into the store; None where it has brought nothing yet."""
+        """Store the measurements by which a profile was extended, if one is given."""
         if profile is None:
             return
         records = [record for record in profile.records if record.id in self._predicted]
@@ -111,7 +111,7 @@ class Measuring:
             self.source.keep(profile.with_records(records))
 
     def _note(self, records: Sequence[Record], predicted: Mapping[str, Predicted]) -> None:
-        """What was measured, and what had been predicted for it."""
+        """Store measurements beside what had been predicted."""
         measured_ms = {record.id: record.measurement.latency_ms for record in records}
         taken = {record.id: found for record in records if (found := _resources(record))}
         self.store.note(LatencyNote(measured_ms=measured_ms, predicted=dict(predicted), taken=taken))

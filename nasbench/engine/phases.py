@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from nasbench.study.fidelity import Ladder
 from nasbench.study.trials import Level, Trial
 
-# Shares of the time by which levels have ended, where there are further rungs and where there are none. The rest is the
-# final level's: without seeds of its own a design that was chosen for its score proves nothing.
+# Shares of the time by which the lowest and the highest rung end. The rest is the final level's: the score by which a
+# design was selected is biased, so that fresh seeds have to confirm it.
 SCREENED, PROMOTED = 0.40, 0.62
-CLOSING_S, CLOSING_SHARE = 30.0, 0.08  # kept for what follows the last trial: latencies measured, the report written
+CLOSING_S, CLOSING_SHARE = 30.0, 0.08  # kept for measuring latencies and writing the report after the last trial
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Phases:
 
     @classmethod
     def of(cls, ladder: Ladder, limit: float | None, used: float = 0.0) -> Phases:
-        """From now on; `used` seconds of the limit were spent before."""
+        """Starting now, with `used` seconds of the limit spent before."""
         return cls(ladder.top, limit or math.inf, time.monotonic() - used)
 
     @property
@@ -61,7 +61,7 @@ class Phases:
 
 
 def pace_of(trials: Sequence[Trial]) -> float | None:
-    """Work a second of all workers together, over the time in which trials ran; None before two are complete."""
+    """Work (`Fidelity.work`) per second of all workers together; None before two trials are complete."""
     complete = [trial for trial in trials if trial.complete and trial.trained_here]
     seconds = seconds_busy(trials)
     if len(complete) < 2 or seconds <= 0:
@@ -70,7 +70,7 @@ def pace_of(trials: Sequence[Trial]) -> float | None:
 
 
 def seconds_busy(trials: Sequence[Trial]) -> float:
-    """How long any trial ran: where a search stood still, between two runs of it, no time counts."""
+    """Seconds in which at least one trial ran; the time between two runs of a search does not count."""
     busy, until = 0.0, -math.inf
     for trial in sorted((trial for trial in trials if trial.finished), key=lambda trial: trial.submitted_at):
         busy += max(0.0, trial.finished_at - max(trial.submitted_at, until))

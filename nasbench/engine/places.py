@@ -9,19 +9,19 @@ from nasbench.engine.phases import Phases, pace_of
 from nasbench.study.study import Study
 from nasbench.study.trials import Level, Trial
 
-ENOUGH = 2  # complete trials of a level, before its time can be over
+ENOUGH = 2  # complete trials of a level, before which its time is not over
 TRAININGS_A_FINALIST, MOST_FINALISTS = 8, 12  # where time allows for more finalists than the study names
 
 
 class Places:
-    """Of one study; `phases` says when each level has to be over."""
+    """The places of one study's levels; `phases` says when each level has to be over."""
 
     def __init__(self, study: Study, phases: Phases) -> None:
         self.study, self.phases = study, phases
 
     @property
     def levels(self) -> list[Level]:
-        """Those that every search goes through, lowest first; probes have one of their own before them."""
+        """The rungs, lowest first, and the final level; probes have a level of their own before these."""
         top = self.study.ladder.top
         return [*(Level(rung) for rung in range(top + 1)), Level(top, final=True)]
 
@@ -31,12 +31,12 @@ class Places:
         return self.study.open_ended and self.phases.limited
 
     def is_over(self, level: Level, trials: Sequence[Trial]) -> bool:
-        """Whether the level's time is over; not before it has enough to go on with."""
+        """Whether the level's time is over and at least `ENOUGH` of its trials are complete."""
         return len(complete_at(trials, level)) >= ENOUGH and self.phases.is_over(level)
 
     def planned(self, trials: Sequence[Trial] = ()) -> list[tuple[Level, int]]:
         """How many trials each level takes, as far as can be told before its turn."""
-        # A table may tell of more networks than a level has places for.
+        # A table may hold more published networks than a level has places.
         plan = [(level, max(count, len(at_level(trials, level)))) for level, count in planned_levels(self.study)]
         if not self.open_ended:
             return plan
@@ -44,8 +44,8 @@ class Places:
         return [(level, count if room is None else len(at_level(trials, level)) + room) for level, count, room in rooms]
 
     def of(self, level: Level, below: int, trials: Sequence[Trial]) -> int:
-        """How many designs a level takes, of so many complete ones below it: what the study says, or those that it has
-        and what fits into the time, at most half of those below."""
+        """How many designs a level takes of `below` complete ones: what the study says; or where time decides, those
+        that it has and those that fit into its time, at most half of `below`."""
         planned = self.study.places(level, below)
         room = self._room(level, trials) if self.open_ended else None
         if room is None:
@@ -55,14 +55,14 @@ class Places:
         return max(2, min(len(at_level(trials, level)) + room, -(-below // 2)))
 
     def due(self, level: Level, complete: int, trials: Sequence[Trial]) -> int:
-        """How many of a level's places may be taken while `complete` trials of the level below are: their share of
-        those that will be there, rounded down."""
-        assert level.below is not None  # nobody is promoted to the lowest rung
+        """How many of a level's places may be taken when `complete` trials of the level below are complete: in
+        proportion to those expected there, rounded down."""
+        assert level.below is not None  # the lowest rung has no promotions
         expected = self._expected(level.below, trials)
         return complete * self.of(level, expected, trials) // max(1, expected)
 
     def _expected(self, level: Level, trials: Sequence[Trial]) -> int:
-        """How many trials a level will have had at its end."""
+        """How many trials a level is expected to have at its end."""
         there = len(at_level(trials, level))
         if self.is_over(level, trials):
             return there

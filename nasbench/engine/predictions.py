@@ -1,4 +1,4 @@
-"""What is known of designs without training them: cost, and latency, memory and energy on the study's device."""
+"""Figures of designs that need no training: cost, and latency, memory and energy on the study's device."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ProfileSource = Callable[[], DeviceProfile | None]  # gives the device profile o
 
 
 class Predictions:
-    """Figures of designs, worked out once each; predictions are made anew when the profile has been fitted again.
+    """Figures of designs, cached by architecture; predictions until the profile has been fitted again.
 
-    `measured_ms`: architecture id -> latency, which stands in for the prediction where there is one.
+    `measured_ms`: architecture id -> measured latency, which is used in place of the prediction.
     """
 
     def __init__(self, study: Study, profile: ProfileSource, measured_ms: Mapping[str, float] | None = None) -> None:
         self.study, self.profile = study, profile
         self.measured_ms = dict(measured_ms or {})
         self._predicted: dict[str, Predicted] = {}
-        self._predictor: DeviceProfile | None = None  # whose predictions these are
+        self._predictor: DeviceProfile | None = None  # that made `_predicted`
         self._costs: dict[str, Cost] = {}
 
     @property
@@ -32,7 +32,7 @@ class Predictions:
         return self.profile() is not None
 
     def cost(self, arch: Architecture) -> Cost:
-        """Of the deploy form."""
+        """Analytic cost of the deploy form."""
         if arch.id not in self._costs:
             self._costs[arch.id] = cost(arch, self.study.classes)
         return self._costs[arch.id]
@@ -51,10 +51,10 @@ class Predictions:
         return self.measured_ms.get(arch.id) or self.predicted(arch).latency.value
 
     def slowness(self, arch: Architecture) -> float:
-        """Latency in ms; until the profile is there, multiply-adds stand in for it."""
+        """Latency in ms, or multiply-adds while there is no profile."""
         return self.latency_ms(arch) if self.ready else float(self.cost(arch).macs)
 
     def bounds(self, arch: Architecture) -> dict[str, float]:
-        """What budgets on the device bind on: the measured latency, else the upper ends of the intervals."""
+        """By metric, what budgets on the device bind on: the measured latency, else the intervals' upper ends."""
         upper = self.predicted(arch).upper
         return upper | {"latency_ms": self.measured_ms[arch.id]} if arch.id in self.measured_ms else upper

@@ -1,4 +1,4 @@
-"""Who goes on to the next rung: fixed points to compare with, what scored above them all, the best by Pareto rank."""
+"""Which trials are promoted to the next rung, by their scores: fixed points for comparison, then the best designs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from nasbench.arch.library import named_family
 from nasbench.engine.predictions import Predictions
 from nasbench.pareto import best_first
 from nasbench.scaling.objective import errors_at
@@ -17,12 +18,12 @@ FIXED_SHARE = 0.45  # of a rung's places that fixed points take at most: of seve
 # An error is clearly larger from this factor on: about two standard errors of the lowest rung's seed noise (4 points a
 # training, results/proxy) at an error of one half.
 CLEARLY = 1.25
-SIMILAR = 1.25  # costs are similar up to this factor; latencies are predicted within a tenth or so
+SIMILAR = 1.25  # costs are similar up to this factor; latency predictions are off by a tenth or so
 
 
 class Contender(NamedTuple):
-    """A complete trial as promotion sees it. `error` and `slowness` are losses (lower is better), `score` is accuracy
-    or what the objective has in its place (higher is better)."""
+    """A complete trial with what promotion compares. `error` and `slowness` are losses (lower is better), `score` is
+    accuracy or the objective's metric in its place (higher is better)."""
 
     trial: Trial
     error: float
@@ -55,16 +56,21 @@ def contenders(
 
 
 def better_than_the_worst_fixed_point(contenders: Sequence[Contender]) -> list[Contender]:
-    """Those that score at least as well as the worst fixed point: a faster network that has learnt nothing would sit on
-    every front. All of them where there is no fixed point."""
+    """Those that score at least as well as the worst fixed point, or all where there is none: a fast network that has
+    learnt nothing would be on every front."""
     floor = min((each.score for each in contenders if each.fixed_point), default=-math.inf)
     return [each for each in contenders if each.score >= floor]
 
 
 def most_promising(contenders: Sequence[Contender], places: int) -> list[Trial]:
-    """The `places` most promising: the best fixed points of different families; then the searched designs that are more
-    accurate than all of these; then a challenger, the most accurate one that is no slower than the best of them; then
-    the other searched designs, and what is left. A single place for searched designs is the challenger's."""
+    """The `places` most promising trials, in this order:
+
+    1. the best fixed points of different families;
+    2. the searched designs that are more accurate than all of these;
+    3. the challenger, the most accurate searched design that is no slower than the best of these; it comes before 2
+       where there is a single place for searched designs;
+    4. the other searched designs by Pareto rank, and what is left.
+    """
     if not contenders or places < 1:
         return []
     fixed = _family_leaders(contenders)[: max(1, int(places * FIXED_SHARE))]
@@ -80,28 +86,28 @@ def most_promising(contenders: Sequence[Contender], places: int) -> list[Trial]:
 
 
 def _ranked(contenders: Sequence[Contender]) -> list[Contender]:
-    """By Pareto rank and crowding, but nobody before one that clearly beats it at a similar cost: of the fastest design
-    the crowding is infinite, whatever it has learnt."""
+    """By Pareto rank and crowding distance, but no design before one that clearly beats it at a similar cost: the
+    fastest design has infinite crowding distance, whatever its error."""
     ordered = [contenders[i] for i in best_first([each.losses for each in contenders])] if contenders else []
     tiers: dict[str, int] = {}
-    for each in sorted(ordered, key=lambda contender: contender.error):  # whoever beats it comes before
+    for each in sorted(ordered, key=lambda contender: contender.error):  # those that beat it come before it
         above = (tiers[other.trial.key] for other in ordered if other.clearly_beats(each))
         tiers[each.trial.key] = 1 + max(above, default=-1)
     return sorted(ordered, key=lambda each: tiers[each.trial.key])
 
 
 def _family_leaders(contenders: Sequence[Contender]) -> list[Contender]:
-    """The most accurate fixed point of each family (the name up to the underscore), best first."""
+    """The most accurate fixed point of each family, best first."""
     leaders: dict[str, Contender] = {}
     for each in sorted(contenders, key=lambda contender: contender.losses):
         if each.fixed_point:
-            leaders.setdefault(each.trial.label.partition("_")[0], each)
+            leaders.setdefault(named_family(each.trial.label), each)
     return list(leaders.values())
 
 
 def _challenger(searched: Sequence[Contender], fixed: Sequence[Contender]) -> list[Contender]:
-    """The most accurate searched design that is no slower than the best fixed point, unless its error is clearly larger
-    than that one's, or than that of a design of similar cost."""
+    """The most accurate searched design (one or none) that is no slower than the best fixed point, unless its error is
+    clearly larger than that of the fixed point or of a design of similar cost."""
     candidates = [
         each
         for each in searched
@@ -112,15 +118,16 @@ def _challenger(searched: Sequence[Contender], fixed: Sequence[Contender]) -> li
 
 
 class Promotions:
-    """Decisions taken once: who was promoted is noted in the store, since latencies become known meanwhile and a
-    resumed search must not decide anew. More complete trials are another question."""
+    """Promotions, each decided once and noted in the store: latencies are refined during a search, and a resumed one
+    must not decide differently. A decision holds for one number of complete trials below."""
 
     def __init__(self, notes: Iterable[PromotionNote], note: Callable[[PromotionNote], None]) -> None:
         self._chosen = {(note.level, note.of): note.chosen for note in notes}
         self._note = note
 
     def decide(self, level: str, trials: Sequence[Trial], choose: Callable[[], Sequence[Trial]]) -> list[Trial]:
-        """Those of `trials` (all complete ones of the level below) that go on to `level`; `choose` says who, once."""
+        """Those of `trials` (all complete ones of the level below) that are promoted to `level`; `choose` is called
+        where that is not decided yet."""
         key = (level, len(trials))
         if key not in self._chosen:
             self._chosen[key] = tuple(trial.key for trial in choose())

@@ -1,7 +1,7 @@
-"""What a table of trained designs tells of the published networks, in place of training them once more.
+"""A table's trainings of published networks, used in place of training them again.
 
-Two of them are trained by the search all the same. Where these agree with the table as well as seeds let expect, the
-trainings of the table stand for those of the others; where not, all are trained, as without a table.
+The search trains two of them as a check. Where their accuracies differ from the table's by no more than seed noise, the
+table's trainings are used for the other networks; else all are trained, as without a table.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import named_family
 from nasbench.costs.analytic import Cost
 from nasbench.study.seed_noise import SeedNoise, pooled
 from nasbench.study.study import Study
@@ -19,12 +20,12 @@ from nasbench.table.rows import TableRow
 from nasbench.table.table import VALIDATION, Table
 
 CHECKED = 2  # networks that are trained again
-SURE = 0.05  # chance, for a table that is right, that the check finds a difference
-METRICS = ("accuracy", "loss", "train_loss_tail", "scored_images", "proxy_id")  # of a row, that trials have too
+SIGNIFICANCE = 0.05  # of the check: probability that it rejects a table which is right
+METRICS = ("accuracy", "loss", "train_loss_tail", "scored_images", "proxy_id")  # fields of a row that trials have too
 
 
 class PublishedScores:
-    """Trainings of `published` networks, by id, that `table` holds and that a study would repeat but for their seed."""
+    """The trainings in `table` of `published` networks (by id) that differ from a study's own in the seed alone."""
 
     def __init__(self, study: Study, published: Mapping[str, Architecture], table: Table) -> None:
         self._study = study
@@ -39,17 +40,17 @@ class PublishedScores:
         self.checked = self._leaders(told) if self._noise is not None and len(told) > CHECKED else []
 
     def _leaders(self, told: Sequence[Architecture]) -> list[Architecture]:
-        """The most accurate at the lowest rung of different families (the name up to the underscore), best first."""
+        """The most accurate at the lowest rung of different families, best first."""
         leaders: dict[str, Architecture] = {}
         for arch in sorted(told, key=lambda each: -self._mean(each.id)):
-            leaders.setdefault((arch.name or "").partition("_")[0], arch)
+            leaders.setdefault(named_family(arch.name or ""), arch)
         return list(leaders.values())[:CHECKED]
 
     def _mean(self, key: str) -> float:
         return fmean(row.accuracy for row in self._rows[(key, self._study.ladder.rungs[0].fidelity.id)])
 
     def agree(self, trials: Iterable[Trial]) -> bool | None:
-        """Whether the search's own trainings bear the table out; None as long as these have not ended."""
+        """Whether the search's own trainings agree with the table; None until they have ended."""
         if not self.checked:
             return False
         own = {t.architecture_id: t for t in trials if t.level == Level(0) and t.trained_here and t.finished}
@@ -57,10 +58,10 @@ class PublishedScores:
             return None
         if not all(own[arch.id].complete for arch in self.checked):
             return False
-        return self._chance([own[arch.id] for arch in self.checked]) >= SURE
+        return self._p_value([own[arch.id] for arch in self.checked]) >= SIGNIFICANCE
 
-    def _chance(self, own: Sequence[Trial]) -> float:
-        """Of differences at least as large, squared and together, where nothing but seeds differs (F test)."""
+    def _p_value(self, own: Sequence[Trial]) -> float:
+        """Of the F test that the accuracies differ from the table's means by seed noise alone."""
         from scipy.special import fdtrc
 
         assert self._noise is not None  # else nothing is checked
@@ -72,8 +73,8 @@ class PublishedScores:
         return float(fdtrc(len(own), self._noise.degrees_of_freedom, squares / len(own)))
 
     def next(self, waiting: Sequence[Architecture], trials: Sequence[Trial]) -> Architecture | None:
-        """Whose turn it is of published networks that the lowest rung has no trial of: while the check runs, those that
-        are trained whatever comes of it."""
+        """The next published network of those `waiting` for the lowest rung; while the check runs, only one that is
+        trained whatever its result."""
         if self.agree(trials) is not None:
             return waiting[0]
         checked = {arch.id for arch in self.checked}
@@ -81,7 +82,7 @@ class PublishedScores:
         return next(iter(first or (arch for arch in waiting if self._typical(arch.id, 0) is None)), None)
 
     def stand_for(self, arch: Architecture, rung: int, trials: Sequence[Trial]) -> bool:
-        """Whether the table's training of a network at a rung is as good as the search's own."""
+        """Whether the table's training of a network at a rung is used in place of one of the search."""
         return self._typical(arch.id, rung) is not None and self.agree(trials) is True
 
     def trial(self, arch: Architecture, rung: int, cost: Cost) -> Trial:
@@ -91,7 +92,7 @@ class PublishedScores:
         return self._study.trial(arch, row.seed, Origin(Kind.FIXED_POINT, rung, FROM_TABLE, cost))
 
     def outcome(self, trial: Trial) -> Outcome | None:
-        """What came of such a trial when the table was made; None for every other."""
+        """The outcome of a trial that `trial` gave, from the table; None for every other."""
         rows = [] if trial.trained_here else self._all(trial.architecture_id, trial.origin.rung)
         row = next((row for row in rows if row.seed == trial.seed), None)
         if row is None:

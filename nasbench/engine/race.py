@@ -1,8 +1,8 @@
-"""Who is trained once more, so that final differences are decided: designs race the published networks, seed by seed.
+"""Which finalist is trained with a further seed, so that designs and published networks can be told apart.
 
-A published network and the searched designs that are no slower make a contest. First everybody is trained with a few
-seeds; then each training goes to the contest of the most accurate published network until it is decided, to whichever
-side has fewer trainings, then to the next contest. No seed that chose a design is among them.
+A published network and the searched designs that are no slower make a contest. First every finalist is trained with a
+few seeds; then each training goes to the contest of the most accurate published network until it is decided, to the
+side with fewer trainings, then to the next contest. No seed by which a design was selected is among them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from statistics import fmean
 from nasbench.report.noise import RACED, choice_factor
 from nasbench.study.seed_noise import SeedNoise, pooled, pooled_between
 
-FIRST = 2  # trainings that everybody has before one is chosen by them
-ALIKE = 3  # that everybody has where nothing is to be decided
-# From so many trainings of both sides on, a lead of so many times what the report asks for decides a contest. To look
-# after every training lets luck decide more often than the report's 5 %: of simulated races between equal networks
-# 5.0 % end with a winner with these figures and the report's RACED (benchmarks/race_errors.py), 20 % without them.
+FIRST = 2  # trainings of every finalist before any is trained further
+ALIKE = 3  # trainings of each where there is no contest
+# A contest is decided from `LEAST` trainings of both sides on, by a lead of `CLEAR` times the report's bound. Testing
+# after every training raises the rate of false verdicts above the report's 5 %: of simulated races between equal
+# networks 5.0 % end with a winner with these figures and the report's RACED (benchmarks/race_errors.py), 20 % without.
 LEAST = 5
 CLEAR = 1.3
-POWER_80 = 0.84  # standard normal deviations below which 80 % lie
+POWER_80 = 0.84  # the 80 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True)
 class Racer:
-    """A finalist with the scores of its final trainings so far; `tried` counts those that run or failed too."""
+    """A finalist with the scores of its final trainings so far; `tried` also counts those that run or failed."""
 
     key: str
     slowness: float
@@ -40,14 +40,14 @@ class Racer:
         return fmean(self.scores) if self.scores else -math.inf
 
     def hope(self, noise: SeedNoise | None) -> float:
-        """One standard error above its mean: of two that are alike, the one less often trained may be better."""
+        """One standard error above its mean: an optimistic estimate, the more so the fewer its trainings."""
         return self.mean + (noise.std / math.sqrt(len(self.scores)) if noise and self.scores else 0.0)
 
 
 def next_racer(racers: Sequence[Racer], most: int) -> Racer | None:
-    """Who is trained next, none more than `most` times; None where every contest is decided, or nobody may go on.
+    """The finalist to train next, none more than `most` times; None where every contest is decided or at that limit.
 
-    Without any contest (no published network, or no design as fast) all are trained equally often, `ALIKE` times.
+    Without any contest (no published network, or no design as fast) all are trained `ALIKE` times.
     """
     able = [each for each in racers if each.tried < most]
     early = [each for each in able if each.tried < FIRST]
@@ -67,9 +67,9 @@ def next_racer(racers: Sequence[Racer], most: int) -> Racer | None:
 
 
 def resolved(trainings: int, finalists: int, noise: float) -> float:
-    """The true lead that the report will call more than noise in 80 % of races of one contest, roughly.
+    """Roughly the true lead that the report finds significant in 80 % of races with one contest (the power).
 
-    The other finalists have their first trainings, and both sides of the contest share the rest.
+    `noise`: standard deviation over seeds. Both sides of the contest share the trainings beyond the others' first ones.
     """
     each = max(FIRST, (trainings - FIRST * max(0, finalists - 2)) // 2)
     factor = RACED * choice_factor(1, 2 * each)
@@ -77,10 +77,9 @@ def resolved(trainings: int, finalists: int, noise: float) -> float:
 
 
 def is_decided(published: Racer, designs: Sequence[Racer], racers: Iterable[Racer]) -> bool:
-    """Whether the best of the designs, or the published network, leads so clearly that more seeds would change little.
+    """Whether the best of the designs, or the published network, leads by more than `CLEAR` times the report's bound.
 
-    The bound is that of the report, which allows for the best having been picked from several. `racers` are all that
-    race, these among them.
+    The bound allows for the best having been picked from several. `racers`: all finalists, these among them.
     """
     best = max(designs, key=lambda each: each.mean)
     if min(len(best.scores), len(published.scores)) < LEAST:
@@ -104,7 +103,7 @@ def _contests(racers: Sequence[Racer]) -> list[tuple[Racer, list[Racer]]]:
 def _less_trained(
     published: Racer, designs: Sequence[Racer], noise: SeedNoise | None, able: Sequence[Racer]
 ) -> Racer | None:
-    """Of the published network and the design that may be best, the one with fewer trainings; the design if equal."""
+    """Of the published network and the most hopeful design, the one with fewer trainings; the design if equal."""
     design = max(designs, key=lambda each: each.hope(noise))
     sides = sorted((design, published), key=lambda each: each.tried)
     return next((side for side in sides if side in able), None)

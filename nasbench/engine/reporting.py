@@ -18,14 +18,14 @@ from nasbench.study.store import TrialStore
 from nasbench.study.trials import Kind, Level, State, Trial
 from nasbench.terminal import Dot, DotKind
 
-DOTS_SHARE = 20  # times as long as it took, the front on the display is left alone
-FIRST_FRONT = 8  # complete trials at which a first front is worth a look
-TELLING = 4  # complete trials that tell how fast a search goes
-TYPICAL_NOISE = 0.02  # deviation of accuracy over seeds, at the deciding rung of the shipped ladder
+DOTS_SHARE = 20  # the displayed front is taken anew after so many times the seconds that it took
+FIRST_FRONT = 8  # complete trials, from which on a front is written
+ENOUGH_FOR_PACE = 4  # complete trials, from which on the plan of a limited search is shown
+TYPICAL_NOISE = 0.02  # deviation of accuracy over seeds, at the highest rung of the shipped ladder
 
 
 def dots_of(rows: Sequence[ReportRow]) -> tuple[Dot, ...]:
-    """What the display draws of a report's rows."""
+    """A report's rows as dots of the display: latency in ms, accuracy in %."""
     return tuple(
         Dot(row.latency, 100 * row.accuracy, "front" if row.on_front else _kind(row))
         for row in rows
@@ -34,7 +34,7 @@ def dots_of(rows: Sequence[ReportRow]) -> tuple[Dot, ...]:
 
 
 def facts_with(state: ProgressState, verdict: str) -> tuple[str, ...]:
-    """The facts that the display shows, with the verdict where it is decided."""
+    """The facts that the display shows, with the verdict where there is one."""
     return (*state.facts, verdict) if verdict else state.facts
 
 
@@ -43,7 +43,7 @@ def _kind(row: ReportRow) -> DotKind:
 
 
 class Reporting:
-    """Tells `progress` how the search stands, and writes its report when there is something new to see."""
+    """Updates `progress`, and writes the report after the first complete trials and with each complete level."""
 
     def __init__(self, schedule: Schedule, store: TrialStore, profile: ProfileSource, progress: Progress) -> None:
         self.schedule, self.store, self.profile, self.progress = schedule, store, profile, progress
@@ -65,11 +65,11 @@ class Reporting:
         self.progress.update(replace(state, dots=self._dots, facts=facts_with(state, self._verdict)))
 
     def seconds_expected(self, trial: Trial, pace: Pace) -> float:
-        """That it would take from now on; 0 while nothing tells."""
+        """That a trial started now would take; 0 while there is nothing to estimate it from."""
         return self._time_left.seconds_of(trial, self.store.trials, pace)
 
     def after(self, trial: Trial) -> None:
-        """A trial has ended: say why it failed; write the front after the first few and with each complete level."""
+        """Called when a trial has ended: note a failure and what has been decided since, and write a front if due."""
         if trial.state == State.FAILED:
             self.progress.note(f"trial {trial.key[:8]} of {trial.label} failed: {trial.reason}")
         self._look_at_front()
@@ -82,17 +82,17 @@ class Reporting:
             self.progress.note(f"front of {designs} written to {result.folder} after {self.seconds_spent():.0f} s")
 
     def _tell_agreement(self, complete: set[Level]) -> None:
-        """Once the lowest rung is complete: whether the table that the search started from was right."""
+        """Once the lowest rung is complete: whether its trials agree with the table that the search started from."""
         lowest = self.schedule.levels[0]
         agreement = self.schedule.agreement(self.store.trials) if lowest in complete - self._reported else None
         if agreement is not None:
             self.progress.note(f"{self.schedule.known}: {agreement}")
 
     def _tell_plan(self) -> None:
-        """Once trials have shown how fast it goes: what a search with a time limit will train, and can resolve."""
+        """Once the pace is known: how many trials a search with a time limit will train, and the lead it can detect."""
         trials, schedule = self.store.trials, self.schedule
         complete = sum(trial.complete for trial in trials)
-        if self._plan_is_told or not schedule.phases.limited or complete < TELLING:
+        if self._plan_is_told or not schedule.phases.limited or complete < ENOUGH_FOR_PACE:
             return
         self._plan_is_told = True
         plan = [(level, count) for level, count in schedule.planned(trials) if level.rung >= 0]
@@ -104,7 +104,7 @@ class Reporting:
         )
 
     def _tell_check(self) -> None:
-        """Once it is known whether the table's trainings of published networks stand for the search's own."""
+        """Once decided: whether the table's trainings of published networks are used in place of the search's own."""
         scores = self.schedule.scores
         if self._check_is_told or scores is None or not scores.checked:
             return
@@ -117,7 +117,7 @@ class Reporting:
             self.progress.note(f"{names}, trained again, {stand if agree else fall}")
 
     def _look_at_front(self) -> None:
-        """The display's dots and verdict anew, where that takes no more than a twentieth of the time."""
+        """Update the display's dots and verdict; takes at most a twentieth of the time."""
         started = time.monotonic()
         if self.profile() is not None and started >= self._dots_due:
             rows = self.result().rows()

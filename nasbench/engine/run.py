@@ -1,4 +1,4 @@
-"""One run of a study, from what its store holds to its report: wire the parts, train and measure, write the rest."""
+"""One run of a study, from its stored trials to its report: connect the parts, train and measure, write the rest."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run_study(study: Study, folder: Path, progress: Progress, more_time: bool = 
 
 
 def _recover(study: Study, store: TrialStore, progress: Progress) -> None:
-    """Take in what workers left behind a killed driver, and say what the search starts from."""
+    """Take in outcomes that workers left for a killed driver, and note what the search starts from."""
     recovered = store.drain_spool()
     if store.trials:
         finished = sum(trial.finished for trial in store.trials)
@@ -73,7 +73,7 @@ def _recover(study: Study, store: TrialStore, progress: Progress) -> None:
 def _train_and_measure(
     study: Study, store: TrialStore, space: SearchSpace, source: DeviceSource, progress: Progress, phases: Phases
 ) -> StudyResult:
-    """Run the study to its end, its designs measured meanwhile -> the result."""
+    """Run the study to its end, measuring designs meanwhile -> the result."""
     known = StudyResult.from_store(study, store).with_measurements(source())
     predictions = Predictions(study, source, known.measured_ms)
     promotions = Promotions(store.notes(PromotionNote), store.note)
@@ -96,14 +96,14 @@ def _train_and_measure(
 
 
 def _note_rejections(schedule: Schedule, store: TrialStore) -> None:
-    """Keep what this run turned away and by which rule, for the report."""
+    """Store how many designs this run rejected by which rule, for the report."""
     counter = schedule.rejections
     if counter.drawn or counter.rejected:
         store.note(RejectionNote(drawn=counter.drawn, accepted=counter.accepted, rejected=dict(counter.rejected)))
 
 
 def _note_the_end(schedule: Schedule, store: TrialStore) -> None:
-    """Say in the store that nothing is left to train, for those who watch: how long a race takes only it knows."""
+    """Store that nothing is left to train: a process that watches the folder cannot tell when a race has ended."""
     trials, known = store.trials, {note.trials for note in store.notes(EndNote)}
     over = all(trial.finished for trial in trials) and schedule.next_trial(trials) is None
     if over and len(trials) not in known:
@@ -111,7 +111,7 @@ def _note_the_end(schedule: Schedule, store: TrialStore) -> None:
 
 
 def _write_page(result: StudyResult, progress: Progress) -> None:
-    """The study's page, once all else is written; the search has succeeded whatever becomes of it."""
+    """Write the study's page, after all else; a failure is noted and does not fail the search."""
     from nasbench.page.render import FILE, write_page
 
     try:

@@ -1,27 +1,26 @@
-"""What a search trains next, read off its trials alone, so that to resume is to read them again.
+"""What a search trains next, a function of its trials alone: a resumed search reads them again and continues.
 
-First `study.trials` designs at the lowest rung: the fixed points that fit, then what the strategy proposes
-(lowest_rung.py). Then each higher rung takes the most promising of the one below. At last the finalists are trained at
-the highest rung with fresh seeds and scored on the test split, which nothing before saw: all with the same seeds, or in
-a race (higher_levels.py, race.py).
+First `study.trials` designs are trained at the lowest rung: the fixed points that meet the budgets, then the strategy's
+proposals (lowest_rung.py). Each higher rung takes the most promising designs of the one below. At last the finalists
+are trained at the highest rung with fresh seeds and scored on the test split, which is used for nothing else: all with
+the same seeds, or in a race (higher_levels.py, race.py).
 
-Where the study says `promotion = "rungs"` a rung begins when the one below is complete, and workers wait for the last
-training of each. With `"asynchronous"` designs go on meanwhile, and only the final waits. That is MO-ASHA (Schmucker et
-al. 2021, arXiv:2106.12639), the form of ASHA (Li et al. 2020, arXiv:1810.05934) for several objectives, for a plan that
-is fixed:
+With `promotion = "rungs"` a rung begins when the one below is complete (successive halving). With `"asynchronous"`
+designs are promoted meanwhile, and only the final waits: MO-ASHA (Schmucker et al. 2021, arXiv:2106.12639), the
+multi-objective form of ASHA (Li et al. 2020, arXiv:1810.05934), with a fixed number of trials:
 
-- As there, a design may go on when it is among the best 1/eta of those complete at its rung, by non-dominated rank and
-  then by crowding, as it stands at that moment; nobody's place is taken back. Where a table stands behind the search
-  the best are those that it lets expect to win (contests.py), and published networks have their share (promotion.py).
-- ASHA goes on until it is stopped. Here each rung has a number of trials that the user was shown: eta is the ratio of
-  two rungs' numbers, and no rung ever has more than its share of those complete below. Once the rung below is complete
-  the places that are left are taken.
-- ASHA looks for a promotion, from the highest rung down, before it draws a new design. With a fixed plan the last
-  promotion hangs on the last training below, so a free worker looks from the lowest rung up: rungs are complete sooner,
-  more is known when a place is given away, and promotions fill the time in which new designs have run out. In replays
-  ASHA's order chose worse on two of four ladders and ended hardly earlier on one (benchmarks/promotion.py).
-- A rung is a training of its own, and no checkpoint is gone on from (study/fidelity.py). Of the losses only the error
-  needs training; cost and predicted latency are the same at every rung.
+- As there, a design may be promoted while it is among the best 1/eta of those complete at its rung, by non-dominated
+  rank and then by crowding, and no promotion is withdrawn. Published networks have their share (promotion.py); with a
+  table behind the search, designs are ranked by what it predicts (contests.py).
+- ASHA runs until it is stopped. Here each rung has a planned number of trials: eta is the ratio of two rungs' numbers,
+  and no rung has more than its share of those complete below. Once that rung is complete the remaining places are
+  filled.
+- ASHA looks for a promotion, from the highest rung down, before it samples a new design. With a fixed plan the last
+  promotion depends on the last training below, so a free worker looks from the lowest rung up: rungs complete sooner,
+  promotions are decided with more data, and fill the time after the last new design. In replays ASHA's order chose
+  worse designs on two of four ladders and ended hardly earlier on one (benchmarks/promotion.py).
+- Each rung trains from scratch, not from a checkpoint (study/fidelity.py). Of the losses only the error needs training;
+  cost and predicted latency are the same at every rung.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ from nasbench.surrogate.prior import Agreement
 
 
 class Schedule:
-    """`next_trial` of a study, given the trials so far. Nothing here starts, waits for or stores a trial.
+    """`next_trial` of a study, given the trials so far. Starts, waits for and stores nothing.
 
     `fixed`: architecture id -> fixed point that meets the budgets, in the order in which they are trained. `known`: the
-    table that a warm start begins with, and that may tell what comes of published networks (`known_outcome`). `phases`:
-    when each level has to be over; what has not started by then is not trained.
+    table of a warm start, whose trainings of published networks may be used (`known_outcome`). `phases`: when each
+    level has to be over; what has not started by then is not trained.
     """
 
     def __init__(
@@ -75,16 +74,16 @@ class Schedule:
 
     @property
     def rejections(self) -> RejectionCounter:
-        """What the strategy's proposals were turned away for, by rule."""
+        """Rejected proposals of the strategy, counted by rule."""
         return self.lowest.rejections
 
     @property
     def levels(self) -> list[Level]:
-        """Those that every search goes through, lowest first; probes have one of their own before them."""
+        """The rungs, lowest first, and the final level; probes have a level of their own before these."""
         return self.places.levels
 
     def next_trial(self, trials: Sequence[Trial]) -> Trial | None:
-        """The next trial that is not among `trials`; None while it hangs on what still runs, and at the end."""
+        """The next trial that is not among `trials`; None while it depends on running ones, and at the end."""
         found = self._next_probe(trials)
         for level in self.levels:
             found = found or self.next_at(level, trials)
@@ -105,7 +104,7 @@ class Schedule:
         return level.below is not None and self.is_complete(level.below, trials)
 
     def is_complete(self, level: Level, trials: Sequence[Trial]) -> bool:
-        """Whether all that the level will ever train has ended."""
+        """Whether all trials that the level will have are finished."""
         there = at_level(trials, level)
         if level == LOWEST:
             return not self.lowest.wants_more(trials) and all(trial.finished for trial in there)
@@ -117,7 +116,7 @@ class Schedule:
         return all(trial.key in finished for trial in self.higher.members(level, trials))
 
     def decided(self, level: Level, trials: Sequence[Trial]) -> list[Trial]:
-        """All that a higher level trains, submitted or not, once that is decided; empty before."""
+        """All trials of a higher level, submitted or not, once they are decided; empty before."""
         if level not in self.levels or not self._is_complete_below(level, trials):
             return []
         if self.higher.is_raced(level) and not self.is_complete(level, trials):
@@ -129,11 +128,11 @@ class Schedule:
         return self.places.planned(trials)
 
     def known_outcome(self, trial: Trial) -> Outcome | None:
-        """What came of a trial that `next_trial` gave, where a table tells it; None where it is to be trained."""
+        """The outcome, from a table, of a trial that `next_trial` gave; None where it is to be trained."""
         return None if self.scores is None else self.scores.outcome(trial)
 
     def agreement(self, trials: Sequence[Trial]) -> Agreement | None:
-        """How far the lowest rung's trials bear out the table that the search started from; None without one."""
+        """How far the lowest rung's trials agree with the table that the search started from; None without one."""
         return self.lowest.agreement(trials)
 
     def contenders(self, chosen: Sequence[Trial], trials: Sequence[Trial]) -> list[Contender]:

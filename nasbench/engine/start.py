@@ -27,8 +27,8 @@ from nasbench.study.study import SpaceRecord, Study
 from nasbench.study.task import DATASETS, require_images_for
 
 TRIAL_LIMIT_S = 900.0
-FINALISTS = 6  # three contests, of a published network and its challenger each
-FINAL_TRAININGS = 20  # at most: two of each finalist, and eight for contests that are open
+FINALISTS = 6  # three contests, each of a published network and its challenger
+FINAL_TRAININGS = 20  # at most: two of each finalist, and eight for undecided contests
 FINAL_SEEDS = 12  # of a design at most, in the race between finalists
 
 
@@ -90,7 +90,7 @@ def search(
 
 
 def _settled(seed: int) -> dict[str, object]:
-    """What a new study is not asked for. The finals' seeds are not the search's own, whose luck it has chosen by."""
+    """A new study's fields that are no arguments. Final seeds differ from the search's own, by which it selected."""
     return {
         "final_seeds": tuple(range(seed + 1, seed + 1 + FINAL_SEEDS)),
         "finalists": FINALISTS,
@@ -110,12 +110,12 @@ def resume(
     strategy: str | None = None,
     finals: int | None = None,
 ) -> StudyResult:
-    """Go on with the study in `folder`, whatever stopped it; what is finished is not trained again.
+    """Resume the study in `folder`; finished trials are kept.
 
     `time_limit` (seconds) counts from now; without it a search that began with one has what is left of its own.
-    `data`: where its images lie now, if not where the study says; `strategy`: the file and function to propose by from
-    now on, where the study's own is such a one and was corrected. `finals`: so many more final trainings than it was to
-    have, where the race between the finalists is not decided. The study is told of these.
+    `data`: where its images lie now, if not where the study says. `strategy`: the corrected file and function of a
+    study with a strategy of the user's own. `finals`: so many further final trainings, where the race between the
+    finalists is not decided. These three are written to study.toml. UserError where the study cannot be resumed so.
     """
     require("number", time_limit=time_limit, finals=finals)
     study = Study.open(folder)
@@ -157,7 +157,7 @@ def _prepared(study: Study, progress: Progress) -> str:
 
 
 def _claimed(wanted: Path) -> Path:
-    """A new folder of this name, or of the first `NAME-2`, `NAME-3`, ... that nobody else has made."""
+    """A new folder of this name, or of the first of `NAME-2`, `NAME-3`, ... that does not exist."""
     for turn in itertools.count(1):
         folder = wanted if turn == 1 else wanted.with_name(f"{wanted.name}-{turn}")
         try:

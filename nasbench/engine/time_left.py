@@ -1,7 +1,7 @@
-"""How far a search has come and how long it will take, from its trials.
+"""How far a search has come, and an estimate of the time that it will take.
 
-The trials to come are laid out over the workers, level by level, at the speed that trials have now: on a machine that
-others use a second gives less. What each will need efforts.py says.
+The trials to come are scheduled over the workers, level by level, each with the effort that efforts.py estimates, at
+the present speed: on a shared machine a second of wall-clock time is less than a second of processor time.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from nasbench.study.study import Study
 from nasbench.study.trials import Level, State, Trial
 
 REASON_CHARACTERS = 40  # of a failure, in the display
-LAST = 4  # trials at least that tell how fast it goes now
-AS_DESIGNS_DIFFER = 2.0  # a factor, in what trials of the same cost take
-LEAST_SPEED = 0.005  # of a worker, so that what is left stays finite
-STILL_TO_COME = 0.05  # of its effort, of a trial that has taken longer than expected
-MORE_OF_THE_SAME = 0.5  # of what it has taken too long, expected to come
+LAST = 4  # trials at least from which the present speed is estimated
+AS_DESIGNS_DIFFER = 2.0  # factor between the seconds of trials of the same cost that says nothing about speed
+LEAST_SPEED = 0.005  # of a worker, so that the estimate stays finite
+LEAST_REMAINING = 0.05  # of its effort, for a trial that has taken longer than expected
+OVERRUN_REMAINING = 0.5  # of the time by which a trial exceeds its effort, expected again
 
 
 @dataclass(frozen=True)
 class Progressing:
-    """A trial that runs: since when, on the clock of `Pace.now`, and processor seconds used, where they are known."""
+    """A running trial: its start, on the clock of `Pace.now`, and the processor seconds used, where known."""
 
     since: float
     used: float | None = None
@@ -43,8 +43,8 @@ class Progressing:
 
 @dataclass(frozen=True)
 class Pace:
-    """How a run goes at the time `now`: trials that run, by key; most that ran together; processor seconds a trial gets
-    in a second, where the workers are watched; when the last trial may start."""
+    """The state of a run at the time `now`: running trials by key; the most that ran together; processor seconds per
+    second of a trial, where workers are watched; when the last trial may start."""
 
     running: Mapping[str, Progressing] = field(default_factory=dict)
     at_a_time: int = 0
@@ -54,7 +54,7 @@ class Pace:
 
 
 class Plan(Protocol):
-    """What is asked of a schedule, or of a stored study that another process runs."""
+    """The part of a schedule that is needed here; also implemented for a study that another process runs."""
 
     study: Study
 
@@ -110,7 +110,7 @@ def _ending(trial: Trial, study: Study) -> str:
 
 
 class TimeLeft:
-    """Estimates what is left of a search; keeps only what designs cost, and what is decided."""
+    """Estimates the remaining time of a search; caches costs of designs and decided levels."""
 
     def __init__(self, schedule: Plan) -> None:
         self._schedule, self._sizes = schedule, Sizes()
@@ -126,9 +126,9 @@ class TimeLeft:
         still = {t.key: _still(efforts.of(t), pace.running[t.key], pace, speed) / speed for t in running}
         for seconds in still.values():
             workers.busy(seconds)
-        # What those not known yet should resemble:
+        # Trials whose designs stand for those of a level that is not decided yet:
         like = [trial for trial in trials if trial.complete and trial.trained_here]
-        ends, waits = list[float](), False  # of the level below: when its trials end, and whether any is still to
+        ends, waits = list[float](), False  # of the level below: when its trials end, and whether any has not ended
         for level, count in self._schedule.planned(trials):
             early = level.rung > 0 and not level.final and self._schedule.study.asynchronous
             if waits and not early:
@@ -149,7 +149,7 @@ class TimeLeft:
         return workers.end
 
     def seconds_of(self, trial: Trial, trials: Sequence[Trial], pace: Pace) -> float:
-        """What a trial that starts now will take; 0 until one is complete."""
+        """Seconds that a trial started now will take; 0 until one is complete."""
         if not any(each.complete and each.trained_here for each in trials):
             return 0.0
         efforts, speed = self._efforts_and_speed(trials, pace)
@@ -174,15 +174,15 @@ class TimeLeft:
 
 
 def _still(effort: float, progressing: Progressing, pace: Pace, speed: float) -> float:
-    """What is left of the effort of a trial that runs; one that has taken more than expected will take more still."""
+    """The remaining effort of a running trial."""
     known = progressing.used is not None and pace.share is not None
     used = progressing.used or 0.0 if known else (pace.now - progressing.since) * speed
-    return max(effort - used, STILL_TO_COME * effort, MORE_OF_THE_SAME * (used - effort))
+    return max(effort - used, LEAST_REMAINING * effort, OVERRUN_REMAINING * (used - effort))
 
 
 def _speed(trials: Sequence[Trial], efforts: Efforts, pace: Pace) -> float:
-    """Effort a second of the trials that ended last, and of those that run longer than that lets expect; 1 where it
-    differs by no more than designs do."""
+    """Effort per second of the latest trials, and of running ones that already lower it; 1 where effort is seconds and
+    the speed differs from 1 by no more than designs do."""
     complete = sorted((trial for trial in trials if trial.complete), key=lambda trial: trial.finished_at)
     last = complete[-max(LAST, 2 * pace.at_a_time) :]
     done, seconds = sum(map(efforts.expected, last)), sum(trial.seconds for trial in last)
@@ -196,14 +196,13 @@ def _speed(trials: Sequence[Trial], efforts: Efforts, pace: Pace) -> float:
 
 
 def _earliest(place: int, count: int, below: Sequence[float]) -> float:
-    """When a level's share of those below, that end at these times, is so large that the trial may start that takes the
-    `place` (from 0) of `count` there."""
+    """When the trial in `place` (from 0) of a level's `count` may start, with those below ending at these times."""
     share = -(-(place + 1) * len(below) // max(1, count))
     return sorted(below)[min(share, len(below)) - 1] if below else 0.0
 
 
 class _Workers:
-    """When each of `count` workers is free again, in seconds from now; nothing starts after `limit`."""
+    """Simulates `count` workers: when each is free, in seconds from now; nothing starts after `limit`."""
 
     def __init__(self, count: int, limit: float) -> None:
         self._free, self._limit = [0.0] * count, limit
@@ -216,7 +215,7 @@ class _Workers:
         heapq.heapreplace(self._free, seconds)
 
     def take(self, seconds: float, earliest: float = 0.0) -> float:
-        """When a trial ends that may start from `earliest` on; never, where there is no time for it."""
+        """When a trial of so many seconds ends that may start from `earliest` on; infinity after the limit."""
         start = max(self._free[0], earliest)
         if start >= self._limit:
             return math.inf

@@ -1,4 +1,4 @@
-"""What a table of trained designs tells a search before its first trial, and how far its trials bear that out."""
+"""A table of trained designs as a search's prior, corrected by the search's own trials."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from nasbench.surrogate.prior import Agreement, Prior
 from nasbench.table.loading import load_table
 from nasbench.table.table import Table
 
-COLD, WARM = "evolution", "warm"  # the strategies of a search that names none, without a table and with one
-SEEDS_APART = 100  # a search's final seeds follow its own one by one
-ENOUGH_DESIGNS = 100  # of 74 a surrogate led searches astray, of 168 its picks held (results/search)
+COLD, WARM = "evolution", "warm"  # the default strategies without a table and with one
+SEEDS_APART = 100  # far enough to miss the final seeds, which follow the search's own
+ENOUGH_DESIGNS = 100  # a surrogate of 74 misled searches, the picks of one of 168 were confirmed (results/search)
 
 
 class Known:
-    """A table as a strategy sees it (`strategies.context.Knowledge`), for trials at `fidelity`."""
+    """A table as `strategies.context.Knowledge`, for trials at `fidelity`."""
 
     def __init__(self, table: Table, fidelity: Fidelity, other_images: str = "") -> None:
-        """`other_images`: what its designs were trained on, where that is not what the search trains on."""
+        """`other_images`: the data set that its designs were trained on, where it is not the search's."""
         self.table, self.prior, self.other_images = table, Prior(table.surrogate, fidelity), other_images
         self.designs = tuple(table.current.architectures.values())
 
@@ -42,7 +42,8 @@ class Known:
         return Expected(*self.table.surrogate.predict(designs))
 
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
-        """What long training adds to the lowest rung is the table's word, and counts as far as that is believed."""
+        """Expected accuracy after long training, given the trials `seen`: that at `fidelity`, corrected by the trials,
+        plus the table's difference between the two fidelities in proportion to the trust in it."""
         corrected = self.prior.corrected(seen, accuracies)
         trust = corrected.agreement.trust
 
@@ -54,12 +55,12 @@ class Known:
         return Informed(expected, trust)
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
-        """How far the trials so far bear the table out."""
+        """How far the trials so far agree with the table."""
         return self.prior.corrected(seen, accuracies).agreement
 
     def fresh_seed(self, arch: Architecture, fidelity: Fidelity, seed: int) -> int:
-        """`seed`, or a later one by which the table has not trained the design so: the same training, made again, would
-        count twice."""
+        """`seed`, or a later one with which the table has no training of the design: a repeated training would count
+        twice."""
         used = self._seeds.get((arch.id, fidelity.id), set())
         return next(each for each in itertools.count(seed, SEEDS_APART) if each not in used)
 
@@ -77,15 +78,15 @@ class Known:
 
 
 def check_table(study: Study) -> None:
-    """A UserError where a study starts from a table, and there is none, or what is searched for is not in it."""
+    """Raise UserError where a study's strategy needs a table, and there is none or it lacks the study's objective."""
     _table_of(study)
 
 
 def has_table(study: Study) -> bool:
     """Whether a table holds enough trainings of a study's space by its recipe to start from.
 
-    They may be of other images: which designs are good there says much of which are good here (results/transfer), and
-    the search's own trials tell soon where it does not.
+    They may be on other images: rankings of designs mostly transfer (results/transfer), and the search's own trials
+    soon show where they do not.
     """
     if is_unfit(study.objectives):
         return False
@@ -110,7 +111,7 @@ def known_before(study: Study) -> Known | None:
 
 
 def breed_meanwhile(study: Study, space: SearchSpace, known: Known) -> None:
-    """Breed the strategy's candidates while the published networks train, which come first."""
+    """Breed the strategy's candidates in a thread while the published networks train, which come first."""
     settings = study.strategy.settings
     assert isinstance(settings, WarmSettings)
     wanted = (space, known, on_cost(study.budgets), study.classes, settings.pool)
@@ -139,5 +140,5 @@ def _of_its_images(table: Table, data_id: str | None) -> Table:
 
 
 def is_unfit(objectives: Sequence[str]) -> bool:
-    """Whether something else than accuracy, as it is reached at the trials' own size, is searched for."""
+    """Whether the objectives are other than accuracy, not extrapolated, and latency."""
     return list(objectives) != [SUPERVISED.loss, "latency_ms"]

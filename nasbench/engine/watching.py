@@ -1,4 +1,4 @@
-"""A study that another process runs, read from its folder as it grows: what the progress display shows of it."""
+"""The progress of a study that another process runs, read from its folder as it grows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUIET_S = 120.0  # after its last line, a study that no process of this machine 
 
 
 class StoredPlan:
-    """What a study will train, as far as its folder tells; who goes on is left to the process that runs it."""
+    """What a study will train, as far as its folder tells; promotions are decided by the process that runs it."""
 
     def __init__(self, result: StudyResult) -> None:
         self.study: Study = result.study
@@ -39,7 +39,7 @@ class StoredPlan:
 
 
 class Watched:
-    """One study's folder; `look` reads it again only where it has changed."""
+    """One study's folder, read again only when it has changed."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -72,19 +72,19 @@ class Watched:
         return replace(state, dots=dots_of(rows), facts=facts_with(state, good_enough(rows)))
 
     def _pace(self) -> Pace:
-        """What runs, if anything does; its time is the wall clock, the only one that processes share."""
+        """The running trials; times are those of the wall clock, which processes share."""
         if not self.is_running():
             return Pace(now=time.time())
         running = {t.key: Progressing(t.submitted_at) for t in self.result.trials if not t.finished}
         return Pace(running, len(running), time.time())
 
     def is_running(self) -> bool:
-        """Whether a process has it open here, or has written lately, as one of another machine does."""
+        """Whether a process of this machine has it open, or one of another machine has written to it lately."""
         last = self._read[1] if self._read else 0.0
         return is_locked(self.folder) or (not self.is_finished() and time.time() - last < QUIET_S)
 
     def is_finished(self) -> bool:
-        """Whether the final trainings have ended, all that there were to be."""
+        """Whether all final trainings have ended."""
         if len(self.result.trials) == self.result.ended_with:
             return True
         final = Level(self.result.study.ladder.top, final=True)
@@ -93,7 +93,7 @@ class Watched:
         return bool(ended) and not waiting and len(ended) >= self._finals()
 
     def _finals(self) -> int:
-        """Trials of the final level: of fewer finalists, where fewer came so far."""
+        """Trials of the final level; of the promoted finalists, once these are known."""
         chosen = self.result.promoted.get("final")
         if chosen is not None:
             return len(chosen) * len(self.result.study.final_seeds)

@@ -1,8 +1,8 @@
-"""Which designs of a study to measure on its device: predictions are to be checked where decisions are taken.
+"""Which designs of a study to measure on its device: those where a wrong latency prediction would change a decision.
 
-That is on the front and near it, and at a budget in milliseconds, which turns away designs whose interval ends beyond
-it though they are predicted within. A search asks while it runs on its own machine; a pack carries the designs to
-another one, and what comes back joins the device's profile.
+These are the designs on the front and near it, and those rejected by a latency budget because of the width of their
+prediction interval alone. A search measures them on its own machine; a pack takes them to another device, whose profile
+is then extended by the measurements.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from nasbench.pareto import best_first
 from nasbench.report.results import StudyResult
 from nasbench.space import SearchSpace
 
-AT_BUDGET_SHARE = 4  # of what is not on the front every fourth design lies at the budget, if it is in milliseconds
-DRAWS = 200  # mutations that are looked at for designs which a budget turned away
+AT_BUDGET_SHARE = 4  # every fourth design that is not on the front lies at the latency budget, if there is one
+DRAWS = 200  # mutations drawn to find designs at the budget
 
 
 def designs_for_pack(result: StudyResult, profile: DeviceProfile, count: int, seed: int = 0) -> list[Architecture]:
@@ -39,8 +39,8 @@ def designs_for_pack(result: StudyResult, profile: DeviceProfile, count: int, se
 
 
 def in_order_of_interest(result: StudyResult, profile: DeviceProfile, count: int, seed: int = 0) -> list[Architecture]:
-    """All trained designs: the front, then by Pareto rank from the highest rung down; and among the first `count` some
-    that a budget in milliseconds turns away for the width of their interval alone."""
+    """All trained designs: the front, then by Pareto rank from the highest rung down; among the first `count` also
+    untrained ones that a latency budget rejects because of the width of their interval alone."""
     result = result.with_predictions(profile)
     front, near_front = [row.arch for row in result.front()], _by_rank(result)
     on_front = {arch.id for arch in front}
@@ -68,7 +68,7 @@ def advice(result: StudyResult) -> list[str]:
 def turned_away(
     result: StudyResult, profile: DeviceProfile, near: Sequence[Architecture], count: int, rng: np.random.Generator
 ) -> Iterator[Architecture]:
-    """Designs beside `near` that are predicted within the budget in milliseconds, with an interval that ends beyond."""
+    """Up to `count` mutations of `near` that are predicted within the latency budget, with intervals ending beyond."""
     study = result.study
     limit = min((b.limit for b in study.budgets if b.metric == "latency_ms"), default=None)
     if limit is None:
@@ -90,7 +90,7 @@ def turned_away(
 
 
 def _fits(arch: Architecture, budgets: Sequence[Budget], classes: int) -> bool:
-    """Whether it meets the budgets that arithmetic alone can tell."""
+    """Whether it meets the budgets on analytic cost."""
     return total_violation(on_cost(budgets), cost(arch, classes).to_dict()) == 0
 
 

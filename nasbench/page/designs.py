@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nasbench.arch.architecture import Architecture
+from nasbench.arch.library import named_family
 from nasbench.drawing.stages import NetworkFacts, network_facts
 from nasbench.drawing.svg import draw, spoken
 from nasbench.report.designs import commands, design_files
@@ -20,7 +21,7 @@ WITH_ATTENTION, WITHOUT_ATTENTION = "searched, with attention", "searched, convo
 def family_of(trial: Trial) -> str:
     """The published family, or for a searched design whether it attends anywhere."""
     if trial.origin.kind == Kind.FIXED_POINT:
-        return trial.label.partition("_")[0]
+        return named_family(trial.label)
     return WITH_ATTENTION if any(stage.attends for stage in trial.design.stages) else WITHOUT_ATTENTION
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from nasbench.arch.library import named_family
 from nasbench.errors import UserError
 from nasbench.files import read_toml
 from nasbench.values import Value, shown
@@ -73,8 +74,8 @@ def _accuracy(content: Any, place: str, source: str) -> Accuracy:
 
 
 def family_of(name: str) -> str:
-    """The family of a network: as published.toml says, else the first word of its name."""
-    return str(_facts().get(name, {}).get("family", name.partition("_")[0]))
+    """The family of a network: as published.toml says, else the beginning of its name."""
+    return str(_facts().get(name, {}).get("family", named_family(name)))
 
 
 @lru_cache(maxsize=1)

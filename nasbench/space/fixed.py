@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nasbench.arch.architecture import Architecture
-from nasbench.arch.library import fixed_points
+from nasbench.arch.library import fixed_points, named_family
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget, on_cost, total_violation
 from nasbench.space.search_space import SearchSpace
@@ -19,7 +19,7 @@ def published_members(space: SearchSpace, budgets: Sequence[Budget], num_classes
         arch = shipped.with_in_channels(space.in_channels)
         costs = cost(arch, num_classes)
         if space.contains(arch) and total_violation(limits, costs.to_dict()) == 0:
-            families.setdefault(name.partition("_")[0], []).append((costs.macs, arch))
+            families.setdefault(named_family(name), []).append((costs.macs, arch))
     queues = [sorted(queue, key=lambda item: -item[0]) for queue in families.values()]
     ordered = [
         queue[turn][1] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)
