@@ -16,6 +16,7 @@ from shared_spaces import SMALL as SMALL_SPACE
 import nasbench
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import fixed_points
+from nasbench.engine.time_left import best_so_far
 from nasbench.errors import UserError
 from nasbench.proxy.data import load_dataset
 from nasbench.proxy.data.augment import normalisation
@@ -23,7 +24,7 @@ from nasbench.proxy.data.pool import MemoryPool
 from nasbench.proxy.evaluate import DeployMismatch, evaluate, seeded_model
 from nasbench.proxy.masked import HIDDEN, MaskedImageModel, draw_hidden, hidden_pixels, masked_form, score_masked
 from nasbench.proxy.reduction import reduced
-from nasbench.report.results import StudyResult, best_so_far
+from nasbench.report.results import StudyResult
 from nasbench.report.tables import closing_text, records
 from nasbench.study.fidelity import FORMER, Fidelity, load_recipe
 from nasbench.study.objective import MASKED, MASKED_AGREEMENT, OBJECTIVES

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from report_toys import row
 
-from nasbench.report.noise import accuracy_gap, challengers, choice_factor, seed_noise, verdict
+from nasbench.report.noise import accuracy_gap, challengers, choice_factor, seed_noise
+from nasbench.report.verdict import verdict
 from nasbench.study.trials import Kind
 
 
@@ -36,7 +37,8 @@ def test_a_difference_of_nothing_rarely_exceeds_noise() -> None:
     rng, passed = np.random.default_rng(5), 0
     for _ in range(400):
         rows = [row(accuracies=0.8 + rng.normal(0, 0.007, 3)) for _ in range(8)]
-        passed += bool(accuracy_gap(rows[0], rows[1], seed_noise(rows)).exceeds_noise)
+        gap = accuracy_gap(rows[0], rows[1], seed_noise(rows))
+        passed += gap.standard_error is not None and abs(gap.mean) > 2 * gap.standard_error
     assert 0.02 < passed / 400 < 0.11
 
 

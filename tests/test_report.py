@@ -28,11 +28,11 @@ from nasbench.progress import Lines, ProgressState, Silent, duration, headline, 
 from nasbench.report.designs import design_files, what_next, write_designs
 from nasbench.report.folder import write_report
 from nasbench.report.labels import place_labels
-from nasbench.report.noise import verdict
 from nasbench.report.plots import draw_front
 from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow, in_reading_order
 from nasbench.report.tables import closing_text, front_table, records, write_front_csv
+from nasbench.report.verdict import verdict
 from nasbench.study.trials import Kind
 
 

@@ -16,9 +16,9 @@ from typing import Protocol
 from nasbench.engine.efforts import Efforts, Sizes
 from nasbench.engine.levels import at_level
 from nasbench.progress import ENDED_SHOWN, ProgressState, duration
-from nasbench.report.results import best_so_far
 from nasbench.space import RejectionCounter
 from nasbench.study.fidelity import Fidelity
+from nasbench.study.objective import Objective
 from nasbench.study.study import Study
 from nasbench.study.trials import Level, State, Trial
 
@@ -90,6 +90,15 @@ def progress_state(
         training=tuple(_trained_now(trial, pace) for trial in trials if trial.key in pace.running),
         ended=tuple(_ending(trial, schedule.study) for trial in _last(trials)),
     )
+
+
+def best_so_far(trials: Sequence[Trial], objective: Objective) -> tuple[float, str] | None:
+    """The best validation score of the highest rung so far, and the design's name; None before there is one."""
+    scored = [trial for trial in trials if trial.complete and not trial.level.final]
+    if not scored:
+        return None
+    best = max(scored, key=lambda trial: (trial.level, trial.metric(objective.metric)))
+    return best.metric(objective.metric), best.label
 
 
 def _trained_now(trial: Trial, pace: Pace) -> str:

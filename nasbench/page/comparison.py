@@ -1,4 +1,4 @@
-"""Two studies held against each other: within the same latency, whose design is more accurate, and is that luck."""
+"""Two studies compared: within the same latency, whose design is more accurate, and by more than seed noise or not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def comparisons(results: Sequence[StudyResult], names: Sequence[str]) -> list[di
 
 
 def why_not(a: StudyResult, b: StudyResult, rows_a: Sequence[ReportRow], rows_b: Sequence[ReportRow]) -> str:
-    """What keeps their figures from being compared; empty where nothing does."""
+    """Why their figures cannot be compared; empty where they can."""
     if not rows_a or not rows_b:
         return "one of them has no design with a score and a latency"
     first, second = rows_a[0], rows_b[0]
@@ -54,7 +54,7 @@ def why_not(a: StudyResult, b: StudyResult, rows_a: Sequence[ReportRow], rows_b:
 
 
 def _lines(a: Sequence[ReportRow], b: Sequence[ReportRow]) -> list[dict[str, Any]]:
-    limits = sorted({_ms(row) for row in (*a, *b) if row.on_front})
+    limits = sorted({row.known_latency for row in (*a, *b) if row.on_front})
     noise = seed_noise([*a, *b])
     lines: list[dict[str, Any]] = []
     for limit in limits:
@@ -68,13 +68,8 @@ def _lines(a: Sequence[ReportRow], b: Sequence[ReportRow]) -> list[dict[str, Any
     return lines
 
 
-def _ms(row: ReportRow) -> float:
-    assert row.latency is not None  # only such rows are compared
-    return row.latency
-
-
 def _best(rows: Sequence[ReportRow], limit: float) -> ReportRow | None:
-    return max((row for row in rows if _ms(row) <= limit), key=lambda row: row.accuracy, default=None)
+    return max((row for row in rows if row.known_latency <= limit), key=lambda row: row.accuracy, default=None)
 
 
 def difference(first: ReportRow, second: ReportRow, noise: SeedNoise | None) -> Difference:

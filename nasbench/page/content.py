@@ -30,7 +30,7 @@ UNLIKE = "Some predicted latencies are of networks unlike"
 
 
 def page_content(results: Sequence[StudyResult]) -> dict[str, Any]:
-    """What the template and the page's code read. Scores are shares of 1, latencies milliseconds."""
+    """All that the template and the scripts read. Scores are shares of 1, latencies milliseconds."""
     names = study_names(results)
     return {
         "nasbench": __version__,
@@ -168,7 +168,7 @@ def _growth(result: StudyResult) -> dict[str, Any] | None:
 
 
 def _rejected(result: StudyResult) -> dict[str, Any] | None:
-    """What runs turned away, by rule; None where no run told."""
+    """Designs that runs rejected, by rule; None where no run stored that."""
     if not result.rejections:
         return None
     rules: Counter[str] = Counter()

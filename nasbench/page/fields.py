@@ -19,7 +19,7 @@ MOST_DESIGNS = 300  # a forest over more takes longer than the rest of the page;
 
 
 def fields_that_matter(result: StudyResult) -> list[dict[str, Any]]:
-    """One record a score, of the study's trials and of a table's trainings that are alike; or why there is none."""
+    """One record a score, from the study's trials and comparable trainings of a table; or why there is none."""
     space = SearchSpace.from_dict(result.study.space.content, str(result.folder))
     scores = (of_study(result, _table(result)), latency_of_study(result))
     return [_record(space, scored) for scored in scores]
@@ -34,7 +34,7 @@ def _table(result: StudyResult) -> Table | None:
 
 def _record(space: SearchSpace, scored: Scored) -> dict[str, Any]:
     try:
-        found = _found(_Asked(space, _some(scored)))
+        found = _found(_Query(space, _some(scored)))
     except UserError as error:  # too few designs, or all alike
         return {"score": scored.score, "told": str(error), "fields": []}
     fields = [{**each._asdict(), "is_told": found.tells_apart(each)} for each in found.levers[:SHOWN]]
@@ -42,25 +42,25 @@ def _record(space: SearchSpace, scored: Scored) -> dict[str, Any]:
 
 
 def _some(scored: Scored) -> Scored:
-    """At most `MOST_DESIGNS` of them, the same whenever it is asked."""
+    """At most `MOST_DESIGNS` of them, always the same."""
     order = sorted(range(len(scored.designs)), key=lambda at: scored.designs[at].id)[:MOST_DESIGNS]
     return Scored(scored.score, tuple(scored.designs[at] for at in order), tuple(scored.values[at] for at in order))
 
 
-class _Asked:
-    """What is asked of which designs, equal where the answer is; names of designs change nothing."""
+class _Query:
+    """A space and the scores of designs, with the equality that `_found` is cached by: names do not count."""
 
     def __init__(self, space: SearchSpace, scored: Scored) -> None:
         self.space, self.scored = space, scored
         self._key = (space.id, scored.score, tuple(arch.id for arch in scored.designs), scored.values)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self._key == other._key
+        return isinstance(other, _Query) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
 
 
 @lru_cache(maxsize=8)
-def _found(asked: _Asked) -> Importances:
-    return importances_of(asked.space, asked.scored, draws=DRAWS)
+def _found(query: _Query) -> Importances:
+    return importances_of(query.space, query.scored, draws=DRAWS)

@@ -37,7 +37,7 @@ def between_levels(trials: Sequence[Trial], metric: str) -> list[dict[str, Any]]
 
 
 def audits(result: StudyResult) -> list[dict[str, Any]]:
-    """What is known of each rung: its tau with the truth, the ceiling, and what counting sizes would give."""
+    """Of each audited rung: its tau with the truth, the ceiling, and the tau of baselines that only count sizes."""
     return [
         {"rung": name, "data": standing.data, "same_images": standing.data_id == result.study.data_id,
          "networks": standing.networks, "bars": _bars(standing)}

@@ -1,4 +1,4 @@
-"""A page that follows something as it goes on, served to the browsers of this machine alone."""
+"""A page that is updated while it is open, served to the browsers of this machine alone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from types import TracebackType
 from nasbench.errors import UserError
 
 LOOPBACK = "127.0.0.1"
-NAMES = (LOOPBACK, "localhost")  # that a browser here may call it by; any other name was led here by someone else
+NAMES = (LOOPBACK, "localhost")  # accepted Host headers; others come from DNS rebinding
 
 
 class PageServer:
-    """Serves one page at `url` from its making until the end of its `with` block, from memory.
+    """Serves one page at `url`, from memory, within its `with` block.
 
-    `/state` tells the page's version, by which an open one sees that it is to be loaded again, and lines to show at
-    once. `port` 0 is any that is free; a UserError where the port is taken.
+    `/state` gives the page's version, so that an open page reloads when there is another, and lines to show at once.
+    `port` 0 is any free one; UserError where the port is taken.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -43,16 +43,16 @@ class PageServer:
         return self._asked == self._version
 
     def show(self, make: Callable[[str], str]) -> None:
-        """Another page from now on; `make` is given its version, which no page before had."""
+        """Replace the page by `make(version)`; the version is a new one."""
         version = secrets.token_hex(6)
         self._page, self._version = make(version).encode(errors="replace"), version
 
     def tell(self, lines: Sequence[str]) -> None:
-        """What an open page shows of how things stand."""
+        """Set the lines that an open page shows."""
         self._lines = list(lines)
 
     def _answer(self, path: str, host: str) -> tuple[HTTPStatus, str, bytes]:
-        """Status, type and content for a path that was asked for by a host's name."""
+        """Status, type and content for a request's path and Host header."""
         if host.rpartition(":")[0] not in NAMES:
             return HTTPStatus.FORBIDDEN, "text/plain", b"served to this machine alone\n"
         if path == "/":

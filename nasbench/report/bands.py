@@ -1,8 +1,7 @@
-"""Which design for how many milliseconds, and how sure: the front read as an answer.
+"""Which design of the front to take under a latency limit, and how sure that choice is.
 
-From one design of the front to the next slower one lies a band of latency limits that the first is the answer to. Two
-questions decide how sure that is: whether it leads the faster designs, and the published networks, by more than the
-luck of their seeds.
+The limits from one design's latency to that of the next slower one are its band. The choice is sure as far as it leads
+the faster designs and the published networks by more than seed noise.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 
 from nasbench.report.noise import (
     accuracy_gap,
@@ -23,15 +23,15 @@ from nasbench.report.noise import (
 from nasbench.report.rows import ReportRow
 from nasbench.study.trials import Kind
 
-MOST_MORE = 20  # further final trainings: races twice as long let luck win in 6 to 7 % (benchmarks/race_errors.py)
+MOST_MORE = 20  # further final trainings: races twice as long have 6 to 7 % false winners (benchmarks/race_errors.py)
 
 
 @dataclass(frozen=True)
 class Lead:
-    """By how much `row` is ahead of `rival`, as a share of 1, and how sure.
+    """By how much `row` is ahead of `rival` (`gap`, a share of 1), and how sure.
 
-    `needed` is the lead from which on it counts as more than noise; `confidence` how often equal networks would lead
-    by less (both None where no noise is known). Corrected for `row` having been picked as the best of `candidates`.
+    A gap above `needed` exceeds noise; `confidence` is how often equal networks lead by less (both None where no noise
+    is known). Both are corrected for `row` having been picked as the best of `candidates`.
     """
 
     row: ReportRow
@@ -48,12 +48,12 @@ class Lead:
 
 @dataclass(frozen=True)
 class Band:
-    """The limits from `row`'s latency up to `until` (None: any) that `row` is the answer to.
+    """The latency limits, from that of `row` up to `until` (None: any), under which `row` is the most accurate design.
 
-    `enough` is the fastest design of the front that `row` does not lead by more than noise: `row` itself where it leads
-    every faster one. `over_faster`: its lead over the next faster one. `published`: between it and a published network,
-    the most accurate that some limit of the band allows, else the fastest one; whichever is ahead is the lead's `row`.
-    None: none was scored alike.
+    `enough`: the fastest design of the front that `row` does not lead by more than noise; `row` itself where it leads
+    every faster one. `over_faster`: its lead over the next faster one. `published`: the lead between it and the most
+    accurate published network within some limit of the band, else the fastest one; the one ahead is the lead's `row`.
+    None where none was scored at the same level.
     """
 
     row: ReportRow
@@ -66,18 +66,13 @@ class Band:
 def latency_bands(rows: Sequence[ReportRow]) -> list[Band]:
     """One band a design of the front, fastest first. Designs that await a training at the top level make none."""
     alike = [row for row in comparable(rows) if row.latency is not None]
-    front = sorted((row for row in alike if row.on_front and not row.lacks), key=_latency)
-    limits = [*(_latency(after) for _, after in pairwise(front)), None]
+    front = sorted((row for row in alike if row.on_front and not row.lacks), key=attrgetter("known_latency"))
+    limits = [*(after.known_latency for _, after in pairwise(front)), None]
     return [_band(row, until, front[:place], alike) for place, (row, until) in enumerate(zip(front, limits))]
 
 
-def _latency(row: ReportRow) -> float:
-    assert row.latency is not None  # only such rows are compared
-    return row.latency
-
-
 def _band(row: ReportRow, until: float | None, faster: list[ReportRow], alike: list[ReportRow]) -> Band:
-    within = [each for each in alike if _latency(each) <= _latency(row)]
+    within = [each for each in alike if each.known_latency <= row.known_latency]
     leads = [lead(row, each, len(within) - 1, alike) for each in faster]
     enough = next((each.rival for each in leads if each.exceeds_noise is False), row)
     return Band(row, until, leads[-1] if leads else None, _with_published(row, until, alike), enough)
@@ -86,18 +81,20 @@ def _band(row: ReportRow, until: float | None, faster: list[ReportRow], alike: l
 def _with_published(row: ReportRow, until: float | None, alike: list[ReportRow]) -> Lead | None:
     """The lead between `row` and the best published network that fits a limit below `until`, else the fastest one."""
     every = [each for each in alike if each.kind == Kind.FIXED_POINT and each.id != row.id]
-    fitting = [each for each in every if until is None or _latency(each) < until]
-    best = max(fitting, key=lambda each: each.accuracy, default=None) or min(every, key=_latency, default=None)
+    fitting = [each for each in every if until is None or each.known_latency < until]
+    best = max(fitting, key=lambda each: each.accuracy, default=None) or min(
+        every, key=attrgetter("known_latency"), default=None
+    )
     if best is None:
         return None
     if best.accuracy > row.accuracy:
         return lead(best, row, max(1, len(fitting)), alike)
-    slowest = max(_latency(row), _latency(best))
-    return lead(row, best, sum(each.kind == row.kind and _latency(each) <= slowest for each in alike), alike)
+    slowest = max(row.known_latency, best.known_latency)
+    return lead(row, best, sum(each.kind == row.kind and each.known_latency <= slowest for each in alike), alike)
 
 
 def lead(row: ReportRow, rival: ReportRow, candidates: int, alike: Sequence[ReportRow]) -> Lead:
-    """What is known of `row` being ahead of `rival`, both of `alike`; behind where the gap is negative."""
+    """The lead of `row` over `rival`, both of `alike`; negative where it is behind."""
     noise = noise_between(row, rival, alike)
     gap, candidates = accuracy_gap(row, rival, noise), max(1, candidates)
     if gap.standard_error is None or noise is None or gap.standard_error == 0:
@@ -113,8 +110,8 @@ def lead(row: ReportRow, rival: ReportRow, candidates: int, alike: Sequence[Repo
 
 
 def more_finals(rows: Sequence[ReportRow]) -> int:
-    """How many further trainings of the best searched design and the best published network should tell whether the
-    first, which leads, leads by more than noise; 0 where that is told, or would take too many."""
+    """How many further trainings of the best searched design and the best published network should decide whether the
+    present lead exceeds noise; 0 where it is decided, or where that takes more than `MOST_MORE`."""
     fixed, faster = challengers(rows)
     if fixed is None or not faster:
         return 0
@@ -128,10 +125,10 @@ def more_finals(rows: Sequence[ReportRow]) -> int:
 
 
 def good_enough(rows: Sequence[ReportRow]) -> str:
-    """That the verdict is decided, while a search still runs: a searched design that is no slower than the best
-    published network leads it by more than seed noise, so that stopping now costs no answer. Empty before that.
+    """A line for a running search once a searched design leads the best published network by more than seed noise at no
+    more latency; empty before.
 
-    Each look is a test at 5 %; whoever stops at the first of many that says so is wrong more often than that.
+    Each look is a test at 5 %, so that stopping at the first positive one is wrong more often than that.
     """
     fixed, faster = challengers(rows)
     if fixed is None or not faster:

@@ -1,4 +1,4 @@
-"""One TOML file for each network of the front: what a user takes away, and the commands that make something of it."""
+"""One TOML file for each network of the front, and the commands that export and train it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_designs(folder: Path, rows: Sequence[ReportRow]) -> list[Path]:
 
 
 def commands(study: Study, file: Path) -> dict[str, str]:
-    """What exports and what trains the design in this file, to be pasted where the report was written."""
+    """ "export" and "train" -> the command for the design in this file, relative to where the report was written."""
     path, stem = _quoted(file), shlex.quote(f"{file.stem}.onnx")
     data = "" if study.data == "fashion-on-earth" else f" --data {shlex.quote(study.data)}"
     return {
@@ -60,8 +60,8 @@ def commands(study: Study, file: Path) -> dict[str, str]:
 
 
 def what_next(study: Study, folder: Path, rows: Sequence[ReportRow]) -> list[str]:
-    """The commands that make a model of the most accurate searched design of the front, and the one that goes on with
-    a race that is not decided; none where there is none."""
+    """Lines with the commands to continue an undecided race, and to train and export the most accurate searched design
+    of the front."""
     found = [row for row in rows if row.on_front and row.kind == Kind.SEARCHED]
     lines = []
     if more := more_finals(rows):

@@ -20,7 +20,7 @@ from nasbench.report.front import FrontRows
 from nasbench.report.rows import Figure, ReportRow
 from nasbench.report.standing import Promoted, ended_at, is_interrupted, promoted_by
 from nasbench.study.notes import EndNote, LatencyNote, PromotionNote, RejectionNote
-from nasbench.study.objective import SUPERVISED, Objective
+from nasbench.study.objective import SUPERVISED
 from nasbench.study.predicted import Predicted, predict
 from nasbench.study.standing import Standing, ladder_lines, ladder_standings
 from nasbench.study.store import TrialStore
@@ -34,7 +34,7 @@ LADDER_FILE = "ladder.json"
 
 
 def check_scores(study: Study, store: TrialStore) -> None:
-    """Pass over trials that cannot be of this study: without the objective's score, or of a rung that it has not.
+    """Pass over trials that cannot be of this study: without the objective's score, or of a rung that it lacks.
 
     UserError where no trial has the score, since study.toml was changed to another objective.
     """
@@ -63,8 +63,8 @@ class StudyResult:
     """What a study's folder holds. Reading it trains and measures nothing.
 
     By architecture id: measured latency in ms, what the device's profile predicted, and measured memory and energy.
-    `promoted`: by level, who was chosen for it. `rejections`: of each run that told, what it turned away. `ended_with`:
-    how many trials there were when nothing was left to train.
+    `promoted`: by level, the keys of the trials promoted to it. `rejections`: of each run, by rule. `ended_with`: how
+    many trials there were when nothing was left to train.
     """
 
     folder: Path
@@ -144,9 +144,9 @@ class StudyResult:
         return _with_front([self._row(of_one) for of_one in grouped.values()], "test" if level.final else "validation")
 
     def _with_rest_of_front(self, rows: list[ReportRow], top: Level) -> list[ReportRow]:
-        """`rows` with those of the level below that are on its front, compared there with all that have a score there,
-        and of which nothing has ended at `top`; and with the fixed points that have come no further."""
-        assert top.below is not None  # else nobody waits to get from there
+        """`rows`; the front of the level below of designs without a finished training at `top`, marked by `lacks`; and
+        the fixed points scored at that level alone."""
+        assert top.below is not None  # a level is interrupted only above another
         below = [trial for trial in self.trials if trial.complete and trial.level == top.below]
         lower, ended = self._front_at(top.below, below), ended_at(top, self.trials)
         training = "final training" if top.final else f"training at rung {top.rung}"
@@ -234,7 +234,7 @@ class StudyResult:
 
     @cached_property
     def standings(self) -> list[tuple[str, Standing]]:
-        """The study's rungs and how far the ranking of each can be trusted, where an audit has told."""
+        """The study's rungs and how far the ranking of each can be trusted, where there is an audit of it."""
         if self.study.objective != SUPERVISED:
             return []
         return ladder_standings(self.study.ladder, self.study.data_id)
@@ -244,8 +244,8 @@ class StudyResult:
         return ladder_lines(self.standings, self.study.data_id)
 
     def report(self) -> list[ReportRow]:
-        """Write front.csv, front.png, .svg and .pdf, and designs/; ladder.json where audits tell how rungs rank; and
-        crossing.png where designs are extrapolated."""
+        """Write front.csv, front.png, .svg and .pdf, and designs/; ladder.json where there are audits of its rungs, and
+        crossing.png where errors are extrapolated -> the rows."""
         from nasbench.report.folder import write_report
         from nasbench.scaling.crossing import write_crossing
 
@@ -260,7 +260,7 @@ class StudyResult:
         return rows
 
     def _measured_on(self) -> str:
-        """The device with its runtime and threads, where its profile is here to tell them."""
+        """The device, with its runtime and threads where its profile is at hand."""
         name = self.study.device.replace("-", " ")
         try:
             settings = load_study_device(self.folder, self.study.device).device.settings
@@ -284,22 +284,9 @@ def _with_front(rows: list[ReportRow], split: Split) -> list[ReportRow]:
     return [replace(row, on_front=row.id in members) for row in rows]
 
 
-def best_so_far(trials: Sequence[Trial], objective: Objective) -> tuple[float, str] | None:
-    """The best validation score of the highest rung so far, and whose it is."""
-    scored = [trial for trial in trials if trial.complete and not trial.level.final]
-    if not scored:
-        return None
-
-    def standing(trial: Trial) -> tuple[Level, float]:
-        return trial.level, trial.metric(objective.metric)
-
-    best = max(scored, key=standing)
-    return best.metric(objective.metric), best.label
-
-
 def open_study(folder: Path | str) -> StudyResult:
-    """The study in `folder` as it is stored, with what its device has measured since, where that is not this machine;
-    latencies that are not known are predicted, if the profile is here."""
+    """The study in `folder`, with latencies measured since on another device than this machine, and predictions of
+    unknown ones where the device's profile is at hand. UserError where there is no study."""
     result = StudyResult.read(folder)
     if result.study.device == THIS_MACHINE and not result.unpredicted:
         return result

@@ -29,10 +29,9 @@ class Figure:
 class ReportRow:
     """One architecture at one rung.
 
-    `accuracies` maps seed to accuracy (0 to 1) on `split`, or to the score that `objective` has in its place, every one
-    measured. Latencies are in milliseconds, and None
-    where there is none. `cost` holds the analytic figures of the deploy form: macs, flops, params, weight_bytes,
-    activations, peak_activation_bytes. `resources`: memory_bytes and energy_j, those that a budget asked for.
+    `accuracies` maps seed to measured accuracy (0 to 1) on `split`, or to the score of another `objective`. Latencies
+    are in milliseconds, None where unknown. `cost` holds the analytic figures of the deploy form: macs, flops, params,
+    weight_bytes, activations, peak_activation_bytes. `resources`: memory_bytes and energy_j, those with a budget.
     """
 
     id: str
@@ -54,8 +53,8 @@ class ReportRow:
     notes: Mapping[str, str] = field(default_factory=dict)
     majority_share: float | None = None  # of the scored images; None where the trial did not store it
     balanced: bool = False  # accuracies are means over classes
-    raced: bool = False  # its trainings were chosen one by one, by how far it led
-    lacks: str = ""  # on the front by its score at the level below: the training that it has not had
+    raced: bool = False  # its trainings were added one by one, depending on its lead
+    lacks: str = ""  # on the front by its score at the level below: the training that is still missing
 
     @property
     def accuracy(self) -> float:
@@ -79,6 +78,12 @@ class ReportRow:
     def latency(self) -> float | None:
         """The measured latency where there is one, else the predicted."""
         return self.latency_predicted if self.latency_measured is None else self.latency_measured
+
+    @property
+    def known_latency(self) -> float:
+        """The same, of a row that is known to have one."""
+        assert self.latency is not None
+        return self.latency
 
     @property
     def latency_kind(self) -> str:

@@ -1,8 +1,8 @@
-"""Whether the level that a front is taken at was interrupted: who is still to be trained there, and where they stand.
+"""Whether the level at which a front is taken was interrupted.
 
-Designs are compared at one level. Where a study stops within a level, some of the designs that were chosen for it have
-a score there and the others only that of the level below. The front is then that of the first, by their new scores,
-and the rest of the front of the level below, marked: no score of one level is held against one of another.
+Where a study stops within a level, some of the designs promoted to it have a score there and the others only that of
+the level below. Scores of two levels are not comparable, so the front is that of the first, by their new scores, and
+the rest of the front of the level below, marked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nasbench.study.notes import PromotionNote
 from nasbench.study.study import Study
 from nasbench.study.trials import Level, Trial
 
-Promoted = Mapping[str, Sequence[str]]  # a level's name -> the keys of the trials below that were chosen for it
+Promoted = Mapping[str, Sequence[str]]  # a level's name -> the keys of the trials below that were promoted to it
 
 
 def promoted_by(notes: Iterable[PromotionNote]) -> Promoted:
@@ -27,10 +27,10 @@ def ended_at(level: Level, trials: Iterable[Trial]) -> set[str]:
 
 
 def is_interrupted(level: Level, trials: Sequence[Trial], promoted: Promoted, study: Study) -> bool:
-    """Whether a design that was chosen for `level` has no training there that has ended.
+    """Whether a design promoted to `level` has no finished training there.
 
-    Who was chosen is noted in the store; where it is not, how many there should be is known. Where designs go on while
-    the level below still trains, it is noted once that has ended, and others may come until then.
+    Promotions are noted in the store; without a note their planned number decides. Asynchronous ones are noted once the
+    level below has ended; until then more may follow.
     """
     below, ended = level.below, ended_at(level, trials)
     if below is None:

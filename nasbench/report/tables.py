@@ -13,8 +13,9 @@ from nasbench.costs.budget import RESOURCES
 from nasbench.files import write_atomic
 from nasbench.report.bands import latency_bands
 from nasbench.report.designs import design_files
-from nasbench.report.noise import challengers, verdict
+from nasbench.report.noise import challengers
 from nasbench.report.rows import Figure, ReportRow, in_reading_order
+from nasbench.report.verdict import verdict
 from nasbench.report.wording import beside_published, ms
 from nasbench.study.trials import Kind, Trial
 
@@ -154,7 +155,7 @@ def front_table(rows: Sequence[ReportRow]) -> Table:
 
 
 def closing_text(rows: Sequence[ReportRow]) -> list[str]:
-    """What stands under the table: how good the predictions were, and whether differences exceed seed noise."""
+    """The lines under the table: how accurate the predictions were, and whether differences exceed seed noise."""
     lines = []
     pairs = [row for row in rows if row.latency_measured is not None and row.latency_predicted is not None]
     if pairs:
@@ -180,8 +181,8 @@ def closing_text(rows: Sequence[ReportRow]) -> list[str]:
 
 def _of_the_front(rows: Sequence[ReportRow]) -> list[str]:
     """A line for each other searched design of the front: against the best published network that fits its limits."""
-    told = next(iter(challengers(rows)[1]), None)
-    bands = [band for band in latency_bands(rows) if band.row.kind == Kind.SEARCHED and band.row is not told]
+    in_verdict = next(iter(challengers(rows)[1]), None)
+    bands = [band for band in latency_bands(rows) if band.row.kind == Kind.SEARCHED and band.row is not in_verdict]
     return [
         f"{band.row.name}, {ms(band.row)}: {beside_published(band)}" for band in bands if band.published is not None
     ]
