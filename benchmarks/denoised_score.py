@@ -23,6 +23,7 @@ from nasbench.auditing.agreement import advantage
 
 SIGNALS = ("accuracy", "loss", "train_loss_tail")
 
+
 def truth_of(row: Training, rows: list[Training], samples: int) -> float:
     """The mean accuracy of the same design's other trainings on so many samples; NaN where there are none."""
     others = [

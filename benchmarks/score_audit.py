@@ -30,7 +30,7 @@ from nasbench.study.runner import RunnerSpec
 from nasbench.study.task import DataSplit, Task
 from nasbench.surrogate.features import features
 from nasbench.surrogate.observations import Means
-from nasbench.surrogate.process import Belief, Process, Scaler, Trend
+from nasbench.surrogate.process import ParameterPrior, Process, Scaler, Trend
 from nasbench.table.loading import load_table
 
 BAND = 0.15  # of multiply-adds
@@ -114,7 +114,7 @@ def held_out(x: np.ndarray, designs: Designs, split: int) -> np.ndarray:
         centre, spread = float(data.y.mean()), float(data.y.std())
         trend = Trend.level(len(data), spread)
         left = data.minus(np.full(len(data), centre))
-        process = Process.fit(left, trend, Belief.about(spread), Scaler.of(data.x))
+        process = Process.fit(left, trend, ParameterPrior.about(spread), Scaler.of(data.x))
         new = x[fold == one]
         found[fold == one] = centre + process.predict(new, Trend.level(len(new), spread))[0]
     return found

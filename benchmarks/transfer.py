@@ -52,7 +52,7 @@ def rankings(prior: Prior) -> dict[str, Ranking]:
 
     def cold(seen: Sequence[Architecture], accuracies: np.ndarray, others: Sequence[Architecture]) -> np.ndarray:
         corrected = prior.corrected(seen, list(accuracies))
-        without = [each for each in corrected.explanations if each.slope is None]
+        without = [each for each in corrected.models if each.slope is None]
         told: Posterior = type(corrected)(corrected.surrogate, fidelity, tuple(without), corrected.agreement).of(others)
         return told.mean
 

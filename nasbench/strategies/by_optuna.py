@@ -1,7 +1,6 @@
-"""Optuna's samplers as strategies: what they see of a space are its parameters (`SearchSpace.parameters`).
+"""Optuna's samplers as strategies, over a space's parameters (`SearchSpace.parameters`).
 
-Optuna is imported when the first design is asked for. It keeps nothing either: each call tells a new study in memory
-all trials and asks it.
+Optuna is imported with the first proposal. Each call adds all trials to a new study in memory, so no state is kept.
 """
 
 from __future__ import annotations

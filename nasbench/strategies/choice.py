@@ -25,9 +25,9 @@ S = TypeVar("S", bound=Value)
 
 @dataclass(frozen=True)
 class Strategy(Generic[S]):
-    """A strategy: `propose(context, n, settings)`, and what its settings are.
+    """A strategy: `propose(context, n, settings)`, and the type of its settings.
 
-    It keeps nothing between calls, so that going on after a stop is reading the trials again. It proposes at most `n`
+    It keeps no state between calls, so that a resumed search needs its trials alone. It proposes at most `n`
     architectures that meet the budgets and are in no trial yet; fewer when the space has no more.
     """
 
@@ -64,7 +64,7 @@ class StrategyChoice:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object], source: str = "") -> StrategyChoice:
-        """Of `{"name": ..., **settings}`; what is wrong is a UserError naming `source`, key, value and rule."""
+        """From `{"name": ..., **settings}`; UserError with `source`, key, value and rule where one is wrong."""
         at = f"{source}: " if source else ""
         if "name" not in content:
             raise UserError(f"{at}key 'name' is missing; add the name of a strategy, such as name = \"random\"")
@@ -83,16 +83,16 @@ class StrategyChoice:
 
     @property
     def label(self) -> str:
-        """What its designs say of who proposed them."""
+        """The name that its designs are stored with."""
         return self.settings.label if isinstance(self.settings, own.OwnSettings) else self.name
 
     def check(self) -> None:
-        """A UserError where a function of the user's own cannot be asked: it is run for the first time."""
+        """Raise UserError where a strategy of the user's own cannot be loaded; its file is run for that."""
         if isinstance(self.settings, own.OwnSettings):
             own.check(self.settings)
 
     def corrected(self, name: str) -> StrategyChoice:
-        """The same options with the function that the file holds now; UserError where there is no file to read anew."""
+        """The same options with the present content of file `name`; UserError unless both strategies are in files."""
         if not isinstance(self.settings, own.OwnSettings) or not own.is_own(name):
             raise UserError(
                 f"strategy {shown(name)} for a search by {self.name!r}: only one function in a file can take another's "

@@ -1,4 +1,4 @@
-"""What a strategy is given, and the one way in which it makes its proposals: new, inside the space, within budgets."""
+"""The input of a strategy (`Context`), and its output: new designs of the space within budgets (`Proposals`)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nasbench.errors import UserError
 from nasbench.space.file import FieldValue
 from nasbench.space.limits import Limits, Predict, RejectionCounter
 
-DRAWS_FOR_A_NEW_ONE = 100  # all known: the space is small, or nearly used up
-WALKABLE = 100_000  # members of a space that is small enough to be walked through
+DRAWS_FOR_A_NEW_ONE = 100  # if all of them are known, the space is small or nearly exhausted
+WALKABLE = 100_000  # members at most of a space that is enumerated then
 Speed = Callable[[Architecture], float]  # the second of two losses, which needs no training
 
 
@@ -24,9 +24,9 @@ Speed = Callable[[Architecture], float]  # the second of two losses, which needs
 class Candidate:
     """A trial as a strategy sees it: losses, lower is better; None while it runs and after it failed.
 
-    `parent`: whether it is worth breeding from; one that is not still says something about the space. `failed` tells
-    those that will never have losses from those that run. `from_table`: its losses are those of the table that the
-    search starts from, so they bear nothing in it out. `told`: when its losses became known, in seconds.
+    `parent`: whether it may be a parent of new designs. `failed`: it will never have losses. `from_table`: its losses
+    are from the table that the search starts from, so they are no evidence for it. `told`: when its losses became
+    known, in seconds.
     """
 
     architecture: Architecture
@@ -38,7 +38,7 @@ class Candidate:
 
 
 class Searchable(Hashable, Protocol):
-    """The moves that strategies make; a SearchSpace has them, and so can a table of trained networks."""
+    """The operations of a space that strategies use: of a SearchSpace, or of a table of trained networks."""
 
     def sample(
         self,
@@ -54,13 +54,13 @@ class Searchable(Hashable, Protocol):
     def size(self) -> int: ...
     def __iter__(self) -> Iterator[Architecture]: ...
     def describe(self, arch: Architecture) -> np.ndarray:
-        """`arch` as numbers for a model, equally many for every design; it need not be a member."""
+        """(d,) `arch` as a vector for a model; it need not be a member."""
         ...
 
 
 @runtime_checkable
 class Parametric(Searchable, Protocol):
-    """A space whose designs are values of named parameters, too."""
+    """A space whose designs are also given by values of named parameters."""
 
     @property
     def parameter_choices(self) -> Mapping[str, tuple[FieldValue, ...]]: ...
@@ -78,39 +78,35 @@ class Expected(NamedTuple):
 
 
 class Informed(NamedTuple):
-    """What is expected of designs once trials have corrected a table.
-
-    `trust`: how steeply accuracies rise with what the table says, as a share of what was expected before any trial;
-    from 0 to 1.
-    """
+    """A table's predictions, corrected by trials. `trust`, from 0 to 1: how far the trials agree with the table."""
 
     expect: Callable[[Sequence[Architecture]], Expected]
     trust: float
 
 
 class Knowledge(Hashable, Protocol):
-    """What is known of designs before a search, by a table of trained ones."""
+    """A table of trained designs as a source of predictions."""
 
     @property
     def designs(self) -> tuple[Architecture, ...]:
-        """Those of the table."""
+        """The designs of the table."""
         ...
 
     def before(self, designs: Sequence[Architecture]) -> Expected:
-        """By the table alone."""
+        """Predictions of the table alone."""
         ...
 
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
-        """By the table as far as trials agree with it: `seen` reached `accuracies` at the lowest rung."""
+        """Predictions corrected by trials: `seen` reached `accuracies` at the lowest rung."""
         ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """What is known when a strategy is asked: the space, the trials so far, the limits and the seed.
+    """The input of a strategy: the space, the trials so far, the limits and a random generator.
 
-    `speed` is what the trials' second loss was worked out by, where designs can be compared by it before they are
-    trained. What is turned away is counted in `rejections`.
+    `speed` gives the second loss of any design, where that needs no training. Rejected designs are counted in
+    `rejections`.
     """
 
     space: Searchable
@@ -133,7 +129,7 @@ class Proposals:
     """The architectures proposed in one call; each is new to the search and meets the budgets."""
 
     def __init__(self, context: Context) -> None:
-        """Without a predictor a budget on time, memory or energy cannot be judged here; whoever measures will."""
+        """Without a predictor, budgets on time, memory or energy are not checked here."""
         given = context.limits
         budgets = on_cost(given.budgets) if given.predict is None else given.budgets
         self.context, self.limits = context, Limits(budgets, given.num_classes, given.predict)
@@ -142,7 +138,7 @@ class Proposals:
         self.found: list[Architecture] = []
 
     def fill(self, n: int, propose: Callable[[], Architecture | None]) -> list[Architecture]:
-        """Up to `n` architectures by `propose`, which may leave one to chance; fewer when the space has no more."""
+        """Up to `n` architectures by `propose`, a random one where it gives None; fewer when the space has no more."""
         while len(self.found) < n:
             arch = propose()
             if arch is None:
@@ -154,7 +150,7 @@ class Proposals:
         return self.found
 
     def accepts(self, arch: Architecture) -> bool:
-        """Whether `arch` is new and meets the budgets; what it fails is counted."""
+        """Whether `arch` is new and meets the budgets; rejections are counted by rule."""
         rejections = self.context.rejections
         if arch.id in self.known:
             rejections.reject("already tried")
@@ -177,7 +173,7 @@ class Proposals:
                 )
             except UserError:
                 if not self.known:
-                    raise  # nobody meets the budget: the user has to know
+                    raise  # no member meets the budgets
                 return None
             if arch.id not in self.known:
                 return arch

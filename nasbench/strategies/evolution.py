@@ -15,7 +15,7 @@ from nasbench.values import Value
 
 
 class EvolutionSettings(Value, strict=True):
-    """How many trials are random, whom the others descend from, and how a child is made."""
+    """How many trials are random, and how parents are selected and children made."""
 
     initial: int = Field(6, ge=0, le=10**6)  # random trials before the first child
     population: int = Field(20, ge=2, le=10**6)  # the best trials, of which parents are drawn
@@ -31,9 +31,9 @@ def propose(context: Context, n: int, settings: EvolutionSettings) -> list[Archi
 
     The first `initial` trials and a share `explore` of the later ones are random. The others are children of two (with
     probability `crossover`) or one of the best `population` trials, each the best of `tournament` drawn from them.
-    Given `speed`, the second of two losses, which needs no training, several children are made and that one proposed
-    which a surrogate of the first expects to add most to the front; or, for a share `climb`, small changes of the most
-    accurate parent that are no slower than it, of which the most accurate by the surrogate is proposed.
+    Where `speed` gives the second loss without training, several children are made and the one proposed that adds most
+    to the front by a surrogate of the first loss; or, for a share `climb`, the most accurate by the surrogate among
+    small changes of the most accurate parent that are no slower than it.
     """
     parents = best_members(context.space, [one for one in context.finished if one.parent], settings.population)
     breeding = _Breeding(context, settings, tuple(parents), Proposals(context))
@@ -42,7 +42,7 @@ def propose(context: Context, n: int, settings: EvolutionSettings) -> list[Archi
 
 @dataclass(frozen=True)
 class _Breeding:
-    """One call's way from parents, best first, to new architectures."""
+    """One call of `propose`: children of `parents`, which are ordered best first."""
 
     context: Context
     settings: EvolutionSettings
@@ -50,7 +50,7 @@ class _Breeding:
     proposals: Proposals
 
     def next(self) -> Architecture | None:
-        """A child of the parents; None where a random draw shall take its place."""
+        """A child of the parents; None for a random draw in its place."""
         rng, speed = self.context.rng, self.context.speed
         tried = len(self.context.candidates) + len(self.proposals.found)
         if tried < self.settings.initial or len(self.parents) < 2 or rng.random() < self.settings.explore:
@@ -81,7 +81,7 @@ class _Breeding:
         return self.parents[int(drawn.min())]
 
     def _hill_climbing_step(self, speed: Speed) -> Architecture | None:
-        """A small change of the best that is no slower and looks most accurate; None where none was found."""
+        """The most accurate, as predicted, of small changes of the best that are no slower; None without any."""
         rng, best, finished = self.context.rng, self._most_accurate(), self.context.finished
         steps: dict[str, Architecture] = {}
         for _ in range(CHILDREN_TRIED):

@@ -1,11 +1,11 @@
-"""A Gaussian process from descriptions of designs to a loss, each column with a weight of its own.
+"""A Gaussian process from descriptions of designs to a loss, with automatic relevance determination.
 
-The kernel is a squared exponential plus a linear one over weighted columns, with a level and noise. Its parameters are
-those most probable under the data and broad priors, found along the exact gradient, so that ten trials and dozens of
+The kernel is a squared exponential plus a linear one over weighted columns, a constant and noise. Hyperparameters are
+maximum a posteriori estimates under broad priors, found with the exact gradient, so that ten trials and dozens of
 columns are enough.
 
-The surrogate of tables has a process of its own (`surrogate/process.py`, which says what differs), with fidelities,
-replicates and one length for all features; strategies stand below it and know no tables.
+The surrogate of tables has a process of its own (`surrogate/process.py`, which says what differs); strategies lie below
+it and know no tables.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 LEAST_SPREAD = 0.25  # of a column: a rare choice does not put its design far from all others
-REACH = 0.25  # squared distance, weighted, of two designs that differ by a deviation in every column, before data
-# Middle and deviation, before data, of the logarithms: of each column's weight, then of the standard deviations of the
-# smooth part, the linear part and the noise, in deviations of the losses.
+REACH = 0.25  # prior mean of the weighted squared distance of designs that differ by a deviation in every column
+# Prior mean and standard deviation of the logarithms of each column's weight, and of the standard deviations of the
+# smooth part, the linear part and the noise, in standard deviations of the losses.
 WEIGHT, SMOOTH, LINEAR, NOISE = (0.0, 1.0), (0.0, 0.7), (-1.0, 1.0), (-2.3, 1.0)
-LEVEL = 1.0  # deviation of the level
+LEVEL = 1.0  # prior standard deviation of the constant
 JITTER = 1e-6
-STEPS = 30  # of the search for parameters
-REFITTED = 1.2  # parameters are found anew with so many times the trials
+STEPS = 30  # of the optimiser, at most
+REFITTED = 1.2  # parameters are estimated again with so many times the trials
 Stretch = Callable[[np.ndarray], np.ndarray]
 FITTED_ON = 200  # the latest trials, at most; all enter the posterior
 
 
 @dataclass(frozen=True)
 class Regression:
-    """The process after data; `predict` is in the unit of the losses."""
+    """A fitted process; `predict` is in the unit of the losses."""
 
-    shift: np.ndarray  # (d,) what is taken off each column
-    scale: np.ndarray  # (d,) what each is then multiplied by
+    shift: np.ndarray  # (d,) subtracted from each column
+    scale: np.ndarray  # (d,) factor of each column after that
     parameters: np.ndarray  # (3,) logarithms: smooth, linear, noise
     points: np.ndarray  # (n, d) scaled
     factor: np.ndarray  # (n, n) lower Cholesky factor
-    weights: np.ndarray  # (n,)
+    weights: np.ndarray  # (n,) inverse covariance times targets
     centre: float
     spread: float
 
     @classmethod
     def fit(cls, x: np.ndarray, y: np.ndarray, stretch: Stretch = np.asarray) -> Regression:
-        """To losses y (n,), stretched, at descriptions x (n, d), in the order in which they became known.
+        """To `stretch(y)` of losses y (n,) at descriptions x (n, d), in the order in which they became known.
 
-        Parameters are found from the first of them alone, stretched by themselves, so that they are the same until
-        there are `REFITTED` times as many and each proposal is quick.
+        Hyperparameters are estimated from the first of them, transformed by themselves, so that they stay the same, and
+        are cached, until there are `REFITTED` times as many.
         """
-        few = _looked_at(len(y))
+        few = _estimated_from(len(y))
         start = max(0, few - FITTED_ON)
         shift, spreads = x[:few].mean(0), np.maximum(x[:few].std(0), LEAST_SPREAD)
-        known, told = (x[start:few] - shift) / spreads, stretch(y[start:few])
+        early, early_target = (x[start:few] - shift) / spreads, stretch(y[start:few])
+        early_target = (early_target - early_target.mean()) / max(float(early_target.std()), 1e-9)
+        found = np.array(_map_estimate(early.tobytes(), early_target.tobytes(), early.shape[1]))
         y = stretch(y)
         centre, spread = float(y.mean()), max(float(y.std()), 1e-9)
-        told = (told - told.mean()) / max(float(told.std()), 1e-9)
-        found = np.array(_most_probable(known.tobytes(), told.tobytes(), known.shape[1]))
         scale = np.exp(found[:-3] / 2) / spreads
         points, target = (x - shift) * scale, (y - centre) / spread
         noise = np.exp(2 * found[-1]) + JITTER
@@ -69,12 +69,12 @@ class Regression:
     def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(m,), (m,) mean and standard deviation of the loss, without noise, at descriptions (m, d)."""
         at = (x - self.shift) * self.scale
-        shared = _covariance(self.parameters, at, self.points)
+        cross = _covariance(self.parameters, at, self.points)
         smooth, linear = np.exp(2 * self.parameters[:2])
-        before = smooth + linear * (at * at).sum(1) + LEVEL**2
-        told = solve_triangular(self.factor, shared.T, lower=True, check_finite=False)
-        variance = np.maximum(before - (told**2).sum(0), JITTER)
-        return self.centre + self.spread * (shared @ self.weights), self.spread * np.sqrt(variance)
+        prior = smooth + linear * (at * at).sum(1) + LEVEL**2
+        explained = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
+        variance = np.maximum(prior - (explained**2).sum(0), JITTER)
+        return self.centre + self.spread * (cross @ self.weights), self.spread * np.sqrt(variance)
 
 
 def _covariance(parameters: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -85,8 +85,8 @@ def _covariance(parameters: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndar
     return np.asarray(smooth * np.exp(-squares) + linear * products + LEVEL**2)
 
 
-def _looked_at(n: int) -> int:
-    """How many of the first trials tell the parameters, of `n`."""
+def _estimated_from(n: int) -> int:
+    """How many of `n` trials, the first ones, hyperparameters are estimated from."""
     few = 8
     while round(few * REFITTED) <= n:
         few = round(few * REFITTED)
@@ -94,7 +94,7 @@ def _looked_at(n: int) -> int:
 
 
 @lru_cache(64)
-def _most_probable(x: bytes, y: bytes, columns: int) -> tuple[float, ...]:
+def _map_estimate(x: bytes, y: bytes, columns: int) -> tuple[float, ...]:
     """(columns + 3,) logarithms of the parameters at x (n, columns) and y (n,), both scaled."""
     from scipy.optimize import minimize  # slow to load
 
@@ -108,7 +108,7 @@ def _most_probable(x: bytes, y: bytes, columns: int) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class _Posterior:
-    """Minus the logarithm of data and parameters together, up to a constant, with its gradient."""
+    """Negative log posterior of the hyperparameters, up to a constant, and its gradient."""
 
     x: np.ndarray
     y: np.ndarray
@@ -125,12 +125,12 @@ class _Posterior:
         factor, failed = dpotrf(covariance, lower=True, clean=False)
         if failed:
             return 1e10, np.zeros_like(at)
-        told = dpotrs(factor, self.y, lower=True)[0]
-        value = 0.5 * self.y @ told + np.log(np.diag(factor)).sum()
+        solved = dpotrs(factor, self.y, lower=True)[0]
+        value = 0.5 * self.y @ solved + np.log(np.diag(factor)).sum()
         inverse = np.tril(dpotri(factor, lower=True)[0])
-        slope = 0.5 * (inverse + np.tril(inverse, -1).T - np.outer(told, told))  # by the covariance
+        slope = 0.5 * (inverse + np.tril(inverse, -1).T - np.outer(solved, solved))  # d value / d covariance
         bent = slope * near
-        # A column's squared differences times `bent`, summed: twice what its squares have above its products.
+        # Sum over pairs of a column's squared differences times `bent`, expanded into squares and products.
         apart = 2 * (bent.sum(1) @ (x * x) - (x * (bent @ x)).sum(0))
         by_weight = linear * (x * (slope @ x)).sum(0) - apart
         rest = [2 * bent.sum(), 2 * linear * (slope * products).sum(), 2 * noise * np.trace(slope)]

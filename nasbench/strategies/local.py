@@ -25,8 +25,8 @@ class LocalSettings(Value, strict=True):
 def propose(context: Context, n: int, settings: LocalSettings) -> list[Architecture]:
     """Up to `n` new architectures within the budgets; fewer when the space has no more.
 
-    Front designs take turns, oldest first; one whose neighbours seem to be tried lets the next have its turn, and where
-    all are, a random design takes their place: a restart.
+    Front designs take turns, oldest first; one without a new neighbour in `CHILDREN_TRIED` draws is skipped. Where all
+    are, a random design is drawn: a restart.
     """
     front, proposals = _front(context), Proposals(context)
 
@@ -45,7 +45,7 @@ def propose(context: Context, n: int, settings: LocalSettings) -> list[Architect
 
 
 def _front(context: Context) -> list[Architecture]:
-    """The non-dominated trials that are worth a step and lie in the space, oldest first."""
+    """The non-dominated trials inside the space, oldest first."""
     parents = [one for one in context.finished if one.parent]
     while parents:
         beaten = is_dominated([one.losses for one in parents if one.losses is not None])

@@ -1,9 +1,8 @@
-"""Bayesian optimisation: a Gaussian process of each loss over descriptions of designs, for spaces of which no table
-tells anything beforehand.
+"""Bayesian optimisation with a Gaussian process of each loss over descriptions of designs; needs no table.
 
-One loss: the candidate of largest expected improvement of the loss's logarithm above the best, which spreads out the
-many good designs that differ little. Two losses: of largest expected hypervolume improvement (exact; the losses are
-taken as independent). Candidates are relatives of the best designs and random members.
+The acquisition function is expected improvement for one loss, of its logarithm above the best, which spreads out good
+designs that differ little; and for two losses exact expected hypervolume improvement, with independent losses.
+Candidates are children of the best designs and random members.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from nasbench.strategies.relatives import child_of
 from nasbench.values import Value
 
 FEW_CHANGES = 3  # fields changed in a child at most
-OFFSET = 0.3  # of the distance from best to median: keeps the logarithm finite, and noise from being stretched
+OFFSET = 0.3  # of the distance from best to median: keeps the logarithm finite and noise small in it
 MARGIN = 0.1  # the reference point lies so many spans beyond the worst of the front
-OWN = 1 / 3  # share of what the process does not tell of a design that is the design's own and not its seed's
+OWN = 1 / 3  # share of a residual that belongs to the design; the rest is seed noise
 
 
 class ModelSettings(Value, strict=True):
@@ -46,7 +45,7 @@ def propose(context: Context, n: int, settings: ModelSettings) -> list[Architect
 
 
 def pick(context: Context, settings: ModelSettings) -> Candidate:
-    """The finished trial that the model takes for the best in its first loss, which need not have the best score."""
+    """The finished trial with the best expected first loss, which need not have the best score."""
     finished, losses = context.finished, losses_of(context.finished)[:, 0]
     if len(finished) < settings.initial:
         return finished[int(losses.argmin())]
@@ -62,14 +61,14 @@ def losses_of(finished: Sequence[Candidate]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Choosing:
-    """One call's way from trials to new architectures."""
+    """One call of `propose`."""
 
     context: Context
     settings: ModelSettings
     proposals: Proposals
 
     def next(self) -> Architecture | None:
-        """The candidate that promises most; None where a random draw shall take its place."""
+        """The candidate of largest acquisition value; None for a random draw in its place."""
         context, settings = self.context, self.settings
         tried = len(context.candidates) + len(self.proposals.found)
         if tried < settings.initial or len(context.finished) < 2 or context.rng.random() < settings.explore:
@@ -77,7 +76,7 @@ class _Choosing:
         candidates = [arch for arch in self._candidates if arch.id not in self.proposals.known]
         if not candidates:
             return None
-        order = np.argsort(-self._promise(candidates), kind="stable")
+        order = np.argsort(-self._acquisition(candidates), kind="stable")
         return next((candidates[int(i)] for i in order if self.proposals.accepts(candidates[int(i)])), None)
 
     @cached_property
@@ -91,7 +90,7 @@ class _Choosing:
         for _ in range(fresh):
             try:
                 made.append(space.sample(rng, limits.budgets, limits.num_classes, context.rejections, limits.predict))
-            except UserError:  # the draw that takes its place tells the user
+            except UserError:  # the random draw in its place raises it again
                 break
         return list({arch.id: arch for arch in made}.values())
 
@@ -102,7 +101,7 @@ class _Choosing:
             return []
         return [among[int(index)].architecture for index in best_first(losses_of(among))[: self.settings.parents]]
 
-    def _promise(self, candidates: Sequence[Architecture]) -> np.ndarray:
+    def _acquisition(self, candidates: Sequence[Architecture]) -> np.ndarray:
         """(n,) expected improvement of each."""
         losses, seen = self._known()
         new = _described(self.context.space, candidates)
@@ -111,7 +110,7 @@ class _Choosing:
         return self._volume(candidates, losses, seen, new)
 
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n, k) losses and (n, d) descriptions; what still runs or was just proposed counts as it is expected to."""
+        """(n, k) losses and (n, d) descriptions; running and just proposed designs have their expected losses."""
         space, finished = self.context.space, self.context.finished
         losses, seen = losses_of(finished), _described(space, [one.architecture for one in finished])
         awaited = [one.architecture for one in self.context.candidates if one.losses is None] + self.proposals.found
@@ -146,7 +145,7 @@ def _stretched(losses: np.ndarray) -> np.ndarray:
 
 
 def improvement(losses: np.ndarray, seen: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """(m,) expected improvement at `new` (m, d) on the best that the model believes to have seen."""
+    """(m,) expected improvement at `new` (m, d) over the best expected loss among `seen` (n, d)."""
     model = Regression.fit(seen, losses, _stretched)
     return below(model.predict(seen)[0].min(), *model.predict(new))
 

@@ -1,8 +1,8 @@
 """NSGA-II (Deb et al. 2002): generations of children, parents by Pareto rank and crowding in binary tournaments.
 
-A generation is `population` trials in a row. Its parents are the best of all that ended before it began, which a
-resumed search reads off the trials alone. Deb's parents are the best of the last parents and children; kept is the
-same but where one front is larger than a population.
+A generation is `population` consecutive trials. Its parents are the best of all trials that ended before it began,
+which needs no state; in the paper they are the best of the last parents and children, which differs only where a front
+is larger than the population.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def propose(context: Context, n: int, settings: Nsga2Settings) -> list[Architect
 
 @dataclass
 class _Breeding:
-    """One call's way from trials to children. The parents stay the same throughout a generation."""
+    """One call of `propose`. The parents stay the same throughout a generation."""
 
     context: Context
     settings: Nsga2Settings
@@ -42,7 +42,7 @@ class _Breeding:
     parents: tuple[Architecture, ...] = ()  # best first
 
     def next(self) -> Architecture | None:
-        """A new child; None where a random draw shall take its place."""
+        """A new child; None for a random draw in its place."""
         generation = (len(self.context.candidates) + len(self.proposals.found)) // self.settings.population
         if generation != self.generation:
             self.generation, self.parents = generation, tuple(self._parents_of(generation))

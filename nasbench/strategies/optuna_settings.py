@@ -1,4 +1,4 @@
-"""What each of Optuna's samplers lets one set."""
+"""The settings of each of Optuna's samplers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nasbench.values import Value
 
 
 class OptunaSettings(Value, strict=True):
-    """How many designs have to have ended before the sampler is asked; until then designs are drawn at random."""
+    """How many finished designs the sampler needs; until then designs are drawn at random."""
 
     initial: int = Field(10, ge=1, le=10**6)
 

@@ -1,4 +1,4 @@
-"""A study of Optuna's in memory that is told a search's trials and asked for a design that is new and fits."""
+"""An Optuna study in memory, filled with a search's trials, that suggests new designs within the budgets."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ from nasbench.strategies.context import Candidate, Context, Parametric, Proposal
 from nasbench.strategies.optuna_settings import OptunaGeneticSettings, OptunaSettings
 from nasbench.values import Value
 
-ASKS = 20  # for one proposal, before a random draw takes its place
-ELITE = 0.25  # where not all trials are told, this share are the best ones; the others are the latest
-MOST_REMEMBERED = 8192  # designs whose parameters are worked out once
+ASKS = 20  # suggestions for one proposal, before a random draw takes its place
+ELITE = 0.25  # where not all trials are added, this share are the best ones; the others are the latest
+MOST_CACHED = 8192  # designs whose parameters and costs are cached
 NO_FIT = "optuna: asked often enough for a new design within the budgets"
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How one of Optuna's samplers is made, and what it asks of the trials that it is told.
+    """How one of Optuna's samplers is made, and the form of its trials.
 
-    `whole`: every trial needs a value of every parameter, or the sampler would leave those that take effect in some
-    designs only to chance; "drawn" by the design's id, so that inheriting them is a fresh draw, or the "first" choice.
-    `most`: trials that it can be told and still answer in about a second.
+    `most`: trials with which it still answers in about a second. `whole`: how parameters without effect in a design get
+    a value, for samplers that need all of them: "drawn" at random by the design's id, the "first" choice, or "" (not).
     """
 
     make: Callable[[int, Value, int], optuna.samplers.BaseSampler]  # of seed, settings, objectives
@@ -55,7 +54,7 @@ def _gp(seed: int, settings: Value, objectives: int) -> optuna.samplers.BaseSamp
 
 
 def _auto(seed: int, settings: Value, objectives: int) -> optuna.samplers.BaseSampler:
-    """What Optuna takes where nobody names a sampler."""
+    """Optuna's default sampler."""
     return type(optuna.create_study(directions=["minimize"] * objectives).sampler)(seed=seed)
 
 
@@ -78,7 +77,7 @@ SAMPLERS = {
 
 
 class Encoding:
-    """A space's parameters as Optuna's: numbers by their place among the sorted choices, so that order counts."""
+    """A space's parameters as Optuna's: numbers as their index among the sorted choices, to keep their order."""
 
     def __init__(self, space: Parametric) -> None:
         self.space = space
@@ -90,7 +89,7 @@ class Encoding:
         }
 
     def told(self, name: str, value: FieldValue) -> FieldValue:
-        """A parameter's value as Optuna is told it."""
+        """A parameter's value as Optuna's."""
         return self.choices[name].index(value) if name in self.ordered else value
 
     def meant(self, name: str, told: FieldValue) -> FieldValue:
@@ -104,7 +103,7 @@ class Encoding:
         return self.meant(name, trial.suggest_categorical(name, self.choices[name]))
 
     def parameters(self, arch: Architecture, whole: str) -> dict[str, FieldValue] | None:
-        """What Optuna is told of a design; None of one outside the space."""
+        """A design's parameters as Optuna's; None of one outside the space."""
         if not self.space.contains(arch):
             return None
         told = {name: self.told(name, value) for name, value in self.space.parameters(arch).items()}
@@ -127,12 +126,12 @@ def encoding_of(space: Parametric) -> Encoding:
     return Encoding(space)
 
 
-@lru_cache(MOST_REMEMBERED)
+@lru_cache(MOST_CACHED)
 def _parameters(space: Parametric, arch: Architecture, whole: str) -> dict[str, FieldValue] | None:
     return encoding_of(space).parameters(arch, whole)
 
 
-@lru_cache(MOST_REMEMBERED)
+@lru_cache(MOST_CACHED)
 def _costs(arch: Architecture, classes: int) -> Mapping[str, float]:
     return cost(arch, classes).to_dict()
 
@@ -161,7 +160,7 @@ class _Asked(Mapping[str, FieldValue]):
 
 @dataclass
 class Asking:
-    """One call's way from trials to designs. What is turned away is told at once, so that the next answer differs."""
+    """One call of `propose`. Rejected designs are added to the study at once, so that the next suggestion differs."""
 
     space: Parametric
     context: Context
@@ -180,7 +179,7 @@ class Asking:
         return SAMPLERS[self.name]
 
     def next(self) -> Architecture | None:
-        """What the sampler proposes, once it is new and fits; None where a random draw shall take its place."""
+        """A suggestion that is new and within the budgets; None for a random draw in its place."""
         if not self._may_ask:
             return None
         with _quiet():
@@ -195,7 +194,7 @@ class Asking:
 
     @property
     def _may_ask(self) -> bool:
-        """Whether as many designs of the space have ended as the settings ask for; random draws need none."""
+        """Whether as many designs are finished as the sampler needs."""
         needed = getattr(self.settings, "initial", getattr(self.settings, "population", 0))
         all_told = len(self.context.candidates) <= self.sampler.most
         ended = len(self.scored if all_told else self.context.finished)
@@ -203,7 +202,7 @@ class Asking:
 
     @cached_property
     def study(self) -> optuna.Study:
-        """Told all trials of `told`."""
+        """With the trials of `told`."""
         objectives = len(self.scored[0].losses or ()) if self.scored else 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -215,7 +214,7 @@ class Asking:
         return study
 
     def _generations(self, sampler: optuna.samplers.BaseSampler) -> Mapping[str, Mapping[str, int]]:
-        """Architecture -> what tells a genetic sampler its generation: so many scored trials in a row."""
+        """Architecture id -> its generation (`population` scored trials each), as a genetic sampler stores it."""
         if not isinstance(self.settings, OptunaGeneticSettings):
             return {}
         key, size = sampler._get_generation_key(), self.settings.population
@@ -234,11 +233,11 @@ class Asking:
             trial = self.study.ask()
             values = _Asked(encoding, trial)
         arch = self.space.from_parameters(values, self.context.rng)
-        self.study.tell(trial, state=TrialState.FAIL)  # what counts is the design it led to, told on its own
+        self.study.tell(trial, state=TrialState.FAIL)  # the design that it led to is added as a trial of its own
         return arch
 
     def _tell(self, arch: Architecture, accepted: bool) -> None:
-        """A design over a budget on cost is infeasible and as bad as the worst; any other is under way."""
+        """Add a suggested design: over a budget on cost, as infeasible with the worst losses; any other as running."""
         over = any(excess > 0 for excess in self._excesses(arch).values())
         if not over or accepted or not self.scored:
             self.study.add_trial(self._frozen(arch, TrialState.RUNNING, None, {}))
@@ -250,7 +249,7 @@ class Asking:
         self, arch: Architecture, state: TrialState, losses: Sequence[float] | None, generation: Mapping[str, int]
     ) -> FrozenTrial:
         values = self._values(arch)
-        assert values is not None  # members alone are told
+        assert values is not None  # only members are added
         distributions = encoding_of(self.space).distributions
         return optuna.trial.create_trial(
             state=state,
@@ -265,7 +264,7 @@ class Asking:
         return _parameters(self.space, arch, self.sampler.whole)
 
     def _excesses(self, arch: Architecture) -> dict[str, float]:
-        """Budget on cost -> by what share it is exceeded; below 0 where it is met."""
+        """Budget on cost -> the share by which it is exceeded, negative where it is met."""
         limits = self.context.limits
         budgets = on_cost(limits.budgets)
         metrics = _costs(arch, limits.num_classes) if budgets else {}
@@ -286,7 +285,7 @@ def kept(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's lines about each study and trial; whoever else uses it here gets them as before."""
+    """Silences Optuna's log of each study and trial, and restores its level after."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

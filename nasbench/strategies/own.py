@@ -1,7 +1,7 @@
 """A strategy of the user's own: a function in a Python file, `mine.py:propose`, whose text the study keeps.
 
-The study goes on by the text that it keeps, so a file that changes or goes away later changes nothing; `nasbench resume
-DIR --strategy mine.py:propose` takes it anew. The text is run when a design is asked for, and never to read a study.
+A resumed study runs the text that it keeps, whatever has become of the file; `nasbench resume DIR --strategy
+mine.py:propose` reads the file again. The text is run for a proposal, and never to read a study.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nasbench.values import Value
 
 MARK = ".py:"  # between the file and its function
 FORM = "def propose(context, n, settings)"
-SETTINGS = "Settings"  # the class in the file that options are checked by
+SETTINGS = "Settings"  # the class in the file by which options are checked
 OUTSIDE = "outside the space"
 CALLS = 20  # for one proposal, before the search ends with an error
 MOST_CHARACTERS = 200_000  # of a file: study.toml holds them all
@@ -36,7 +36,7 @@ Option = bool | int | float | str
 
 
 class OwnSettings(Value, strict=True):
-    """Which file and function, the file's text, and the options that the function is given."""
+    """File and function, the file's text, and the function's options."""
 
     name: str
     text: str
@@ -44,7 +44,7 @@ class OwnSettings(Value, strict=True):
 
     @property
     def label(self) -> str:
-        """File, function and the beginning of the text's hash: a corrected file is told from the former one."""
+        """File, function and the beginning of the text's hash, which differs for a corrected file."""
         return f"{Path(self.name).name}@{hashlib.sha256(self.text.encode()).hexdigest()[:8]}"
 
 
@@ -71,10 +71,10 @@ def _text_of(name: str) -> str:
 
 
 def propose(context: Context, n: int, settings: OwnSettings) -> list[Architecture]:
-    """Up to `n` of what the function proposes: what is new, in the space and within the budgets; the rest is counted.
+    """Up to `n` of the function's designs that are new, in the space and within the budgets; rejections are counted.
 
-    A UserError where the function fails, returns something else than architectures, or has brought nothing that can be
-    trained after `CALLS` calls. An empty list of its own says that it has no more.
+    UserError where the function fails, returns other things than architectures, or gives no acceptable design in
+    `CALLS` calls. An empty list from the function ends the search.
     """
     function, options = _function(settings), _options(settings)
     proposals, before = Proposals(context), context.rejections.rejected.copy()
@@ -92,7 +92,7 @@ def propose(context: Context, n: int, settings: OwnSettings) -> list[Architectur
 
 
 def check(settings: OwnSettings) -> None:
-    """A UserError where the file cannot be run, lacks the function, or does not take the options."""
+    """Raise UserError where the file cannot be run, lacks the function, or does not accept the options."""
     _function(settings)
     _options(settings)
 
@@ -105,7 +105,7 @@ def _takes(proposals: Proposals, arch: Architecture) -> bool:
 
 
 def _designs(settings: OwnSettings, given: object, space: Searchable) -> Sequence[Architecture]:
-    """What was returned, checked: architectures, or what else the space's members are, such as rows of a table."""
+    """The returned designs, checked: architectures, or rows where the space is a table."""
     if not isinstance(given, (list, tuple)):
         raise _failure(settings, f"returned {shown(given)}, not a list of architectures")
     for each in given:
@@ -132,7 +132,7 @@ def _function(settings: OwnSettings) -> Callable[[Context, int, object], object]
 
 
 def _options(settings: OwnSettings) -> object:
-    """What the function is given: its file's `Settings`, or an empty mapping where it has none."""
+    """The function's third argument: its file's `Settings`, or an empty mapping where it has none."""
     path = settings.name.rpartition(":")[0]
     kind = getattr(_module(path, settings.text), SETTINGS, None)
     if inspect.isclass(kind) and issubclass(kind, Value):
@@ -148,7 +148,7 @@ def _options(settings: OwnSettings) -> object:
 
 @lru_cache(16)
 def _module(path: str, text: str) -> ModuleType:
-    """The text run as a module; its lines are known to tracebacks, whatever the file holds now."""
+    """The text run as a module; tracebacks show its lines, whatever the file holds now."""
     module = ModuleType("nasbench_strategy_" + hashlib.sha256(text.encode()).hexdigest()[:16])
     module.__file__ = path
     linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
@@ -158,7 +158,7 @@ def _module(path: str, text: str) -> ModuleType:
 
 
 def _called(settings: OwnSettings, call: Callable[[], object]) -> object:
-    """What the user's code returns; whatever it raises becomes a UserError that names the line, its cause kept."""
+    """The result of the user's code; an exception becomes a UserError that names the line, with its cause."""
     try:
         return call()
     except UserError as error:

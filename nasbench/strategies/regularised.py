@@ -1,7 +1,7 @@
 """Regularised evolution, also called aging evolution (Real et al. 2019, arXiv:1802.01548, Algorithm 1).
 
-The population is the latest trials, so a design leaves it by age alone, however good it was: one that owes its score to
-a lucky training does not breed for ever.
+The population is the latest trials: a design leaves it by age alone, so that one with a lucky training is not a parent
+for ever.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ def propose(context: Context, n: int, settings: RegularisedSettings) -> list[Arc
     Each is the best of a tournament with one field changed. With two losses the best is the first by Pareto rank, and
     within a rank the least crowded of the tournament.
     """
-    living, proposals = _living(context, settings.population), Proposals(context)
+    population, proposals = _population(context, settings.population), Proposals(context)
 
     def child() -> Architecture:
-        drawn = [living[i] for i in context.rng.integers(len(living), size=settings.tournament)]
+        drawn = [population[i] for i in context.rng.integers(len(population), size=settings.tournament)]
         best = best_first([one.losses for one in drawn if one.losses is not None])[0]
         return context.space.mutate(drawn[int(best)].architecture, context.rng, 1)
 
     def step() -> Architecture | None:
         tried = len(context.candidates) + len(proposals.found)
-        return None if tried < settings.population or not living else first_accepted(proposals, child)
+        return None if tried < settings.population or not population else first_accepted(proposals, child)
 
     return proposals.fill(n, step)
 
 
-def _living(context: Context, count: int) -> Sequence[Candidate]:
-    """Of the latest `count` finished trials of the space's own, those that are worth breeding from."""
+def _population(context: Context, count: int) -> Sequence[Candidate]:
+    """Of the latest `count` finished trials inside the space, those that may be parents."""
     members = (one for one in reversed(context.finished) if context.space.contains(one.architecture))
     return [one for one in islice(members, count) if one.parent]

@@ -1,4 +1,4 @@
-"""Parents and children of designs, and the order in which the best of several latency bands take turns."""
+"""Selection of parents, making of children, and the round robin over latency bands."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nasbench.strategies.context import Candidate, Proposals, Searchable
 
 CROSSED = 0.5  # share of the children that have two parents
 MOST_CHANGES = 6  # fields changed in a child
-BANDS = 2  # in a factor of two
-CHILDREN_TRIED = 60  # for one proposal, before something else takes its place
+BANDS = 2  # per factor of two in latency
+CHILDREN_TRIED = 60  # for one proposal, at most
 
 
 def best_members(space: Searchable, finished: Sequence[Candidate], count: int) -> list[Architecture]:
@@ -30,12 +30,12 @@ def best_members(space: Searchable, finished: Sequence[Candidate], count: int) -
 
 
 def first_accepted(proposals: Proposals, make: Callable[[], Architecture]) -> Architecture | None:
-    """The first new design within the budgets that `make` makes; None where each that was tried is no such design."""
+    """The first new design within the budgets of `CHILDREN_TRIED` calls of `make`; None where there is none."""
     return next((child for child in (make() for _ in range(CHILDREN_TRIED)) if proposals.accepts(child)), None)
 
 
 def geometric_changes(rng: np.random.Generator) -> int:
-    """How many fields a mutation changes: mostly one, at times several; a local step that can also leap."""
+    """How many fields a mutation changes: n with probability 2**-n."""
     return int(rng.geometric(0.5))
 
 
@@ -50,14 +50,14 @@ def child_of(
 
 
 def bands_of(speeds: Iterable[float]) -> np.ndarray:
-    """(n,) the band of each latency, or of whatever designs are compared by: two to a factor of two."""
+    """(n,) the band of each latency or other cost; `BANDS` per factor of two."""
     return np.floor(BANDS * np.log2(np.maximum(np.fromiter(speeds, float), 1e-9))).astype(int)
 
 
-def in_turn(bands: np.ndarray, hopes: np.ndarray) -> list[int]:
-    """The best of each band, then the second best of each, and so on: indices."""
+def in_turn(bands: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Indices: the best of each band, then the second best of each, and so on."""
     queues: dict[int, list[int]] = defaultdict(list)
-    for index in np.argsort(-hopes, kind="stable"):
+    for index in np.argsort(-scores, kind="stable"):
         queues[int(bands[index])].append(int(index))
     places = {index: (place, band) for band, queue in queues.items() for place, index in enumerate(queue)}
     return sorted(places, key=places.__getitem__)

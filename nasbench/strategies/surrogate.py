@@ -1,4 +1,4 @@
-"""Which of several untrained designs to train: a guess at their error, and what that would add to the front."""
+"""Which of several untrained designs to train, by predicted error and the gain in hypervolume of the front."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nasbench.pareto import hypervolume
 from nasbench.strategies.context import Candidate, Searchable, Speed
 from nasbench.strategies.gaussian import Regression
 
-MIN_TRIALS = 8  # finished; fewer say nothing about the rest of the space
-MAX_TRIALS = 300  # the latest ones, so that a guess stays quick in a long search
-DROPPED = 60  # so many of the oldest at a time, since what is worked out once serves while the first ones stay the same
-OPTIMISM = 1.0  # standard deviations that a guess is improved by
+MIN_TRIALS = 8  # finished ones, for a prediction
+MAX_TRIALS = 300  # the latest ones, so that a prediction stays quick in a long search
+DROPPED = 60  # oldest trials dropped at a time: cached hyperparameters hold while the first trials stay the same
+OPTIMISM = 1.0  # standard deviations subtracted from a predicted error
 MARGIN = 1.05  # the reference point lies this far beyond the worst losses
 
 
 def guessed_errors(space: Searchable, designs: Sequence[Architecture], trials: Sequence[Candidate]) -> np.ndarray:
-    """(designs,) the first loss of each, on the hopeful side, by a Gaussian process fitted to the latest `trials`."""
+    """(designs,) lower confidence bounds of the first loss, by a Gaussian process fitted to the latest `trials`."""
     known = _latest(trials)
-    told = np.array([trial.losses[0] for trial in known if trial.losses])
-    process = Regression.fit(np.stack([space.describe(trial.architecture) for trial in known]), told)
+    errors = np.array([trial.losses[0] for trial in known if trial.losses])
+    process = Regression.fit(np.stack([space.describe(trial.architecture) for trial in known]), errors)
     mean, std = process.predict(np.stack([space.describe(design) for design in designs]))
     return mean - OPTIMISM * std
 
@@ -34,7 +34,7 @@ def most_promising(
     """The one of `designs` that should add most to the front of (error, speed), by a process fitted to `trials`.
 
     `trials` have losses (error, speed); the reference point of the front's hypervolume lies just beyond the parents
-    among them. Where no design is thought to add anything, the one thought most accurate.
+    among them. Where no design is expected to add anything, the one of lowest predicted error.
     """
     known = _latest(trials)
     losses, errors = np.array([trial.losses for trial in known], float), guessed_errors(space, designs, known)

@@ -1,9 +1,9 @@
 """Warm start: designs proposed by a surrogate of a table of trained designs, corrected by the search's own trials.
 
-A pool of candidates is bred once on the surrogate's prediction of accuracy after long training. The trials so far
-correct the predictions, latency is taken as known, and the candidate with the largest expected improvement over the
-best design that is no slower is proposed; bands of latency take turns. After many trials one more changes little: then
-a correction serves several proposals.
+A pool of candidates is bred once by evolution on the surrogate's prediction of accuracy after long training. The trials
+so far correct the predictions, latency is taken as known, and the candidate with the largest expected improvement over
+the best design that is no slower is proposed; latency bands take turns. In a long search a correction serves several
+proposals.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from nasbench.strategies.model import ModelSettings
 from nasbench.strategies.relatives import bands_of, child_of, in_turn
 from nasbench.values import Value
 
-PARENTS = 0.25  # share of a generation that the next one descends from
+PARENTS = 0.25  # share of a generation that are parents of the next
 GENERATIONS = 4
 ATTEMPTS = 5  # draws for one child
-FRESH = 16  # children of the designs that look best now: the pool knows the table alone
-BEST = 4  # designs that those descend from
+FRESH = 16  # children of the designs with the best expectation now, beside the pool, which knows the table alone
+BEST = 4  # parents of these
 FEW_CHANGES = 2  # fields changed in such a child
-OPTIMISM = 1.0  # standard deviations: the pool keeps what may be good
-WORTHWHILE = 0.25  # of the largest expected gain: a band with less loses its turn
+OPTIMISM = 1.0  # standard deviations added to a prediction (upper confidence bound)
+WORTHWHILE = 0.25  # of the largest expected gain: a band with less is skipped
 CORRECTED = 50  # trials from which on a correction waits for a fiftieth more of them
 _BREEDING = threading.Lock()
 
@@ -57,8 +57,8 @@ class WarmSettings(Value, strict=True):
 def propose(context: Context, n: int, settings: WarmSettings) -> list[Architecture]:
     """Up to `n` new architectures within the budgets; fewer when the space has no more.
 
-    As far as the trials so far let doubt that the table helps, evolution proposes in its place. Without a table it
-    starts cold, as the strategy `model` does.
+    With probability 1 - trust in the table, given the trials so far, evolution proposes in its place. Without a table
+    it is the strategy `model`.
     """
     if context.known is None:
         return model.propose(context, n, ModelSettings(explore=settings.explore))
@@ -73,14 +73,14 @@ def propose(context: Context, n: int, settings: WarmSettings) -> list[Architectu
 
 
 class Pool:
-    """Candidates of a warm start, with what the trials let expect of them, worked out when that is asked anew."""
+    """Candidates of a warm start, with their expected accuracy given the latest trials, cached."""
 
     def __init__(self, designs: Sequence[Architecture]) -> None:
         self.designs = tuple(designs)
         self._belief: _Belief | None = None
 
     def belief(self, space: Searchable, known: Knowledge, finished: Sequence[Candidate]) -> _Belief:
-        """After the latest of these trials that a correction takes in."""
+        """Given the first `corrected_by` of these trials."""
         seen = tuple(finished[: corrected_by(len(finished))])
         if self._belief is None or seen != self._belief.seen:
             self._belief = _Belief.after(known, seen, self.designs, space)
@@ -88,17 +88,17 @@ class Pool:
 
 
 def corrected_by(trials: int) -> int:
-    """How many of so many trials, the first ones, a correction is made of."""
+    """How many of so many trials, the first ones, enter the correction."""
     return trials - trials % max(1, trials // CORRECTED)
 
 
 @dataclass(frozen=True)
 class _Belief:
-    """What is expected after some trials: of candidates, and of those trials' own designs."""
+    """Expected accuracies after some trials: of candidates, and of those trials' own designs."""
 
     seen: tuple[Candidate, ...]
     of_seen: np.ndarray  # (seen,) mean accuracy
-    candidates: tuple[Architecture, ...]  # the pool, and small changes of the designs that look best now
+    candidates: tuple[Architecture, ...]  # the pool, and children of the best designs
     expected: Expected  # of the candidates
     trust: float  # in the table
 
@@ -114,7 +114,7 @@ class _Belief:
 
 
 def _fresh(seen: Sequence[Candidate], expected: np.ndarray, space: Searchable) -> list[Architecture]:
-    """Small changes of the designs that look best now: those in the space and worth breeding from."""
+    """Children of the designs with the best expectation, among those inside the space that may be parents."""
     best: list[Architecture] = []
     for index in np.argsort(-expected, kind="stable"):
         one = seen[index]
@@ -122,15 +122,15 @@ def _fresh(seen: Sequence[Candidate], expected: np.ndarray, space: Searchable) -
             best.append(one.architecture)
     if len(best) < 2:
         return []
-    rng = np.random.default_rng([int(one.architecture.id, 16) for one in seen])  # so that a resumed search has the same
+    rng = np.random.default_rng([int(one.architecture.id, 16) for one in seen])  # the same in a resumed search
     return list({arch.id: arch for arch in (child_of(best, space, rng, FEW_CHANGES) for _ in range(FRESH))}.values())
 
 
 def bred_pool(space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int, size: int) -> Pool:
-    """`size` members of the space within budgets on cost that the table lets expect most of, in bands of multiply-adds.
+    """The `size` most promising members of the space within budgets on cost, by the table, in bands of multiply-adds.
 
-    It hangs on its arguments alone, so that a resumed search has the same. It is bred once, which takes half a minute:
-    whoever asks meanwhile, from another thread, waits for it.
+    Depends on its arguments alone, so that a resumed search has the same. Takes half a minute, then is cached; other
+    threads wait meanwhile.
     """
     with _BREEDING:
         return _bred(space, known, budgets, classes, size)
@@ -144,20 +144,20 @@ def _bred(space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], clas
     if len(breeding.kept) < 2:
         return Pool(())
     for _ in range(GENERATIONS):
-        breeding.breed(breeding.hopeful(parents), size // GENERATIONS, rng)
-    return Pool(breeding.hopeful(size))
+        breeding.breed(breeding.best(parents), size // GENERATIONS, rng)
+    return Pool(breeding.best(size))
 
 
 class _Breeding:
-    """Designs within budgets, by id, each with its multiply-adds and what the table lets hope of it."""
+    """Designs within budgets, by id, each with its multiply-adds and the upper confidence bound of its accuracy."""
 
     def __init__(self, space: Searchable, known: Knowledge, budgets: tuple[Budget, ...], classes: int) -> None:
         self.space, self.known, self.budgets, self.classes = space, known, budgets, classes
         self.kept: dict[str, Architecture] = {}
-        self._macs, self._hopes = np.zeros(0), np.zeros(0)
+        self._macs, self._bounds = np.zeros(0), np.zeros(0)
 
     def take(self, designs: Iterable[Architecture]) -> None:
-        """Keep those that are new and fit."""
+        """Keep those that are new and within the budgets."""
         new: dict[str, Architecture] = {}
         macs: list[float] = []
         for arch in designs:
@@ -169,25 +169,25 @@ class _Breeding:
             told = self.known.before(list(new.values()))
             self.kept |= new
             self._macs = np.concatenate([self._macs, macs])
-            self._hopes = np.concatenate([self._hopes, told.mean + OPTIMISM * told.std])
+            self._bounds = np.concatenate([self._bounds, told.mean + OPTIMISM * told.std])
 
     def breed(self, parents: Sequence[Architecture], count: int, rng: np.random.Generator) -> None:
-        """Keep up to `count` children that are new and fit."""
+        """Keep up to `count` new children within the budgets."""
         wanted = len(self.kept) + count
         for _ in range(ATTEMPTS):
             lacking = wanted - len(self.kept)
             if lacking > 0:
                 self.take([child_of(parents, self.space, rng) for _ in range(lacking)])
 
-    def hopeful(self, count: int) -> list[Architecture]:
-        """Those that long training may bring furthest, bands of multiply-adds in turn."""
-        designs, order = list(self.kept.values()), in_turn(bands_of(self._macs), self._hopes)
+    def best(self, count: int) -> list[Architecture]:
+        """The `count` most promising ones, bands of multiply-adds in turn."""
+        designs, order = list(self.kept.values()), in_turn(bands_of(self._macs), self._bounds)
         return [designs[index] for index in order[:count]]
 
 
 @dataclass(frozen=True)
 class _Proposing:
-    """One call's way from trials and pool to new architectures."""
+    """One call of `propose`."""
 
     context: Context
     settings: WarmSettings
@@ -195,7 +195,7 @@ class _Proposing:
     proposals: Proposals
 
     def next(self) -> Architecture | None:
-        """The candidate that is expected to add most in the band whose turn it is; None for a random draw."""
+        """The candidate of largest expected gain in the band whose turn it is; None for a random draw."""
         if self.context.rng.random() < self.settings.explore:
             return None
         known, belief = self.proposals.known, self.belief
@@ -210,19 +210,19 @@ class _Proposing:
 
     @property
     def _speed(self) -> Speed:
-        """What designs are compared by: latency where it can be predicted, else multiply-adds."""
+        """Latency where it can be predicted, else multiply-adds."""
         return self.context.speed or (lambda arch: float(cost(arch, self.context.limits.num_classes).macs))
 
     def _gains(self, expected: Expected, speeds: np.ndarray) -> np.ndarray:
-        """(n,) by how much each is expected to exceed the best that is known at its latency."""
+        """(n,) expected improvement of each over the best known design that is no slower."""
         if not self.belief.seen:
             return expected.mean + OPTIMISM * expected.std
         seen = np.array([self._speed(one.architecture) for one in self.belief.seen])
-        told = best_within(seen, self.belief.of_seen, speeds)
-        return model.below(-told, -expected.mean, expected.std)  # the mean of max(0, accuracy - told)
+        best = best_within(seen, self.belief.of_seen, speeds)
+        return model.below(-best, -expected.mean, expected.std)  # the mean of max(0, accuracy - best)
 
     def _by_turn(self, bands: np.ndarray, gains: np.ndarray) -> list[int]:
-        """Candidates in the order in which they should be tried: the band whose turn it is first."""
+        """Candidates by gain, those of the band whose turn it is first."""
         best = {band: float(gains[bands == band].max()) for band in sorted(set(bands.tolist()))}
         most = max(best.values())
         worth = [band for band, gain in best.items() if gain >= WORTHWHILE * most] or list(best)

@@ -1,4 +1,4 @@
-"""What a design's accuracy will be, from few noisy trainings of others, and how sure that is."""
+"""Accuracy of untrained designs, with uncertainty, predicted from few noisy trainings of others."""
 
 from nasbench.surrogate.cokriging import Prediction, Surrogate, fit
 

@@ -15,11 +15,11 @@ from nasbench.surrogate.crossvalidation import widening
 from nasbench.surrogate.levels import Level, fit_levels, widened
 from nasbench.surrogate.observations import by_fidelity, training_of
 
-LEAST = 4  # designs, below which nothing is said
+LEAST = 4  # designs at a fidelity, for a fit
 
 
 class Prediction(NamedTuple):
-    """(n,) arrays, accuracy in [0, 1]: of the mean over trainings of each design; `std` is our own uncertainty."""
+    """(n,) arrays: each design's expected accuracy over trainings, in [0, 1], and the standard deviation of that."""
 
     mean: np.ndarray
     std: np.ndarray
@@ -48,7 +48,7 @@ class Surrogate:
         return sum(weight * level.noise for level, weight in self._weights(fidelity or self.long))
 
     def _weights(self, fidelity: Fidelity) -> list[tuple[Level, float]]:
-        """Which levels tell of a fidelity, and with what weight."""
+        """The levels that a fidelity is predicted from, with their weights."""
         wanted = training_of(fidelity)
         exact = [level for level in self.levels if level.fidelity == wanted]
         if exact:

@@ -12,14 +12,14 @@ from nasbench.surrogate.levels import Level, fit_levels
 from nasbench.surrogate.observations import Means, Trainings
 
 FOLDS = 8
-COVERAGE, DEVIATIONS = 0.9, 1.645  # of a normal distribution, two-sided
+COVERAGE, DEVIATIONS = 0.9, 1.645  # of a two-sided interval of a normal distribution
 WIDENINGS = np.geomspace(0.4, 4, 121)
-OWN_NOISE = 0.5  # of held-out means' variance that is taken as their own: noise and nugget are hard to tell apart
-LEAST = 20  # designs, below which a level's errors don't tell how wide they are
+OWN_NOISE = 0.5  # share of the noise variance that held-out means are taken to have: noise and nugget are confounded
+LEAST = 20  # designs of a level, for a factor of its own
 
 
 class HeldOut(NamedTuple):
-    """Designs at one level that a fit had not seen: the mean of each one's trainings, and what was predicted of it."""
+    """(n,) arrays of held-out designs at one level: mean and number of trainings, predicted mean and variance."""
 
     truth: np.ndarray
     trainings: np.ndarray
@@ -57,19 +57,19 @@ def held_out(
 
 def _predicted(level: Level, rows: Trainings) -> HeldOut:
     x, (mean, variance) = features(rows.architectures, rows.fidelity), level.moments(rows.architectures)
-    data = Means.of(x, rows.accuracies)  # a design's predictions are equal, and stay what they are
+    data = Means.of(x, rows.accuracies)  # rows of a design have equal predictions, which the means keep
     return HeldOut(data.y, data.count, Means.of(x, mean).y, Means.of(x, variance).y)
 
 
 def together(parts: Sequence[HeldOut]) -> HeldOut:
-    """Several as one."""
+    """The designs of all parts."""
     return HeldOut(*(np.concatenate(each) for each in zip(*parts)))
 
 
 def widening(levels: Sequence[Level], trainings: Sequence[Trainings]) -> list[float]:
-    """For each level what its standard deviation must be multiplied by for its 90 % intervals to hold 90 %.
+    """For each level the factor on its standard deviation with which 90 % intervals contain 90 % of held-out means.
 
-    A level of too few designs takes the one below it.
+    A level of too few designs has the factor of the one below.
     """
     factors: list[float] = []
     for level, parts in zip(levels, held_out(trainings, levels, folds_of(trainings))):
@@ -82,12 +82,12 @@ def widening(levels: Sequence[Level], trainings: Sequence[Trainings]) -> list[fl
 
 
 def _widening(errors: HeldOut, noise: float) -> float:
-    """The factor at which the share inside is nearest to what it should be; of several the middle one."""
+    """The factor with which the coverage is nearest to `COVERAGE`; the median where there are several."""
     off = np.abs([coverage(errors, noise, factor) - COVERAGE for factor in WIDENINGS])
     return float(np.median(WIDENINGS[off <= off.min() + 1e-9]))
 
 
 def coverage(errors: HeldOut, noise: float, factor: float = 1.0) -> float:
-    """The share of held-out means that lie in their 90 % interval, their own noise counted."""
+    """The share of held-out means within their 90 % intervals, which include the means' own noise."""
     deviation = np.sqrt(factor**2 * errors.variance + noise**2 / errors.trainings)
     return float((np.abs(errors.truth - errors.mean) <= DEVIATIONS * deviation).mean())

@@ -1,8 +1,7 @@
-"""A design as numbers: its fields stage by stage, and what the network does that is trained in its place.
+"""A design as a feature vector: its fields stage by stage, and sums over the reduced network that is trained.
 
 The vector has one length for every architecture. Seven slots describe the last seven stages, the last stage in the last
-slot, so that stages with the same map stand in the same slot; networks with more stages have the earlier ones in the
-totals alone.
+slot, so that stages with maps of the same size share a slot; earlier stages count in the totals alone.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ FEATURES = (
 
 
 def features(archs: Sequence[Architecture], fidelity: Recipe) -> np.ndarray:
-    """(n, len(FEATURES)) of the designs as they are trained at this fidelity; how long does not count.
+    """(n, len(FEATURES)) of the designs as they are trained at this fidelity, whatever its number of samples.
 
-    UserError: a block that has no place in the vector, or an image too small to train the design on.
+    UserError for a block without a feature, or images too small for the design.
     """
     recipe = fidelity.at(1) if not isinstance(fidelity, Fidelity) else fidelity.recipe.at(1)
     return np.array([_vector(arch, recipe) for arch in archs]).reshape(len(archs), len(FEATURES))

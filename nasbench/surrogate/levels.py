@@ -1,8 +1,8 @@
-"""Recursive co-kriging (arXiv:1210.0686): accuracy at each fidelity as a linear function of that at the one below, and
-a Gaussian process of what is left.
+"""Recursive co-kriging (arXiv:1210.0686): accuracy at each fidelity is a linear function of that at the one below, plus
+a Gaussian process of the residual.
 
-A level is one fidelity, the cheapest first. The first level is a Gaussian process over a design's features. The slope
-of a line is 1 unless the rows say otherwise, so that a level of few rows hardly leaves the line.
+A level is one fidelity, the cheapest first; the first is a Gaussian process over a design's features. The prior mean of
+a slope is 1, so that a level of few rows stays close to the one below.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from nasbench.arch.architecture import Architecture
 from nasbench.study.fidelity import Fidelity
 from nasbench.surrogate.features import features
 from nasbench.surrogate.observations import Means, Trainings
-from nasbench.surrogate.process import Belief, Parameters, Process, Scaler, Trend
+from nasbench.surrogate.process import ParameterPrior, Parameters, Process, Scaler, Trend
 
-SLOPE = 0.5  # deviation of a level's slope about 1, before data
-LEAST_SPREAD = 0.02  # of accuracies: four designs may happen to be alike
+SLOPE = 0.5  # prior standard deviation of a level's slope about 1
+LEAST_SPREAD = 0.02  # of accuracies: those of a few designs may be equal by chance
 
 
 @dataclass(frozen=True)
 class Level:
-    """What is known of designs at one fidelity. `centre` is the middle of what the process is about: accuracies, or
-    their differences from the level below, whose middle is `below_centre`."""
+    """The model of accuracy at one fidelity. `centre` is the mean of the process's targets: accuracies, or their
+    differences from the level below, whose mean is `below_centre`."""
 
     fidelity: Fidelity
     process: Process
@@ -44,7 +44,7 @@ class Level:
         return len(self.process.data)
 
     def moments(self, archs: Sequence[Architecture], x: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(n,), (n,) mean and variance before it is widened; `x` are the features at this fidelity, where known."""
+        """(n,), (n,) mean and variance, without `widening`; `x` (n, d): the features at this fidelity, where known."""
         x = features(archs, self.fidelity) if x is None else x
         if self.below is None:
             mean, variance = self.process.predict(x, Trend.level(len(x), self.process.trend.deviations[0]))
@@ -59,7 +59,7 @@ class Level:
 
 
 def fit_levels(trainings: Sequence[Trainings], parameters: Sequence[Parameters] | None = None) -> tuple[Level, ...]:
-    """A level for each fidelity, in order; with parameters given (one set a level), only posteriors are worked out."""
+    """A level for each fidelity, in order; given `parameters` (one set a level) are used instead of estimated ones."""
     levels: list[Level] = []
     for index, rows in enumerate(trainings):
         known = parameters[index] if parameters else None
@@ -72,28 +72,27 @@ def _first(rows: Trainings, known: Parameters | None) -> Level:
     centre, spread = float(data.y.mean()), max(float(data.y.std()), LEAST_SPREAD)
     trend = Trend.level(len(data), spread)
     process = Process.fit(
-        data.minus(np.full(len(data), centre)), trend, known or Belief.about(spread), Scaler.of(data.x, data.y)
+        data.minus(np.full(len(data), centre)), trend, known or ParameterPrior.about(spread), Scaler.of(data.x, data.y)
     )
     return Level(rows.fidelity, process, centre)
 
 
 def _over(below: Level, rows: Trainings, known: Parameters | None) -> Level:
-    """The level over another; its process has the length of the one below, since few rows can't tell it."""
+    """A level above another, with the length scale of that one: few rows cannot tell it."""
     x = features(rows.architectures, rows.fidelity)
     data = Means.of(x, rows.accuracies)
     expected = Means.of(x, below.moments(rows.architectures)[0]).y  # in the order of `data`
     centre, below_centre = float((data.y - expected).mean()), float(expected.mean())
     spread = max(float(data.y.std()), LEAST_SPREAD)
-    belief = Belief.about(spread / 2)
-    length = below.process.parameters.length
-    belief = Belief(belief.middle._replace(length=length), belief.width._replace(length=0.1))
+    prior, length = ParameterPrior.about(spread / 2), below.process.parameters.length
+    prior = ParameterPrior(prior.middle._replace(length=length), prior.width._replace(length=0.1))
     trend = Trend.line(expected - below_centre, (spread, SLOPE))
-    process = Process.fit(data.minus(expected + centre), trend, known or belief, below.process.scaler)
+    process = Process.fit(data.minus(expected + centre), trend, known or prior, below.process.scaler)
     return Level(rows.fidelity, process, centre, below, below_centre)
 
 
 def widened(levels: Sequence[Level], factors: Sequence[float]) -> tuple[Level, ...]:
-    """The levels with their standard deviations multiplied."""
+    """The levels with their standard deviations multiplied by `factors`."""
     made: list[Level] = []
     for level, factor in zip(levels, factors):
         made.append(replace(level, widening=factor, below=made[-1] if made else None))

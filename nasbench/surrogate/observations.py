@@ -1,4 +1,4 @@
-"""Noisy trainings put together: one mean for each design at each fidelity, and what replicates tell of the noise."""
+"""Noisy trainings by fidelity, and their means by design with the scatter of replicates."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from nasbench.study.fidelity import Fidelity
 
 @dataclass(frozen=True)
 class Means:
-    """Distinct places x (n, d) with the mean y (n,) of `count` (n,) trainings each.
+    """Distinct features x (n, d) with the mean y (n,) of `count` (n,) trainings each.
 
-    `scatter`, `freedom`: squared deviations of replicates from their means, and how many of them are free.
+    `scatter`, `freedom`: sum of squared deviations of replicates from their means, and its degrees of freedom.
     """
 
     x: np.ndarray
@@ -40,11 +40,11 @@ class Means:
         return len(self.y)
 
     def minus(self, known: np.ndarray) -> Means:
-        """What is left of each mean."""
+        """With `known` (n,) subtracted from each mean."""
         return Means(self.x, self.y - known, self.count, self.scatter, self.freedom)
 
     def taken(self, chosen: np.ndarray) -> Means:
-        """These designs alone; what is known of the noise stays."""
+        """The designs `chosen`, with the scatter of all."""
         return Means(self.x[chosen], self.y[chosen], self.count[chosen], self.scatter, self.freedom)
 
 
@@ -63,14 +63,14 @@ class Trainings:
 
 
 def training_of(fidelity: Fidelity) -> Fidelity:
-    """The fidelity without how many images are scored, which changes no training."""
+    """The fidelity with a fixed number of scored images, which do not affect the training."""
     return fidelity.model_copy(update={"evaluate": 2})
 
 
 def by_fidelity(
     architectures: Sequence[Architecture], fidelities: Sequence[Fidelity], accuracies: Sequence[float]
 ) -> list[Trainings]:
-    """The rows by fidelity, the cheapest first. UserError where the three don't fit, or a number is no accuracy."""
+    """The rows by fidelity, the cheapest first. UserError for unequal lengths, or an accuracy outside [0, 1]."""
     counts = (len(architectures), len(fidelities), len(accuracies))
     if len(set(counts)) > 1:
         raise UserError(f"{counts[0]} architectures, {counts[1]} fidelities, {counts[2]} accuracies: one each a row")

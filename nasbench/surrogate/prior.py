@@ -1,9 +1,8 @@
-"""A surrogate as a search's prior: y = a + b m(x) + a process on what is left, believed as far as trials agree with it.
+"""A surrogate as a search's prior, by Bayesian model averaging: y = a + b m(x) + a Gaussian process of the residual.
 
-Two explanations of the trials are held against each other, each at several sizes of its process: warm, in which the
-surrogate's mean m tells accuracy up to a straight line, and cold, which knows features alone. What a candidate is
-expected to reach is the average of both by how probable they make the trials. So b shrinks to 0 where the surrogate
-misleads, as on other images, and what is left is the cold search.
+Two kinds of models of the trials are averaged by their posterior probability, each at several sizes of its process:
+warm, in which accuracy is a line over the surrogate's mean m, and cold, which has features alone. Where the surrogate
+misleads, as it may on other images, the cold ones prevail and b shrinks to 0.
 """
 
 from __future__ import annotations
@@ -21,24 +20,25 @@ from nasbench.surrogate.features import features
 from nasbench.surrogate.observations import Means, by_fidelity
 from nasbench.surrogate.process import Parameters, Process, Trend
 
-TRUST = 0.8  # that the surrogate helps, before any trial
-SLOPE = 0.4  # deviation of b about 1, before trials
-LEVEL = 0.2  # deviation of a, in accuracy
-# The warm process is as large at a design as the surrogate is unsure of it, so many times, and by how much another task
-# may differ, in accuracy.
+TRUST = 0.8  # prior probability of the warm models
+SLOPE = 0.4  # prior standard deviation of b about 1
+LEVEL = 0.2  # prior standard deviation of a, in accuracy
+# Standard deviations of the warm processes at a design: a multiple of the surrogate's own there, and a constant, in
+# accuracy, by which another task may differ.
 SIZES = ((0.7, 0.0), (1.4, 0.0), (1.0, 0.03), (1.0, 0.1))
-SPREADS = (0.04, 0.08, 0.16)  # of accuracy over a space, as the cold process may find it
-LUCK = 0.4  # share up to which a search does not go by a surrogate: one that knows nothing has .3 after 6 to 12 designs
-FEW = 3  # designs below which nothing is said of how they agree
-LATEST = 500  # trials that are looked at, so that a long search stays quick
+SPREADS = (0.04, 0.08, 0.16)  # standard deviations of the cold processes, in accuracy
+CHANCE = 0.4  # share up to which the trust is 0: an uninformative surrogate has 0.3 after 6 to 12 designs
+FEW = 3  # designs, below which there is no correlation
+LATEST = 500  # trials taken into account, to bound the time
 
 
 class Agreement(NamedTuple):
-    """How far the trials bear the surrogate out. `weight`: how probable it is that it helps, from 0 to 1; `slope`: b,
-    that weight counted; `correlation` of its mean with the trials' accuracy, NaN below three designs. `share`: the
-    slope in standard deviations, of accuracy for one of the surrogate's mean. A surrogate that knows nothing expects
-    the same of all designs, which says little against a slope of 1; on other images, where accuracies lie closer
-    together, the slope is small though the order is right. The share tells these two apart."""
+    """How far the trials agree with the surrogate. `weight`: posterior probability of the warm models; `slope`: the
+    mean of b, 0 in cold models; `correlation` of its mean with the trials' accuracy, NaN below three designs; `share`:
+    the slope in standard deviations of accuracy per standard deviation of the surrogate's mean.
+
+    The share, unlike the slope, is small for an uninformative surrogate, whose predictions hardly differ, and not small
+    for a right order on other images, where accuracies lie closer together."""
 
     designs: int
     correlation: float
@@ -48,8 +48,8 @@ class Agreement(NamedTuple):
 
     @property
     def trust(self) -> float:
-        """From 0 to 1, how far a search should go by the surrogate rather than by its trials alone."""
-        return min(1.0, max(0.0, (self.share - LUCK) / (TRUST - LUCK)))
+        """From 0 to 1: how far a search should rely on the surrogate."""
+        return min(1.0, max(0.0, (self.share - CHANCE) / (TRUST - CHANCE)))
 
     def __str__(self) -> str:
         if self.designs < FEW:
@@ -61,7 +61,7 @@ class Agreement(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """(n,) of the candidates: accuracy expected over trainings, and our uncertainty of it."""
+    """(n,) of the candidates: expected accuracy over trainings, and its standard deviation."""
 
     mean: np.ndarray
     std: np.ndarray
@@ -69,11 +69,11 @@ class Posterior(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Explanation:
-    """One way to explain the trials: a process, and the logarithm of how probable they are by it.
+class _Model:
+    """A model of the trials, with its log posterior probability up to a constant.
 
-    Warm where `widths` is there: the process is about what the surrogate's mean leaves, and at a design so many times
-    as large as the surrogate is unsure of it, and by so much more. Else it is about accuracy around `centre`.
+    Warm with `widths`, an entry of `SIZES`: a process of the residual of the surrogate's mean; else cold: a process of
+    accuracy minus `centre`.
     """
 
     log_weight: float
@@ -83,11 +83,11 @@ class _Explanation:
 
     @property
     def slope(self) -> float | None:
-        """b; None where the surrogate has no part in it."""
+        """b; None of a cold model."""
         return None if self.widths is None else 1 + float(self.process.factors()[1])
 
     def moments(self, x: np.ndarray, told: Prediction) -> tuple[np.ndarray, np.ndarray]:
-        """(n,), (n,) mean and variance of candidates; `told` by the surrogate alone."""
+        """(n,), (n,) mean and variance of candidates with features x (n, d), of which the surrogate predicts `told`."""
         if self.widths is None:
             mean, variance = self.process.predict(x, Trend.level(len(x), LEVEL))
             return self.centre + mean, variance
@@ -98,21 +98,21 @@ class _Explanation:
 
 @dataclass(frozen=True)
 class Corrected:
-    """A surrogate corrected by a search's trials: explanations of these, by how probable each is."""
+    """A surrogate corrected by a search's trials: a mixture of models of these."""
 
     surrogate: Surrogate
     fidelity: Fidelity
-    explanations: tuple[_Explanation, ...]
+    models: tuple[_Model, ...]
     agreement: Agreement
 
     def of(self, candidates: Sequence[Architecture]) -> Posterior:
-        """What candidates should reach; they may be among the trials."""
+        """Expected accuracies of candidates, which may be among the trials."""
         told = self.surrogate.predict(candidates, self.fidelity)
-        if not self.explanations or not len(candidates):
+        if not self.models or not len(candidates):
             return Posterior(told.mean, told.std, self.agreement)
         x = features(candidates, self.fidelity)
-        means, variances = map(np.array, zip(*(one.moments(x, told) for one in self.explanations)))
-        weights = _weights(self.explanations)
+        means, variances = map(np.array, zip(*(one.moments(x, told) for one in self.models)))
+        weights = _weights(self.models)
         mean = weights @ means
         variance = weights @ (variances + means**2) - mean**2
         return Posterior(np.clip(mean, 0, 1), np.sqrt(np.maximum(variance, 0)), self.agreement)
@@ -120,7 +120,7 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Prior:
-    """What a surrogate tells of designs at the fidelity of a search's trials, long training by default."""
+    """A surrogate as prior for trials at `fidelity`, by default its long training."""
 
     surrogate: Surrogate
     fidelity: Fidelity | None = None
@@ -132,11 +132,11 @@ class Prior:
     def posterior(
         self, seen: Sequence[Architecture], accuracies: Sequence[float], candidates: Sequence[Architecture]
     ) -> Posterior:
-        """From the trials so far, which may repeat a design; candidates may be among them. UserError: no accuracy."""
+        """Given trials, which may repeat a design. UserError for an accuracy outside [0, 1]."""
         return self.corrected(seen, accuracies).of(candidates)
 
     def corrected(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Corrected:
-        """The same before any candidate is named: what takes time is done once for all of them."""
+        """The models of these trials, to predict any number of candidates with."""
         fidelity, seen, accuracies = self._fidelity, seen[-LATEST:], accuracies[-LATEST:]
         by_fidelity(seen, [fidelity] * len(seen), accuracies)
         if not len(seen):
@@ -152,30 +152,30 @@ class Prior:
     def _process(self) -> Process:
         return self.surrogate.levels[-1].process
 
-    def _warm(self, data: Means, known: Prediction) -> list[_Explanation]:
-        """y - m as a straight line over m with a process on what is left."""
+    def _warm(self, data: Means, known: Prediction) -> list[_Model]:
+        """Models of y - m: a line over m and a process of the residual."""
         middle = float(known.mean.mean())
         left, trend = data.minus(known.mean), Trend.line(known.mean - middle, (LEVEL, SLOPE))
         parameters, scaler, found = self._parameters(1.0), self._process.scaler, []
         for times, more in SIZES:
             process = Process.fit(left, trend, parameters, scaler, np.hypot(times * known.std, more))
             weight = process.log_evidence + np.log(TRUST / len(SIZES))
-            found.append(_Explanation(weight, process, middle, (times, more)))
+            found.append(_Model(weight, process, middle, (times, more)))
         return found
 
-    def _cold(self, data: Means) -> list[_Explanation]:
-        """y as a process of its own."""
+    def _cold(self, data: Means) -> list[_Model]:
+        """Models of y by features alone."""
         centre = float(data.y.mean())
         left, found = data.minus(np.full(len(data), centre)), []
         for spread in SPREADS:
             trend = Trend.level(len(data), LEVEL)
             process = Process.fit(left, trend, self._parameters(spread), self._process.scaler)
             weight = process.log_evidence + np.log((1 - TRUST) / len(SPREADS))
-            found.append(_Explanation(weight, process, centre))
+            found.append(_Model(weight, process, centre))
         return found
 
     def _parameters(self, spread: float) -> Parameters:
-        """Of a process that scatters by `spread`, shared out as the surrogate's own kernel is, with its noise."""
+        """Of a process of standard deviation `spread`, otherwise like the surrogate's, with its noise."""
         own = self._process.parameters
         size = np.hypot(np.hypot(own.deviation("smooth"), own.deviation("linear")), own.deviation("nugget"))
         shift, noise = float(np.log(spread / size)), max(self.surrogate.noise(self._fidelity), 1e-3)
@@ -188,14 +188,14 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _weights(found: Sequence[_Explanation]) -> np.ndarray:
-    """(n,) how probable each explanation is."""
+def _weights(found: Sequence[_Model]) -> np.ndarray:
+    """(n,) posterior probability of each model."""
     logs = np.array([one.log_weight for one in found])
     weights = np.exp(logs - logs.max())
     return np.asarray(weights / weights.sum())
 
 
-def _agreement(found: Sequence[_Explanation], told: np.ndarray, accuracies: np.ndarray) -> Agreement:
+def _agreement(found: Sequence[_Model], told: np.ndarray, accuracies: np.ndarray) -> Agreement:
     weighted = list(zip(_weights(found), (one.slope for one in found)))
     slope = float(sum(weight * (slope or 0.0) for weight, slope in weighted))
     warm = float(sum(weight for weight, slope in weighted if slope is not None))

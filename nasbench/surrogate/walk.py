@@ -1,7 +1,6 @@
-"""What a network's parts do, summed over their operators: work by kind of operator, sizes, chains without a skip.
+"""Sums over the operators of a network's parts: work by kind of operator, sizes, chains of layers without a skip.
 
-A stage's sums are kept: candidates of a search share most of their stages, so that a new one costs little more than
-looking them up.
+A stage's sums are cached, since candidates of a search share most of their stages.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ CACHED = 1 << 14  # stages and ends whose sums are kept
 
 
 class Chain(NamedTuple):
-    """Weighted layers that no skip bridges: before the first skip, at most in a row, behind the last skip."""
+    """Numbers of consecutive weighted layers without a skip: before the first skip, at most, behind the last skip."""
 
     first: int = 0
     longest: int = 0
     last: int = 0
-    bridged: bool = False  # whether there is a skip at all
+    bridged: bool = False  # whether there is a skip
 
     def then(self, other: Chain) -> Chain:
         """Both in a row."""
@@ -133,7 +132,7 @@ def _summed(ops: list[Op], blocks: tuple[MetaBlock, ...], extent: Extent) -> Par
 
 
 def has_skip(block: MetaBlock) -> bool:
-    """Whether something passes by the block's layers: a skip, or an identity branch of its one convolution."""
+    """Whether the input bypasses the block's layers: by a skip, or an identity branch of its one convolution."""
     if block.skip is not None:
         return True
     mixers = mixers_of(block)
