@@ -25,7 +25,7 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.schedule import Schedule
 from nasbench.errors import UserError
-from nasbench.report.standing import is_interrupted, promoted_by
+from nasbench.report.interruption import is_interrupted, promoted_by
 from nasbench.strategies import Context
 from nasbench.strategies.choice import STRATEGIES, Strategy
 from nasbench.strategies.random import RandomSettings

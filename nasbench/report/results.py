@@ -17,8 +17,8 @@ from nasbench.latency.names import THIS_MACHINE
 from nasbench.latency.profile import DeviceProfile, load_study_device
 from nasbench.pareto import Front
 from nasbench.report.front import FrontRows
+from nasbench.report.interruption import Promoted, ended_at, is_interrupted, promoted_by
 from nasbench.report.rows import Figure, ReportRow
-from nasbench.report.standing import Promoted, ended_at, is_interrupted, promoted_by
 from nasbench.study.notes import EndNote, LatencyNote, PromotionNote, RejectionNote
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.predicted import Predicted, predict

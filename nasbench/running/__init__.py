@@ -1,4 +1,4 @@
-"""Running jobs: a runner asks a source for jobs, evaluates them somewhere, and tells the source what came of each.
+"""Running jobs: a runner asks a source for jobs, evaluates them, and tells the source their outcomes.
 
 The source (a search) owns the order, the store and the end; a runner owns processes, time limits and retries.
 """
@@ -20,7 +20,7 @@ __all__ = ["RUNNERS", "Job", "JobSource", "Outcome", "ProcessorShare", "RunnerSp
 
 @dataclass(frozen=True)
 class Job:
-    """One evaluation: `task`, of any type, goes to the evaluate function as it is; `id` is the trial's key.
+    """One evaluation: `task`, of any type, is the argument of the evaluate function; `id` is the trial's key.
 
     A job that takes longer than `limit_s` becomes a failed outcome.
     """
@@ -40,10 +40,10 @@ class JobSource(Protocol):
         """
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """What came of `job`; called once a job."""
+        """The outcome of `job`; called once a job."""
 
     def watch(self, usage: Usage | None) -> None:
-        """Called every few seconds while jobs run in other processes: what those of this machine have used since."""
+        """Called every few seconds while jobs run in other processes, with what those of this machine used since."""
 
 
 # Kind of runner -> "module:function", loaded on use so that reading a study needs no ray.

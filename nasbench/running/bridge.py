@@ -1,4 +1,4 @@
-"""Between Ray Tune's callbacks and the source of jobs: which job a trial runs, and retries. Does not import ray."""
+"""Connects Ray Tune's callbacks with the source of jobs, without importing ray."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from nasbench.running.worker import exceeded
 from nasbench.study.spool import spool_get
 from nasbench.study.trials import Outcome, failed
 
-WATCH_S = 2.0  # how often the source is told what the workers use
-RETRIES = 2  # of a job whose worker died; what its function raises is never retried
+WATCH_S = 2.0  # between two calls of the source's `watch`
+RETRIES = 2  # of a job whose worker died; a job whose function raises is not retried
 
 
 class Bridge:
-    """Between Tune's callbacks and the source: which trial of Tune's runs which job, retries, and the first error."""
+    """Which of Tune's trials runs which job, retries, and the first error of the source."""
 
     def __init__(
         self, source: JobSource, spool: Path | None, room: Callable[[], int], workers: WorkerClock | None = None
     ) -> None:
-        """`workers`: of this machine; None where they run on others."""
+        """`workers`: the clock of workers on this machine; None where they run on others."""
         self.source, self.spool, self.room, self.workers = source, spool, room, workers
         self._watch_at = 0.0
         self.running: dict[str, Job] = {}  # by Tune's trial id
         self.started: dict[str, float] = {}
         self.again: list[Job] = []
         self.deaths: dict[str, int] = {}
-        self.exhausted = False  # the source said None, and has not been told anything since
+        self.exhausted = False  # whether the source's `ask` gave None after its last `tell`
         self.error: Exception | None = None
 
     def next_job(self, trial_id: str) -> Job | None:
-        """A job to start under `trial_id`; None for not now, or, if nothing is outstanding, for the end."""
+        """A job to start under `trial_id`; None where none can start now, or at the end, if nothing is outstanding."""
         if self.error or len(self.running) >= self.room():
             return None
         job = self.again.pop() if self.again else self._ask()
@@ -46,7 +46,7 @@ class Bridge:
         self.started[trial_id] = time.monotonic()
 
     def settle(self, trial_id: str, outcome: Outcome) -> None:
-        """Tell the source what came of the job of `trial_id`."""
+        """Tell the source the outcome of the job of `trial_id`."""
         job = self.running.pop(trial_id)
         self.started.pop(trial_id, None)
         self.exhausted = False
@@ -54,11 +54,12 @@ class Bridge:
             self._guarded(lambda: self.source.tell(job, outcome))
 
     def broke(self, trial_id: str, why: str) -> None:
-        """An exception around the evaluation (its module cannot be imported, say) fails the job."""
+        """Fail a job by an exception outside of the evaluation, such as a failed import of its module."""
         self.settle(trial_id, failed(why))
 
     def died(self, trial_id: str, cause: str) -> None:
-        """The worker of `trial_id` died: it left an outcome, or ran out of time, or its job is tried again."""
+        """The worker of `trial_id` died: take the outcome that it left; else fail a job without time or retries left, or
+        queue it again."""
         job = self.running[trial_id]
         left = spool_get(self.spool, job.id) if self.spool is not None else None
         seconds = time.monotonic() - self.started.get(trial_id, time.monotonic())
@@ -73,7 +74,7 @@ class Bridge:
             self.again.append(self.running.pop(trial_id))
 
     def watch(self) -> None:
-        """Called often: every few seconds the source hears that time passes."""
+        """Called often; every `WATCH_S` seconds calls the source's `watch`."""
         if time.monotonic() >= self._watch_at and not self.error:
             self._watch_at = time.monotonic() + WATCH_S
             usage = self.workers.read() if self.workers is not None else None
@@ -87,7 +88,7 @@ class Bridge:
         return job
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
-        """An exception of the source ends the run; raised inside Tune it would be wrapped or lost."""
+        """Keep an exception of the source, which ends the run: raised inside Tune it would be wrapped or lost."""
         try:
             return call()
         except Exception as error:

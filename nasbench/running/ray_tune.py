@@ -79,7 +79,7 @@ def _fit(bridge: Bridge, evaluate: str, runner: RunnerSpec, storage: Path) -> No
 
 
 def _room(ray: Any, runner: RunnerSpec) -> Callable[[], int]:
-    """How many trials may run at once: fixed on this machine, asked again and again on a cluster that may grow."""
+    """How many trials may run at once: constant on this machine, updated on a cluster, which may grow."""
     seen = [time.monotonic(), capacity(ray, runner)]
 
     def room() -> int:
@@ -91,7 +91,7 @@ def _room(ray: Any, runner: RunnerSpec) -> Callable[[], int]:
 
 
 def _probe(ray: Any, evaluate: str, runner: RunnerSpec) -> None:
-    """Check that a machine of the cluster can run this nasbench, before every trial fails for want of it."""
+    """Raise UserError unless a worker of the cluster can import this version of nasbench."""
 
     def look() -> str:
         importlib.import_module(evaluate.partition(":")[0])

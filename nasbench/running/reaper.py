@@ -1,4 +1,4 @@
-"""Ends what a driver leaves behind when it dies without a word; started by file, beside a local Ray.
+"""Ends the processes of a driver that was killed; a script that is started beside a local Ray.
 
 Ray's agents outlive a driver that is killed with -9, and a worker inside a long call may too: two of them would then
 share a core with the resumed study. usage: python reaper.py PROCESS FOLDER
@@ -22,7 +22,7 @@ def main(driver: int, folder: str) -> None:
     """Wait until this process is no longer `driver`'s child, then end all that has files open in `folder`."""
     while os.getppid() == driver:
         time.sleep(POLL_S)
-    for _ in range(ROUNDS):  # what was just being started has no file open yet
+    for _ in range(ROUNDS):  # a process that is just starting has no file open yet
         for process in psutil.process_iter():
             if process.pid != os.getpid() and _belongs(process, folder):
                 with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Starting Ray on this machine, quiet and closed to the network, or joining a cluster; and what it has room for."""
+"""Starting Ray on this machine, quiet and closed to the network, or joining a cluster; and its capacity."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def ray_session(runner: RunnerSpec) -> Iterator[Any]:
     with _local(ray, runner) if runner.address is None else _joined(ray, runner.address, runner):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own prints where its C++ code stood, and exits
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # a worker's death is told as its trial's reason
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)  # a worker's death is its trial's reason
         yield ray
 
 
@@ -110,10 +110,7 @@ def _local(ray: Any, runner: RunnerSpec) -> Iterator[None]:
 
 
 def _start(ray: Any, runner: RunnerSpec, temporary: str) -> None:
-    """`ray.init`, once more where Ray's servers did not answer within its 30 s, as on a machine that is very busy.
-
-    UserError where they don't the second time either.
-    """
+    """`ray.init`, retried once where Ray does not answer within its 30 s, as on a busy machine, then UserError."""
     for last in (False, True):
         try:
             ray.init(
@@ -142,7 +139,7 @@ def _start(ray: Any, runner: RunnerSpec, temporary: str) -> None:
 
 @contextlib.contextmanager
 def _on_the_loopback() -> Iterator[None]:
-    """Ray reads LOOPBACK when it is imported, which a user may have done before `quiet_ray`; within, as it says now."""
+    """Apply LOOPBACK within the block: Ray reads it on import, which may have happened before `quiet_ray`."""
     constants: Any = importlib.import_module("ray._private.ray_constants")
     before = constants.ENABLE_RAY_CLUSTER
     constants.ENABLE_RAY_CLUSTER = before and os.environ[LOOPBACK] != "0"
@@ -192,7 +189,7 @@ def check_address(address: str) -> None:
 def _answering(address: str) -> str:
     """`address`, with auto resolved; UserError unless a Ray of this version answers there.
 
-    A process that can be ended tries: joining what is no Ray takes minutes, and cannot be interrupted from inside.
+    Tried in a process that can be ended: joining something else than Ray takes minutes, without interruption.
     """
     code = (
         "import ray, sys; ray.init(address=sys.argv[1], logging_level='CRITICAL', log_to_driver=False); "
@@ -231,9 +228,9 @@ def _room(resources: dict[str, float], runner: RunnerSpec) -> int:
 
 
 def require_capacity(ray: Any, runner: RunnerSpec) -> int:
-    """`capacity`, waiting for joining nodes as long as the runner allows; none at all is the user's error.
+    """`capacity`, waiting for nodes to join as long as the runner allows; UserError where there is none.
 
-    Ray itself would wait for ever, in silence, for what can never be scheduled.
+    Ray itself waits for ever for trials that can never be scheduled.
     """
     deadline = time.monotonic() + runner.wait_for_nodes_s
     while not (fit := capacity(ray, runner)):

@@ -17,11 +17,11 @@ from nasbench.running.worker import reason, run_job, watchdog
 from nasbench.study.trials import Outcome
 
 KEPT_BYTES = 1 << 30  # that a worker may hold between jobs; one that had run sixty trials held 2 GB
-BRIDGES: dict[str, Bridge] = {}  # Tune pickles the parts below: a name survives that, a store's open file would not
+BRIDGES: dict[str, Bridge] = {}  # Tune pickles the classes below, which therefore hold a bridge by name
 
 
 class Worker(Trainable):
-    """One worker process: a job a step, and the process goes on to the next job."""
+    """One worker process, reused from job to job: a step is a job."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.reset_config(config)
@@ -46,7 +46,7 @@ class Worker(Trainable):
 
 
 class Feeder(Searcher):
-    """Asks the bridge for a job whenever Tune has room, and tells it the outcomes as they return."""
+    """Gives Tune the bridge's jobs, and the bridge their outcomes."""
 
     def __init__(self, bridge: str, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -60,19 +60,19 @@ class Feeder(Searcher):
         return None if bridge.running or bridge.again else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if not error and result is not None:  # errors come by Errors below, which knows why
+        if not error and result is not None:  # failures are reported by `Errors`
             outcome: Outcome = cloudpickle.loads(result["outcome"])
             BRIDGES[self.bridge].settle(trial_id, outcome)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the source's store is the state."""
+        """Saves nothing: the state is in the source's store."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("a study is resumed from its store, never by Tune")
 
 
 class Errors(Callback):
-    """Tells the bridge of workers that died, with the cause that Tune wrote down."""
+    """Reports workers that died to the bridge, with the cause that Tune recorded."""
 
     def __init__(self, bridge: str) -> None:
         self.bridge = bridge
@@ -83,7 +83,7 @@ class Errors(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = _error(trial)
         if isinstance(error, RayTaskError) and not isinstance(error, RayActorError):
-            cause = getattr(error, "cause", None) or error  # raised outside the evaluation: it would be raised again
+            cause = getattr(error, "cause", None) or error  # raised outside of the evaluation: a retry would fail too
             return BRIDGES[self.bridge].broke(trial.trial_id, reason(cause))
         BRIDGES[self.bridge].died(trial.trial_id, _cause(error))
 
@@ -107,7 +107,7 @@ class Halt(Stopper):
 
 
 def _error(trial: Any) -> BaseException | None:
-    """The exception Tune wrote down; its own reader looks where files have not been copied yet."""
+    """The exception that Tune recorded; Tune's own reader looks where files have not been copied yet."""
     path = trial.pickled_error_file
     if path is None or not Path(path).is_file():
         return None
@@ -116,7 +116,7 @@ def _error(trial: Any) -> BaseException | None:
 
 
 def _cause(error: BaseException | None) -> str:
-    """The line of Ray's long report that says what happened."""
+    """The line of Ray's report with the cause."""
     text = str(error or "")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "exit detail" in line or "out of memory" in line.lower() or "OOM" in line]

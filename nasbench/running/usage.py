@@ -1,7 +1,6 @@
-"""How much of the processor the trials get, from their processor time against wall time, and a word where it is little.
+"""The share of a processor core that trials get, processor time over wall-clock time, and a warning where it is small.
 
-Ray's workers run at a low priority, so that whoever sits at the machine does not notice them. Beside other work that
-can leave them a tenth of the processor, and nothing else would tell.
+Ray's workers run at low priority; beside other work that can leave them a tenth of the processor.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from nasbench import hardware
 from nasbench.study.runner import RunnerSpec
 
 MEMORY_S = 120.0  # older figures fade with this time constant
-ENOUGH_S = 60.0  # of trials' time that a figure must rest on
-LITTLE = 0.6  # of what a trial could have; less than that is worth a word
-STARTED_S = 2.0  # of the processor: a worker that has used less is loading libraries, and may wait for the disk
+ENOUGH_S = 60.0  # of trials' time, before there is a figure
+LITTLE = 0.6  # of the possible share, below which there is a warning
+STARTED_S = 2.0  # of processor time: a worker that has used less is still loading libraries
 SAME_COMMAND = "the same command with --priority normal"
 WORKER, IDLE = "ray::", "ray::IDLE"  # as Ray names its workers' processes
 
 
 class Usage(NamedTuple):
-    """Processor seconds that `workers` worker processes used since they were last looked at."""
+    """Processor seconds that `workers` worker processes used since the last reading."""
 
     seconds: float
     workers: int
@@ -38,7 +37,7 @@ class WorkerClock:
         self._before: dict[int, float] = {}
 
     def read(self) -> Usage:
-        """What was used since the last call; a process that is new has used nothing yet."""
+        """The usage since the last call; that of a new process begins with this call."""
         now = _worker_seconds()
         used = sum(max(0.0, seconds - self._before.get(process, seconds)) for process, seconds in now.items())
         self._before = now
@@ -61,11 +60,11 @@ def _worker_seconds() -> dict[int, float]:
 
 
 class ProcessorShare:
-    """Processor seconds a trial gets in a second, lately; what this program itself measures meanwhile is allowed for.
+    """Recent processor seconds per second of a trial, relative to what this program's own measurements leave.
 
-    Fed by `watch` where the workers can be looked at, and by `ended` where they run elsewhere. Where the trials get
-    little, `say` is told so once, and what to do: `again` goes on with the work. On an accelerator nothing is said: the
-    processor waits for the device there.
+    Fed by `watch` where the workers are on this machine, else by `ended`. Where the share is small, `say` is called
+    once with a remedy; `again` is the command that resumes the work. Not on an accelerator, for which the processor
+    waits.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class ProcessorShare:
 
     @property
     def share(self) -> float | None:
-        """None before enough is known, and for workers that nobody watches."""
+        """None before enough is known, and for workers that are not watched."""
         return self._share if self._watched else None
 
     def watch(self, usage: Usage, running: int, measuring: bool = False) -> None:
@@ -97,7 +96,7 @@ class ProcessorShare:
         self._say_where_little()
 
     def ended(self, metrics: Mapping[str, float | int | str | bool], running: int, measuring: bool = False) -> None:
-        """Take in a trial's own figures, where its worker is not watched."""
+        """Take in a finished trial's own figures, where workers are not watched."""
         seconds, used = metrics.get("train_seconds"), metrics.get("cpu_seconds")
         unknown = not self._watched and self._runner.device == "cpu"
         if unknown and isinstance(seconds, float) and isinstance(used, float):
@@ -123,7 +122,7 @@ class ProcessorShare:
         return self._used / self._possible if self._possible >= ENOUGH_S else None
 
     def _room(self, trials: int, measuring: bool) -> float:
-        """Share of its time that each of the trials can have at most while this program measures on one core."""
+        """The largest possible share of each trial while this program measures on one core."""
         if not measuring or self._runner.address is not None:
             return 1.0
         return min(1.0, (self._cores - 1) / (max(1, trials) * self._runner.cpus_per_trial))

@@ -1,4 +1,4 @@
-"""What happens around one evaluation, in whatever process it runs: time limit, classified errors, spooled outcome."""
+"""One evaluation in a worker: time limit, errors as reasons of failed outcomes, outcome in the spool."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ from nasbench.running import Job
 from nasbench.study.spool import spool_write
 from nasbench.study.trials import Outcome, complete_or_failed, failed
 
-GRACE_S = (
-    5.0  # a hang that holds the interpreter's lock stops the watchdog thread too; faulthandler ends it this much later
-)
+GRACE_S = 5.0  # after which faulthandler ends a process whose watchdog thread is blocked by the interpreter's lock
 
 
 def run_job(job: Job, evaluate: Callable[[Any], dict[str, Any]], spool: Path | None) -> Outcome:
-    """Evaluate `job`; whatever the function raises is a failed outcome. The outcome is in `spool` on return."""
+    """Evaluate `job`; an exception is a failed outcome. The outcome is in `spool` on return."""
     start = time.monotonic()
     watch_peak_memory()
     try:
         metrics = evaluate(job.task)
         outcome = complete_or_failed(metrics, time.monotonic() - start, this_process())
-    except Exception as error:  # any error of a trial is that trial's result, and the search goes on
+    except Exception as error:  # any error of a trial is its outcome, and does not end the search
         outcome = failed(reason(error), time.monotonic() - start, this_process())
         release_memory()
     if spool is not None:
@@ -39,7 +37,7 @@ def run_job(job: Job, evaluate: Callable[[Any], dict[str, Any]], spool: Path | N
 
 
 def reason(error: BaseException) -> str:
-    """Why a trial failed, in one line: memory first, for it has a remedy of its own."""
+    """Why a trial failed, in one line; lack of memory is named as such, whatever raised it."""
     kind, text = type(error).__name__, " ".join(str(error).split())
     if kind == "TimeLimit":
         return text
@@ -53,7 +51,7 @@ def exceeded(limit_s: float) -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """Where an outcome comes from, and the most memory that its process held; the device only if torch is in use."""
+    """Host, process, GPU (if torch is in use) and peak memory of an outcome."""
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
     peak = peak_memory_bytes()
@@ -62,7 +60,7 @@ def this_process() -> dict[str, Any]:
 
 
 def release_memory() -> None:
-    """Give back what a failed trial held, for the process goes on to the next one."""
+    """Release the memory that a failed trial held, before the next one in this process."""
     give_memory_back()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -73,7 +71,7 @@ def release_memory() -> None:
 def watchdog(job: Job, spool: Path | None) -> Iterator[None]:
     """End this process if the body takes longer than `job.limit_s`, leaving the reason in `spool`.
 
-    A thread does it, since a stuck call cannot be interrupted from inside.
+    By a thread, since a blocking call cannot be interrupted otherwise.
     """
     if job.limit_s is None:
         yield

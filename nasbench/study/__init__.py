@@ -1,1 +1,1 @@
-"""A study as values: what it looks for, how designs are trained for it, its trials, and the file that keeps them."""
+"""A study as values: objectives, budgets, recipe, ladder, runner, trials, and the store that keeps them."""

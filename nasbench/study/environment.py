@@ -1,4 +1,4 @@
-"""Where a study ran: versions, commit, hardware and command, kept beside its trials."""
+"""Provenance of a study: versions, commit, hardware and command of each run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def commit() -> str | None:
 
 
 def capture(command: Sequence[str] | None = None) -> dict[str, object]:
-    """What one run of a study stands on; `command` defaults to this process's own."""
+    """The provenance of one run; `command` defaults to this process's own."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": shlex.join(command or [Path(sys.argv[0]).name, *sys.argv[1:]]),

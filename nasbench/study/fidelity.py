@@ -1,7 +1,7 @@
 """How a design is trained for the proxy, as values stored with each trial.
 
-A **recipe** says all but how long; it is one file, `runners/recipes/NAME.toml`, with its evidence. A **fidelity** is a
-recipe at a number of samples. A **ladder** is a row of fidelities, each called a rung.
+A **recipe** is everything but the number of samples, one file `runners/recipes/NAME.toml` with its evidence. A
+**fidelity** is a recipe at a number of samples. A **ladder** is a sequence of fidelities, each called a rung.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ MIN_SCALE = 1 / 256
 MAX_IMAGES = 10**9
 MAX_GAIN = 100.0
 STANDARD = "proxy-even"  # the recipe that a training has unless it names another
-FORMER = "proxy-sgd"  # that of studies stored before recipes had names
+FORMER = "proxy-sgd"  # the recipe of stored studies that name none
 SCORING = 0.25  # of a training sample's time that a scored image takes
 LONG = 10  # times a rung's samples: what counts as long training
 
-# What recipes that do not have these fields mean: nothing is rounded or opened.
+# The values of these fields in recipe files that lack them, which leave the training unchanged.
 NEUTRAL: dict[str, object] = {"identity_bias": 0.0, "image_multiple": 1, "smallest_patch": 1, "adam_gates": False}
-# Fields that are younger than some stored fidelities, at what those were trained with. Neither may ever change: a
-# trial's key is a hash of its fidelity without them.
+# The values of these fields in stored fidelities that lack them. They must never change: a trial's key is a hash of its
+# fidelity, in which fields with these values are left out.
 ABSENT_MEANS: dict[str, object] = {"optimiser": "sgd", "branch_gain": 1.0, "linear_gain": 0.0, **NEUTRAL}
 
 
 class Recipe(Value):
-    """How a network is reduced, trained and scored, all but for how long. Nothing else changes a result.
+    """How a network is reduced, trained and scored, without the number of samples. Nothing else changes a result.
 
-    No field has a default: whoever trains names a recipe. In a file the younger ones may be left out (`NEUTRAL`).
+    No field has a default; a file may leave out those in `NEUTRAL`.
     """
 
     pool: int = Field(ge=2, le=MAX_IMAGES)  # distinct training images
@@ -85,25 +85,25 @@ class Recipe(Value):
         return count
 
     def at(self, samples: int, **changes: object) -> Fidelity:
-        """This recipe for so many samples, with single figures changed."""
+        """This recipe at a number of samples, with single fields changed."""
         return Fidelity.from_dict({**_fields_of(self), "samples": samples, **changes}, "fidelity")
 
 
 class Fidelity(Recipe):
-    """One way to train for a score: a recipe, and how many images are seen, repeats counted.
+    """A recipe and the number of images that are seen in training, repeats included.
 
-    Every fidelity is a one-cycle schedule of its own: accuracy read in the middle of a longer one misranks.
+    Each fidelity has a complete one-cycle schedule: accuracies in the middle of a longer schedule rank worse.
     """
 
     samples: int = Field(ge=1, le=MAX_SAMPLES)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object], source: str = "fidelity") -> Self:
-        """From its stored form, in which fields may be absent that are younger than the trial."""
+        """From the stored form, in which fields of `ABSENT_MEANS` may be absent."""
         return super().from_dict({**ABSENT_MEANS, **content}, source)
 
     def to_dict(self) -> dict[str, object]:
-        """The stored form; a younger field is left out at the value that trials without it had."""
+        """The stored form, without fields that have their value of `ABSENT_MEANS`."""
         content = self.model_dump(mode="json")
         return {key: value for key, value in content.items() if key not in ABSENT_MEANS or value != ABSENT_MEANS[key]}
 
@@ -114,17 +114,17 @@ class Fidelity(Recipe):
 
     @property
     def work(self) -> float:
-        """What a training takes, in training samples; scoring counts too."""
+        """Work of training and scoring, in training samples."""
         return self.samples + SCORING * self.evaluate
 
     @property
     def longer(self) -> Fidelity:
-        """The long training that this one is held against: the same recipe at ten times the samples."""
+        """The long training that this one is compared with: the same recipe at `LONG` times the samples."""
         return self.replace(samples=LONG * self.samples)
 
     @property
     def recipe(self) -> Recipe:
-        """What two trainings of different length have in common."""
+        """The recipe, without the number of samples."""
         return Recipe(**{name: getattr(self, name) for name in Recipe.model_fields})
 
     def image_size(self, resolution: int) -> int:
@@ -147,7 +147,7 @@ def load_recipe(name_or_path: str | Path = STANDARD) -> Recipe:
 
 @cache
 def _shipped(path: Path) -> Recipe:
-    """Read once: each trial that is told of names its recipe."""
+    """Cached, since it is asked for with each trial."""
     return _read(path)
 
 
@@ -156,8 +156,8 @@ def _read(path: Path) -> Recipe:
 
 
 def recipe_name(fidelity: Fidelity) -> str:
-    """What to call a fidelity's recipe: the shipped one, with the fields in which it differs; how many images are
-    scored does not count."""
+    """The shipped recipe nearest to a fidelity's, with the fields in which it differs but for the number of scored
+    images."""
     own = _fields_of(fidelity.recipe)
     shipped = {name: _fields_of(load_recipe(name)) for name in recipe_files()}
     differing = {
@@ -224,16 +224,16 @@ class Ladder(Value):
 
     @classmethod
     def from_stored(cls, tables: Sequence[Mapping[str, object]]) -> Self:
-        """From a stored study. Older ones left out what stood in the recipe of then."""
+        """From a stored study; where it names no recipe, that is `FORMER`."""
         return cls.from_recipes(tables, default=FORMER)
 
     def to_tables(self) -> list[dict[str, object]]:
         return [rung.to_table() for rung in self.rungs]
 
     def check_rungs_differ(self, source: str = "ladder") -> None:
-        """Raise UserError where two rungs train alike: a trial of one would count as the other's.
+        """Raise UserError where two rungs have equal fidelities: their trials would have equal keys.
 
-        Only asked of new studies; a stored one stays readable.
+        For new studies; stored ones are read without this check.
         """
         first: dict[str, int] = {}
         for index, rung in enumerate(self.rungs):

@@ -17,7 +17,7 @@ from nasbench.files import errors_naming
 
 Record = dict[str, object]
 
-LOCK_WAIT_S = 2.0  # children of a killed writer hold its lock until they notice; they get this long
+LOCK_WAIT_S = 2.0  # children of a killed writer may hold its lock for a moment
 
 
 class Line(NamedTuple):
@@ -30,9 +30,8 @@ class Line(NamedTuple):
 class Journal:
     """`path`'s lines, read once on opening; `append` adds one.
 
-    A torn last line (the writer was killed, or the machine) is left out, and cut off before the next append, so that
-    it never spoils a later record. Any other line that is no record stays where it is; who reads says so. Blank lines
-    are none.
+    A torn last line (of a killed writer) is ignored, and cut off before the next append. Any other line that is no
+    record is kept, as a `Line` without record. Blank lines are skipped.
     """
 
     def __init__(self, path: Path | str, read_only: bool = False) -> None:
@@ -84,7 +83,10 @@ class Journal:
 
 
 def lock_folder(folder: Path) -> int:
-    """Take `folder`'s single-writer lock -> an open file handle; the system drops it when the process dies, however."""
+    """Take `folder`'s single-writer lock -> its open file; the system releases it when the process ends.
+
+    UserError where another process holds it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -129,7 +131,7 @@ def is_locked(folder: Path) -> bool:
     except OSError:
         return True
     finally:
-        os.close(handle)  # which gives the shared lock back
+        os.close(handle)  # and release the shared lock
     return False
 
 

@@ -1,4 +1,4 @@
-"""What a store holds besides trials: latencies measured and predicted, who was promoted, what was rejected, the end."""
+"""What a store holds besides trials: measured and predicted latencies, promotions, rejections, the end of a search."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ StoredPrediction = Annotated[Predicted, BeforeValidator(_predicted), PlainSerial
 
 
 class LatencyNote(Value):
-    """Latencies by architecture id: measured in ms, predicted before that, and measured memory and energy."""
+    """By architecture id: measured latency in ms, what was predicted before, measured memory and energy (`taken`)."""
 
     name: ClassVar[str] = "latency"
     measured_ms: dict[str, Figure] = Field(default_factory=dict)
@@ -33,7 +33,7 @@ class LatencyNote(Value):
 
 
 class PromotionNote(Value):
-    """Who went on to a level, by the trials' keys, when so many trials of the one below were complete."""
+    """The keys of the trials promoted to a level when `of` trials of the one below were complete."""
 
     name: ClassVar[str] = "promotion"
     level: str
@@ -42,7 +42,7 @@ class PromotionNote(Value):
 
 
 class RejectionNote(Value):
-    """Of one run of a search: random draws, those that met every budget, and candidates turned away by rule."""
+    """Of one run of a search: random draws, those within every budget, and rejected candidates by rule."""
 
     name: ClassVar[str] = "rejection"
     drawn: Count
@@ -51,7 +51,7 @@ class RejectionNote(Value):
 
 
 class EndNote(Value):
-    """The search had nothing left to train when so many trials had ended."""
+    """The search had nothing left to train with this number of trials."""
 
     name: ClassVar[str] = "end"
     trials: int = Field(ge=0, le=10**9)
@@ -62,7 +62,7 @@ KINDS: tuple[type[Note], ...] = (LatencyNote, PromotionNote, RejectionNote, EndN
 
 
 def note_of(record: Mapping[str, object]) -> list[Note]:
-    """The note of a stored line; none where its name is not known. A UserError says what is wrong with it."""
+    """The note of a stored line, as a list; empty where its name is unknown. UserError for invalid content."""
     content = record.get("content")
     if not isinstance(content, dict):
         raise UserError("a note without content")

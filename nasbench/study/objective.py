@@ -1,4 +1,4 @@
-"""What proxy training is asked to get right, and what its number is called wherever it is shown."""
+"""Objectives of proxy training, and the words for their figures."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
 
-PREDICTED = "predicted@"  # before a size: designs are compared by the error that they should have when scaled there
+PREDICTED = "predicted@"  # prefix of a size: designs are compared by the error extrapolated to it
 
 
 @dataclass(frozen=True)
 class Agreement:
     """Rank correlations with 95 % bootstrap intervals (estimate, low, high), measured over `designs` networks.
 
-    `seeds`: how two seeds of supervised training should correlate, which no other objective can be expected to pass.
+    `seeds`: the expected correlation of two seeds of supervised training, an upper bound for any other objective.
     """
 
     designs: int
@@ -38,7 +38,7 @@ class Objective:
 
     `loss` is its name in a study file; `metric` is the trial's figure that designs are ranked by: at most 1, higher is
     better, and the loss is 1 - metric. `labelled`: whether it reads labels. The rest are words for the figure: `noun`
-    in a sentence, `unit` behind a percentage, `axis` of a plot, `notes` for whoever reads it.
+    in a sentence, `unit` behind a percentage, `axis` of a plot, `notes` for the reader of a report.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Objective:
     notes: tuple[str, ...] = ()
 
     def words(self, balanced: bool) -> Objective:
-        """With the words that its figure has where classes are uneven, and accuracy is the mean over them."""
+        """The objective, with the words for balanced accuracy where `balanced`."""
         return BALANCED if balanced and self.metric == SUPERVISED.metric else self
 
 
@@ -104,7 +104,7 @@ def extrapolation_target(text: str) -> Budget:
 
 
 def split_objective(text: str) -> tuple[str, tuple[str, ...]]:
-    """`--objective` as what is trained and what is extrapolated: `predicted@4GFLOP` is supervised, ranked there."""
+    """`--objective` as the objective to train for and the sizes to extrapolate to: predicted@SIZE trains supervised."""
     if not text.startswith(PREDICTED):
         return text, ()
     extrapolation_target(text)

@@ -1,4 +1,4 @@
-"""What a device's profile says of designs, as far as a study asks for it."""
+"""Predictions of a device's profile for designs, for the metrics that a study needs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _figure(content: Mapping[str, float], key: str) -> float:
 
 
 class Predicted(NamedTuple):
-    """What a profile says of one design: latency in ms, and the other metrics that the study's budgets ask for."""
+    """The prediction for one design: latency in ms, and the other metrics with budgets."""
 
     latency: Interval
     extrapolating: bool  # unlike the networks that the predictor was fitted to
@@ -43,7 +43,7 @@ class Predicted(NamedTuple):
     def from_dict(cls, content: Mapping[str, float]) -> Predicted:
         """From the flat form in which it is stored: latency_ms, low_ms, high_ms, memory_bytes, memory_bytes_low ...
 
-        A UserError names the key that is missing, or whose figure cannot be.
+        UserError names a key that is missing or has an invalid value.
         """
         latency = Interval(*(_figure(content, key) for key in ("latency_ms", "low_ms", "high_ms")))
         resources = {
@@ -65,14 +65,14 @@ class Predicted(NamedTuple):
 
     @property
     def upper(self) -> dict[str, float]:
-        """What budgets on a device bind on: the upper ends of the intervals."""
+        """By metric, the upper ends of the intervals, on which budgets bind."""
         return {"latency_ms": self.latency.high, **{metric: found.high for metric, found in self.resources.items()}}
 
 
 def predict(
     profile: DeviceProfile, designs: Sequence[Architecture], classes: int, metrics: Sequence[str] = ()
 ) -> dict[str, Predicted]:
-    """Architecture id -> prediction; `metrics` are those of the device that budgets ask for."""
+    """Architecture id -> prediction; `metrics`: those with budgets, beside latency."""
     if not designs:
         return {}
     found = profile.predict(designs, classes)

@@ -16,12 +16,12 @@ from nasbench.study.fidelity import Ladder
 from nasbench.values import Value
 
 LADDER = "ladder"  # the key of the proxy's rungs, which lie in the same file
-PROMOTION = "promotion"  # the key of how designs go on from rung to rung, in a search that runs there
+PROMOTION = "promotion"  # the key of the kind of promotion
 LAPTOP = "laptop"
 LEAST_SHARE = 0.001  # of a core, a device or a GiB
 Accelerator = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bf16"]
-Promotion = Literal["rungs", "asynchronous"]  # whether a rung begins when the one below is complete, or meanwhile
+Promotion = Literal["rungs", "asynchronous"]  # a rung begins when the one below is complete, or before
 PROMOTIONS: tuple[Promotion, ...] = get_args(Promotion)
 RUNGS: Promotion = "rungs"
 Priority = Literal["low", "normal"]  # of a local Ray's workers: nice 15 or nice 0
@@ -35,7 +35,7 @@ class Numerics(NamedTuple):
 
     @property
     def text(self) -> str:
-        """ "cpu float32": what a row of a table says of how it was computed."""
+        """ "cpu float32", as a row of a table stores it."""
         return f"{self.accelerator} {self.precision}"
 
 
@@ -53,7 +53,7 @@ class RunnerSpec(Value):
     device: Accelerator = "cpu"
     precision: Precision = "float32"
     channels_last: bool = True
-    priority: Priority = Field("low", exclude=True)  # beside other work; no part of a study, whose results it leaves
+    priority: Priority = Field("low", exclude=True)  # not stored with a study, since results do not depend on it
 
     @field_validator("device", mode="before")
     @classmethod
@@ -79,7 +79,7 @@ class RunnerSpec(Value):
         return self
 
     def with_priority(self, priority: Priority | None) -> RunnerSpec:
-        """This runner with another priority, where one is given; UserError where it is not this program's to set."""
+        """This runner with another priority, if one is given; UserError where it cannot be set from here."""
         if priority is None:
             return self
         if self.address is not None:
@@ -92,7 +92,7 @@ class RunnerSpec(Value):
         return self.replace(priority=priority)
 
     def require_device(self) -> None:
-        """A UserError where trials would find no such device; what machines of a cluster have is known there alone."""
+        """Raise UserError where trials would lack the device; a cluster's machines are not checked."""
         if self.address is None:
             require_device(self.device)
         if self.kind == "ray" and self.device == "cuda" and not self.gpus_per_trial:
@@ -114,7 +114,7 @@ def shipped_runners() -> dict[str, Path]:
 def load_runner(name_or_path: str | Path, priority: Priority | None = None) -> RunnerSpec:
     """A shipped runner by name ("laptop"), or a runner file by path; `priority` instead of the file's."""
     content, source = _read(name_or_path)
-    _promotion(content, source)  # a file is right as a whole, whoever reads it
+    _promotion(content, source)  # checked too, so that a file is valid as a whole
     own = {key: value for key, value in content.items() if key not in (LADDER, PROMOTION)}
     spec = RunnerSpec.from_dict(own, source)
     return spec.with_priority(priority)
@@ -134,7 +134,7 @@ def runner_ladder(name_or_path: str | Path) -> Ladder:
 
 
 def runner_promotion(name_or_path: str | Path) -> Promotion:
-    """How designs go on in a search that runs there, unless it is asked to do otherwise."""
+    """The kind of promotion that a runner's file asks for."""
     return _promotion(*_read(name_or_path))
 
 

@@ -1,4 +1,4 @@
-"""Seed noise: how far trainings of the same design lie apart that differ by nothing but their seed."""
+"""Seed noise: the standard deviation of trainings that differ in their seed alone."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-OFTEN = 3  # trainings from which on a network says something of the noise between two others
-ENOUGH = 6  # degrees of freedom that such networks must give; else all networks are asked
+OFTEN = 3  # trainings of a network, from which on it enters the noise between two others
+ENOUGH = 6  # degrees of freedom that these must give; else all networks enter
 
 
 @dataclass(frozen=True)
 class SeedNoise:
     """Standard deviation of accuracy over seeds, pooled over networks that were trained more than once.
 
-    Two or three seeds of one network say little about its spread; pooled over several there are enough degrees of
-    freedom, at the price of assuming that these scatter alike. `raced`: it is of trainings chosen by the scores
-    before them, so that a lead had several occasions to look clear.
+    Pooling gives enough degrees of freedom from two or three seeds of each network, and assumes equal variances.
+    `raced`: the number of trainings depended on their scores (sequential testing), which raises false positives.
     """
 
     std: float
@@ -38,12 +37,11 @@ def pooled(groups: Iterable[Sequence[float]]) -> SeedNoise | None:
 def pooled_between(
     first: Sequence[float], second: Sequence[float], others: Iterable[Sequence[float]]
 ) -> SeedNoise | None:
-    """The noise that a difference between two networks is held against: of these two and of `others` trained often.
+    """The noise that a difference between two networks is tested against: of these two and of `others` trained often.
 
-    A finalist that no contest hangs on has two trainings, and a weak network may scatter more than strong ones do
-    (8.5 points between two seeds of one at 45 %, where those at 55 to 60 % have deviations of 1 to 3): pooled over all,
-    it alone decided that a lead between two others was not clear. Who is trained often is decided by means, which say
-    nothing of how far seeds lie apart, so that leaving out the rest favours nobody (`benchmarks/race_errors.py`).
+    A weak network may scatter more than strong ones (8.5 points between two seeds of one at 45 %, where those at 55 to
+    60 % have standard deviations of 1 to 3) and would inflate the noise between two others. Which networks are trained
+    often depends on means, not on scatter, so that leaving out the rest is unbiased (`benchmarks/race_errors.py`).
     """
     every = list(others)
     noise = pooled([first, second, *(group for group in every if len(group) >= OFTEN)])

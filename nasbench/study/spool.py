@@ -1,4 +1,4 @@
-"""The spool: a folder where workers leave their outcomes, so that a driver that was killed finds them there."""
+"""The spool: a folder where workers leave their outcomes, so that a resumed study finds those of a killed driver."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ def spool_path(spool: Path, key: str) -> Path:
 
 
 def spool_write(spool: Path | str, key: str, outcome: Outcome) -> bool:
-    """Leave `outcome` under `key` in the `spool` folder, whole or not at all; False where the folder cannot be reached.
-
-    A worker on a machine without the study's file system loses nothing by it: its result still returns by the runner.
+    """Write `outcome` under `key` in the `spool` folder, whole or not at all; False where that is not possible, as on a
+    machine without the study's file system, from which results return by the runner alone.
     """
     spool = Path(spool)
     try:
-        spool.mkdir(exist_ok=True)  # not its parents: elsewhere the study's folder must not be made up
+        spool.mkdir(exist_ok=True)  # without parents: not on a machine without the study's folder
         write_atomic(spool_path(spool, key), json.dumps({"key": key, **outcome.to_dict()}, allow_nan=False))
         handle = os.open(spool, os.O_RDONLY)
         try:
@@ -39,10 +38,7 @@ def spool_write(spool: Path | str, key: str, outcome: Outcome) -> bool:
 
 
 def spool_get(spool: Path | str, key: str) -> Outcome | None:
-    """The outcome that a worker left under `key`, if it did; it stays there until the store has it.
-
-    A file that cannot be read is as good as none: its trial is run again.
-    """
+    """The outcome that a worker left under `key`, which is kept; None where there is none, or no readable file."""
     path = spool_path(Path(spool), key)
     if not path.exists():
         return None
@@ -57,6 +53,6 @@ def spool_get(spool: Path | str, key: str) -> Outcome | None:
 
 
 def spool_read(spool: Path | str) -> dict[str, Outcome]:
-    """What lies in a spool folder: key -> outcome."""
+    """The outcomes in a spool folder by key."""
     keys = [path.stem for path in sorted(Path(spool).glob("*.json"))]
     return {key: outcome for key in keys if (outcome := spool_get(spool, key)) is not None}

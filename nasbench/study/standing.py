@@ -1,7 +1,7 @@
-"""How far the ranking of a fidelity can be trusted, as an audit found it: figures, and what they say in plain words.
+"""How far the ranking of a fidelity can be trusted, by an audit: its figures, and these in words.
 
-The audits of the shipped ladder come with the package; those that a user makes (`nasbench audit`) lie in the cache. A
-search says of its rungs what is known.
+Audits of the shipped ladder come with the package, a user's own (`nasbench audit`) lie in the cache. A search reports
+those of its rungs.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from nasbench.values import Value
 SHIPPED = Path(__file__).with_name("standings.json")
 CACHED = "audits"  # folder in the cache
 BASELINES = {"params": "parameters", "macs": "multiply-adds"}  # what may be counted instead of training
-WIDEST = 1.0  # a tau's 90 % interval; a wider one says nothing of other images
-MISJUDGED = 1.5  # standard deviations of the others, from which a family's residual is told
+WIDEST = 1.0  # of a tau's 90 % interval, for an audit on other images to be used
+MISJUDGED = 1.5  # standard deviations of the others, from which on a family's residual is reported
 TRUTH_NAMES = {"published": "published networks", "long": "networks as trainings {times} times as long do"}
 
 
@@ -45,7 +45,7 @@ class Figure(Value):
 
 
 class Standing(Value):
-    """What an audit found of one fidelity on one set of images.
+    """The audit of one fidelity on one set of images.
 
     `figures` are of the rung's accuracy by what they compare with: published, long, seed, and published_within,
     published_similar and so on for the groups of pairs; `baselines` are of sizes, latency and untrained scores against
@@ -83,7 +83,7 @@ def short(value: float) -> str:
 
 
 def sentences(standing: Standing, name: str = "This rung") -> list[str]:
-    """What a person has to know before believing a ranking; `name` is the rung's."""
+    """The verdict in one or two sentences; `name` is the rung's."""
     own = standing.headline
     if own is None and standing.truth == "long":
         remedy = f"--long trains {standing.times} times as long"
@@ -133,14 +133,14 @@ def _far(item: tuple[str, float]) -> float:
 
 
 def standing_of(fidelity: Fidelity, data_id: str | None) -> Standing | None:
-    """What is known of this fidelity: on these images, else on the shipped ones or others, if that says anything."""
+    """The audit of this fidelity on these images, else on other ones if its interval is narrow enough; else None."""
     known = [each for each in (*_cached(fidelity.id), *shipped_standings()) if each.fidelity == fidelity.id]
     others = [each for each in known if each.headline and each.headline.high - each.headline.low <= WIDEST]
     return next((each for each in known if each.data_id == data_id), others[-1] if others else None)
 
 
 def ladder_standings(ladder: Ladder, data_id: str | None) -> list[tuple[str, Standing]]:
-    """Name of a rung and what is known of it, for the rungs of which something is."""
+    """Names and audits of those rungs that have one."""
     found = []
     for index, rung in enumerate(ladder.rungs):
         standing = standing_of(rung.fidelity, data_id)
@@ -164,7 +164,7 @@ def shipped_standings() -> tuple[Standing, ...]:
 
 
 def _cached(fidelity_id: str) -> Iterator[Standing]:
-    """This user's own audits, newest last; a file that cannot be read tells nothing."""
+    """This user's own audits, newest last; unreadable files are skipped."""
     for path in sorted((cache_dir() / CACHED).glob(f"{fidelity_id}-*.json"), key=lambda path: path.stat().st_mtime):
         try:
             yield from _read(path)
@@ -182,7 +182,7 @@ def _read(path: Path) -> list[Standing]:
 
 
 def keep(standing: Standing) -> Path:
-    """Put an audit into the cache, where searches find it -> its file."""
+    """Write an audit to the cache, where searches find it -> its file."""
     folder = cache_dir() / CACHED
     folder.mkdir(exist_ok=True)
     path = folder / f"{standing.fidelity}-{standing.data_id}.json"

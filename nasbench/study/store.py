@@ -1,7 +1,7 @@
 """The store of a study's trials: `trials.jsonl`, append-only.
 
-The driver alone writes it: a "submitted" record before a trial starts and a "finished" record before anyone hears of
-its result. Workers leave their result in a spool folder first, so that a driver killed in between finds it there.
+The driver alone writes it: a "submitted" record before a trial starts, and a "finished" record before its outcome is
+used. Workers write their outcome to the spool first, from which it is recovered after the driver was killed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nasbench.study.trials import Outcome, Trial
 FILE = "trials.jsonl"
 NoteT = TypeVar("NoteT", LatencyNote, PromotionNote, RejectionNote, EndNote)
 NEWER = "was it written by a newer nasbench? read it with that one"
-NAMED = 3  # lines that could not be read; of more, how many
+NAMED = 3  # unreadable lines with a warning each; of more only the numbers
 
 log = logging.getLogger("nasbench.study")
 
@@ -29,8 +29,8 @@ log = logging.getLogger("nasbench.study")
 class TrialStore:
     """The trials of one study folder, in the order they were submitted; only one process may have it open to write.
 
-    A line that cannot be read is passed over with a warning that names it, and stays where it is: `unread` has its
-    number and what is wrong with it. A file of which no line can be read is an error.
+    An unreadable line is kept and skipped with a warning; `unread` maps its number to the problem. UserError where no
+    line of the file can be read.
     """
 
     def __init__(self, folder: Path | str, read_only: bool = False) -> None:
@@ -70,7 +70,7 @@ class TrialStore:
         return trial is not None and trial.finished
 
     def outstanding(self) -> tuple[Trial, ...]:
-        """Submitted and not finished: what a resumed study runs first."""
+        """The trials that are submitted and not finished, which a resumed study runs first."""
         return tuple(trial for trial in self._trials.values() if not trial.finished)
 
     def submit(self, trial: Trial) -> None:
@@ -94,7 +94,7 @@ class TrialStore:
         return self._trials[key]
 
     def note(self, note: Note) -> None:
-        """Record something that is no trial: a measured latency, a promotion, what was rejected."""
+        """Record something else than a trial, such as a measured latency or a promotion."""
         self._journal.append({"kind": "note", "name": note.name, "time": time.time(), "content": note.to_dict()})
         self._notes.append(note)
 
@@ -103,14 +103,14 @@ class TrialStore:
         return tuple(note for note in self._notes if isinstance(note, kind))
 
     def pass_over(self, trial: Trial, problem: str) -> None:
-        """Go on without a trial whose record turned out to be of no use."""
+        """Treat a trial's record as unreadable, because of `problem`."""
         del self._trials[trial.key]
         number = self._lines[trial.key]
         self.unread[number] = problem
         log.warning("%s", self._passed_over(number))
 
     def drain_spool(self) -> tuple[Trial, ...]:
-        """Record the results that workers left and no driver took -> those trials, now finished."""
+        """Record the outcomes in the spool -> their trials, now finished."""
         drained = []
         for key, outcome in spool_read(self.folder / SPOOL).items():
             if key in self._trials and not self.has_result(key):
@@ -126,14 +126,14 @@ class TrialStore:
             self.unread[line.number] = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
 
     def _take(self, line: Line) -> None:
-        """Apply one stored line; a ValueError or KeyError where it cannot be read."""
+        """Apply one stored line; ValueError or KeyError where it cannot be read."""
         record = line.record
         if record is None:
             raise ValueError("not a JSON record")
         kind = record.get("kind")
         if kind == "submitted":
             trial = Trial.from_record(record)
-            if trial.key not in self._trials:  # else what came of it stands
+            if trial.key not in self._trials:  # else it is a repetition
                 self._trials[trial.key] = trial
                 self._lines[trial.key] = line.number
         elif kind == "finished":
@@ -148,7 +148,7 @@ class TrialStore:
             raise ValueError(f"unknown kind {shown(kind)}")
 
     def _warn(self) -> None:
-        """Name the lines that could not be read; a UserError where that is all there is."""
+        """Warn of unreadable lines; UserError where all of them are."""
         numbers = list(self.unread)
         if numbers and len(numbers) == len(self._journal.lines):
             first = f"{self._journal.path}, line {numbers[0]}: {self.unread[numbers[0]]}"

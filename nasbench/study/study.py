@@ -28,7 +28,7 @@ FILE = "study.toml"
 LATENCY = "latency_ms"  # the objective beside the first
 MAX_TRIALS = 10**6
 MAX_SECONDS = 1e9
-WHO_RAN_IT = {"version", "commit"}  # tells how a result came about, and does not make it another study
+PROVENANCE = {"version", "commit"}  # fields in which equal studies may differ
 
 
 def _read_budget(text: object) -> object:
@@ -51,14 +51,14 @@ def _read_ladder(tables: object) -> object:
     return Ladder.from_stored(tables)
 
 
-# Values that are read from plain TOML once, and written back to it as they were.
+# Fields that are values in Python and plain TOML in study.toml.
 StoredBudget = Annotated[Budget, BeforeValidator(_read_budget), PlainSerializer(str)]
 StoredLadder = Annotated[Ladder, BeforeValidator(_read_ladder), PlainSerializer(Ladder.to_tables)]
 StoredStrategy = Annotated[StrategyChoice, BeforeValidator(_read_strategy), PlainSerializer(StrategyChoice.to_dict)]
 
 
 class SpaceRecord(Value):
-    """The search space of a study, with its whole content: a file that changes later changes nothing here."""
+    """The search space of a study, with its whole content, so that later changes of its file have no effect."""
 
     name: str
     content: dict[str, Any]
@@ -72,15 +72,15 @@ MOST_FINAL_SEEDS = 99  # of a design; a search's other seeds lie a hundred apart
 
 
 class Study(Value):
-    """What a search looks for, on what, and how it goes about it. Times are in seconds."""
+    """All settings of a search. Times are in seconds."""
 
     space: SpaceRecord
     objectives: tuple[str, ...] = Field(("error", LATENCY), min_length=1)  # "masked_error": without labels
     budgets: tuple[StoredBudget, ...] = ()
-    classes: int = Field(1000, ge=2, le=MAX_CLASSES)  # that budgets are counted with
+    classes: int = Field(1000, ge=2, le=MAX_CLASSES)  # with which costs are counted for budgets
     data: str = "fashion-on-earth"  # name or path
-    data_id: str | None = None  # its content, once it is loaded
-    data_seed: Seed = 0  # of the cut between training and validation images
+    data_id: str | None = None  # hash of its content, once it is loaded
+    data_seed: Seed = 0  # of the split into training and validation images
     ladder: StoredLadder
     strategy: StoredStrategy
     trials: int = Field(ge=1, le=MAX_TRIALS)
@@ -89,12 +89,12 @@ class Study(Value):
     finalists: int = Field(5, ge=0, le=MAX_TRIALS)  # trained again with `final_seeds`, all or in a race, and measured
     final_seeds: tuple[Seed, ...] = (0, 1, 2)
     open_ended: bool = False  # as many trials as the time limit allows; `trials` and the ladder's are starting points
-    promotion: Promotion = RUNGS  # whether a rung waits for the one below; older studies did
+    promotion: Promotion = RUNGS  # whether a rung waits for the one below
     race: int | None = Field(None, ge=1, le=MAX_TRIALS)  # final trainings at most, where those are chosen one by one
     trial_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # a trial that takes longer has failed
     time_limit_s: float | None = Field(None, gt=0, le=MAX_SECONDS)  # shared out among the levels
     runner: RunnerSpec
-    numerics_in_keys: bool = False  # whether precision and kind of device tell trials apart; not so in older studies
+    numerics_in_keys: bool = False  # whether precision and kind of device are part of trials' keys
     version: str = __version__
     commit: str | None = None
 
@@ -116,33 +116,33 @@ class Study(Value):
 
     @property
     def objective(self) -> Objective:
-        """What proxy training gets right."""
+        """The objective of proxy training."""
         return BY_LOSS[self.objectives[0]]
 
     @property
     def extrapolated_to(self) -> Budget | None:
-        """The size in multiply-adds at which designs are compared, where they are not as they are."""
+        """The size in multiply-adds at which designs are compared by extrapolation; None without."""
         targets = (extrapolation_target(text) for text in self.objectives if text.startswith(PREDICTED))
         return next(targets, None)
 
     @property
     def data_name(self) -> str:
-        """What its trials say of the images: their content where it is known."""
+        """The images as its trials store them: the hash of their content where it is known."""
         return self.data_id or self.data
 
     @property
     def device_metrics(self) -> tuple[str, ...]:
-        """What budgets ask of the device's profile: its time, memory, energy."""
+        """The metrics of the device that have budgets: latency, memory, energy."""
         return device_metrics(self.budgets)
 
     @property
     def asynchronous(self) -> bool:
-        """Whether designs go on to a rung while the one below still trains."""
+        """Whether designs are promoted to a rung while the one below still trains."""
         return self.promotion != RUNGS
 
     @property
     def key_numerics(self) -> Numerics | None:
-        """What tells its trials from those of other numerics; older studies did not."""
+        """The numerics in its trials' keys; None in studies without them."""
         return self.runner.numerics if self.numerics_in_keys else None
 
     def trial(self, arch: Architecture, seed: int, origin: Origin, split: Split = "validation") -> Trial:
@@ -155,7 +155,7 @@ class Study(Value):
         return self.finalists if level.final else min(self.ladder.rungs[level.rung].trials, max(2, -(-below // 2)))
 
     def with_more_finals(self, count: int) -> Self:
-        """With `count` more final trainings, and seeds for them. A UserError where finals are no race."""
+        """With `count` more final trainings, and seeds for them. UserError where finals are no race."""
         if self.race is None:
             raise UserError("its finalists have as many seeds each and do not race; start a new search for more finals")
         if count < 1:
@@ -173,9 +173,9 @@ class Study(Value):
         return cls.from_dict(read_toml(path), str(path))
 
     def create(self, folder: Path | str) -> None:
-        """Make `folder` this study's: it must be new or empty, or hold this very study already.
+        """Write the study to `folder`, which must be new or empty, or hold this very study already.
 
-        A folder of another study, or of anything else, is an error, and nothing in it is touched.
+        UserError where it holds anything else; nothing in it is changed then.
         """
         folder = Path(folder)
         if (folder / FILE).is_file():
@@ -184,7 +184,10 @@ class Study(Value):
         self.write(folder)
 
     def write(self, folder: Path | str) -> None:
-        """Write study.toml, also over an older one (a resumed study that is to run longer), unless it runs now."""
+        """Write study.toml, over an existing one (of a resumed study with other settings).
+
+        UserError where a process runs the study, or the folder cannot be written.
+        """
         try:
             with locked(Path(folder)):
                 write_toml(Path(folder) / FILE, self.to_dict())
@@ -214,10 +217,10 @@ class FieldDifference(NamedTuple):
 
 
 def differences(a: Study, b: Study) -> list[FieldDifference]:
-    """Where two studies differ in more than who ran it."""
+    """The fields in which two studies differ, without provenance."""
     left, right = _flat(a.to_dict()), _flat(b.to_dict())
     same_images = a.data_id is not None and a.data_id == b.data_id  # wherever they lie, and however that is written
-    passed_over = {*WHO_RAN_IT, *(("data",) if same_images else ())}
+    passed_over = {*PROVENANCE, *(("data",) if same_images else ())}
     keys = sorted(key for key in left.keys() | right.keys() if key.split(".")[0] not in passed_over)
     return [FieldDifference(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
 

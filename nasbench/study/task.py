@@ -1,4 +1,4 @@
-"""What a worker is asked to do: one training, as a value without torch. Every training of the project is made here."""
+"""One proxy training as a value without torch, as a worker is given it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nasbench.study.trials import SPLITS, Split
 
 DATA = "fashion-on-earth"  # the images that trainings read unless told otherwise
 DATASETS = (DATA, "cifar10", "hf")  # names of images, which proxy/data loads; all else is a path
-EVALUATE = "nasbench.proxy.evaluate:evaluate"  # the function that runs a `Task`, as `running.run` is told it
-CHANNELS = (1, 3)  # of the images that trainings can feed: grey, made of the colours, and the colours themselves
+EVALUATE = "nasbench.proxy.evaluate:evaluate"  # the function that runs a `Task`, as an argument of `running.run`
+CHANNELS = (1, 3)  # of training images: grey, converted from colour, or colour
 
 
 def require_images_for(in_channels: int, label: str) -> None:
-    """A UserError where no training has images of so many channels."""
+    """Raise UserError where there are no training images of so many channels."""
     if in_channels not in CHANNELS:
         raise UserError(
             f"{label} takes images of in_channels = {in_channels}, and trainings have colour images (3) or grey ones "
@@ -28,8 +28,8 @@ def require_images_for(in_channels: int, label: str) -> None:
 
 @dataclass(frozen=True)
 class DataSplit:
-    """What is trained and scored on: a data set by name or path, the seed of its cut into training and validation
-    images, and the split that is scored."""
+    """A data set by name or path, the seed of its split into training and validation images, and the split that is
+    scored."""
 
     name: str = DATA
     seed: int = 0

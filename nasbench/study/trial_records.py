@@ -1,4 +1,4 @@
-"""What a trial's lines in `trials.jsonl` and its file in the spool may hold: types and ranges, checked on reading."""
+"""Schemas of a trial's lines in `trials.jsonl` and of its file in the spool: types and ranges, checked on reading."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Finished(Value, strict=True):
 
 
 def finished_time(record: Mapping[str, object]) -> float:
-    """When the trial of a "finished" line ended, in seconds since the epoch; a UserError where that is no time."""
+    """The end of the trial of a "finished" line, in seconds since the epoch; UserError for an invalid time."""
     return _Finished.from_dict({"finished_at": record["finished_at"]}).finished_at
 
 
@@ -58,7 +58,7 @@ class OriginRecord(Value, strict=True):
 
 
 class SubmittedRecord(Value, strict=True):
-    """A trial as it starts. What an architecture and a fidelity may hold, their own classes check."""
+    """A submitted trial. Architecture and fidelity are checked by their own classes."""
 
     key: Key
     architecture_id: Key

@@ -1,4 +1,4 @@
-"""Trials: one architecture trained at one fidelity with one seed, how it came about, and what came of it."""
+"""Trials: one architecture trained at one fidelity with one seed, with its origin and outcome."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from nasbench.study.trial_records import OriginRecord, OutcomeRecord, SubmittedR
 from nasbench.values import content_hash
 
 REASON_CHARACTERS = 500
-FROM_TABLE = "table"  # how a trial came about that was trained when a table was made, not by this study
+FROM_TABLE = "table"  # `Origin.how` of a training taken from a table
 Split = Literal["validation", "test"]
 SPLITS: tuple[Split, ...] = ("validation", "test")
 Metrics = Mapping[str, float | int | str | bool]
 
 
 class _Word(str, Enum):
-    """A word of a stored file; it prints and compares as that word."""
+    """An enumeration of stored words; members print and compare as these."""
 
     def __str__(self) -> str:
         return str(self.value)
 
 
 class State(_Word):
-    """Where a trial stands."""
+    """The state of a trial."""
 
     SUBMITTED = "submitted"
     COMPLETE = "complete"
@@ -41,7 +41,7 @@ class State(_Word):
 
 
 class Kind(_Word):
-    """Where a trial's architecture comes from: it is published, the search found it, or it is another one scaled."""
+    """The source of a trial's architecture: published, proposed by the search, or scaled from another one."""
 
     FIXED_POINT = "fixed point"
     SEARCHED = "searched"
@@ -49,19 +49,19 @@ class Kind(_Word):
 
 
 class Level(NamedTuple):
-    """Where in a search a trial stands: its rung, and whether it is final (fresh seeds, scored on the test split)."""
+    """A step of a search: a rung, and whether it is final (fresh seeds, scored on the test split)."""
 
     rung: int
     final: bool = False
 
     @property
     def name(self) -> str:
-        """What promotion notes call it."""
+        """Its name in promotion notes."""
         return "final" if self.final else f"rung {self.rung}"
 
     @property
     def below(self) -> Level | None:
-        """The level whose best go on to this one."""
+        """The level from which designs are promoted to this one."""
         if self.final:
             return Level(self.rung)
         return Level(self.rung - 1) if self.rung > 0 else None
@@ -71,9 +71,9 @@ class Level(NamedTuple):
 class Origin:
     """How a trial came about.
 
-    `how`: "fixed point", "table", "promoted", "final", "probe", or the name of the strategy that proposed it. `cost` is
-    that of the design's deploy form, stored so that reading a study works nothing out. `of`: of a probe, the id of the
-    design that it stands for. The last three are of a scaling study's trials.
+    `how`: "fixed point", "table", "promoted", "final", "probe", or the name of the strategy that proposed it. `cost`:
+    of the design's deploy form, stored so that reading a study computes nothing. `of`: of a probe, the id of the design
+    that it is a smaller version of. `family`, `rule`, `target`: of a scaling study's trials.
     """
 
     kind: Kind = Kind.SEARCHED
@@ -87,7 +87,7 @@ class Origin:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> Origin:
-        """From its stored form; a UserError says what is wrong with it."""
+        """From its stored form; UserError where that is invalid."""
         return cls._of(OriginRecord.from_dict(content, "origin"))
 
     @classmethod
@@ -97,7 +97,7 @@ class Origin:
         return cls(**{**content, "kind": Kind(record.kind), "cost": cost})
 
     def to_dict(self) -> dict[str, object]:
-        """The stored form: what is not known, or empty, is left out."""
+        """The stored form, without unknown and empty fields."""
         content = {each.name: getattr(self, each.name) for each in fields(self)}
         content["cost"] = None if self.cost is None else self.cost.to_dict()
         return {key: value for key, value in content.items() if value not in (None, "")}
@@ -105,13 +105,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: "complete" with finite metrics, or "failed" with the reason."""
+    """The outcome of a job: complete with finite metrics, or failed with a reason."""
 
     state: State
     metrics: Metrics = field(default_factory=dict)
     reason: str | None = None
     seconds: float = 0.0
-    worker: Mapping[str, object] = field(default_factory=dict)  # host, process, device: whatever explains the result
+    worker: Mapping[str, object] = field(default_factory=dict)  # host, process, device
 
     def __post_init__(self) -> None:
         if self.state not in (State.COMPLETE, State.FAILED):
@@ -122,7 +122,7 @@ class Outcome:
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Outcome:
-        """From what was stored, other keys beside it; a UserError says what is wrong with it."""
+        """From a stored record, which may have other keys; UserError where it is invalid."""
         stored = OutcomeRecord.from_dict(_only(record, OutcomeRecord))
         return cls(**{each.name: getattr(stored, each.name) for each in fields(cls)})
 
@@ -137,7 +137,7 @@ def failed(reason: str, seconds: float = 0.0, worker: Mapping[str, object] | Non
 
 
 def complete_or_failed(metrics: Metrics, seconds: float, worker: Mapping[str, object]) -> Outcome:
-    """A complete outcome, or a failed one where a metric is not finite: a NaN is never stored as a result."""
+    """A complete outcome, or a failed one where a metric is not finite."""
     for name, value in metrics.items():
         if isinstance(value, float) and not math.isfinite(value):
             return failed(f"diverged: metric {name!r} is {value}", seconds, worker)
@@ -157,7 +157,7 @@ class Trial:
     fidelity: Fidelity
     seed: int
     data: str  # the data set's name and content, as one id
-    split: Split  # what it was judged on
+    split: Split  # that it is scored on
     origin: Origin = Origin()
     state: State = State.SUBMITTED
     metrics: Metrics = field(default_factory=dict)
@@ -172,8 +172,8 @@ class Trial:
         cls, arch: Architecture, fidelity: Fidelity, seed: int, data: str,
         split: Split = "validation", origin: Origin | None = None, numerics: Numerics | None = None,
     ) -> Trial:  # fmt: skip
-        """A trial to be submitted. `numerics` enter its key where they are not the plain ones (CPU, float32); None
-        leaves them out, as studies did before they were told apart."""
+        """A trial to be submitted. `numerics` enter its key unless they are None or the default (CPU, float32), so that
+        keys of stored studies without numerics stay valid."""
         identity: list[object] = [arch.id, fidelity.to_dict(), seed, data, split]
         if numerics is not None and numerics != Numerics():
             identity.append(numerics._asdict())
@@ -195,7 +195,7 @@ class Trial:
 
     @property
     def trained_here(self) -> bool:
-        """Whether this study trains it; else a table of trained designs has told what came of it."""
+        """Whether this study trains it; else it is taken from a table of trained designs."""
         return self.origin.how != FROM_TABLE
 
     @property
@@ -204,7 +204,7 @@ class Trial:
 
     @property
     def balanced(self) -> bool:
-        """Whether its accuracy is the mean over classes, as where these are uneven."""
+        """Whether its accuracy is balanced: the mean over classes."""
         return self.metrics.get("accuracy_is") == "balanced"
 
     @property
@@ -214,7 +214,7 @@ class Trial:
 
     @property
     def cost(self) -> Cost:
-        """Of the design's deploy form, as it was stored."""
+        """Of the design's deploy form, as stored; UserError where it is not."""
         if self.origin.cost is None:
             raise UserError(f"trial {self.key}: its record has no cost; the study was not written by a search")
         return self.origin.cost
@@ -228,18 +228,18 @@ class Trial:
         return replace(self, **own, finished_at=finished_at)
 
     def to_record(self) -> dict[str, object]:
-        """What is stored when it is submitted."""
+        """The stored form of a submitted trial."""
         content = {name: getattr(self, name) for name in SUBMITTED_FIELDS}
         return {**content, "fidelity": self.fidelity.to_dict(), "origin": self.origin.to_dict()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Trial:
-        """From what was stored; a UserError says what is wrong with it."""
+        """From the stored form; UserError where it is invalid."""
         stored = SubmittedRecord.from_dict(_only(record, SubmittedRecord))
         content = {name: getattr(stored, name) for name in SUBMITTED_FIELDS}
         fidelity = Fidelity.from_dict(stored.fidelity)
         trial = cls(**{**content, "fidelity": fidelity, "origin": Origin._of(stored.origin)})
-        _ = trial.design  # or it says what is wrong
+        _ = trial.design  # raises where it is invalid
         return trial
 
 
