@@ -1,1 +1,1 @@
-"""Strategies replayed offline on networks that are trained already: tables of others, or a surrogate of our own."""
+"""Strategies replayed offline on tables of trained networks, or on a surrogate of nasbench's own."""

@@ -1,4 +1,4 @@
-"""Runs made elsewhere, by another program's optimiser, brought into a bench folder: their losses are looked up anew."""
+"""Importing runs of another program's optimiser into a bench folder; their losses are looked up in the table."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from nasbench.values import Value
 
 
 class Outside(Value):
-    """One line of a file: who ran with which seed, and the ids of the designs in the order in which it asked for them.
+    """One line of a file: strategy, seed, and the ids of the designs in the order of their evaluation.
 
-    `picks` as in a `Run`; without them the best score so far is what was recommended.
+    `picks` as in a `Run`; without them the design with the best score so far is the recommended one.
     """
 
     strategy: str = Field(min_length=1, max_length=80)
@@ -35,8 +35,7 @@ class Outside(Value):
 def add_runs(folder: str | Path, files: Sequence[str | Path], on: str | None = None) -> int:
     """Append the runs of `files` to a bench folder -> how many are new. `on`: where the table lies now.
 
-    UserError, and nothing written, where a line is no run on the folder's table. A strategy's seed that the folder has
-    stays as it is.
+    UserError, with nothing written, where a line is no run on the folder's table. Runs that the folder has are skipped.
     """
     folder = Path(folder)
     found = read_bench(folder)
@@ -77,7 +76,7 @@ def _parsed(line: str, source: str) -> Outside:
 
 
 def _looked_up(outside: Outside, places: dict[str, int], problem: Problem, setting: Setting, source: str) -> Run:
-    """The run with the losses that the table has for its designs."""
+    """The run, with the table's losses of its designs."""
     unknown = [id for id in outside.designs if id not in places]
     if unknown:
         raise UserError(f"{source}: design {shown(unknown[0])} is not in {problem.name}; give ids of its rows")

@@ -1,4 +1,4 @@
-"""Which differences between strategies are decided: paired tests over seeds, corrected for how many there are."""
+"""Which differences between strategies are significant: paired tests over seeds, corrected for their number."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from nasbench.bench.curves import Curves
 
-DECIDED = 0.05  # probability, over all comparisons of a table together
-FEWEST = 6  # seeds that both have: with fewer no difference can be decided at 5 %
+DECIDED = 0.05  # family-wise error rate of all comparisons of a table
+FEWEST = 6  # common seeds: with fewer no difference is significant at 5 %
 ALL, END = "over all evaluations", "at the end"  # the mean of a curve, and its last value
 
 
@@ -43,7 +43,7 @@ def compare(curves: Curves) -> list[Comparison]:
 
 def _pair(curves: Curves, measure: str, a: str, b: str) -> Comparison:
     common = sorted(set(curves.seeds[a]) & set(curves.seeds[b]))
-    one, other = (_told(curves, measure, name, common) for name in (a, b))
+    one, other = (_measured(curves, measure, name, common) for name in (a, b))
     sign = 1.0 if curves.is_regret else -1.0
     if np.sum(sign * one) > np.sum(sign * other):
         a, b, one, other = b, a, other, one
@@ -51,7 +51,7 @@ def _pair(curves: Curves, measure: str, a: str, b: str) -> Comparison:
     return Comparison(measure, a, b, len(common), difference, _wilcoxon(one - other))
 
 
-def _told(curves: Curves, measure: str, strategy: str, seeds: Sequence[int]) -> np.ndarray:
+def _measured(curves: Curves, measure: str, strategy: str, seeds: Sequence[int]) -> np.ndarray:
     rows = [curves.seeds[strategy].index(seed) for seed in seeds]
     values = curves.values[strategy][rows]
     return np.asarray(values.mean(1) if measure == ALL else values[:, -1])

@@ -17,7 +17,7 @@ TINY = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """What each strategy reached, by evaluations and seed: `values[strategy]` is (seeds, evaluations).
+    """What each strategy reached: `values[strategy]` is (seeds, evaluations).
 
     Of one loss it is the regret, lower is better; of two the share of the whole volume, higher is better. `reached`
     says how many evaluations met the best design, infinite where none did; empty where the best is not known.
@@ -58,7 +58,7 @@ def curves_of(runs: Sequence[Run], scale: Scale, evaluations: int, noisy: bool) 
 
 
 def _best_of(runs: Sequence[Run], scale: Scale) -> Scale:
-    """The best and the whole of what all runs found, where nobody knows more."""
+    """The scale by the best loss and the hypervolume of all runs together."""
     truth = np.array([losses for run in runs for losses in run.truth])
     reference = np.array(scale.reference)
     whole = hypervolume(np.unique(truth, axis=0), reference) if truth.shape[1] > 1 else float("nan")
@@ -66,30 +66,30 @@ def _best_of(runs: Sequence[Run], scale: Scale) -> Scale:
 
 
 def _regret(run: Run, scale: Scale, noisy: bool) -> np.ndarray:
-    """(evaluations,) true loss of what would be chosen by then, above the best."""
+    """(evaluations,) true loss of the design recommended by then, minus the best."""
     truth = np.array(run.truth)[:, 0]
     if not noisy:
         return np.asarray(np.minimum.accumulate(truth) - scale.best)
     seen = np.array(run.seen)[:, 0]
-    first = np.array([int(seen[: n + 1].argmin()) for n in range(len(seen))])  # before the strategy is first asked
+    first = np.array([int(seen[: n + 1].argmin()) for n in range(len(seen))])  # before the first recommendation
     for place, picked in enumerate(run.picks, 1):
         first[place * PICKS - 1 :] = picked
     return np.asarray(truth[first] - scale.best)
 
 
 def _share(run: Run, scale: Scale, noisy: bool) -> np.ndarray:
-    """(evaluations,) the true volume of the front that would be chosen by then, as a share of the whole."""
+    """(evaluations,) true hypervolume, as a share of the whole, of the front by then, taken by the losses seen."""
     truth, seen, reference = np.array(run.truth), np.array(run.seen), np.array(scale.reference)
     found, kept = [], np.empty(0, int)
     for n in range(len(truth)):
         kept = np.append(kept, n)
-        kept = kept[~is_dominated(seen[kept] if noisy else truth[kept])]  # a beaten one never comes back
+        kept = kept[~is_dominated(seen[kept] if noisy else truth[kept])]  # a dominated one stays dominated
         found.append(hypervolume(truth[kept], reference))
     return np.array(found) / max(scale.whole, TINY)
 
 
 def _filled(curve: np.ndarray, evaluations: int) -> np.ndarray:
-    """A run that used up its space stays where it ended."""
+    """The curve with its last value repeated up to `evaluations`."""
     return np.asarray(np.pad(curve, (0, max(0, evaluations - len(curve))), mode="edge")[:evaluations])
 
 

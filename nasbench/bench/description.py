@@ -1,4 +1,4 @@
-"""What the columns of somebody's table are: which tell designs apart, and which are objectives."""
+"""Descriptions of published tables: which columns identify designs, and which are objectives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TableDescription(Value, strict=True):
 
     `fields` may be patterns (`block*`); an objective with a leading minus is maximised. `where` keeps the rows that
     have these values, such as those of one fidelity. `known` are metrics that need no training: where one is the second
-    objective, strategies are told it of any design.
+    objective, strategies know it of any design.
     """
 
     name: str = ""
@@ -71,7 +71,7 @@ def metric_of(objective: str) -> str:
 
 
 def shipped_descriptions() -> dict[str, TableDescription]:
-    """File name of a table that others publish -> what its columns are."""
+    """File name of a published table -> its description."""
     files = sorted((data_dir("search_spaces") / FOLDER).glob("*.toml"))
     read = (TableDescription.from_dict(read_toml(path), path.name) for path in files)
     return {description.file: description for description in read}
@@ -82,8 +82,8 @@ def describe_file(
 ) -> tuple[Path, TableDescription]:
     """The table's file and its description, for the file's own path or that of a description.
 
-    Asked are, in this order: the path itself if it is a .toml file, the options, a .toml file of the same stem beside
-    it, and what is shipped for files of this name.
+    The description is, in this order: the path itself if it is a .toml file, the options, a .toml file of the same stem
+    beside it, the shipped one for files of this name; else UserError.
     """
     if path.suffix == ".toml":
         description = TableDescription.from_dict({"name": path.stem, **read_toml(path)}, str(path))

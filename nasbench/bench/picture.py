@@ -11,9 +11,9 @@ from nasbench.bench.curves import Curves
 from nasbench.pictures import COLOURS, DASHES, INK, empty_axes, save
 
 BAND = 0.15  # opacity
-MANY = 6  # strategies, beyond which bands hide one another: then the best few have one, and the legend lies below
+MANY = 6  # strategies, beyond which only the best `BANDED` have bands, and the legend lies below
 BANDED = 3
-FLOOR = 0.02  # of the largest median: what lies below is drawn on a linear scale, so that zero has a place
+FLOOR = 0.02  # of the largest median, below which the scale is linear, to include zero
 
 
 def write_picture(curves: Curves, title: str, objectives: tuple[str, ...], path: Path) -> list[Path]:
@@ -23,8 +23,8 @@ def write_picture(curves: Curves, title: str, objectives: tuple[str, ...], path:
 
 def draw(curves: Curves, title: str, objectives: tuple[str, ...]) -> Figure:
     """The figure; regret on a logarithmic scale that becomes linear near zero."""
-    told = f"regret in {objectives[0].removeprefix('-')}" if curves.is_regret else "share of the whole hypervolume"
-    axes = empty_axes(title, "evaluations", told)
+    measure = f"regret in {objectives[0].removeprefix('-')}" if curves.is_regret else "share of the whole hypervolume"
+    axes = empty_axes(title, "evaluations", measure)
     at = np.arange(1, curves.evaluations + 1)
     many = len(curves.strategies) > MANY
     for index, strategy in enumerate(_best_first(curves)):

@@ -1,4 +1,4 @@
-"""A problem that strategies are compared on: designs with their losses, worked out or looked up, never trained here."""
+"""A problem that strategies are compared on: designs with losses from a table or a surrogate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from nasbench.pareto import hypervolume
 from nasbench.strategies.context import Searchable, Speed
 
-LARGEST = 1e30  # loss that is taken for a number
+LARGEST = 1e30  # loss that counts as a number
 
 
 class Design(Protocol):
-    """What strategies pass around: an architecture, or a row of a table."""
+    """An architecture, or a row of a table."""
 
     @property
     def id(self) -> str: ...
@@ -25,9 +25,9 @@ class Design(Protocol):
 
 @dataclass(frozen=True)
 class Scale:
-    """What a curve is told by: regret counts from `best`, a volume is taken below `reference` as a share of `whole`.
+    """The scale of curves: the `best` loss for regret, the `reference` point and the `whole` hypervolume for shares.
 
-    NaN where nobody knows the best; then it is the best of all the runs that are compared.
+    NaN where the best is unknown; then that of all compared runs is taken.
     """
 
     best: float
@@ -37,10 +37,10 @@ class Scale:
 
 @dataclass(frozen=True)
 class Problem:
-    """A space with losses, lower is better. `id` tells tables apart; `objectives` are names, a minus: maximised.
+    """A space with losses, lower is better. `id`: a hash of the table; `objectives`: names, maximised with a minus.
 
-    `observe(design, rng)` is one training's losses; `truth(designs)` (n, k) what trainings scatter about. `speed` is
-    the second loss where it needs no training.
+    `observe(design, rng)` gives the losses of one training; `truth(designs)` (n, k) the means over trainings. `speed`
+    is the second loss where it needs no training.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Problem:
     facts: tuple[str, ...] = field(default=(), compare=False)
 
     def seen(self, design: Design, seed: int, noisy: bool) -> tuple[float, ...]:
-        """What a strategy is told: the truth, or one training, the same for every strategy of equal seed."""
+        """The losses that a strategy sees: the truth, or those of one training, the same for equal seeds."""
         if not noisy:
             return tuple(float(loss) for loss in self.truth([design])[0])
         own = int.from_bytes(hashlib.sha256(design.id.encode()).digest()[:8], "big")
@@ -84,12 +84,12 @@ class Trainings:
 
 def _place(design: Design) -> int:
     place = getattr(design, "place", None)
-    assert isinstance(place, int)  # rows of a table reach here, and nothing else
+    assert isinstance(place, int)  # only rows of a table have trainings
     return place
 
 
 def scale_of(losses: np.ndarray) -> Scale:
-    """Of all designs' true losses (n, k)."""
+    """From the true losses (n, k) of all designs."""
     reference = losses.max(0)
     whole = hypervolume(losses, reference) if losses.shape[1] > 1 else float("nan")
     return Scale(float(losses[:, 0].min()), tuple(float(worst) for worst in reference), whole)

@@ -1,4 +1,4 @@
-"""A problem by name or path: somebody's table of trained networks, or a surrogate fitted to one of ours."""
+"""A problem by name or path: a published table of trained networks, or a surrogate fitted to one of nasbench's."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ENDINGS = (".json", ".csv", ".csv.gz")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a problem comes from, as the command line says it; each worker reads it anew."""
+    """A problem as given on the command line; each worker loads it."""
 
     on: str
     objectives: tuple[str, ...] = ("1",)
     fields: tuple[str, ...] = ()
 
     def load(self) -> Problem:
-        """UserError where the file, its columns or the objectives are not there."""
+        """The problem; UserError where the file, its columns or the objectives are missing."""
         path = Path(self.on)
         if path.suffix in (".toml", ".json") or (path.is_file() and not _is_ours(path)):
             file, description = describe_file(path, self.fields, self.objectives)
@@ -48,7 +48,7 @@ class Source:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file is a table in nasbench's own form."""
+    """Whether a file is a table of nasbench."""
     import pandas as pd
 
     if not is_table_file(path):
@@ -60,7 +60,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def read_problem(path: Path, description: TableDescription, objectives: Sequence[str] = ("1",)) -> Problem:
-    """Somebody's table: rows that lack an objective are left out, rows of equal fields are seeds of one design."""
+    """A published table: rows without an objective are left out, rows of equal fields are seeds of one design."""
     chosen = description.chosen(objectives)
     frame, source = _rows_of(path), str(path)
     fields = description.fields_among(list(frame.columns), source)
@@ -77,27 +77,27 @@ def read_problem(path: Path, description: TableDescription, objectives: Sequence
     signs = np.array([-1.0 if objective.startswith("-") else 1.0 for objective in chosen])
     losses = frame[[metric_of(objective) for objective in chosen]].to_numpy(float) * signs
     trainings = Trainings(losses, first)
-    told = len(chosen) > 1 and metric_of(chosen[1]) in description.known
+    known = len(chosen) > 1 and metric_of(chosen[1]) in description.known
     return Problem(
         description.name or path.name.partition(".")[0],
         hashlib.sha256(path.read_bytes()).hexdigest()[:16],
-        cast(Searchable, space),  # its designs are rows, which strategies pass around unseen
+        cast(Searchable, space),  # its designs are rows, on which strategies call nothing but its methods
         chosen,
         trainings.observe,
         trainings.truth,
         scale_of(trainings.means),
-        (lambda arch: float(trainings.truth([arch])[0, 1])) if told else None,
+        (lambda arch: float(trainings.truth([arch])[0, 1])) if known else None,
         _facts(len(designs), len(frame), left_out),
     )
 
 
 def _facts(designs: int, trainings: int, left_out: int) -> tuple[str, ...]:
-    told = f"{designs:,} designs, {trainings:,} trainings"
-    return (told, f"{left_out:,} rows without a number in an objective are left out") if left_out else (told,)
+    counts = f"{designs:,} designs, {trainings:,} trainings"
+    return (counts, f"{left_out:,} rows without a number in an objective are left out") if left_out else (counts,)
 
 
 def _id(values: Sequence[object]) -> str:
-    """16 hexadecimal digits of a design's fields, as architectures have."""
+    """16 hexadecimal digits, a hash of a design's fields."""
     return content_hash([str(value) for value in values])
 
 
@@ -116,7 +116,7 @@ def _rows_of(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be unpacked: {error}; put back a copy of the file") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a table: {str(error).splitlines()[0]}; give a CSV or JSON file") from None
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas would take the first cells for names of the rows
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas then took the first cells as names of the rows
         raise UserError(f"{path}: its rows have more cells than its first line names columns; name each of them once")
     return frame
 
@@ -151,7 +151,7 @@ def _rows_of_json(path: Path) -> pd.DataFrame:
 def _usable(
     frame: pd.DataFrame, description: TableDescription, chosen: Sequence[str], source: str
 ) -> tuple[pd.DataFrame, int]:
-    """The rows that `where` keeps and that have a finite number in every objective; how many have not."""
+    """The rows that `where` keeps with a finite number in every objective, and how many have none."""
     import pandas as pd
 
     wanted = [*description.where, *(metric_of(objective) for objective in chosen)]

@@ -1,4 +1,4 @@
-"""One strategy replayed on a problem with one seed: what it asked for, what it was told, what it would recommend."""
+"""One strategy replayed on a problem with one seed: its evaluations and recommendations."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PICKS = 10  # evaluations between two recommendations: some strategies fit a mod
 
 
 class Run(Value):
-    """A replay. `designs` are ids in the order in which they were asked for; `seen` and `truth` their losses, told and
-    true; `picks` the places among them that the strategy recommends after each `PICKS` evaluations, where told losses
-    are noisy and there is one of them."""
+    """A replay. `designs`: ids in the order of their evaluation; `seen` and `truth`: their losses as the strategy saw
+    them, and the true ones; `picks`: the places among them that the strategy recommends after each `PICKS` evaluations,
+    where there is one loss and it is noisy."""
 
     strategy: str
     seed: int = Field(ge=0, lt=2**63)
@@ -35,7 +35,7 @@ class Run(Value):
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs of a comparison have in common, but for the problem."""
+    """What all runs of a comparison have in common, beside the problem."""
 
     evaluations: int = 200
     noisy: bool = False
@@ -56,7 +56,7 @@ def parse_strategy(text: str) -> StrategyChoice:
 
 
 def run_name(text: str) -> str:
-    """What runs of a strategy are known by: `text`, where a function in a file is told with its text's hash."""
+    """The name of a strategy's runs: `text`, with a hash of the file's text for a function in a file."""
     name, *settings = text.split(",")
     label = parse_strategy(text).label
     return ",".join([label, *settings]) if label != name else text
@@ -72,7 +72,7 @@ def _typed(value: str) -> object:
 
 
 def replay(problem: Problem, strategy: str, seed: int, setting: Setting) -> Run:
-    """The same for equal arguments, on whatever machine."""
+    """One run; equal for equal arguments."""
     choice, started = parse_strategy(strategy), time.perf_counter()
     trials: list[Candidate] = []
     picks: list[int] = []
@@ -80,7 +80,7 @@ def replay(problem: Problem, strategy: str, seed: int, setting: Setting) -> Run:
     while len(trials) < setting.evaluations:
         proposed = choice.propose(_context(problem, trials, seed), 1)
         if not proposed:
-            break  # all of the space is tried
+            break  # the space is exhausted
         trials += [Candidate(arch, problem.seen(arch, seed, setting.noisy)) for arch in proposed]
         if picking and len(trials) % PICKS == 0:
             picked = choice.pick(_context(problem, trials, seed))
@@ -98,6 +98,6 @@ def replay(problem: Problem, strategy: str, seed: int, setting: Setting) -> Run:
 
 
 def _context(problem: Problem, trials: list[Candidate], seed: int) -> Context:
-    """Each turn has random numbers of its own, as in a search."""
+    """The strategy's input; each turn has a random generator of its own, as in a search."""
     rng = np.random.default_rng((seed, len(trials)))
     return Context(problem.space, tuple(trials), rng, speed=problem.speed)

@@ -1,4 +1,4 @@
-"""Many replays, several at a time: which are missing in a folder, and their results kept line by line."""
+"""Many replays in parallel: the missing ones of a folder, each stored as a line when it ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nasbench.study.journal import locked
 from nasbench.values import Value
 
 RUNS, BENCH = "runs.jsonl", "bench.toml"
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # one each: workers share the cores
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # set to one in workers, which share the cores
 
 
 class Bench(Value, strict=True):
@@ -55,9 +55,9 @@ def read_bench(folder: Path) -> Bench:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """All whole lines; one that a kill tore is passed over, and its run is made again.
+    """The runs of a folder; torn lines are skipped, so that their runs are repeated.
 
-    A finished folder may have them packed, as `gzip runs.jsonl` does; what is added to it lies beside.
+    From runs.jsonl.gz (as `gzip runs.jsonl` makes it), if there is one, and from runs.jsonl.
     """
     runs = {}
     for line in [*_packed(folder / f"{RUNS}.gz"), *_plain(folder / RUNS)]:
@@ -92,7 +92,7 @@ def run_all(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Run]:
-    """The runs of the folder once each strategy has one for each seed; what is there is not made again.
+    """Make the missing runs, one for each strategy and seed -> all runs of the folder.
 
     UserError before anything is written where a strategy is unknown, or the folder holds runs of another kind.
     """
@@ -115,7 +115,7 @@ def run_all(
 
 
 def append_runs(folder: Path, runs: Iterable[Run]) -> None:
-    """Write each run into the folder as it comes, behind whatever a kill left of the last.
+    """Write each run to the folder as it comes, on a new line after a torn one.
 
     UserError where another process writes there.
     """
@@ -153,7 +153,7 @@ def _bench_of(source: Source, problem: Problem, setting: Setting) -> Bench:
 
 
 def _settle(folder: Path, bench: Bench) -> None:
-    """Make the folder, or check that what it holds is of the same kind; where the table lies may change."""
+    """Make the folder, or raise UserError where it holds runs of another kind; the table's path may differ."""
     if not (folder / BENCH).is_file():
         require_new_or_empty(folder, BENCH)
         folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ def _settle(folder: Path, bench: Bench) -> None:
 def _made(
     source: Source, problem: Problem, wanted: Sequence[tuple[str, int]], setting: Setting, workers: int
 ) -> Iterator[Run]:
-    """The runs as they end; by one worker in this process."""
+    """The runs as they end; a single worker is this process."""
     if workers == 1 or len(wanted) < 2:
         yield from (replay(problem, strategy, seed, setting) for strategy, seed in wanted)
         return
@@ -198,7 +198,7 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_WORKER: list[tuple[Problem, Setting]] = []  # of a worker process: read once
+_WORKER: list[tuple[Problem, Setting]] = []  # of a worker process
 
 
 def _prepare(source: Source, setting: Setting) -> None:

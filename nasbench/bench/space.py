@@ -1,7 +1,7 @@
-"""The rows of a table as a search space: designs are tuples of field values, and strategies move among the rows alone.
+"""The rows of a table as a search space: designs are tuples of field values.
 
-Where the table holds every combination of its fields' values, a move lands where it leads. Where it holds a sample of
-them, a move lands on one of the rows that differ least from where it leads.
+Where the table does not hold every combination of values, a move leads to one of the rows that differ least from its
+target.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from nasbench.errors import UserError
 from nasbench.space.file import FieldValue
 from nasbench.space.limits import Predict, RejectionCounter
 
-SMALL = 255  # values of a byte, less one
-ONE_HOT_AT_MOST = 8  # values of a numeric field that is told value by value too
+SMALL = 255  # values, below which a byte holds a code
+ONE_HOT_AT_MOST = 8  # values of a numeric field that is also encoded one-hot
 
 
 @dataclass(frozen=True)
 class Row:
-    """One design of a table: its place among the rows, and the id that trials know it by."""
+    """One design of a table: its place among the rows, and its id in trials."""
 
     place: int
     id: str
@@ -31,9 +31,9 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class TableSpace:
-    """The distinct designs of a table: `codes` (rows, fields) are places in each field's sorted `domains`.
+    """The distinct designs of a table: `codes` (rows, fields) are indices into each field's sorted `domains`.
 
-    It offers what strategies ask of a search space; two of them are equal where they are the same object.
+    Implements `strategies.context.Parametric`; equality is identity.
     """
 
     fields: tuple[str, ...]
@@ -54,8 +54,6 @@ class TableSpace:
             raise UserError(f"fields {', '.join(fields)}: no field has two values; name those that tell designs apart")
         return cls(tuple(fields), tuple(domains), np.column_stack(codes), tuple(ids))
 
-    # What strategies ask for.
-
     def sample(
         self,
         rng: np.random.Generator,
@@ -64,13 +62,13 @@ class TableSpace:
         counter: RejectionCounter | None = None,
         predict: Predict | None = None,
     ) -> Row:
-        """A random row. Budgets are not known here."""
+        """A random row; UserError with budgets, which a table does not have."""
         if budgets:
             raise UserError("a table of rows knows no budgets; leave them out")
         return self.row(int(rng.integers(len(self.codes))))
 
     def mutate(self, arch: Row, rng: np.random.Generator, changes: int = 1) -> Row:
-        """Another row, near `arch` with this many fields changed one after the other."""
+        """Another row, nearest to `arch` with this many fields changed one after the other."""
         wanted = self.codes[arch.place].copy()
         for _ in range(changes):
             field, values = self._varying[int(rng.integers(len(self._varying)))]
@@ -102,10 +100,8 @@ class TableSpace:
         return map(self.row, range(len(self.ids)))
 
     def describe(self, arch: Row) -> np.ndarray:
-        """`arch` as numbers in [0, 1]: see `described`."""
+        """(columns,) `arch` as numbers in [0, 1]: see `described`."""
         return np.asarray(self.described[arch.place])
-
-    # Named parameters.
 
     @cached_property
     def parameter_choices(self) -> dict[str, tuple[FieldValue, ...]]:
@@ -124,14 +120,12 @@ class TableSpace:
             code[field] = self.domains[field].index(values[self.fields[field]])
         return self._nearest(code, rng or np.random.default_rng(0))
 
-    # Rows and numbers.
-
     def row(self, place: int) -> Row:
         return Row(place, self.ids[place])
 
     @cached_property
     def described(self) -> np.ndarray:
-        """(rows, columns): a number as its place among its values; where these are few, and words, one-hot."""
+        """(rows, columns): a number as its rank among the field's values; few values, and words, one-hot."""
         columns = []
         for field, domain in enumerate(self.domains):
             code, numeric = self.codes[:, field], not any(isinstance(value, (str, bool)) for value in domain)
@@ -153,7 +147,7 @@ class TableSpace:
 
     @cached_property
     def _columns(self) -> np.ndarray:
-        """(fields, rows), in the order and the type in which distances are added up quickest."""
+        """(fields, rows) codes, in the layout in which distances are fastest."""
         small = max(len(domain) for domain in self.domains) < SMALL
         return np.ascontiguousarray(self.codes.T.astype(np.uint8 if small else np.int32))
 
@@ -162,12 +156,12 @@ class TableSpace:
         return {code.tobytes(): place for place, code in enumerate(self.codes)}
 
     def _distances(self, code: np.ndarray) -> np.ndarray:
-        """(rows,) in how many fields each row differs."""
+        """(rows,) Hamming distance of each row."""
         differs = self._columns != np.asarray(code, self._columns.dtype)[:, None]
         return np.asarray(np.add.reduce(differs, 0, dtype=np.uint8 if len(self.fields) < SMALL else np.uint16))
 
     def _nearest(self, code: np.ndarray, rng: np.random.Generator, without: int | None = None) -> Row:
-        """The row of this code; else one of those that differ least from it. Never the row `without`."""
+        """The row of this code, else one of the nearest; never the row `without`."""
         exact = self._places.get(np.asarray(code, np.int32).tobytes())
         if exact is not None and exact != without:
             return self.row(exact)

@@ -1,4 +1,4 @@
-"""`bench`: strategies compared on one problem, and what comes of it as tables, curves and tests."""
+"""`bench`: strategies compared on one problem, with tables, curves and tests."""
 
 from __future__ import annotations
 
@@ -59,9 +59,11 @@ class Result:
             {**pair._asdict(), "p": None if math.isnan(pair.p) else pair.p, "decided": pair.is_decided}
             for pair in self.comparisons
         ]
-        told = "regret" if self.curves.is_regret else "hypervolume"
-        bench = self.bench.to_dict()
-        return {"folder": str(self.folder), **bench, "measure": told, "summary": self.summary(), "comparisons": pairs}
+        measure = "regret" if self.curves.is_regret else "hypervolume"
+        return {
+            "folder": str(self.folder), **self.bench.to_dict(), "measure": measure, "summary": self.summary(),
+            "comparisons": pairs,
+        }  # fmt: skip
 
 
 def bench(
@@ -74,9 +76,9 @@ def bench(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Replay each strategy once a seed on a problem, in worker processes, and write what comes of it into a folder.
+    """Replay each strategy once a seed on a problem, in worker processes, and write runs and results to a folder.
 
-    The same call again makes what is missing, and nothing twice.
+    Runs that the folder holds are not repeated.
     """
     setting = setting or Setting()
     folder = Path(out) if out is not None else default_folder(source, setting)
@@ -86,13 +88,13 @@ def bench(
 
 
 def default_folder(source: Source, setting: Setting) -> Path:
-    """results/bench/ and a name of table, objectives and noise."""
+    """results/bench/TABLE-OBJECTIVES[-noisy]."""
     parts = [Path(source.on).name.partition(".")[0], *source.objectives, *(["noisy"] if setting.noisy else [])]
     return Path("results") / "bench" / file_stem("-".join(parts), "bench")
 
 
 def show(folder: str | Path, on: str | None = None) -> Result:
-    """Compare what a folder holds, and write its tables and pictures anew. `on`: where the table lies now."""
+    """Compare the runs of a folder, and write its tables and pictures. `on`: where the table lies now."""
     folder = Path(folder)
     found, runs = read_bench(folder), read_runs(folder)
     if not runs:

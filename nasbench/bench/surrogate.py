@@ -1,4 +1,4 @@
-"""A table of ours as a problem: its surrogate is taken for the truth, and its noise is drawn anew a training."""
+"""A problem whose true losses are the surrogate of one of nasbench's tables, and whose trainings add its seed noise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nasbench.table.loading import load_table
 from nasbench.table.table import Table
 
 OBJECTIVES = ("error", "macs", "params")
-DRAWN = 256  # random members, whose worst losses are the reference
+DRAWN = 256  # random members, whose worst losses are the reference point
 
 
 @dataclass(frozen=True, eq=False)

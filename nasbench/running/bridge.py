@@ -58,8 +58,8 @@ class Bridge:
         self.settle(trial_id, failed(why))
 
     def died(self, trial_id: str, cause: str) -> None:
-        """The worker of `trial_id` died: take the outcome that it left; else fail a job without time or retries left, or
-        queue it again."""
+        """The worker of `trial_id` died: take the outcome that it left, else fail a job without time or retries
+        left, or queue it again."""
         job = self.running[trial_id]
         left = spool_get(self.spool, job.id) if self.spool is not None else None
         seconds = time.monotonic() - self.started.get(trial_id, time.monotonic())

@@ -1,4 +1,4 @@
-"""The table of trained designs: rows that say how accurate a design became at a fidelity, collected once, used often.
+"""The table of trained designs: one row a training, with the accuracy of a design at a fidelity.
 
-A row is one training. `collect` has designs trained, `add` takes in what searches have trained, `load_table` reads it.
+`collect` trains designs, `add` takes the trials of searches in, `load_table` reads a table.
 """

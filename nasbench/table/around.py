@@ -1,4 +1,4 @@
-"""Rounds around what looks best: designs picked by the surrogate's posterior, a share for each latency band."""
+"""Picking designs for a table by the surrogate's upper confidence bound, with latency bands in turn."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nasbench.strategies.relatives import bands_of, child_of, in_turn
 from nasbench.table.designs import Octaves
 from nasbench.table.table import Table
 
-PARENTS = 0.25  # share of the table's designs whose children are looked at: those with the best posterior mean
-CANDIDATES = 20  # children looked at for one pick
+PARENTS = 0.25  # share of the table's designs that are parents: those with the best posterior mean
+CANDIDATES = 20  # children for one pick
 ATTEMPTS = 5  # draws for one candidate
-OPTIMISM = 1.0  # standard deviations: a design that may be good is worth a training
-RUNG = -1  # what counts is long training
+OPTIMISM = 1.0  # standard deviations added to the mean
+RUNG = -1  # long training
 
-Speed = Callable[[Sequence[Architecture]], np.ndarray]  # designs -> (designs,) ms, or whatever bands are made by
+Speed = Callable[[Sequence[Architecture]], np.ndarray]  # designs -> (designs,) latency in ms, or another cost
 
 
 def picks(
     table: Table, space: SearchSpace, octaves: Octaves, speed: Speed, count: int, rng: np.random.Generator
 ) -> list[Architecture]:
-    """`count` designs that the table does not hold, within the budget: in each band of `speed` those with the highest
-    posterior mean plus one standard deviation, the bands in turn."""
+    """`count` designs within the budget that the table does not hold: those of each band of `speed` with the highest
+    posterior mean plus one standard deviation, bands in turn. UserError without a design to start from."""
     known = [arch for arch in table.current.architectures.values() if space.contains(arch)]
     if not known:
         raise UserError(f"{table.source}: no design of space {space.label!r} to start from; collect some first")
@@ -37,8 +37,8 @@ def picks(
     if not candidates:
         return []
     found = table.predict(candidates, RUNG)
-    hopes = found.mean + OPTIMISM * found.std
-    return [candidates[i] for i in in_turn(bands_of(speed(candidates)), hopes)[:count]]
+    bounds = found.mean + OPTIMISM * found.std
+    return [candidates[i] for i in in_turn(bands_of(speed(candidates)), bounds)[:count]]
 
 
 def _candidates(

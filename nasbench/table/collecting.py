@@ -1,4 +1,4 @@
-"""A collection as a source of jobs: the plan's trainings go out, outcomes come back into the store."""
+"""A collection as a source of jobs: gives out the plan's trainings and stores their outcomes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ REASON_CHARACTERS = 40  # of a failure, in the display
 
 
 class Collecting:
-    """Implements `running.JobSource`. No training starts after `deadline` (of `time.monotonic`); `work` is that of the
-    whole plan, in samples. `resume`: whether what a driver left unfinished comes first, in the plan or not."""
+    """Implements `running.JobSource` for a plan; None in it ends an `ask` until a running training has ended.
+
+    `size`: trainings and work (in samples) of the whole plan. No training starts after `deadline` (of
+    `time.monotonic`). `resume`: whether unfinished trainings of a killed driver come first.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class Collecting:
         self.plan, (self.trainings, self.work) = plan, size
         self._left_over = list(store.outstanding()) if resume else []  # of a driver that was killed
         self._running: set[str] = set()
-        self._met: dict[str, float] = {}  # key -> work of what the plan has named so far
+        self._met: dict[str, float] = {}  # key -> work of the plan's trainings so far
         self._worked = 0.0  # in this run
         self._started = time.monotonic()
         self._share = ProcessorShare(runner, progress.note)

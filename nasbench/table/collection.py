@@ -1,4 +1,4 @@
-"""A folder in which a table is collected: `collection.toml` says of what; the trials lie beside it as a search's."""
+"""A folder in which a table is collected: `collection.toml`, and trials as in a study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKED = "table.csv.gz"  # the folder's rows as one file, written when a collect
 
 
 class Collection(Value):
-    """What all rows of a folder have in common: the space, the images, the split that is scored, the ladder."""
+    """What all rows of a folder have in common."""
 
     space: SpaceRecord
     data: str  # name or path
@@ -37,7 +37,7 @@ class Collection(Value):
 
     @property
     def identity(self) -> dict[str, object]:
-        """What may not change while rows are added: their name and what it is here."""
+        """Name -> value of what may not change while rows are added."""
         rungs = ", ".join(rung.fidelity.id for rung in self.ladder.rungs)
         return {
             "space": self.space.id,
@@ -52,7 +52,7 @@ class Collection(Value):
         return self.ladder.rungs[-1].fidelity.longer if rung == LONG_RUNG else self.ladder.rungs[rung].fidelity
 
     def create(self, folder: Path) -> None:
-        """Make `folder` this collection's: it must be new or empty, or hold rows of the same kind already."""
+        """Write the collection to `folder`; UserError unless that is new, empty or of the same identity."""
         if (folder / FILE).is_file():
             return self._must_equal(Collection.open(folder), folder)
         try:

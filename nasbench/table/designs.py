@@ -1,8 +1,7 @@
-"""Which designs are worth having in a table: spread over cost and over kinds of blocks, half of them near what works.
+"""The designs of a table: stratified by cost and kind of block, half of them children of published networks.
 
-Random members of a space are mostly poor (at a first rung 32 had 25 % accuracy in the mean, where 88 relatives of
-published networks had 38 %), and a table of relatives alone knows nothing of the rest. So every other design is drawn
-at random, the others are children of published members: crossed or not, with one to six fields changed.
+Random members of a space are mostly poor (at a first rung 32 had a mean accuracy of 25 %, 88 children of published
+networks 38 %), and a table of children alone covers little of the space. So every other design is drawn at random.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from nasbench.strategies.relatives import child_of
 from nasbench.table.rows import Origin
 
 OCTAVES = 4  # of cost below the budget; the last one holds all that is smaller
-CANDIDATES = 8  # for a place, of which the one of the rarest kind takes it; the others wait for the next
-ENOUGH = 24  # draws for one place, after which a single candidate will do
-ATTEMPTS = 300  # draws for one place, before an octave is taken to have no more
+CANDIDATES = 8  # for a place, of which one of the rarest kind takes it; the others are kept for later ones
+ENOUGH = 24  # draws for one place, after which a single candidate is enough
+ATTEMPTS = 300  # draws for one place, after which an octave counts as exhausted
 ORIGINS: tuple[Origin, ...] = ("random", "bred")
 
 
 def kind_of(arch: Architecture) -> str:
-    """The block that most of a design's layers are."""
+    """The most frequent block of a design, by depth."""
     layers: Counter[str] = Counter()
     for stage in arch.stages:
         layers[stage.block] += stage.depth
@@ -39,7 +38,7 @@ def kind_of(arch: Architecture) -> str:
 
 @dataclass(frozen=True)
 class Octaves:
-    """Cost below a budget in steps of a factor two: 0 is the upper half, the last one all that is left."""
+    """Cost below a budget in octaves: 0 is the upper half, the last one includes all smaller costs."""
 
     budget: Budget
     classes: int
@@ -59,15 +58,17 @@ class Octaves:
         return min(OCTAVES - 1, int(math.log2(self.budget.limit / max(1, value))))
 
     def upper(self, octave: int) -> Budget:
-        """The budget that a draw for this octave is led below."""
+        """The budget for a draw of this octave."""
         limit = self.budget.limit / 2**octave
         return replace(self.budget, limit=limit, text=self.budget.show(limit))
 
 
 @dataclass
 class Stratified:
-    """Draws designs so that each octave of cost gets an equal share, and within it each kind of design as far as there
-    are any. `known` is never drawn; `counts` says how many lie in each cell (octave, kind) already."""
+    """Draws designs with equal shares of the octaves of cost and, as far as possible, of the kinds within them.
+
+    `known` designs are never drawn; `counts` holds the number of designs in each cell (octave, kind).
+    """
 
     space: SearchSpace
     octaves: Octaves
@@ -87,7 +88,7 @@ class Stratified:
                 self.counts[octave, kind_of(arch)] += 1
 
     def draw(self) -> Iterator[tuple[Architecture, Origin]]:
-        """New designs without end, or until no octave has more."""
+        """New designs, until all octaves are exhausted."""
         left = list(range(OCTAVES))
         while left:
             octave = min(left, key=lambda each: (self._filled(each), each))
@@ -104,7 +105,7 @@ class Stratified:
             yield arch, origin
 
     def _origin(self, octave: int) -> Origin | None:
-        """How the next design of this octave comes about: random ones and children in turn, as far as there are any."""
+        """The origin of the octave's next design: random and bred in turn, as far as there are any; else None."""
         turn = self._filled(octave) % len(ORIGINS)
         return next((each for each in ORIGINS[turn:] + ORIGINS[:turn] if self._fill(octave, each)), None)
 
@@ -112,7 +113,7 @@ class Stratified:
         return sum(count for (place, _), count in self.counts.items() if place == octave)
 
     def _fill(self, octave: int, origin: Origin) -> bool:
-        """Draw candidates for a place in this octave; whether there are any. What lies elsewhere waits for its turn."""
+        """Draw candidates for a place in this octave -> whether there are any. Those of other octaves are kept."""
         own = self.waiting[octave, origin]
         for attempt in range(ATTEMPTS):
             if len(own) >= CANDIDATES or (own and attempt >= ENOUGH):
@@ -126,7 +127,7 @@ class Stratified:
         return bool(own)
 
     def _random(self, octave: int) -> Architecture | None:
-        """None where the space has nothing so small."""
+        """None where the space has no design so small."""
         limits = (self.octaves.upper(octave),)
         try:
             return self.space.sample(self.rng, limits, self.octaves.classes, self.rejections[octave])
@@ -144,10 +145,10 @@ class Stratified:
 def spread(
     accuracies: Mapping[str, float], places: Mapping[str, int], count: int, first: Iterable[str] = ()
 ) -> list[str]:
-    """`count` of the designs, spread over the whole range of accuracy, and in it over cost: ids.
+    """Ids of `count` designs, spread over accuracy and cost; those of `first` that have an accuracy come first.
 
-    Designs are ranked by accuracy and cut into as many groups as are wanted; of each group the one is taken whose place
-    (`places`: id -> octave) is taken least. Those of `first` that are known come first.
+    Designs are ranked by accuracy and cut into `count` groups, and of each group one of the octave (`places`) with the
+    fewest chosen so far is taken.
     """
     chosen = [key for key in first if key in accuracies][:count]
     taken = Counter(places[key] for key in chosen)

@@ -1,7 +1,7 @@
 """A table as a file: CSV, compressed by gzip where its name ends in .gz; one line a training, one column a field.
 
-CSV opens everywhere, `pandas.read_csv` reads the compressed file as it is, and no library beyond pandas is needed.
-Trainings of one design lie side by side, so that its repeated text costs next to nothing.
+`pandas.read_csv` reads the compressed file directly. Trainings of one design are adjacent, so that its repeated text
+compresses well.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write_rows(path: Path | str, rows: Iterable[TableRow]) -> None:
 
 
 def read_rows(path: Path | str) -> list[TableRow]:
-    """The rows of a table's file; a UserError says in which line what is wrong."""
+    """The rows of a table's file; UserError with line and problem where it is invalid."""
     reader = csv.DictReader(io.StringIO(_text(Path(path)), newline=""), strict=True)
     try:
         rows = [TableRow.from_dict(content, f"{path}, line {number}") for number, content in _lines(reader, path)]

@@ -21,7 +21,7 @@ from nasbench.table.rows import Circumstances, TableRow, row_of
 
 
 class FolderRows(NamedTuple):
-    """The rows of a folder, the name of its space, and how many trials are none, by reason."""
+    """The rows of a folder, the name of its space, and the number of trials left out, by reason."""
 
     rows: list[TableRow]
     space: str
@@ -46,7 +46,7 @@ def rows_of_folder(folder: Path) -> FolderRows:
 
 
 def _circumstances(folder: Path) -> tuple[str, str | None, Circumstances]:
-    """The space's name, the id of the images, and what the trials do not say of themselves."""
+    """The space's name, the id of the images, and the circumstances of the folder's trials."""
     runs = environment.read(folder)
     if (folder / COLLECTION).is_file():
         made = Collection.open(folder)
@@ -65,7 +65,7 @@ def _circumstances(folder: Path) -> tuple[str, str | None, Circumstances]:
 
 
 def _why_not(trial: Trial, data_id: str | None) -> str | None:
-    """Why a trial is no row."""
+    """Why a trial is left out; None where it is a row."""
     if not trial.finished:
         return "unfinished"
     if not trial.complete:

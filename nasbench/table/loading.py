@@ -44,24 +44,24 @@ def load_table(name_or_path: str | Path) -> Table:
 
 
 def _read(files: tuple[Path, ...], source: str) -> Table:
-    """The table of these files, one and the same as long as they stay as they are: a search asks for it several times,
-    and what was worked out of it once is kept."""
+    """The table of these files, cached until they change: a search asks for it several times, and its fitted surrogate
+    is cached with it."""
     try:
         found = [path.stat() for path in files]
     except OSError:
-        return Table(read_rows(files[0]), source)  # which says what is wrong
+        return Table(read_rows(files[0]), source)  # raises UserError
     return _kept(files, tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found), source)
 
 
 @lru_cache(maxsize=2)
 def _kept(files: tuple[Path, ...], states: tuple[tuple[int, ...], ...], source: str) -> Table:
-    """The table of files in these states; rows of the second come to those of the first."""
+    """The table of files in these states, which are part of the cache's key; rows of a second file are added."""
     first, *more = (read_rows(file) for file in files)
     return Table(merged(first, more[0]) if more else first, source)
 
 
 class Added(NamedTuple):
-    """What `add` did: the file, its number of rows, how many are new, and the trials left out, by reason."""
+    """The result of `add`: the file, its rows, the new ones among them, and the trials left out, by reason."""
 
     path: Path
     rows: int
@@ -70,7 +70,7 @@ class Added(NamedTuple):
 
 
 def add(folders: Sequence[str | Path], table: str | Path | None = None) -> Added:
-    """Put the trials of studies or collections into a table -> what came of it; a training that it holds stays once.
+    """Add the trials of studies or collections to a table, each training once.
 
     `table`: a file's path, or a name in the cache; by default the space's own.
     """

@@ -1,7 +1,7 @@
-"""What a collection trains, in the order in which rows are worth having.
+"""The trainings of a collection, the most valuable rows first.
 
-A part of a plan is a rung, a number of designs and a number of seeds. The published members of the space come first in
-each part. The first part draws designs; later ones take those that are there, spread over quality and cost.
+A part of a plan is a rung, a number of designs and a number of seeds, with the published members of the space first.
+The first part draws designs; later ones choose among these, spread over accuracy and cost.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from nasbench.study.trials import Kind, Trial
 from nasbench.table.designs import Stratified, spread
 from nasbench.table.rows import FOR_TABLE, LONG_RUNG, Origin
 
-FIRST_SEED = 101  # no search and no audit counts from there
-REPLICATED, SECOND, LONG_SHARE = 10, 8, 10  # one design in so many: trained again, at the next rungs, for long
+FIRST_SEED = 101  # searches and audits use others
+# One design in so many is trained: with more seeds, at further rungs, for long.
+REPLICATED, SECOND, LONG_SHARE = 10, 8, 10
 SECOND_SEEDS = 2
 MOST = 10**6  # designs and seeds
 
 
 class Part(NamedTuple):
-    """So many designs beside the published members, trained at a rung with so many seeds each."""
+    """A rung, and the numbers of designs, beside the published members, and of seeds each."""
 
     rung: int
     designs: int
@@ -33,7 +34,7 @@ class Part(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """One training that is worth having."""
+    """One training of a plan."""
 
     arch: Architecture
     rung: int
@@ -42,7 +43,7 @@ class Wanted(NamedTuple):
 
 
 def whole_plan(designs: int, seeds: int, top: int) -> list[Part]:
-    """All designs once at the first rung; some of them with more seeds, at the rungs up to `top`, and for long."""
+    """All designs once at the first rung; shares of them with more seeds, at the rungs up to `top`, and for long."""
 
     def share(one_in: int) -> int:
         return min(designs, max(1, designs // one_in))
@@ -53,7 +54,7 @@ def whole_plan(designs: int, seeds: int, top: int) -> list[Part]:
 
 
 def check_counts(designs: int, seeds: int) -> None:
-    """A UserError where a plan cannot have so many designs or seeds."""
+    """Raise UserError where a plan cannot have so many designs or seeds."""
     if not 0 <= designs <= MOST:
         raise UserError(f"designs = {designs}: must be from 0 (published members alone) to {MOST:,}")
     if not 1 <= seeds <= MOST:
@@ -62,12 +63,12 @@ def check_counts(designs: int, seeds: int) -> None:
 
 @dataclass(frozen=True)
 class Held:
-    """The trials of a collection, as a plan looks at them."""
+    """The trials of a collection so far."""
 
     trials: Sequence[Trial]
 
     def designs(self) -> dict[str, Trial]:
-        """Id -> first trial of each design that was made for the table: no published one."""
+        """Id -> first trial of each design that is no published one."""
         found: dict[str, Trial] = {}
         for trial in self.trials:
             if trial.origin.kind == Kind.SEARCHED:
@@ -75,7 +76,7 @@ class Held:
         return found
 
     def accuracies(self) -> dict[str, float]:
-        """Id -> mean accuracy at the lowest rung at which the design was trained, of those made for the table."""
+        """Id -> mean accuracy at the lowest rung at which each of these designs was trained."""
         lowest: dict[str, list[Trial]] = defaultdict(list)
         for trial in self.trials:
             if trial.complete and trial.origin.kind == Kind.SEARCHED:
@@ -83,7 +84,7 @@ class Held:
         return {key: _mean_at_the_lowest(trials) for key, trials in lowest.items()}
 
     def begun(self, fidelity: str, seeds: int) -> list[str]:
-        """Ids of the designs with so many trainings at a fidelity or more, those with most first."""
+        """Ids of the designs with at least so many trainings at a fidelity, those with most first."""
         counts: dict[str, int] = defaultdict(int)
         for trial in self.trials:
             if trial.fidelity.id == fidelity and trial.origin.kind == Kind.SEARCHED:
@@ -94,8 +95,8 @@ class Held:
 def trainings_of(
     given: Sequence[Architecture], members: Sequence[Architecture], held: Held, part: Part
 ) -> list[Wanted]:
-    """The trainings of designs that a user names, all seeds of one before the next, so that few designs are whole
-    early. Published members, and designs that are there, stay what they are."""
+    """The trainings of designs that a user names, all seeds of one before the next. Published members, and designs that
+    are in the collection, keep their origin."""
     published, there = {arch.id: arch for arch in members}, held.designs()
 
     def known(arch: Architecture) -> tuple[Architecture, Origin]:
@@ -116,10 +117,10 @@ def _mean_at_the_lowest(trials: Sequence[Trial]) -> float:
 
 
 class Planner:
-    """The trainings of a plan one by one; None where what runs must end before the next can be chosen.
+    """The trainings of a plan one by one; None where running ones must end before the next can be chosen.
 
-    `held` gives the trials so far, `fidelity` the id of a rung's. A plan that was stopped and is asked again takes up
-    the designs that are there before it draws new ones.
+    `held` gives the trials so far, `fidelity` the id of a rung's fidelity. Designs that are in the collection count
+    before new ones are drawn, so that a stopped plan is resumed.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class Planner:
         yield from (Wanted(arch, part.rung, seed, origin) for seed in seeds[1:] for arch, origin in designs)
 
     def _designs(self, part: Part) -> Iterator[tuple[Architecture, Origin]]:
-        """Those that are there, and where these are too few, new ones."""
+        """The part's designs: those in the collection, then new ones."""
         held = self.held()
         there = held.designs()
         if part.rung == 0 and part.seeds == 1:
@@ -165,13 +166,12 @@ class Planner:
                 yield made
 
     def _spread(self, part: Part, held: Held) -> list[str]:
-        """Designs over the whole range of quality and cost; those with which the part has begun already stay."""
+        """Designs spread over accuracy and cost; those with which the part has begun come first."""
         octaves, there = self.drawing.octaves, held.designs()
         places = {key: place for key in there if (place := octaves.of(there[key].design)) is not None}
         accuracies = {key: value for key, value in held.accuracies().items() if key in places}
-        begun = held.begun(
-            self.fidelity(part.rung), 2 if part.rung == 0 else 1
-        )  # all have a training at the first rung
+        seeds = 2 if part.rung == 0 else 1  # all designs have one training at the first rung
+        begun = held.begun(self.fidelity(part.rung), seeds)
         return spread(accuracies, places, part.designs, begun)
 
 

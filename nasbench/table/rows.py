@@ -1,7 +1,7 @@
-"""A row of the table: one training of one design, with all that is needed to do it again and to judge it.
+"""A row of the table: one training of one design, with all that is needed to repeat it.
 
-A row is known by architecture, fidelity, seed, split, images and numerics. It holds the whole architecture and the
-whole fidelity, so that a single line says what was trained, in whatever space and by whatever recipe.
+Its identity is architecture, fidelity, seed, split, images and numerics. It holds the complete architecture and
+fidelity, so that rows do not depend on a space or recipe file.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from nasbench.study.trial_records import LARGEST, MAX_RUNGS, Count, Key, Seconds
 from nasbench.study.trials import Kind, Split, Trial
 from nasbench.values import Name, Value
 
-LONG_RUNG = -1  # what rows call long training: ten times the samples of the ladder's last rung
+LONG_RUNG = -1  # long training: ten times the samples of the ladder's last rung
 Origin = Literal["published", "random", "bred", "picked", "given", "searched", "scaled"]
-FOR_TABLE: tuple[Origin, ...] = ("random", "bred", "picked", "given")  # how designs come about that a table asked for
+FOR_TABLE: tuple[Origin, ...] = ("random", "bred", "picked", "given")  # origins of designs that were made for a table
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Loss = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
 class RowKey(NamedTuple):
-    """What makes two rows the same training."""
+    """The identity of a training: rows with equal keys are the same one."""
 
     architecture_id: str
     fidelity: str
@@ -56,7 +56,7 @@ class TableRow(Value):
     params: Count
     data: str  # the images' name
     data_id: str
-    recipe: str  # its name, for people
+    recipe: str  # its name
     fidelity: Key  # its id
     numerics: str
     proxy_id: Key  # the reduced network that was trained in the design's place
@@ -73,12 +73,12 @@ class TableRow(Value):
 
     @property
     def order(self) -> tuple[str, int, str, int]:
-        """Where it stands in a file: beside the other trainings of its design."""
+        """The sort key in a file: adjacent to the other trainings of its design."""
         return self.architecture_id, self.samples, self.fidelity, self.seed
 
 
 class Circumstances(NamedTuple):
-    """What trials do not say of themselves: the images' name, the numerics, the ladder, the runs of their folder."""
+    """What rows need beside a trial: name of the images, numerics, ladder, and the recorded runs of the folder."""
 
     data: str
     numerics: str
@@ -124,7 +124,7 @@ def compact(content: Mapping[str, Any]) -> str:
 
 
 def rung_of(fidelity: Fidelity, ladder: Ladder) -> int | None:
-    """The rung of a ladder that trains so; -1 for its long training, None for neither."""
+    """The rung of a ladder with this fidelity; `LONG_RUNG` for its long training, None for neither."""
     ids = [rung.fidelity.id for rung in ladder.rungs]
     if fidelity.id in ids:
         return ids.index(fidelity.id)
@@ -132,9 +132,9 @@ def rung_of(fidelity: Fidelity, ladder: Ladder) -> int | None:
 
 
 def merged(first: Iterable[TableRow], more: Iterable[TableRow]) -> list[TableRow]:
-    """Both, each training once; of two rows of the same one the later stands.
+    """The rows of both, each training once; of two rows of one training the later is kept.
 
-    Rungs are those of `first`: a fidelity that it does not know keeps its number where no other has it there.
+    Rungs are numbered as in `first`: a fidelity that it lacks keeps its number if that is free, else has none.
     """
     rows = {row.key: row for row in first}
     rungs = {row.rung: row.fidelity for row in rows.values() if row.rung is not None}
@@ -153,14 +153,14 @@ def _origin(trial: Trial) -> str:
 
 
 def _run_of(trial: Trial, runs: list[dict[str, Any]]) -> Mapping[str, Any]:
-    """The run of its folder that the trial belongs to: the last one that had begun when it ended."""
+    """The run of the folder in which the trial ended: the last one that had begun then."""
     ended = datetime.fromtimestamp(trial.finished_at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     begun = [run for run in runs if str(run.get("time", "")) <= ended]
     return (begun or runs or [{}])[-1]
 
 
 def _made_by(trial: Trial, run: Mapping[str, Any]) -> dict[str, str]:
-    """Versions and machine; what the folder does not tell is "unknown"."""
+    """Versions and machine, "unknown" where they are not recorded."""
     commit, hardware, versions = run.get("commit"), run.get("hardware"), run.get("versions")
     hardware = hardware if isinstance(hardware, dict) else {}
     versions = versions if isinstance(versions, dict) else {}
@@ -176,5 +176,5 @@ def _made_by(trial: Trial, run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _short(value: object) -> object:
-    """A figure with six significant digits: more is noise, and takes room."""
+    """A float with six significant digits."""
     return float(f"{value:.6g}") if isinstance(value, float) else value

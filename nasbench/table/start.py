@@ -1,4 +1,4 @@
-"""`collect`: check all input, make the folder, wire plan, store and runner, pack the rows."""
+"""`collect`: check all input, make the folder, connect plan, store and runner, write the rows as one file."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from nasbench.table.rows import LONG_RUNG
 from nasbench.table.table import Table
 
 DESIGNS, SEEDS = 250, 3
-CLASSES = 1000  # that budgets count with
+CLASSES = 1000  # with which costs are counted for budgets
 LONG_NAME = "long"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be collected: the space and how far its designs may cost, and what of them, by number.
+    """What is to be collected: designs of a space within a budget (`octaves`).
 
-    `parts` is the plan; where `around` is not 0, so many designs picked by the surrogate come in its place, and where
-    designs are `given`, these: each as the first part says.
+    `parts` is the plan. Instead of its designs, `around` designs picked by the surrogate are trained where that is not
+    0, and those `given` where there are any, as the only part says.
     """
 
     space: SearchSpace
@@ -77,15 +77,15 @@ def collect(
     out: str | Path | None = None, time_limit: float | None = None, device: str = THIS_MACHINE, seed: int = 0,
     priority: Priority | None = None, progress: Progress | None = None,
 ) -> Table:  # fmt: skip
-    """Train designs of `space` within `budget` and keep what comes of it -> the table, also written to `out`.
+    """Train designs of `space` within `budget` -> the table, also written to `out`.
 
     `designs`: how many the folder shall hold beside the published members (250). Without `rung` a whole plan is
     trained: all of them once at the first rung, a tenth with `seeds` seeds, an eighth at each further rung, a tenth ten
     times as long as the last. With `rung` (number in the runner's ladder, name, -1 or "long") only that rung, `seeds`
     trainings each. `around`: instead, how many designs that a surrogate of the rows picks the folder shall hold.
     `architectures`: instead, designs by name or path, at one rung (the first), all seeds of one before the next.
-    `recipe` replaces that of the ladder. What `out` holds is not trained again, so a run that was killed goes on;
-    `time_limit` (seconds) bounds when the last training may start. A UserError says what to change.
+    `recipe` replaces that of the ladder. Trainings in `out` are not repeated, so that a killed run can be resumed;
+    after `time_limit` seconds no training starts. UserError where an argument is invalid.
     """
     octaves, found = Octaves(Budget.parse(budget), CLASSES), load_space(space)
     spec, ladder = load_runner(runner, priority), _ladder(runner, recipe)
@@ -97,7 +97,7 @@ def collect(
     request = Request(found, octaves, parts, around, given, device, seed)
     require_images_for(found.in_channels, f"space {found.label!r}")
     spec.require_device()
-    found.sample(np.random.default_rng(seed), (octaves.budget,), CLASSES)  # or it says why not
+    found.sample(np.random.default_rng(seed), (octaves.budget,), CLASSES)  # raises where nothing fits the budget
     progress = progress or Silent()
     progress.update(ProgressState("preparing images"))
     images = images_named(data)
@@ -117,7 +117,7 @@ def collect(
 
 
 def _given(names: Sequence[str | Path], space: SearchSpace, octaves: Octaves) -> list[Architecture]:
-    """The designs that a user names; a UserError where one lies outside the space or costs too much."""
+    """The designs that a user names; UserError where one is outside the space or exceeds the budget."""
     found = []
     for name in names:
         arch = load(name)
@@ -140,7 +140,7 @@ def _collection(
 
 
 def _require_current(folder: Path) -> None:
-    """A UserError where the folder holds trainings that count no more: they cannot be done again beside themselves."""
+    """Raise UserError where the folder holds stale trainings: new ones of the same designs would have equal keys."""
     stale = Table(rows_of_folder(folder).rows, str(folder)).stale
     if stale:
         raise UserError(
@@ -194,7 +194,7 @@ def _train(
             finished = sum(trial.finished for trial in store.trials)
             progress.note(f"{finished} trainings are finished, {len(recovered)} of them found in the spool; going on")
         plan, size = _plan(request, made, store, folder, progress)
-        resume = not request.given  # who names designs does not wait for others, which may take hours
+        resume = not request.given  # named designs do not wait for unfinished others, which may take hours
         source = Collecting(made, store, plan, runner, progress, size, deadline, resume)
         run(source, EVALUATE, runner, folder / SPOOL)
 
@@ -202,7 +202,7 @@ def _train(
 def _plan(
     request: Request, made: Collection, store: TrialStore, folder: Path, progress: Progress
 ) -> tuple[Iterator[Wanted | None], tuple[int, float]]:
-    """The trainings of the request, and how many and how much work they are."""
+    """The trainings of the request, their number and their work in samples."""
 
     def held() -> Held:
         return Held(store.trials)
@@ -224,7 +224,7 @@ def _plan(
 
 
 def _around(request: Request, held: Held, folder: Path, progress: Progress) -> list[Wanted]:
-    """The designs picked so far, and new picks up to the number that is asked for."""
+    """The designs picked so far, and new picks up to `request.around`."""
     picked = [trial.design for trial in held.designs().values() if trial.origin.how == "picked"]
     lacking = request.around - len(picked)
     if lacking > 0:
@@ -236,7 +236,7 @@ def _around(request: Request, held: Held, folder: Path, progress: Progress) -> l
 
 
 def _speed(request: Request, progress: Progress) -> Speed:
-    """Latency as the device's profile predicts it; where this machine has none, multiply-adds in its place."""
+    """Latency as the device's profile predicts it, or the budget's metric where this machine has no profile."""
     try:
         profile = load_device(request.device)
     except UserError:

@@ -1,4 +1,4 @@
-"""What a table says of itself: counts and noise by rung, best designs by cost, agreement of the rungs, provenance."""
+"""Summary of a table: counts and noise by rung, best designs by cost, agreement of the rungs, provenance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nasbench.auditing.agreement import agreement
 from nasbench.table.rows import LONG_RUNG, TableRow
 from nasbench.table.table import Table
 
-BEST = 3  # designs told in each band of cost
+BEST = 3  # designs listed in each band of cost
 Record = dict[str, Any]
 
 
@@ -49,8 +49,7 @@ def _rung_record(table: Table, rung: int | None) -> Record:
 
 
 def comparable(table: Table) -> Table:
-    """The rows of the split, images and numerics that most rows have: accuracies of others are never held against
-    these."""
+    """The rows of the most frequent split, images and numerics, whose accuracies are comparable."""
     kinds = Counter((row.split, row.data_id, row.numerics) for row in table.content)
     if len(kinds) < 2:
         return table
@@ -65,14 +64,14 @@ def agreement_records(table: Table) -> list[Record]:
     found = []
     for first, second in combinations(table.rungs, 2):
         both = sorted(means[first].keys() & means[second].keys())
-        told = agreement(np.array([means[first][k] for k in both]), np.array([means[second][k] for k in both]))
-        if told is not None:
+        tau = agreement(np.array([means[first][k] for k in both]), np.array([means[second][k] for k in both]))
+        if tau is not None:
             found.append(
                 {
                     "rungs": f"{rung_label(first)} and {rung_label(second)}",
-                    "tau": round(told.tau, 3),
-                    "low": round(told.low, 3),
-                    "high": round(told.high, 3),
+                    "tau": round(tau.tau, 3),
+                    "low": round(tau.low, 3),
+                    "high": round(tau.high, 3),
                     "designs": len(both),
                 }
             )
@@ -94,7 +93,7 @@ def _best_of_band(band: int, rows: list[TableRow]) -> list[Record]:
         groups[row.architecture_id].append(row)
     ordered = sorted(groups.values(), key=lambda group: -fmean(row.accuracy for row in group))
     published = [group for group in ordered if group[0].origin == "published"]
-    told = ordered[:BEST] + [group for group in published[:1] if group not in ordered[:BEST]]
+    listed = ordered[:BEST] + [group for group in published[:1] if group not in ordered[:BEST]]
     return [
         {
             "MACs M": f"{2**band / 1e6:,.0f} to {2 ** (band + 1) / 1e6:,.0f}",
@@ -105,18 +104,18 @@ def _best_of_band(band: int, rows: list[TableRow]) -> list[Record]:
             "own MACs M": round(group[0].macs / 1e6),
             "params M": round(group[0].params / 1e6, 2),
         }
-        for group in told
+        for group in listed
     ]
 
 
 def provenance(table: Table) -> Record:
-    """Where the rows come from: images, splits, recipes, numerics, versions, machines and origins, with how many."""
+    """Numbers of rows by images, split, recipe, numerics, versions, machine and origin."""
     columns = ("data", "split", "recipe", "numerics", "nasbench", "torch", "machine", "origin")
     return {name: _counted(getattr(row, name) for row in table.content) for name in columns}
 
 
 def summary(table: Table, rung: int) -> Record:
-    """All of it in plain JSON types; `rung` is that of the best designs."""
+    """The whole summary in JSON types; `rung` is that of the best designs."""
     return {
         "table": table.source,
         "trainings": len(table),

@@ -1,4 +1,4 @@
-"""`Table`: trainings of many designs at several fidelities; what they say of noise, and of designs not trained."""
+"""`Table`: trainings of many designs at several fidelities, their noise, and a surrogate fitted to them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Training(NamedTuple):
 
 
 class _Read:
-    """What was read and worked out from texts of rows, once for a table and all that are taken from it."""
+    """Cache of values parsed from rows, shared by a table and those taken from it."""
 
     def __init__(self) -> None:
         self.architectures: dict[tuple[str, str], Architecture] = {}  # by name and text
@@ -43,9 +43,9 @@ class _Read:
 
 
 class Table:
-    """Trainings of designs. `source` is what errors call it.
+    """Trainings of designs. `source` is its name in errors.
 
-    A rung is its number in the ladder that the table was made with, and -1 long training: ten times the samples of the
+    Rungs are numbered as in the ladder that the table was made with; -1 is long training, ten times the samples of the
     last rung.
     """
 
@@ -77,7 +77,7 @@ class Table:
         )
 
     def _taken(self, rows: Iterable[TableRow]) -> Table:
-        """A table of some of the rows, which reads nothing again."""
+        """A table of some of the rows, with the same cache."""
         taken = Table(rows, self.source)
         taken._read = self._read
         return taken
@@ -120,7 +120,7 @@ class Table:
         return tuple(sorted({row.rung for row in self.content if row.rung is not None}, key=_long_last))
 
     def fidelity(self, rung: int) -> Fidelity:
-        """How a rung trains; that of long training is known from the last rung too."""
+        """The fidelity of a rung; UserError where it is unknown or ambiguous."""
         ids = {row.fidelity for row in self.content if row.rung == rung}
         if len(ids) == 1:
             return self.fidelities[ids.pop()]
@@ -132,16 +132,16 @@ class Table:
 
     @cached_property
     def current(self) -> Table:
-        """Without the rows whose design would be reduced to another network today: they tell of that one."""
+        """Without stale rows: those whose design is reduced to another network by the present code."""
         return self._taken(row for row in self.content if self._is_current(row))
 
     @property
     def stale(self) -> int:
-        """How many rows tell of a network that is not trained in their design's place any more."""
+        """The number of stale rows."""
         return len(self) - len(self.current)
 
     def trainings(self, rung: int | None = None, split: Split | None = None) -> list[Training]:
-        """What was trained, of one rung or all, scored on one split or either; stale rows are left out."""
+        """The trainings of one rung or all, scored on one split or either, without stale rows."""
         return [
             Training(self.architectures[row.architecture_id], self.fidelities[row.fidelity], row.accuracy, row)
             for row in self.current.content
@@ -151,8 +151,7 @@ class Table:
     def noise(self, rung: int = 0) -> SeedNoise | None:
         """The standard deviation over seeds, pooled over the designs that were trained more than once at a rung.
 
-        Scores of different splits, images or numerics are never held against one another. None where nothing was
-        trained twice.
+        Only scores of one split, images and numerics are compared. None where nothing was trained twice.
         """
         groups: dict[tuple[str, ...], list[float]] = defaultdict(list)
         for row in self.content:
@@ -161,15 +160,15 @@ class Table:
         return pooled(groups.values())
 
     def predict(self, archs: Sequence[Architecture], rung: int = 0) -> Prediction:
-        """What designs should reach at a rung, by a surrogate fitted to the rows: `.mean` and `.std`, (archs,) each.
+        """Expected accuracies at a rung, by a surrogate fitted to the rows: `.mean` and `.std`, (archs,) each.
 
-        Accuracies are shares of validation images; the table must be of one set of images (`where`).
+        On validation images, in [0, 1]. UserError where the table has several sets of images (see `where`).
         """
         return self.surrogate.predict(list(archs), self.fidelity(rung))
 
     @cached_property
     def surrogate(self) -> Surrogate:
-        """Fitted to the trainings that are scored on validation images, long training being what counts."""
+        """Fitted to the trainings that are scored on validation images; its default is long training."""
         from nasbench.surrogate import fit
 
         images = {row.data_id: row.data for row in self.content}
@@ -187,7 +186,7 @@ class Table:
         )
 
     def _is_current(self, row: TableRow) -> bool:
-        """Whether today's reduction gives the network that was trained."""
+        """Whether the present reduction gives the network that was trained."""
         known, key = self._read.reduced, (row.architecture_id, row.fidelity)
         if key not in known:
             known[key] = _reduced_id(self.architectures[key[0]], self.fidelities[key[1]])
@@ -206,7 +205,7 @@ class Table:
 
 
 def _reduced_id(arch: Architecture, fidelity: Fidelity) -> str | None:
-    """The network that is trained in the design's place today; None where none is."""
+    """The id of the reduced network that is trained for a design; None where it cannot be reduced."""
     try:
         return reduced(arch, fidelity).id
     except UserError:
