@@ -90,7 +90,7 @@ def test_killed_twice_and_resumed_gives_the_same_weights(
                 if TrainingStatus.read(again.folder).epochs > epoch - 1 or epoch == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            loop._step, loop.TOLD_EVERY_S = deadly, 0.0
+            loop._step, loop.REPORT_EVERY_S = deadly, 0.0
             train_job(again)
             os._exit(1)  # it was to be killed before this
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL

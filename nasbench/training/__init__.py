@@ -1,4 +1,4 @@
-"""Training for use: a network at its own size and resolution, by a recipe, to a model that is kept.
+"""Training for use: networks at full size and resolution, by a recipe, to saved models.
 
-Import the submodules; this file stays empty of imports.
+Import the submodules; this file imports nothing, so that it loads without torch.
 """

@@ -1,8 +1,8 @@
-"""What a recipe does to a batch of training images and their labels; every draw comes from the caller's numbers.
+"""Augmentation of a batch of training images and their labels, with random numbers of the caller's generator.
 
-Made of tensor operations, so that it runs where the training does. kornia draws RandAugment's operations once for a
-whole batch, from torch's global random state; asked for other ones for each image, as the paper has it, it takes 172 ms
-a batch of 64 at 64 px on one core, and this 39 with the crop (measured, benchmarks/augmentation.py).
+On tensors, so that it runs on the training's device. kornia draws RandAugment's operations once a batch, from torch's
+global random state; with a draw for each image, as in the paper, it takes 172 ms a batch of 64 at 64 px on one core,
+and this 39 ms including the crop (measured, benchmarks/augmentation.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ERASED_RATIO = 1 / 0.3  # of its sides, at most
 
 
 class Mixed(NamedTuple):
-    """Two labels of each image, and the share that the first has in all of them."""
+    """Two labels of each image, and the share of the first, which is the same for all."""
 
     labels: Tensor
     others: Tensor
@@ -35,7 +35,7 @@ class Mixed(NamedTuple):
 def augmented(pixels: Tensor, size: int, recipe: TrainingRecipe, rng: np.random.Generator) -> Tensor:
     """(b, h, w, 3) uint8 -> (b, 3, size, size) floats in 0 to 255: cropped, mirrored, RandAugment applied.
 
-    RandAugment's movements are made together with the crop, and its changes of colour follow in the order drawn.
+    RandAugment's geometric operations are composed with the crop; its colour operations follow in the order drawn.
     """
     count = len(pixels)
     maps = crops(count, recipe, rng)
@@ -52,7 +52,7 @@ def augmented(pixels: Tensor, size: int, recipe: TrainingRecipe, rng: np.random.
 
 
 def _recoloured(images: Tensor, names: np.ndarray, strengths: np.ndarray) -> Tensor:
-    """Each image after the one change of colour that was drawn for it."""
+    """Each image after the colour operation that was drawn for it, if it was one."""
     for name, operation in OPERATIONS.items():
         those = np.flatnonzero(names == CHOICES.index(name))
         if len(those):
@@ -63,7 +63,7 @@ def _recoloured(images: Tensor, names: np.ndarray, strengths: np.ndarray) -> Ten
 
 
 def erased(images: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
-    """Normalised images (b, c, s, s) of which some have a rectangle of noise."""
+    """Normalised images (b, c, s, s), each with a rectangle of noise with this probability (random erasing)."""
     if not probability:
         return images
     images = images.clone()
@@ -83,8 +83,8 @@ def _rectangle(size: int, rng: np.random.Generator) -> tuple[int, int, int, int]
 
 
 def mixed(images: Tensor, labels: Tensor, recipe: TrainingRecipe, rng: np.random.Generator) -> tuple[Tensor, Mixed]:
-    """Each image mixed with another of the batch by mixup or CutMix, where the recipe has them; half of the batches
-    each, where it has both. Labels as they are otherwise."""
+    """Each image (b, 3, s, s) mixed with another of the batch by mixup or CutMix, as the recipe says; by either with
+    equal probability where it has both."""
     alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
     names = [name for name, alpha in alphas.items() if alpha]
     if not names:
@@ -99,7 +99,7 @@ def mixed(images: Tensor, labels: Tensor, recipe: TrainingRecipe, rng: np.random
 
 
 def _cut_in(images: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, float]:
-    """The images with a rectangle of another of the batch in each, and the share that is left of their own."""
+    """The images with a rectangle of another one of the batch in each, and the share of pixels that are their own."""
     size = images.shape[-1]
     half = size * math.sqrt(1 - share) / 2
     middle = rng.uniform(0, size, 2)

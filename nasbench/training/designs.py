@@ -1,4 +1,4 @@
-"""What `nasbench train` is told to train: shipped names, files, and designs that a search found."""
+"""The networks that `nasbench train` is given: shipped names, files, and designs of studies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nasbench.arch.library import load
 from nasbench.errors import UserError, shown
 
 MARK = "#"  # between a study's folder and one of its designs
-PLACE_DIGITS = 3  # numbers of so few digits are places in the table; ids have more
+PLACE_DIGITS = 3  # numbers of at most so many digits are places in the table, longer ones ids
 
 
 def design(text: str) -> Architecture:
@@ -36,5 +36,5 @@ def design(text: str) -> Architecture:
 
 
 def _named(arch: Architecture) -> Architecture:
-    """With a name in any case: files and tables are called by it."""
+    """With a name, which files and tables need."""
     return arch if arch.name else arch.replace(name=arch.id[:8])

@@ -1,6 +1,6 @@
-"""Where each pixel of an augmented image comes from: crops, mirrors and RandAugment's movements as one affine map.
+"""Geometric augmentation: crops, mirrors and RandAugment's operations, composed to one affine map an image.
 
-All of them are composed before anything is read, so that an image is interpolated once.
+So an image is interpolated once.
 """
 
 from __future__ import annotations

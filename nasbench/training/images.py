@@ -1,4 +1,4 @@
-"""The images of a training for use: what is read, at which size, and how a network sees it."""
+"""The images of a training for use: splits, sizes, normalisation, batches."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nasbench.proxy.data.pool import ImagePool, MemoryPool, PoolSpec, open_pool,
 from nasbench.training.geometry import resized
 from nasbench.training.recipe import TrainingRecipe
 
-MARGIN = 8 / 7  # images to be cropped are read so much larger, as 256 is than 224
+MARGIN = 8 / 7  # factor on the size at which images to be cropped are read, as 256 for 224
 ALL = 10**9  # images of a split at most
-DATA_SEED = 0  # of what is cut out for validation, and of the share that keeps its labels
+DATA_SEED = 0  # of the validation split, and of the share of images that is taken
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class TrainingImages(NamedTuple):
 def open_images(
     data: ImageData, size: int, channels: int, recipe: TrainingRecipe, device: str = "cpu", labels: float = 1.0
 ) -> TrainingImages:
-    """The images of `data` for a network of `size` pixels and so many channels; pools that fit lie in memory.
+    """The images of `data` for a network of `size` pixels and so many channels; pools that fit are kept in memory.
 
-    `labels`: the share of the training and of the validation images that is taken, of each class alike.
+    `labels`: the share of the training and validation images of each class that is taken.
     """
 
     def pool(split: str) -> ImagePool:
@@ -78,16 +78,16 @@ def _limit(data: ImageData, split: str, labels: float) -> int:
 
 
 def _side(data: ImageData, size: int, recipe: TrainingRecipe, split: str) -> int:
-    """Pixels a side at which a split is read: never more than the images have, if that is known."""
+    """Pixels a side at which a split is read, at most those of the images, if known."""
     cropped = split == "train" and (recipe.crop_area < 1 or recipe.randaugment > 0)
     side = math.ceil(MARGIN * size) if cropped else size
     return side if data.native_size is None else min(side, data.native_size)
 
 
 def batch_positions(labels: np.ndarray, recipe: TrainingRecipe, rng: np.random.Generator) -> list[np.ndarray]:
-    """One epoch: positions of full batches in random order; what is left over at the end waits for another epoch.
+    """One epoch: positions of full batches in random order, without an incomplete last one.
 
-    A balanced sampler draws with replacement, every class as often.
+    A balanced sampler draws with replacement, each class with equal probability.
     """
     count, batch = len(labels), recipe.batch_size
     if recipe.balance == "sampler":

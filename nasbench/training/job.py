@@ -1,4 +1,4 @@
-"""One training as it is asked for, where its files lie, and the line that says how far it is."""
+"""One training as a value, the files of its folder, and its status."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from nasbench.study.runner import RunnerSpec
 from nasbench.training.recipe import TrainingRecipe
 from nasbench.values import content_hash
 
-CHECKPOINT = "last.pt"  # all that a training needs to go on after its last whole epoch
-BEST = "best.safetensors"  # the weights that scored best on the validation images, and then on the test images
+CHECKPOINT = "last.pt"  # the state after the last whole epoch
+BEST = "best.safetensors"  # the weights with the best score on the validation images
 LAST = "last.safetensors"
 RESULT = "result.json"
 STATUS = "status.json"
@@ -29,8 +29,8 @@ EPOCHS = "epochs.csv"
 class TrainingJob:
     """Train `architecture` at its own resolution and width from `seed`, by `recipe`, on the data set `data`.
 
-    `folder`: where it keeps its files. `weights` and `teacher` are files of saved models, or None. `objective`: what it
-    learns, of `study.objective`. `labels`: the share of the training and validation images that is taken.
+    `out`: the folder of all trainings. `weights` and `teacher`: files of saved models, or None. `objective`: a name of
+    `study.objective.OBJECTIVES`. `labels`: the share of the training and validation images that is taken.
     """
 
     architecture: Architecture
@@ -48,7 +48,7 @@ class TrainingJob:
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits from all that decides the result; the same id is the same training."""
+        """16 hexadecimal digits, a hash of all that determines the result."""
         files = [None if name is None else _digest(Path(name)) for name in (self.weights, self.teacher)]
         about: list[Any] = [self.architecture.id, self.recipe.to_dict(), self.seed, self.data_id, *files]
         about += [self.objective] if self.masked else []
@@ -57,12 +57,12 @@ class TrainingJob:
 
     @property
     def masked(self) -> bool:
-        """Whether it paints hidden parts of images and reads no labels."""
+        """Whether it is masked image modelling, without labels."""
         return self.objective == MASKED.name
 
     @property
     def figure(self) -> str:
-        """What it is scored by on the validation images after each epoch: `accuracy` or `masked_r2`."""
+        """The metric of each epoch on the validation images: `accuracy` or `masked_r2`."""
         return OBJECTIVES[self.objective].metric
 
     @property
@@ -71,7 +71,7 @@ class TrainingJob:
 
     @property
     def folder(self) -> Path:
-        """Its own among the trainings of `out`; another recipe, resolution or data set has another one."""
+        """Its folder in `out`, which differs for another recipe, resolution or data set."""
         return self.out / f"{file_stem(self.architecture.label, 'design')}-seed{self.seed}-{self.id[:8]}"
 
 
@@ -85,7 +85,7 @@ def _digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """How far a training is: epochs done, a fraction within one; the figures are the latest."""
+    """Progress of a training: epochs done, with fractions, and the latest figures."""
 
     epochs: float
     of: int
@@ -99,7 +99,7 @@ class TrainingStatus:
 
     @classmethod
     def read(cls, folder: Path) -> TrainingStatus | None:
-        """None where a training has not begun, or its file cannot be read just now: it is only shown."""
+        """None where there is no readable file."""
         try:
             content = json.loads((folder / STATUS).read_text(encoding="utf-8"))
             return cls(**content)

@@ -1,4 +1,4 @@
-"""One epoch: batches in the order of seed and epoch, augmented, through the network, down the gradient."""
+"""One epoch of training: batches, augmentation, loss, optimiser steps."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from nasbench.training.job import TrainingJob
 from nasbench.training.loss import Teacher, distilled, label_loss
 from nasbench.training.state import TrainingState
 
-STREAM = 0x7EA1  # sets these random numbers apart from those of proxy trainings
-LOOK_EVERY = 20  # batches between looks at the loss on an accelerator, where each look waits for the device
-TOLD_EVERY_S = 1.0
+STREAM = 0x7EA1  # part of the seed, which separates these random streams from those of proxy trainings
+CHECK_EVERY = 20  # batches between checks of the loss on an accelerator, where each waits for the device
+REPORT_EVERY_S = 1.0
 
 
 class TrainingDiverged(RuntimeError):
     """The training loss is no longer a finite number."""
 
 
-class Lesson(NamedTuple):
-    """What does not change from epoch to epoch."""
+class Setup(NamedTuple):
+    """What is the same in all epochs of a training."""
 
     job: TrainingJob
     images: TrainingImages
@@ -59,7 +59,7 @@ class Tally:
         return float(self.losses[: self.batches].mean()) if self.batches else math.nan
 
 
-Told = Callable[[Tally, float], None]  # the tally, and the share of the epoch that is done
+Report = Callable[[Tally, float], None]  # of the tally, and the share of the epoch that is done
 
 
 def weights_of(job: TrainingJob, images: TrainingImages, classes: int) -> Tensor | None:
@@ -69,18 +69,20 @@ def weights_of(job: TrainingJob, images: TrainingImages, classes: int) -> Tensor
     return class_weights(images.labels, classes).to(job.runner.device)
 
 
-def train_epoch(state: TrainingState, lesson: Lesson, epoch: int, told: Told) -> Tally:
-    """One pass over the training images. All random numbers follow from seed and epoch, so that a training that was
-    stopped after any epoch goes on as if it had not been. Raises `TrainingDiverged`."""
-    job, recipe = lesson.job, lesson.job.recipe
+def train_epoch(state: TrainingState, setup: Setup, epoch: int, report: Report) -> Tally:
+    """One pass over the training images. Raises `TrainingDiverged`.
+
+    Random numbers depend on seed and epoch alone, so that a training resumed after any epoch equals an uninterrupted one.
+    """
+    job, recipe = setup.job, setup.job.recipe
     device = torch.device(job.runner.device)
     rng = np.random.default_rng([job.seed, epoch, STREAM])
-    order = batch_positions(lesson.images.labels, recipe, rng)
+    order = batch_positions(setup.images.labels, recipe, rng)
     tally = Tally(torch.zeros(len(order), device=device), time.perf_counter())
     _set_modes(state)
     due = time.monotonic()
     with _seeded(job.seed, epoch, device), cheaper(state.model, job.runner.precision):
-        for index, loss in enumerate(_losses(state.model, lesson, order, rng, tally)):
+        for index, loss in enumerate(_losses(state.model, setup, order, rng, tally)):
             last = index == len(order) - 1
             group = min(recipe.accumulate, len(order) - index // recipe.accumulate * recipe.accumulate)
             (loss / group).backward()
@@ -90,8 +92,8 @@ def train_epoch(state: TrainingState, lesson: Lesson, epoch: int, told: Told) ->
             if last or tally.batches % recipe.accumulate == 0:
                 _step(state, recipe.clip_norm)
             if time.monotonic() >= due:
-                due = time.monotonic() + TOLD_EVERY_S
-                told(tally, tally.batches / len(order))
+                due = time.monotonic() + REPORT_EVERY_S
+                report(tally, tally.batches / len(order))
     return tally
 
 
@@ -102,49 +104,49 @@ def _set_modes(state: TrainingState) -> None:
 
 
 def _losses(
-    model: nn.Module, lesson: Lesson, order: list[np.ndarray], rng: np.random.Generator, tally: Tally
+    model: nn.Module, setup: Setup, order: list[np.ndarray], rng: np.random.Generator, tally: Tally
 ) -> Iterator[Tensor]:
     """The loss of each batch in turn."""
-    job, size = lesson.job, lesson.images.norm.size
+    job, size = setup.job, setup.images.norm.size
     device, loss_of = torch.device(job.runner.device), painted_loss if job.masked else labelled_loss
-    for pixels, labels in lesson.images.training.batches(order):
+    for pixels, labels in setup.images.training.batches(order):
         if len(labels) < 2:  # batch norm needs two; only unreadable files make a batch this small
             yield torch.zeros((), device=device, requires_grad=True)
             continue
-        loss = loss_of(model, augmented(pixels, size, job.recipe, rng), labels, lesson, rng)
+        loss = loss_of(model, augmented(pixels, size, job.recipe, rng), labels, setup, rng)
         tally.images += len(labels)
         yield loss
 
 
-def labelled_loss(model: nn.Module, images: Tensor, labels: Tensor, lesson: Lesson, rng: np.random.Generator) -> Tensor:
-    """What tells classes apart: cross-entropy of images (b, 3, s, s) in 0 to 255, mixed and erased as the recipe says,
-    and the difference from the teacher's answers, where there is one."""
-    recipe, device, precision = lesson.job.recipe, images.device, lesson.job.runner.precision
+def labelled_loss(model: nn.Module, images: Tensor, labels: Tensor, setup: Setup, rng: np.random.Generator) -> Tensor:
+    """Cross-entropy of images (b, 3, s, s) in 0 to 255, mixed and erased as the recipe says, and the distillation loss
+    where there is a teacher."""
+    recipe, device, precision = setup.job.recipe, images.device, setup.job.runner.precision
     images, mix = mixed(images, labels, recipe, rng)
     with autocast(device, precision):
-        logits = model(erased(lesson.images.norm.of(images), recipe.erase, rng))
-    loss = label_loss(logits.float(), mix, recipe.label_smoothing, lesson.weights)
-    if lesson.teacher is not None:
+        logits = model(erased(setup.images.norm.of(images), recipe.erase, rng))
+    loss = label_loss(logits.float(), mix, recipe.label_smoothing, setup.weights)
+    if setup.teacher is not None:
         with autocast(device, precision):
-            answers = lesson.teacher.answers(images)
+            answers = setup.teacher.answers(images)
         loss = distilled(loss, logits.float(), answers, recipe)
     return loss
 
 
-def painted_loss(model: nn.Module, images: Tensor, labels: Tensor, lesson: Lesson, rng: np.random.Generator) -> Tensor:
-    """What paints: the squared error on hidden pixels over their variance about the training mean; labels are not
-    looked at."""
+def painted_loss(model: nn.Module, images: Tensor, labels: Tensor, setup: Setup, rng: np.random.Generator) -> Tensor:
+    """Masked image modelling: the squared error on hidden pixels over their variance about the training mean. Without
+    labels."""
     assert isinstance(model, MaskedImageModel)
     hidden = draw_hidden(len(images), model.grid, rng).to(images.device)
-    whole = lesson.images.norm.of(images)
-    with autocast(images.device, lesson.job.runner.precision):
+    whole = setup.images.norm.of(images)
+    with autocast(images.device, setup.job.runner.precision):
         painted = model(whole, hidden)
     error, spread = hidden_squares(painted, whole, hidden)
     return error / spread.clamp(min=1.0)
 
 
 def _step(state: TrainingState, clip_norm: float) -> None:
-    """One step down the gradient of the batches since the last one."""
+    """One optimiser step with the gradient of the batches since the last one."""
     if clip_norm:
         nn.utils.clip_grad_norm_(state.model.parameters(), clip_norm)
     state.optimiser.step()
@@ -155,10 +157,10 @@ def _step(state: TrainingState, clip_norm: float) -> None:
 
 
 def _check_finite(tally: Tally, epoch: int, job: TrainingJob, last: bool) -> None:
-    """Raise at the first loss that is not finite; the checkpoint of the epoch before is left as it is."""
-    if job.runner.device != "cpu" and not last and tally.batches % LOOK_EVERY:
+    """Raise `TrainingDiverged` at the first loss that is not finite; the last epoch's checkpoint is kept."""
+    if job.runner.device != "cpu" and not last and tally.batches % CHECK_EVERY:
         return
-    first = max(0, tally.batches - LOOK_EVERY)
+    first = max(0, tally.batches - CHECK_EVERY)
     bad = (~torch.isfinite(tally.losses[first : tally.batches])).nonzero()
     if len(bad):
         place = first + int(bad[0])
@@ -172,7 +174,7 @@ def _check_finite(tally: Tally, epoch: int, job: TrainingJob, last: bool) -> Non
 
 @contextlib.contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Within it torch's random state, of which dropped paths draw, follows from seed and epoch."""
+    """Seed torch's random state, which stochastic depth uses, by seed and epoch within the block."""
     drawn = int(np.random.default_rng([seed, epoch, STREAM, 1]).integers(2**63))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(drawn)

@@ -1,4 +1,4 @@
-"""What a training makes small: cross-entropy of the labels, and the difference from a teacher's answers."""
+"""Losses: cross-entropy of the labels, and distillation from a teacher."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nasbench.weights.saved import About
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A trained network whose answers another learns; it sees images at its own size, normalised its own way."""
+    """A trained network to distil from, with the size and normalisation of its own images."""
 
     model: Model
     norm: SizedNormalisation
@@ -34,7 +34,7 @@ class Teacher:
 
 
 def load_teacher(path: str | Path, classes: tuple[str, ...], norm: SizedNormalisation, device: str) -> Teacher:
-    """The saved model of `path`; a UserError where its classes are not those of the data."""
+    """The saved model of `path`; UserError where its classes are not those of the data."""
     model = load_model(path)
     about = About.of(model)
     known = about.classes or tuple(f"{index}" for index in range(model.num_classes))
@@ -61,8 +61,8 @@ def label_loss(logits: Tensor, mixed: Mixed, smoothing: float, weights: Tensor |
 
 
 def distilled(loss: Tensor, logits: Tensor, answers: Tensor, recipe: TrainingRecipe) -> Tensor:
-    """The loss of the labels beside the Kullback-Leibler divergence from the teacher's softened answers, which is
-    scaled by the temperature's square (arXiv:1503.02531, section 2)."""
+    """Weighted sum of the labels' loss and the Kullback-Leibler divergence from the teacher's softened outputs, scaled
+    by the squared temperature (arXiv:1503.02531, section 2)."""
     t = recipe.temperature
     difference = kl_div(log_softmax(logits / t, 1), softmax(answers / t, 1), reduction="batchmean") * t**2
     return (1 - recipe.teacher_share) * loss + recipe.teacher_share * difference

@@ -19,12 +19,12 @@ from nasbench.proxy.train import decaying
 from nasbench.training.recipe import TrainingRecipe
 
 BETA2 = 0.999  # AdamW's own default
-AVERAGED_FROM = 10.0  # steps over which the moving average grows to its memory, as in timm's EMA
+AVERAGED_FROM = 10.0  # steps of the warm-up of the moving average's decay, as in timm's EMA
 
 
 def make_optimiser(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    """AdamW or Muon over what learns. Only weights of two or more dimensions decay; blocks learn the slower, the
-    nearer they are to the image, where `layer_decay` is below 1."""
+    """AdamW or Muon over the parameters that are not frozen. Only weights of two or more dimensions decay; with
+    `layer_decay` below 1 the rate falls from block to block towards the image."""
     groups = _groups(model, recipe)
     if recipe.optimiser == "muon":
         optimiser: torch.optim.Optimizer = Muon(groups, recipe.lr, recipe.momentum)
@@ -36,7 +36,7 @@ def make_optimiser(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.Opti
 
 
 def _groups(model: nn.Module, recipe: TrainingRecipe) -> list[dict[str, Any]]:
-    """Parameters that are treated alike: by depth, by whether they decay, and for Muon by whether they are matrices."""
+    """Parameter groups: by depth, by weight decay, and for Muon by whether they are matrices."""
     weights = {id(p) for p in decaying(model)[0]}
     parts = _parts(model)
     found: dict[tuple[int, bool, bool], dict[str, Any]] = {}
@@ -58,7 +58,7 @@ def _groups(model: nn.Module, recipe: TrainingRecipe) -> list[dict[str, Any]]:
 
 
 def _parts(model: nn.Module) -> list[list[nn.Parameter]]:
-    """The parameters from the image on: stem, every block, head, which a decoder stands for in masked training."""
+    """The parameters from the image on: stem, each block, head (the decoder in masked training)."""
     if isinstance(model, MaskedImageModel):
         return [*_parts(model.encoder)[:-1], [*model.decoder.parameters(), model.colour]]
     assert isinstance(model, Model)
@@ -67,7 +67,7 @@ def _parts(model: nn.Module) -> list[list[nn.Parameter]]:
 
 
 def make_schedule(optimiser: torch.optim.Optimizer, recipe: TrainingRecipe, steps_an_epoch: int) -> LambdaLR:
-    """Up in a straight line over the warm-up, then down along a cosine to `final_lr` of the peak."""
+    """Linear warm-up, then a cosine down to `final_lr` of the peak."""
     steps = recipe.epochs * steps_an_epoch
     rising = min(recipe.warmup_epochs * steps_an_epoch, steps / 2)
 
@@ -81,7 +81,7 @@ def make_schedule(optimiser: torch.optim.Optimizer, recipe: TrainingRecipe, step
 
 
 def freeze(model: Model, stages: int) -> list[nn.Module]:
-    """Keep the stem and the first `stages` stages as they are -> these parts, whose norms must stay in eval mode."""
+    """Freeze the stem and the first `stages` stages -> these parts, whose norms must stay in eval mode."""
     if stages > len(model.stages):
         raise UserError(
             f"frozen_stages = {stages}: {model.arch.label} has {len(model.stages)} stages; freeze at most as many"
@@ -98,7 +98,7 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel | None:
 
 
 def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An average that follows closely at first, so that the start of a training is soon forgotten."""
+    """An exponential moving average whose decay is warmed up over the first steps."""
 
     @torch.no_grad()
     def average(averages: Any, current: Any, seen: Any) -> None:

@@ -1,4 +1,4 @@
-"""What several trainings under one recipe reached, side by side: a table with the spread, and their curves."""
+"""Results of several trainings under one recipe: a table over seeds, and their curves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Finished(NamedTuple):
 
     @property
     def model(self) -> Path:
-        """The file of the weights that scored best, from the folder of all trainings on."""
+        """The file of the best weights, relative to the folder of all trainings."""
         return Path(self.job.folder.name) / BEST
 
 
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def masked(self) -> bool:
-        """Whether they paint hidden parts of images; then nothing is known of the test images."""
+        """Whether they are masked image modelling, which is not scored on test images."""
         return self.trainings[0].job.masked
 
     @property
@@ -58,7 +58,7 @@ class Comparison:
 
     @property
     def noun(self) -> str:
-        """What that figure is called."""
+        """The words for that figure."""
         if self.masked:
             return MASKED.noun
         balanced = any(each.metrics["accuracy_is"] == "balanced" for each in self.trainings)
@@ -113,5 +113,5 @@ class Comparison:
 
 
 def _validated(training: Finished) -> float:
-    """What it reached on the validation images."""
+    """Its score on the validation images."""
     return float(training.metrics[f"validation_{training.job.figure}"])

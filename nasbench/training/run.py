@@ -1,4 +1,4 @@
-"""One whole training: from its checkpoint or the beginning to the model that is kept, and the figures of it."""
+"""One whole training: from its checkpoint or the beginning to the saved model and its figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nasbench.study import environment
 from nasbench.study.objective import OBJECTIVES
 from nasbench.training.images import DATA_SEED, open_images
 from nasbench.training.job import BEST, EPOCHS, LAST, RESULT, TrainingJob, TrainingStatus
-from nasbench.training.loop import Lesson, Tally, train_epoch, weights_of
+from nasbench.training.loop import Setup, Tally, train_epoch, weights_of
 from nasbench.training.loss import load_teacher
 from nasbench.training.state import Epoch, TrainingState, load_checkpoint, new_state, save_checkpoint
 from nasbench.weights.checkpoints import load_model, save_weights
@@ -52,18 +52,18 @@ def _trained(job: TrainingJob) -> dict[str, Any]:
     state = new_state(job, data.classes, len(images.training))
     load_checkpoint(state, job)
     teacher = None if job.teacher is None else load_teacher(job.teacher, data.classes, images.norm, job.runner.device)
-    lesson = Lesson(job, images, weights_of(job, images, len(data.classes)), teacher)
+    setup = Setup(job, images, weights_of(job, images, len(data.classes)), teacher)
     while len(state.history) < job.recipe.epochs and not state.stops(job.recipe.patience):
-        _epoch(state, lesson, data)
-    return _finish(state, lesson, data)
+        _epoch(state, setup, data)
+    return _finish(state, setup, data)
 
 
-def _epoch(state: TrainingState, lesson: Lesson, data: ImageData) -> None:
-    """One more epoch, scored on the validation images and kept on disk."""
-    job, number, begun = lesson.job, len(state.history) + 1, time.perf_counter()
+def _epoch(state: TrainingState, setup: Setup, data: ImageData) -> None:
+    """One more epoch, scored on the validation images, with a checkpoint."""
+    job, number, begun = setup.job, len(state.history) + 1, time.perf_counter()
     rate = max(state.schedule.get_last_lr())  # of the parts that learn fastest
-    tally = train_epoch(state, lesson, number, _teller(state, job))
-    accuracy, loss = _scored(state, lesson.images.validation, lesson, data.uneven)
+    tally = train_epoch(state, setup, number, _status_writer(state, job))
+    accuracy, loss = _scored(state, setup.images.validation, setup, data.uneven)
     figures: Epoch = {
         "epoch": number,
         "lr": rate,
@@ -76,15 +76,15 @@ def _epoch(state: TrainingState, lesson: Lesson, data: ImageData) -> None:
     better = state.best is None or accuracy > state.best[f"validation_{job.figure}"]
     state.history.append(figures)
     if better:
-        save_weights(state.kept, job.folder / BEST, _about(state, lesson, data, {}))
+        save_weights(state.kept, job.folder / BEST, _about(state, setup, data, {}))
     _show(state, job, figures)  # before the checkpoint: what that holds is not trained, nor shown, again
     save_checkpoint(state, job)
 
 
 def _show(state: TrainingState, job: TrainingJob, figures: Epoch) -> None:
-    """The epoch where people and programs look for it."""
+    """Write the epochs' figures: epochs.csv, status, TensorBoard."""
     write_atomic(job.folder / EPOCHS, pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n"))
-    _teller(state, job)(None, 1.0)
+    _status_writer(state, job)(None, 1.0)
     if job.tensorboard:
         from tensorboardX import SummaryWriter
 
@@ -94,10 +94,10 @@ def _show(state: TrainingState, job: TrainingJob, figures: Epoch) -> None:
                     writer.add_scalar(name, value, int(figures["epoch"]))
 
 
-def _teller(state: TrainingState, job: TrainingJob) -> Callable[[Tally | None, float], None]:
-    """What writes how far the training is."""
+def _status_writer(state: TrainingState, job: TrainingJob) -> Callable[[Tally | None, float], None]:
+    """Writes the status of the training, within an epoch (with its tally) or after one."""
 
-    def told(tally: Tally | None, share: float) -> None:
+    def write(tally: Tally | None, share: float) -> None:
         last = state.history[-1] if state.history else None
         done = len(state.history) + (share if tally is not None else 0.0)
         loss = tally.loss if tally is not None else last["train_loss"] if last else None
@@ -105,16 +105,16 @@ def _teller(state: TrainingState, job: TrainingJob) -> Callable[[Tally | None, f
         accuracy, noun = last[f"validation_{job.figure}"] if last else None, OBJECTIVES[job.objective].noun
         TrainingStatus(done, job.recipe.epochs, loss, accuracy, speed, noun).write(job.folder)
 
-    return told
+    return write
 
 
-def _scored(state: TrainingState, pool: ImagePool, lesson: Lesson, uneven: bool) -> tuple[float, float]:
-    """Accuracy, balanced where classes are uneven, and loss; masked R² and error where no labels are read. An infinite
-    loss where the average's weights overflowed."""
-    norm, precision = lesson.images.norm, lesson.job.runner.precision
+def _scored(state: TrainingState, pool: ImagePool, setup: Setup, uneven: bool) -> tuple[float, float]:
+    """Accuracy, balanced where classes are uneven, and loss; masked R² and error without labels; 0 and infinity where
+    the averaged weights overflow."""
+    norm, precision = setup.images.norm, setup.job.runner.precision
     try:
-        if lesson.job.masked:
-            error = _painted(state, pool, lesson)
+        if setup.job.masked:
+            error = _painted(state, pool, setup)
             return 1 - error, error
         result = score(state.scored, pool, norm, precision)
     except RuntimeError as error:
@@ -124,22 +124,22 @@ def _scored(state: TrainingState, pool: ImagePool, lesson: Lesson, uneven: bool)
     return (result.balanced_accuracy if uneven else result.accuracy), result.loss
 
 
-def _painted(state: TrainingState, pool: ImagePool, lesson: Lesson) -> float:
-    """The masked error, with the same masks every time."""
+def _painted(state: TrainingState, pool: ImagePool, setup: Setup) -> float:
+    """The masked error, always with the same masks."""
     held = state.scored.module if isinstance(state.scored, AveragedModel) else state.scored
     assert isinstance(held, MaskedImageModel)
-    return score_masked(held, pool, lesson.images.norm, DATA_SEED, lesson.job.runner.precision).error
+    return score_masked(held, pool, setup.images.norm, DATA_SEED, setup.job.runner.precision).error
 
 
-def _finish(state: TrainingState, lesson: Lesson, data: ImageData) -> dict[str, Any]:
-    """Score the best weights on the test images, of masked training none -> the figures, in the saved file too."""
-    job, images = lesson.job, lesson.images
-    save_weights(state.kept, job.folder / LAST, _about(state, lesson, data, {}))
+def _finish(state: TrainingState, setup: Setup, data: ImageData) -> dict[str, Any]:
+    """Score the best weights on the test images, unless masked -> the figures, which the saved model holds too."""
+    job, images = setup.job, setup.images
+    save_weights(state.kept, job.folder / LAST, _about(state, setup, data, {}))
     best = load_model(job.folder / BEST).to(job.runner.device)
     figures = {} if job.masked else _tested(score(best, images.test, images.norm, job.runner.precision), data)
     figures |= _best(state)
     figures["deploy_difference"] = deploy_difference(best, images.test, images.norm)
-    save_weights(best, job.folder / BEST, _about(state, lesson, data, figures))
+    save_weights(best, job.folder / BEST, _about(state, setup, data, figures))
     metrics = {**figures, "seconds": round(sum(epoch["seconds"] for epoch in state.history), 1)}
     write_atomic(job.folder / RESULT, json.dumps({"id": job.id, "metrics": metrics}, indent=1) + "\n")
     return metrics
@@ -157,15 +157,15 @@ def _tested(result: Score, data: ImageData) -> dict[str, Word]:
 
 
 def _best(state: TrainingState) -> dict[str, Word]:
-    """What the best epoch has on the validation images, and which it was."""
+    """The best epoch's number and figure on the validation images."""
     best, figure = state.best, f"validation_{state.figure}"
     assert best is not None
     return {figure: best[figure], "best_epoch": int(best["epoch"]), "epochs": len(state.history)}
 
 
-def _about(state: TrainingState, lesson: Lesson, data: ImageData, figures: dict[str, Word]) -> About:
-    """What the saved model says of itself."""
-    job, norm = lesson.job, lesson.images.norm
+def _about(state: TrainingState, setup: Setup, data: ImageData, figures: dict[str, Word]) -> About:
+    """The metadata of the saved model."""
+    job, norm = setup.job, setup.images.norm
     given: dict[str, Word | None] = {
         "weights": job.weights, "teacher": job.teacher, "commit": environment.commit(),
         "objective": job.objective if job.masked else None, "labels": job.labels if job.labels < 1 else None,
@@ -189,5 +189,5 @@ def finished(job: TrainingJob) -> dict[str, Any] | None:
     try:
         content = json.loads((job.folder / RESULT).read_text(encoding="utf-8"))
         return dict(content["metrics"]) if content["id"] == job.id and (job.folder / BEST).is_file() else None
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: the training ends anew
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged
         return None

@@ -1,4 +1,4 @@
-"""`train_designs`: which networks with which seeds by which recipe, run by a runner, compared at the end."""
+"""`train_designs`: check the arguments, run the trainings, compare them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WORK = "nasbench.training.run:train_job"
 SHOWN_EVERY_S = 1.0
-USERS = ("TrainingDiverged", "UserError", "out of memory")  # how reasons begin that a user can mend
+USERS = ("TrainingDiverged", "UserError", "out of memory")  # beginnings of reasons that a user can act on
 
 
 def train_designs(
@@ -39,14 +39,14 @@ def train_designs(
     runner: str | Path = LAPTOP, priority: Priority | None = None, threads: int | None = None,
     tensorboard: bool = False, objective: str = SUPERVISED.name, labels: float = 1.0, progress: Progress | None = None,
 ) -> Comparison:  # fmt: skip
-    """Train networks at their own size under one recipe -> what they reached, written to `out` with the best weights.
+    """Train networks at full size under one recipe -> their results, written to `out` with the best weights.
 
     `designs`: shipped names, files, or STUDY#ID. `changes`: single figures of the recipe, such as "lr=0.01". `seeds`:
-    trainings of each, with seeds from 0. `weights`: a file to begin from, of one network; a classifier of other classes
-    begins anew. `teacher`: a saved model that they also learn from. `objective`: "supervised", or "masked", which
-    paints hidden parts of images, reads no labels and keeps a network for `weights`. `labels`: the share of the
-    training and validation images, of each class alike, that is trained on and chosen by. The same call goes on where
-    it was stopped; what is finished in `out` is not trained again. A UserError says what to change.
+    trainings of each, with seeds from 0. `weights`: initial weights of one network; a classifier of other classes is
+    initialised. `teacher`: a saved model to distil from. `objective`: "supervised", or "masked" (masked image
+    modelling), which reads no labels and gives initial `weights`. `labels`: the share of the training and validation
+    images of each class that is used. Finished trainings in `out` are not repeated, interrupted ones are resumed.
+    UserError where an argument is invalid.
     """
     progress = progress or Silent()
     _require_objective(objective, labels, teacher)
@@ -76,7 +76,7 @@ def _whole(path: str | Path | None) -> str | None:
 
 
 def _networks(designs: Sequence[str | Path], resolution: int | None) -> list[Architecture]:
-    """The networks by name, at the resolution that was asked for."""
+    """The networks, at `resolution` where it is given; UserError where two have one name."""
     found: dict[str, Architecture] = {}
     for text in designs:
         arch = design(str(text))
@@ -97,7 +97,7 @@ def _require_files(archs: Sequence[Architecture], weights: str | Path | None, te
 
 
 def _require_objective(objective: str, labels: float, teacher: str | Path | None) -> None:
-    """What training without labels cannot be combined with."""
+    """Raise UserError where the objective is unknown, or does not fit the other arguments."""
     if objective not in OBJECTIVES:
         raise UserError(f"objective {shown(objective)} is none of a training; use {' or '.join(OBJECTIVES)}")
     if not 0 < labels <= 1:
@@ -110,8 +110,8 @@ def _require_objective(objective: str, labels: float, teacher: str | Path | None
 def _prepared(
     spec: str, archs: Sequence[Architecture], recipe: TrainingRecipe, objective: str, labels: float
 ) -> ImageData:
-    """The data set, of which what trainings will read is decoded, so that workers find it in the cache and bad files
-    are named once."""
+    """The data set, its images decoded into the cache, so that workers find them and unreadable files are reported
+    once."""
     from nasbench.proxy.evaluate import dataset
     from nasbench.training.images import open_images
 
@@ -122,7 +122,7 @@ def _prepared(
 
 
 def _check_files(job: TrainingJob, data: ImageData, progress: Progress) -> None:
-    """Weights, a teacher and frozen stages that do not fit are told before anything is written."""
+    """Raise UserError where weights, a teacher or frozen stages do not fit, before anything is written."""
     if job.weights is not None or job.recipe.frozen_stages:
         from nasbench.nn.model import build
         from nasbench.training.optimising import freeze
@@ -141,8 +141,8 @@ def _check_files(job: TrainingJob, data: ImageData, progress: Progress) -> None:
 
 
 def _placed(runner: RunnerSpec, jobs: int, threads: int | None) -> RunnerSpec:
-    """A single training of this machine runs in this process. It takes no more threads than the runner says unless
-    asked to: beside other work two threads of one training wait for each other, and are slower than one."""
+    """The runner with `threads`; a single training on this machine runs in this process. More threads are no default:
+    beside other work two threads of one training wait for each other, and are slower than one."""
     if threads is not None:
         runner = runner.replace(threads=threads, cpus_per_trial=float(threads))
     if jobs == 1 and runner.address is None and runner.kind == "ray":
@@ -151,7 +151,7 @@ def _placed(runner: RunnerSpec, jobs: int, threads: int | None) -> RunnerSpec:
 
 
 def _run(jobs: Sequence[TrainingJob], folder: Path, progress: Progress) -> list[Finished]:
-    """Train what is not finished yet -> all that is finished then; a UserError where nothing is."""
+    """Run the trainings that are not finished -> all finished ones; UserError where there is none."""
     from nasbench.training.run import finished
 
     runner = jobs[0].runner
@@ -167,13 +167,13 @@ def _run(jobs: Sequence[TrainingJob], folder: Path, progress: Progress) -> list[
 
 
 def _failure(reasons: Mapping[str, str]) -> Exception:
-    """Why no training ended: what the user can change, or else a fault of ours."""
+    """The error of trainings that all failed: a UserError where the user can act on each reason."""
     text = "; ".join(f"{name} failed: {reason}" for name, reason in reasons.items())
     return UserError(text) if all(reason.startswith(USERS) for reason in reasons.values()) else RuntimeError(text)
 
 
 def _reached(job: TrainingJob, metrics: Mapping[str, Any]) -> str:
-    """What a training that has ended is known by."""
+    """The result of a training in words."""
     if job.masked:
         return f"{MASKED.noun} {metrics['validation_masked_r2']:.3f} on the validation images"
     return f"{100 * float(metrics['test_accuracy']):.1f} % of the test images"
@@ -212,7 +212,7 @@ class _Trainings:
             self._share.watch(usage, len(self.running))
 
     def show(self) -> None:
-        """How far all of them are, and what those that run report."""
+        """Update the progress: epochs of all trainings, and the status of running ones."""
         done, total = self._epochs(), float(sum(job.recipe.epochs for job in self.jobs))
         spent = time.monotonic() - self._begun
         new = done - self._before
@@ -226,7 +226,7 @@ class _Trainings:
         self.progress.update(state)
 
     def _epochs(self) -> float:
-        """Epochs of all trainings that are done; those of one that has stopped early count as done."""
+        """Epochs done in all trainings; all epochs of one that has stopped early count."""
         waiting = {job.id for job in tuple(self.waiting)} | set(self.running)
         whole = [job.recipe.epochs for job in self.jobs if job.id not in waiting]
         begun = [
@@ -236,7 +236,7 @@ class _Trainings:
 
 
 class _Shown:
-    """Shows how far trainings are every second, from their status files: they may run in other processes, or here."""
+    """Updates the progress every second, in a thread, since trainings may run in this process."""
 
     def __init__(self, source: _Trainings) -> None:
         self._source, self._ended = source, threading.Event()

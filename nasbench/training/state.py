@@ -1,4 +1,4 @@
-"""What a training is made of while it runs, and its checkpoint: written whole after every epoch, read back to go on."""
+"""The state of a running training, and its checkpoint, written after every epoch."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class TrainingState:
     schedule: torch.optim.lr_scheduler.LRScheduler
     frozen: list[nn.Module]
     history: list[Epoch] = field(default_factory=list)
-    figure: str = SUPERVISED.metric  # what epochs are scored by, `validation_` before it
+    figure: str = SUPERVISED.metric  # the metric of epochs, stored as `validation_` + figure
 
     @property
     def scored(self) -> nn.Module:
-        """The weights that are scored and kept: the average, where there is one."""
+        """The module that is scored and saved: the average, where there is one."""
         return self.model if self.average is None else self.average
 
     @property
@@ -66,7 +66,7 @@ class TrainingState:
 
 
 def new_state(job: TrainingJob, classes: Sequence[str], images: int) -> TrainingState:
-    """The network as a training begins with it, on the device of the job; `images` are those of an epoch."""
+    """The state at the beginning of a training, on the job's device; `images`: their number in an epoch."""
     recipe, device = job.recipe, torch.device(job.runner.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
@@ -87,15 +87,15 @@ def new_state(job: TrainingJob, classes: Sequence[str], images: int) -> Training
 
 
 def painting(network: Model) -> MaskedImageModel:
-    """The network with a decoder that paints what is hidden of an image, initialised from torch's random state."""
+    """The network with a decoder for masked image modelling, initialised from torch's random state."""
     return MaskedImageModel(network, max(1, network.arch.resolution // CELLS))
 
 
 def begin_from(model: Model, path: Path, classes: Sequence[str]) -> Loaded:
-    """Put the weights of a file into `model`: all of them, but for a classifier of other classes, which stays fresh."""
+    """Load the weights of a file into `model`, but for a classifier of other classes, which stays as it is."""
     known = read_saved(path).about.classes if path.suffix == ".safetensors" and has_architecture(path) else ()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what stays fresh is returned
+        warnings.simplefilter("ignore", UserWarning)  # the result tells what was not loaded
         if known and known != tuple(classes):
             return load_weights(model, path, fresh_head=True)
         try:
@@ -107,7 +107,7 @@ def begin_from(model: Model, path: Path, classes: Sequence[str]) -> Loaded:
 
 
 def save_checkpoint(state: TrainingState, job: TrainingJob) -> None:
-    """All of the state, so that a training that is killed goes on as if it had not been."""
+    """Write the whole state to the checkpoint."""
     content = {
         "version": VERSION,
         "id": job.id,
@@ -123,7 +123,7 @@ def save_checkpoint(state: TrainingState, job: TrainingJob) -> None:
 
 
 def load_checkpoint(state: TrainingState, job: TrainingJob) -> bool:
-    """Put the checkpoint of the job into a new state; False where there is none, or the best weights are gone."""
+    """Restore the job's checkpoint into a new state; False where there is none, or no best weights."""
     path = job.folder / CHECKPOINT
     if not path.exists() or not (job.folder / BEST).exists():
         return False
@@ -150,7 +150,7 @@ def _checked(path: Path, job: TrainingJob) -> dict[str, Any]:
 
 
 def _continue_schedule(state: TrainingState, steps: int) -> None:
-    """A schedule that has seen so many steps; the optimiser's rates, which it read, are those of its state."""
+    """Restore the schedule after so many steps, with the rates of the restored optimiser."""
     restored = {**state.schedule.state_dict(), "last_epoch": steps, "_step_count": steps + 1}
     restored["_last_lr"] = [group["lr"] for group in state.optimiser.param_groups]
     state.schedule.load_state_dict(restored)
