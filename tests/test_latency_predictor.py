@@ -8,7 +8,7 @@ from nasbench.latency.kernels import fit_kernels
 from nasbench.latency.launches import Kernel
 from nasbench.latency.lowering import NetworkKernels
 from nasbench.latency.predictor import EXTRAPOLATION_WIDENING, fit, fit_networks
-from nasbench.latency.residual import _most_likely
+from nasbench.latency.residual import _maximum_likelihood
 
 TRUE = {"pointwise.macs": 2e-8, "depthwise.bytes": 3e-7, "act:silu.bytes": 1e-7, "ops": 2e-3, "nets": 0.05}
 
@@ -187,7 +187,7 @@ def test_the_residual_process_is_the_one_that_scikit_learn_finds() -> None:
     kernel = ConstantKernel(0.5 * size, (1e-3 * size, 10 * size)) * RBF(3.0, (1.0, 30.0))
     kernel += WhiteKernel(0.5 * size, (1e-2 * size, 10 * size))
     theirs = GaussianProcessRegressor(kernel, random_state=0).fit(points, errors)
-    variance, length, alpha = _most_likely(points, errors)
+    variance, length, alpha = _maximum_likelihood(points, errors)
     assert variance == pytest.approx(theirs.kernel_.k1.k1.constant_value, rel=1e-4)
     assert length == pytest.approx(theirs.kernel_.k1.k2.length_scale, rel=1e-4)
     assert alpha == pytest.approx(theirs.alpha_.ravel(), rel=1e-3, abs=1e-3)

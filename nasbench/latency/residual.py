@@ -49,14 +49,14 @@ def fit_residual(networks: Sequence[Times], log_errors: np.ndarray) -> Residual:
     points = _coordinates(networks, kinds)
     mean, deviation = points.mean(axis=0), np.maximum(points.std(axis=0), 1e-6)
     scaled = (points - mean) / deviation
-    variance, length, alpha = _most_likely(scaled, np.asarray(log_errors, float))
+    variance, length, alpha = _maximum_likelihood(scaled, np.asarray(log_errors, float))
     return Residual(kinds, scaled.tolist(), mean.tolist(), deviation.tolist(), alpha.tolist(), variance, length)
 
 
-def _most_likely(points: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+def _maximum_likelihood(points: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
     """Variance and length of the process at points (n, d), and alpha (n,).
 
-    What scikit-learn's regressor finds, to the last digits, in a fraction of its time: a profile fits thirty of them.
+    As scikit-learn's regressor finds them, to the last digits, in a fraction of its time: a profile fits thirty.
     """
     from scipy.optimize import minimize
 
@@ -64,14 +64,14 @@ def _most_likely(points: np.ndarray, y: np.ndarray) -> tuple[float, float, np.nd
     squares = ((points[:, None] - points[None]) ** 2).sum(axis=-1)
     start = np.log([0.5 * size, 3.0, 0.5 * size])
     bounds = np.log([(1e-3 * size, 10 * size), (1.0, 30.0), (1e-2 * size, 10 * size)])
-    found = minimize(_improbability, start, (squares, y), method="L-BFGS-B", jac=True, bounds=bounds)
+    found = minimize(_negative_log_likelihood, start, (squares, y), method="L-BFGS-B", jac=True, bounds=bounds)
     variance, length, noise = (float(value) for value in np.exp(found.x))
     covariance = variance * np.exp(-0.5 * squares / length**2) + (noise + JITTER) * np.eye(len(y))
     return variance, length, np.linalg.solve(covariance, y)
 
 
-def _improbability(at: np.ndarray, squares: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-    """Minus the log likelihood, up to a constant, at the logarithms of variance, length and noise; with its gradient.
+def _negative_log_likelihood(at: np.ndarray, squares: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """Up to a constant, at the logarithms of variance, length and noise; with its gradient.
 
     `squares`: (n, n) squared distances.
     """

@@ -72,7 +72,7 @@ def weights_of(job: TrainingJob, images: TrainingImages, classes: int) -> Tensor
 def train_epoch(state: TrainingState, setup: Setup, epoch: int, report: Report) -> Tally:
     """One pass over the training images. Raises `TrainingDiverged`.
 
-    Random numbers depend on seed and epoch alone, so that a training resumed after any epoch equals an uninterrupted one.
+    Random numbers depend on seed and epoch alone: a training resumed after any epoch equals an uninterrupted one.
     """
     job, recipe = setup.job, setup.job.recipe
     device = torch.device(job.runner.device)
