@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nasbench.latency.ranges import STRICT, Amount, Positive, Signed
+from nasbench.likelihood import negative_log_likelihood
 
 Times = Mapping[str, float]  # kind of kernel -> ms
 JITTER = 1e-10
@@ -64,30 +65,25 @@ def _maximum_likelihood(points: np.ndarray, y: np.ndarray) -> tuple[float, float
     squares = ((points[:, None] - points[None]) ** 2).sum(axis=-1)
     start = np.log([0.5 * size, 3.0, 0.5 * size])
     bounds = np.log([(1e-3 * size, 10 * size), (1.0, 30.0), (1e-2 * size, 10 * size)])
-    found = minimize(_negative_log_likelihood, start, (squares, y), method="L-BFGS-B", jac=True, bounds=bounds)
+    found = minimize(_objective, start, (squares, y), method="L-BFGS-B", jac=True, bounds=bounds)
     variance, length, noise = (float(value) for value in np.exp(found.x))
     covariance = variance * np.exp(-0.5 * squares / length**2) + (noise + JITTER) * np.eye(len(y))
     return variance, length, np.linalg.solve(covariance, y)
 
 
-def _negative_log_likelihood(at: np.ndarray, squares: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-    """Up to a constant, at the logarithms of variance, length and noise; with its gradient.
+def _objective(at: np.ndarray, squares: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """Negative log likelihood at the logarithms of variance, length and noise, and its gradient.
 
     `squares`: (n, n) squared distances.
     """
-    from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
-
     variance, length, noise = np.exp(at)
     smooth = variance * np.exp(-0.5 * squares / length**2)
-    factor, failed = dpotrf(smooth + (noise + JITTER) * np.eye(len(y)), lower=True, clean=False)
-    if failed:
+    found = negative_log_likelihood(smooth + (noise + JITTER) * np.eye(len(y)), y)
+    if found is None:
         return np.inf, np.zeros(len(at))
-    told = dpotrs(factor, y, lower=True)[0]
-    inverse = np.tril(dpotri(factor, lower=True)[0])
-    slope = 0.5 * (inverse + np.tril(inverse, -1).T - np.outer(told, told))  # by the covariance
-    bent = slope * smooth
-    gradient = [bent.sum(), (bent * squares).sum() / length**2, noise * np.trace(slope)]
-    return float(0.5 * y @ told + np.log(np.diag(factor)).sum()), np.array(gradient)
+    value, by_covariance = found
+    bent = by_covariance * smooth
+    return value, np.array([bent.sum(), (bent * squares).sum() / length**2, noise * np.trace(by_covariance)])
 
 
 def _coordinates(networks: Sequence[Times], kinds: Sequence[str]) -> np.ndarray:
