@@ -1,6 +1,5 @@
-"""The parts of a network, each a pair of files that stand side by side.
+"""The parts of a network, each a pair of files.
 
-`attention.py` is attention as a torch module, with its fusion rule; `attention_cost.py` is the formula of what it
-costs, without torch. Whoever changes one sees the other. What both need stands in the formula's file, and `op.py` holds
-what every formula writes: operators on a tape.
+`attention.py` is attention as a torch module, with its fusion rule; `attention_cost.py` is its cost formula, without
+torch. What both need is in the formula's file; `op.py` holds the result of every formula: operators on a tape.
 """

@@ -46,7 +46,7 @@ class ConvModule(nn.Module):
         return x + y if self.spec.residual else y
 
     def _sum(self, x: Tensor) -> Tensor:
-        """The signed sum; of several branches nobody else holds it."""
+        """The signed sum; of several branches it is a new tensor without other references."""
         own = not torch.is_grad_enabled() and may_overwrite(x, self.branches[0])
         total: Tensor | None = None
         for branch, module in zip(self.spec.branches, self.branches):

@@ -165,7 +165,7 @@ class MetaBlockModule(nn.Module):
         own = False
         if summed or self.spec.layer_scale is not None:
             own = unrecorded and may_overwrite(y, *makers)
-            makers = ()  # nobody else holds the sum
+            makers = ()  # the sum has no other reference
         if self.spec.layer_scale is not None:
             y = y.mul_(self.layer_scale) if own and y.dtype == self.layer_scale.dtype else y * self.layer_scale
         if summed:

@@ -44,7 +44,7 @@ class Activation(nn.Module):
 
 
 def activated(act: nn.Module, fresh: Tensor, *makers: nn.Module) -> Tensor:
-    """`act(fresh)`, written over `fresh`, which only `makers` have handled, where nobody can see it."""
+    """`act(fresh)`, written over `fresh`, which only `makers` have handled, where that cannot be observed."""
     able = isinstance(act, Activation) and (act.by_output or not torch.is_grad_enabled())
     return act.function(fresh, inplace=True) if able and may_overwrite(fresh, act, *makers) else act(fresh)
 

@@ -1,4 +1,4 @@
-"""When a block may write its result over a tensor, which saves memory traffic: only where nobody else can see it."""
+"""When a block may write its result over a tensor, which saves memory traffic: only where nothing can observe it."""
 
 from __future__ import annotations
 

@@ -205,14 +205,14 @@ def console() -> Console:
 
     class Pipe(Console):
         def on_broken_pipe(self) -> None:
-            """To the command line, which knows what it means; rich would end the program with exit code 1."""
+            """Raise it again, for the command line to handle; rich would end the program with exit code 1."""
             raise BrokenPipeError
 
     return Pipe(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document; a number that JSON does not know is our mistake, and fails."""
+    """Print one JSON document; ValueError for NaN and infinities."""
     print(json.dumps(value, indent=2, allow_nan=False))
 
 

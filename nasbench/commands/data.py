@@ -1,4 +1,4 @@
-"""`nasbench data check`: what a data set holds, and what is odd about it."""
+"""`nasbench data check`: the contents and problems of a data set."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _batch(text: str) -> int | None:
 
 
 class _Network(NamedTuple):
-    """What is exported: the deploy form, in words where its weights come from, and what its file says of itself."""
+    """What is exported: the deploy form, the source of its weights in words, and the file's metadata."""
 
     architecture: Architecture
     classes: int
@@ -157,7 +157,7 @@ def _normalisation(network: _Network) -> tuple[list[float], list[float]]:
 
 
 def _words(network: _Network, normalising: bool) -> dict[str, str]:
-    """What the file says of itself: the names of the classes and the normalisation, where they are known."""
+    """The file's metadata: names of the classes and normalisation, where they are known."""
     about = network.about
     if normalising:
         mean, std = _normalisation(network)

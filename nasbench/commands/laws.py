@@ -1,4 +1,4 @@
-"""`nasbench scale fit | compare | plan`: laws of how the error falls, and what they say of sizes nobody trained."""
+"""`nasbench scale fit | compare | plan`: scaling laws of the error, and their extrapolations."""
 
 from __future__ import annotations
 

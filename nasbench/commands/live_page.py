@@ -37,7 +37,7 @@ def add_options(report: Parser) -> None:
 
 
 def watch(folders: Sequence[str], on_port: int, open_it: bool, output: str | None) -> int:
-    """Serve the page until the study is complete, nobody runs it any more, or Ctrl-C."""
+    """Serve the page until the study is complete, no process runs it any more, or Ctrl-C."""
     from nasbench.engine.watching import Watched
     from nasbench.page.serving import PageServer
 

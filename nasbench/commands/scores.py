@@ -1,4 +1,4 @@
-"""`nasbench score ARCH...`: scores of networks that nobody has trained, beside their sizes."""
+"""`nasbench score ARCH...`: scores of untrained networks (zero-cost proxies), beside their sizes."""
 
 from __future__ import annotations
 

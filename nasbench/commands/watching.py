@@ -1,4 +1,4 @@
-"""`nasbench watch`: a search that runs elsewhere, as its own terminal shows it."""
+"""`nasbench watch`: the display of a search that another process runs."""
 
 from __future__ import annotations
 

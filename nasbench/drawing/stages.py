@@ -195,7 +195,7 @@ def _attentions(blocks: Iterable[MetaBlock]) -> Iterator[tuple[Attention | Separ
 
 
 def _attention(blocks: Iterable[MetaBlock]) -> str:
-    """Who attends to whom in these blocks, each way once; empty where nothing attends."""
+    """The forms of attention in these blocks, each once; empty without attention."""
     return "; ".join(dict.fromkeys(_among(mixer, patch) for mixer, patch in _attentions(blocks)))
 
 

@@ -92,7 +92,7 @@ def _root(networks: Sequence[NetworkFacts], width: float, height: float) -> ET.E
 
 
 def spoken(network: NetworkFacts) -> str:
-    """The drawing in words, for who cannot see it."""
+    """The drawing in words, for screen readers."""
     told = [
         f"{stage.name}: {stage.block_label}, {stage.channels} channels, {stage.map_label}"
         + (f", attends over {stage.attends}" if stage.attends else "")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
 
 
-SECONDS = 300.0  # four times a fit's time on a quiet machine: others use the cores too, and nobody waits
+SECONDS = 300.0  # four times a fit's time on a quiet machine, since trainings use the cores meanwhile
 
 
 class BackgroundFit:

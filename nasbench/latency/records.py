@@ -35,8 +35,8 @@ PASS = TypeAdapter[Pass](StoredPass)  # a pass from a file; a ValidationError
 
 
 class Protocol(Value):
-    """How the figures were taken. clock: `thread` or `process` for processor time, `wall`. energy_meter: what told the
-    energy, "" where none did or nobody said."""
+    """How the figures were taken. clock: `thread` or `process` for processor time, `wall`. energy_meter: the
+    source of energy figures, "" if there is none or it is unknown."""
 
     version: Few = standalone.PROTOCOL_VERSION
     clock: Literal["thread", "process", "wall"] = "thread"

@@ -58,7 +58,7 @@ def reference_onnx() -> bytes:
 
 @lru_cache(maxsize=1)
 def reference_hash() -> str:
-    """SHA-256 over the reference's operators, their attributes and weights; not over who exported it, and when."""
+    """SHA-256 over the reference's operators, their attributes and weights; not over the exporter and the time."""
     graph, digest = onnx.load_from_string(reference_onnx()).graph, hashlib.sha256()
     for node in graph.node:
         digest.update(node.op_type.encode())

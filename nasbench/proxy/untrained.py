@@ -1,4 +1,4 @@
-"""Scores of a network that nobody has trained, from one batch of images: larger should mean a better network.
+"""Scores of an untrained network from one batch of images (zero-cost proxies): larger should mean a better network.
 
 Each is what its paper defines, on any module that maps images (n, c, h, w) to logits (n, classes). What a definition
 leaves open for networks of other kinds than its paper's is said where it is decided.

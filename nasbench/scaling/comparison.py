@@ -1,4 +1,4 @@
-"""Compare designs by their laws at a size that nobody trained: how probably each wins there, and where laws cross."""
+"""Compare designs by their laws extrapolated to a size: how probably each wins there, and where laws cross."""
 
 from __future__ import annotations
 
