@@ -11,7 +11,7 @@ import pytest
 from nasbench import cli
 from nasbench.commands.benches import names
 from nasbench.commands.common import MOST_HOURS, MOST_SECONDS
-from nasbench.commands.latency import option
+from nasbench.commands.latency_options import option
 
 BAD = ("-1", "nan", "inf", "-inf", "1e400", "1" + "0" * 30, "9" * 5000, "", " ", "0x10", "½", "１２", "1e3x", "\0")
 BAD_SIZES = (
