@@ -75,7 +75,8 @@ def parser() -> Parser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        epilog="`nasbench VERB --help` shows an example of each.",
+        epilog="`nasbench VERB --help` shows an example of each.\n"
+        "Exit codes: 0 done, 2 your input, 1 our fault, 130 stopped by Ctrl-C, 143 by SIGTERM.",
     )
     top.add_argument("-V", "--version", action="version", version=f"nasbench {__version__}")
     top.add_argument(

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from types import NoneType
 from typing import Any
 
@@ -14,6 +14,7 @@ SHOWN_CHARACTERS = 60  # of a value in an error
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # characters that are no text: terminals obey them
 KINDS: dict[str, tuple[type, ...]] = {  # of arguments from Python; None stands for a default
     "number": (Real, NoneType),
+    "whole number": (Integral, NoneType),
     "text": (str,),
     "name or path": (str, os.PathLike),
     "dict": (Mapping, NoneType),

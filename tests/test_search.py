@@ -169,8 +169,8 @@ def test_the_same_search_again_trains_nothing(study, workplace):
         ({"data": "no/such/folder"}, "no/such/folder"),
         ({"device": "pixel-9"}, "unknown device 'pixel-9'"),
         ({"trials": 0}, "trials"),
-        ({"trials": "3"}, "trials = '3': is no number"),
-        ({"seed": True}, "seed = True: is no number"),
+        ({"trials": "3"}, "trials = '3': is no whole number"),
+        ({"seed": True}, "seed = True: is no whole number"),
         ({"time_limit": "10min"}, "time_limit = '10min': is no number"),
         ({"runner": None}, "runner = None: is no name or path"),
         ({"objective": 3}, "objective = 3: is no text"),
@@ -190,8 +190,10 @@ def test_what_is_no_path_is_refused_alike_everywhere():
     for read in (nasbench.resume, nasbench.open_study, nasbench.load_table, nasbench.load_model):
         with pytest.raises(UserError, match="= 3: is no name or path"):
             read(3)
-    with pytest.raises(UserError, match="seeds = '2': is no number"):
+    with pytest.raises(UserError, match="seeds = '2': is no whole number"):
         nasbench.audit(["emo_1m"], seeds="2")
+    with pytest.raises(UserError, match=r"seeds = 2\.5: is no whole number"):
+        nasbench.confirm("mine", seeds=2.5)
     with pytest.raises(UserError, match="unknown architecture '3'"):
         nasbench.audit(3)
 

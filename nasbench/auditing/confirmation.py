@@ -120,7 +120,7 @@ def confirm(
     has not used. What is trained lies in `confirmed/` of the study's folder, so that the same command goes on after any
     kill. A UserError says what to change.
     """
-    require("number", seeds=seeds)
+    require("whole number", seeds=seeds)
     if seeds < 1:
         raise UserError(f"seeds = {seeds}: must be at least 1")
     result, progress = StudyResult.read(folder), progress or Silent()

@@ -44,7 +44,7 @@ def audit(
     `out` or the shipped rows hold are not measured again, so a run that was killed goes on. A UserError says what
     to change.
     """
-    require("number", seeds=seeds, samples=samples)
+    require("whole number", seeds=seeds, samples=samples)
     require("name or path", runner=runner, out="" if out is None else out)
     fidelity = _fidelity(rung, recipe, samples, runner)
     networks, quoted = chosen_networks(names, published), accuracies(published)

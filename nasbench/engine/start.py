@@ -52,7 +52,8 @@ def search(
     "rungs" or "asynchronous", whether designs go on to a rung when the one below is complete, or meanwhile; by default
     what the runner's file says.
     """
-    require("number", trials=trials, seed=seed, classes=classes, time_limit=time_limit)
+    require("whole number", trials=trials, seed=seed, classes=classes)
+    require("number", time_limit=time_limit)
     require("name or path", runner=runner, out="" if out is None else out)
     require("text", objective=objective)
     require("dict", strategy_options=strategy_options)
@@ -117,7 +118,8 @@ def resume(
     study with a strategy of the user's own. `finals`: so many further final trainings, where the race between the
     finalists is not decided. These three are written to study.toml. UserError where the study cannot be resumed so.
     """
-    require("number", time_limit=time_limit, finals=finals)
+    require("whole number", finals=finals)
+    require("number", time_limit=time_limit)
     study = Study.open(folder)
     study = study.replace(runner=study.runner.with_priority(priority))
     if data is not None:
