@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -39,6 +40,7 @@ MOST_OUTPUT = 2000  # characters of a failed command's output
 # A command that fits the pattern, and what stands in its place. "{}" is the command as it was.
 # Latencies are those of a device whose measurements are shipped, since measuring waits until the machine is quiet.
 TOY = "--runner toys.toml --device server"
+TOYS = "--out results/table-toys " + TOY
 FEW = "--networks emo_1m mobilevit_xxs fastvit_t8 " + TOY
 SMALLER = (
     (r"search .*--device|search --budget 64MBmem", "{} --trials 4 --runner toys.toml"),
@@ -58,11 +60,12 @@ SMALLER = (
     (r"latency import", "{} --accept-noise"),
     (r"audit --recipe mine.toml", "audit --recipe mine.toml --samples 64 " + FEW),
     (r"audit", "{} " + FEW),
-    (r"table collect --time-limit 2h", "table collect --designs 2 " + TOY),
-    (r"table collect --rung 0 --designs 60 --seeds 3", "table collect --rung 0 --designs 3 --seeds 3 " + TOY),
-    (r"table collect --rung long", "table collect --rung long --designs 1 " + TOY),
-    (r"table collect --architectures", "{} " + TOY),
-    (r"table collect --around 100", "table collect --around 2 " + TOY),
+    (r"table collect --time-limit 2h", "table collect --designs 2 " + TOYS),
+    (r"table collect --rung 0 --designs 60 --seeds 3", "table collect --rung 0 --designs 3 --seeds 3 " + TOYS),
+    (r"table collect --rung long", "table collect --rung long --designs 1 " + TOYS),
+    (r"table collect --architectures", "{} " + TOYS),
+    (r"table collect --around 100", "table collect --around 2 " + TOYS),
+    (r"score .*/a1b2c3d4.toml", "score mobilevit_s emo_1m results/default/designs/c21b3297.toml"),
     (r"scale train",
      "scale train emo_1m fastvit_t8 --to 150MFLOP 200MFLOP 300MFLOP --samples 32 64 --evaluate 50 "
      "--out results/mine-scaling --runner toys.toml"),
@@ -83,6 +86,8 @@ LEFT_OUT = (
     (r"make (search|test)", "make test runs this; make search is the search of docs/searching.md"),
     (r"report --watch", "serves a page until the search is over; tests/test_live_page.py reads it"),
 )
+# A command that needs an extra, and the library by which it is seen to be installed.
+EXTRAS = ((r"export .*\.xml", "openvino"), (r"export .*\.pte", "executorch"), (r"explain ", "captum"))
 # As they stand within a second or two, without training or measuring: what the tests run.
 QUICK = r"profile|space (size|contains|sample)|list|draw|front|table export|data|watch"
 QUICK_PYTHON = ("docs/strategies.md",)
@@ -112,7 +117,8 @@ class Step:
     @property
     def left_out(self) -> str | None:
         """Why it does not run, if it does not."""
-        return next((why for pattern, why in LEFT_OUT if re.match(pattern, self.command)), None)
+        lacking = [(pattern, f"needs {name}") for pattern, name in EXTRAS if importlib.util.find_spec(name) is None]
+        return next((why for pattern, why in (*LEFT_OUT, *lacking) if re.match(pattern, self.command)), None)
 
     @property
     def command(self) -> str:
