@@ -105,6 +105,7 @@ def imported(path: Path) -> set[str]:
 
 
 DISTRIBUTION = {
+    "mlflow": "mlflow-skinny",
     "PIL": "pillow",
     "sklearn": "scikit-learn",
     "tomli_w": "tomli-w",
