@@ -15,10 +15,7 @@ from nasbench.exporting.scoring import batches, unnormalised
 from nasbench.training.images import TrainingImages
 
 TRACED_BATCH = 2  # images that are traced for a file that takes any number; torch.export makes a size of 1 a constant
-# Training images that int8 is calibrated on: onnxruntime holds all maps of all of them, so small images may be more. On
-# FastViT-T8 at 32 px int8 lost 1.3 points calibrated on 128 images and .8 on 768 (results/int8).
-LEAST_CALIBRATION, MOST_CALIBRATION = 128, 768
-CALIBRATION_PIXELS = LEAST_CALIBRATION * 224**2
+CALIBRATION_IMAGES = 128  # of the training images
 
 
 class Normalised(nn.Module):
@@ -79,9 +76,7 @@ class Request:
     def calibration(self) -> list[np.ndarray]:
         """Batches (b, c, s, s) of training images."""
         assert self.images is not None
-        fitting = CALIBRATION_PIXELS // self.resolution**2
-        count = min(MOST_CALIBRATION, max(LEAST_CALIBRATION, fitting))
-        return [images for images, _ in batches(self.images.training, self.images.norm, count)]
+        return [images for images, _ in batches(self.images.training, self.images.norm, CALIBRATION_IMAGES)]
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
