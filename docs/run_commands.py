@@ -40,7 +40,7 @@ MOST_OUTPUT = 2000  # characters of a failed command's output
 # A command that fits the pattern, and what stands in its place. "{}" is the command as it was.
 # Latencies are those of a device whose measurements are shipped, since measuring waits until the machine is quiet.
 TOY = "--runner toys.toml --device server"
-TOYS = "--out results/table-toys " + TOY
+TOYS = "--out results/table-toys --time-limit 30s " + TOY
 FEW = "--networks emo_1m mobilevit_xxs fastvit_t8 " + TOY
 SMALLER = (
     (r"search .*--device|search --budget 64MBmem", "{} --trials 4 --runner toys.toml"),
