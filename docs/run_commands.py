@@ -67,7 +67,7 @@ SMALLER = (
     (r"table collect --around 100", "table collect --around 2 " + TOYS),
     (r"score .*/a1b2c3d4.toml", "score mobilevit_s emo_1m results/default/designs/c21b3297.toml"),
     (r"scale train",
-     "scale train emo_1m fastvit_t8 --to 150MFLOP 200MFLOP 300MFLOP --samples 32 64 --evaluate 50 "
+     "scale train emo_1m fastvit_t8 --to 150MFLOP 200MFLOP 300MFLOP --samples 32 64 128 --evaluate 50 "
      "--out results/mine-scaling --runner toys.toml"),
     (r"scale fit results/mine|scale plan results/mine|scale compare results/mine", "{scaling}"),
     (r"bench run evolution .*mine.csv", "{} --seeds 2"),
@@ -78,7 +78,7 @@ SMALLER = (
     (r"report results/tour --open", "report results/tour"),
 )  # fmt: skip
 LEFT_OUT = (
-    (r"bench (run|show) .*(nas_bench_macro.json|accel_nasbench)", "the published table is downloaded by hand"),
+    (r"bench (run|show|add) .*(nas_bench_macro|accel_nasbench)", "the published table is downloaded by hand"),
     (
         r"export-study .*--mlflow",
         "needs a server and an extra; tests/test_study_exports.py writes a store where it is installed",
