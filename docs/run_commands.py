@@ -161,6 +161,7 @@ def prepare(folder: Path, quick: bool = False) -> None:
     for name in (
         "results/default",
         "results/default-former",
+        "results/search/first",
         "results/scaling",
         "results/table-metablock",
         "docs/examples",
