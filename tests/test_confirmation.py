@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def test_what_is_trained_is_not_trained_again(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr("nasbench.auditing.collecting.run", lambda *_: pytest.fail("nothing is left to train"))
     assert confirm(folder).verdict() == before.verdict()
     assert Confirmation.read(nasbench.open_study(folder)).verdict() == before.verdict()
+
+
+def test_a_row_of_another_reduced_network_does_not_count(folder: Path) -> None:
+    confirm(folder, networks=["emo_1m"])
+    path = folder / FOLDER / "scores.jsonl"
+    lines = path.read_text().splitlines()
+    stale = [json.dumps(json.loads(line) | {"proxy_id": "0" * 16}) if "emo_1m" in line else line for line in lines]
+    path.write_text("\n".join(stale) + "\n")
+    assert [row.name for row in Confirmation.read(nasbench.open_study(folder)).rows] == [BEST]
 
 
 def test_each_comparison_is_held_against_the_noise_of_its_seeds(folder: Path) -> None:

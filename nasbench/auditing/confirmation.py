@@ -13,17 +13,17 @@ from statistics import fmean
 from typing import Any
 
 from nasbench.auditing.collecting import Wanted, collect
-from nasbench.auditing.rows import read_rows
+from nasbench.auditing.rows import ScoreRow, read_rows
 from nasbench.errors import UserError, require
 from nasbench.files import write_atomic
 from nasbench.progress import Progress, Silent
 from nasbench.proxy.images import images_named
+from nasbench.proxy.reduction import reduced
 from nasbench.report.bands import Lead, lead
 from nasbench.report.noise import latency_pair
 from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow
 from nasbench.study.fidelity import LONG, Fidelity
-from nasbench.study.objective import SUPERVISED
 from nasbench.study.runner import Priority
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind
@@ -45,20 +45,22 @@ class Confirmation:
 
     @classmethod
     def read(cls, result: StudyResult) -> Confirmation:
-        """What a study's folder holds of it, which may be nothing."""
+        """What a study's folder holds of it, which may be nothing. A row whose reduced network is no longer today's
+        does not count."""
         folder, fidelity = result.folder / FOLDER, long_training(result.study)
-        by_name: dict[str, dict[int, float]] = {}
+        by_name: dict[str, list[ScoreRow]] = {}
         for score in read_rows(folder).values():
             if score.fidelity == fidelity.id and score.accuracy is not None:
-                by_name.setdefault(score.network, {})[score.seed] = score.accuracy
-        searched = {row.id: row for row in result.rows()}
-        found = [
-            replace(
-                row, accuracies=by_name[row.name], split="test", rung=result.study.ladder.top, raced=False, lacks=""
-            )
-            for row in searched.values()
-            if row.name in by_name
-        ]
+                by_name.setdefault(score.network, []).append(score)
+        if not by_name:
+            return cls(folder, fidelity, (), {})
+        searched, found = {row.id: row for row in result.rows()}, []
+        for row in searched.values():
+            own = [score for score in by_name.get(row.name, ()) if score.proxy_id == reduced(row.arch, fidelity).id]
+            accuracies = {score.seed: score.accuracy for score in own if score.accuracy is not None}
+            if accuracies:
+                top = result.study.ladder.top
+                found.append(replace(row, accuracies=accuracies, split="test", rung=top, raced=False, lacks=""))
         return cls(folder, fidelity, tuple(sorted(found, key=lambda row: -row.accuracy)), searched)
 
     def leads(self) -> list[tuple[ReportRow, list[Lead]]]:
@@ -102,11 +104,7 @@ def can_be_confirmed(result: StudyResult) -> bool:
     """Whether a search by accuracy has a design on its front, and a published network to compare it with."""
     rows = result.rows()
     found = any(row.kind == Kind.SEARCHED and row.on_front for row in rows)
-    return _by_accuracy(result.study) and found and any(row.kind == Kind.FIXED_POINT for row in rows)
-
-
-def _by_accuracy(study: Study) -> bool:
-    return list(study.objectives) == [SUPERVISED.loss, "latency_ms"]
+    return result.study.by_accuracy and found and any(row.kind == Kind.FIXED_POINT for row in rows)
 
 
 def confirm(
@@ -125,7 +123,7 @@ def confirm(
         raise UserError(f"seeds = {seeds}: must be at least 1")
     result, progress = StudyResult.read(folder), progress or Silent()
     study = result.study
-    if not _by_accuracy(study):
+    if not study.by_accuracy:
         raise UserError(f"{folder}: searched by {', '.join(study.objectives)}; only a search by accuracy is confirmed")
     chosen = [*_named(result, Kind.SEARCHED, designs, 1), *_named(result, Kind.FIXED_POINT, networks, RIVALS)]
     images = images_named(study.data)

@@ -15,7 +15,6 @@ from nasbench.space import SearchSpace
 from nasbench.strategies.context import Expected, Informed
 from nasbench.strategies.warm import WarmSettings, bred_pool
 from nasbench.study.fidelity import Fidelity
-from nasbench.study.objective import SUPERVISED
 from nasbench.study.study import Study
 from nasbench.surrogate.prior import Agreement, Prior
 from nasbench.table.loading import load_table
@@ -88,7 +87,7 @@ def has_table(study: Study) -> bool:
     They may be on other images: rankings of designs mostly transfer (results/transfer), and the search's own trials
     soon show where they do not.
     """
-    if is_unfit(study.objectives):
+    if not study.by_accuracy:
         return False
     try:
         table = _of_its_images(load_table(study.space.name), study.data_id)
@@ -122,7 +121,7 @@ def _table_of(study: Study) -> Table | None:
     settings = study.strategy.settings
     if not isinstance(settings, WarmSettings):
         return None
-    if is_unfit(study.objectives):
+    if not study.by_accuracy:
         raise UserError(
             f"strategy 'warm' with objectives {', '.join(study.objectives)}: tables hold accuracies alone; use "
             "--strategy evolution"
@@ -137,8 +136,3 @@ def _of_its_images(table: Table, data_id: str | None) -> Table:
         raise UserError(f"{table.source}: no training that counts today; collect some with `nasbench table collect`")
     own = data_id is not None and designs[data_id] >= min(ENOUGH_DESIGNS, max(designs.values()))
     return table.where(data_id=data_id if own else max(sorted(designs), key=designs.__getitem__))
-
-
-def is_unfit(objectives: Sequence[str]) -> bool:
-    """Whether the objectives are other than accuracy, not extrapolated, and latency."""
-    return list(objectives) != [SUPERVISED.loss, "latency_ms"]

@@ -18,7 +18,7 @@ from nasbench.latency.names import THIS_MACHINE
 from nasbench.strategies import StrategyChoice
 from nasbench.study.fidelity import Ladder
 from nasbench.study.journal import locked
-from nasbench.study.objective import BY_LOSS, PREDICTED, Objective, extrapolation_target
+from nasbench.study.objective import BY_LOSS, PREDICTED, SUPERVISED, Objective, extrapolation_target
 from nasbench.study.runner import RUNGS, Numerics, Promotion, RunnerSpec
 from nasbench.study.trial_records import MAX_CLASSES, Seed
 from nasbench.study.trials import Level, Origin, Split, Trial
@@ -118,6 +118,11 @@ class Study(Value):
     def objective(self) -> Objective:
         """The objective of proxy training."""
         return BY_LOSS[self.objectives[0]]
+
+    @property
+    def by_accuracy(self) -> bool:
+        """Whether designs are compared by the accuracy that they reach at their own size, and by latency."""
+        return self.objectives == (SUPERVISED.loss, "latency_ms")
 
     @property
     def extrapolated_to(self) -> Budget | None:
