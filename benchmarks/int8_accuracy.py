@@ -4,7 +4,8 @@
 
 One line a network and runtime in int8.csv: float32, onnxruntime's plain way (a scale a channel, MinMax), and what
 `nasbench export --dtype int8` makes; for OpenVINO and ExecuTorch, where they are installed, by their own quantisers.
-What has a line already is not measured again.
+With `--fine-tune EPOCHS` all of it after so many epochs of quantisation-aware fine-tuning, in lines of their own. What
+has a line already is not measured again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nasbench.exporting.fine_tuning import fine_tuned
 from nasbench.exporting.formats import FORMATS, export
 from nasbench.exporting.onnx_int8 import PLAIN, quantise
 from nasbench.exporting.request import Request
@@ -26,19 +28,26 @@ from nasbench.weights.checkpoints import load_model
 from nasbench.weights.saved import About
 
 
-def measured(path: Path, data: str, known: Collection[tuple[str, str]]) -> Iterator[dict[str, object]]:
-    """A line for each runtime that is installed and not among the `known` pairs of network and runtime."""
+def measured(path: Path, data: str, known: Collection[tuple[object, ...]], epochs: int) -> Iterator[dict[str, object]]:
+    """A line for each runtime that is installed and, with network and epochs of fine-tuning, not among the `known`."""
     model = load_model(path)
+    runtimes = [
+        name
+        for name in ("onnx", "openvino", "executorch")
+        if (model.arch.label, name, epochs) not in known
+        and all(importlib.util.find_spec(each) for each in (*FORMATS[name].packages, *FORMATS[name].int8_packages))
+    ]
+    if not runtimes:
+        return
     about = About.of(model)
     images = images_of(data, model.arch, about)
     deploy = model if model.deployed else reparameterise(model)
-    for runtime in ("onnx", "openvino", "executorch"):
+    tuned = fine_tuned(deploy, images, epochs, lambda done, total: None) if epochs else None
+    for runtime in runtimes:
         form = FORMATS[runtime]
-        if (model.arch.label, runtime) in known or any(
-            importlib.util.find_spec(name) is None for name in (*form.packages, *form.int8_packages)
-        ):
-            continue
-        request = Request(deploy, model.arch.resolution, None if form.any_batch else 1, "int8", {}, images)
+        request = Request(
+            deploy, model.arch.resolution, None if form.any_batch else 1, "int8", {}, images, tuned
+        )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             written = export(form, request, Path(folder) / f"int8{form.suffix}")
         scores = written.scores
@@ -50,7 +59,7 @@ def measured(path: Path, data: str, known: Collection[tuple[str, str]]) -> Itera
         )
         yield {
             "network": model.arch.label, "px": model.arch.resolution, "epochs": about.figures.get("epochs"),
-            "runtime": runtime, "test_images": scores.images, "fp32": scores.accuracy_fp32,
+            "runtime": runtime, "fine_tuned": epochs, "test_images": scores.images, "fp32": scores.accuracy_fp32,
             "int8_plain": plain, "int8": scores.accuracy,
             "points": round(scores.gain, 2), "way": scores.way, "bytes_fp32": scores.bytes_fp32, "bytes": written.size,
             "ms_fp32": written.ms_fp32, "ms": written.ms,
@@ -61,13 +70,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--data", default="fashion-on-earth")
+    parser.add_argument("--fine-tune", type=int, default=0, metavar="EPOCHS")
     parser.add_argument("--out", type=Path, default=Path("results/int8"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     table = options.out / "int8.csv"
     rows = pd.read_csv(table).to_dict("records") if table.exists() else []
     for path in options.files:
-        rows += measured(path, options.data, {(row["network"], row["runtime"]) for row in rows})
+        known = {(row["network"], row["runtime"], row["fine_tuned"]) for row in rows}
+        rows += measured(path, options.data, known, options.fine_tune)
         pd.DataFrame(rows).to_csv(table, index=False, float_format="%.4g", lineterminator="\n")
     print(pd.DataFrame(rows).to_string(index=False))
 

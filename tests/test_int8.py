@@ -17,13 +17,16 @@ from nasbench.proxy.evaluate import dataset
 from nasbench.weights.saved import read_saved
 
 
+@pytest.mark.parametrize("tuned", [False, True])
 def test_the_printed_accuracy_is_that_of_the_file_alone(
-    trained: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tuned: bool, trained: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, data = trained
     out = tmp_path / "own.onnx"
-    assert cli.main(["export", str(path), "--dtype", "int8", "--data", data, "-o", str(out)]) == 0
+    words = ["export", str(path), "--dtype", "int8", "--data", data, "-o", str(out)]
+    assert cli.main([*words, *(("--fine-tune", "2") if tuned else ())]) == 0
     shown = capsys.readouterr().out
+    assert ("fine-tuned for 2 epochs" in shown) == tuned
     printed = float(re.search(r"\(measured\): ([\d.]+) %", shown)[1])
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
@@ -63,6 +66,7 @@ def test_images_of_other_classes_are_refused(trained: tuple[Path, str]) -> None:
         (["emo_1m", "--dtype", "int8", "--data", "x"], "--dtype int8 emo_1m: is for trained networks"),
         (["emo_1m", "--data", "x"], "--data x: is what --dtype int8 is calibrated on"),
         (["{0}", "--dtype", "int8"], "give them by --data"),
+        (["{0}", "--fine-tune", "2"], "--fine-tune 2: is for int8; add --dtype int8"),
         (["{0}", "--weights", "w.pt"], "brings its own"),
         (["none.safetensors"], "none.safetensors: cannot be read"),
     ],

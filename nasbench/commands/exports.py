@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasbench.commands import weights
-from nasbench.commands.common import add_classes, add_verb, cell, writable_file
+from nasbench.commands.common import add_classes, add_verb, cell, up_to, writable_file
 from nasbench.errors import UserError, shown
 from nasbench.exporting import formats
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nasbench.arch.architecture import Architecture
     from nasbench.exporting.request import Request
     from nasbench.nn.model import Model
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
 
 DYNAMIC = "dynamic"  # of `--batch`: any number of images at a time
 MAX_BATCH = 1024
+MAX_EPOCHS = 1000
 SAVED = ".safetensors"
+MUCH = 1  # points of accuracy lost to int8 above which fine-tuning is named
 EXAMPLE = """nasbench export fastvit_t8 -o fastvit_t8.onnx
 nasbench export mobilevit_s --weights mobilevit_s.safetensors -o mobilevit_s.onnx
 nasbench export swin_t --dynamic-batch -o swin_t.onnx
 nasbench export best.safetensors --dtype int8 --data photos/ -o mine.onnx
+nasbench export best.safetensors --dtype int8 --data photos/ --fine-tune 1 -o mine.onnx
 nasbench export best.safetensors --to openvino --normalise -o mine.xml
 nasbench export best.safetensors --to executorch -o mine.pte"""
 NAMES = (*formats.FORMATS, *formats.MISSING)  # what cannot be written is named too: the error says what to do instead
@@ -62,6 +68,10 @@ def add(verbs: Any) -> None:
         "float32 (default: fp32)",
     )  # fmt: skip
     export.add_argument("--data", metavar="PATH", help="with --dtype int8: the images that it was trained on")
+    export.add_argument(
+        "--fine-tune", type=up_to(MAX_EPOCHS), metavar="EPOCHS",
+        help="with --dtype int8: before, train so many times over these images to answer in int8 as in float32 does",
+    )  # fmt: skip
 
 
 def _batch(text: str) -> int | None:
@@ -120,6 +130,8 @@ def _export(options: argparse.Namespace) -> int:
     output = writable_file(options.output, "network.onnx")
     if options.data is not None and options.dtype != "int8":
         raise UserError(f"--data {options.data}: is what --dtype int8 is calibrated on; leave it out")
+    if options.fine_tune is not None and options.dtype != "int8":
+        raise UserError(f"--fine-tune {options.fine_tune}: is for int8; add --dtype int8, or leave it out")
     name = formats.chosen(options.to, output)
     batch = formats.batch_of(name, options.dtype, options.batch)
     form = formats.check(name, options.dtype, batch, output)
@@ -135,7 +147,9 @@ def _request(network: _Network, options: argparse.Namespace, batch: int | None) 
     arch = network.architecture
     request = Request(network.model, arch.resolution, batch, options.dtype, _words(network, options.normalise))
     if options.dtype == "int8":
-        request = replace(request, images=_images(network, options))
+        images = _images(network, options)
+        tuned = None if options.fine_tune is None else _tuned(network.model, images, options.fine_tune)
+        request = replace(request, images=images, tuned=tuned)
     if options.normalise:
         mean, std = ([255 * value for value in values] for values in _normalisation(network))
         request = request.normalising(mean, std)
@@ -184,6 +198,20 @@ def _images(network: _Network, options: argparse.Namespace) -> TrainingImages:
     return images_of(data_spec(options.data, DATASETS), network.architecture, network.about)
 
 
+def _tuned(model: Model, images: TrainingImages, epochs: int) -> nn.Module:
+    from nasbench.exporting.fine_tuning import fine_tuned
+    from nasbench.progress import ProgressState, progress_display
+
+    begun = time.monotonic()
+    with progress_display() as progress:
+
+        def report(done: int, total: int) -> None:
+            left = (time.monotonic() - begun) * (total - done) / done
+            progress.update(ProgressState("fine-tuning for int8", done, total, unit="images", seconds_left=left))
+
+        return fine_tuned(model, images, epochs, report)
+
+
 def _tell(
     network: _Network, written: formats.Written, form: formats.Format, options: argparse.Namespace, output: Path,
     batch: int | None,
@@ -198,12 +226,16 @@ def _tell(
         print(_compared(written, form))
         return
     sizes = f"{size}, in float32 {cell(found.bytes_fp32 / 1e6)}"
-    print(f"{what}, int8 ({found.way}){count}{pixels}, {sizes}, {network.source}")
+    epochs = options.fine_tune
+    tuned = "" if epochs is None else f"fine-tuned for {epochs} epoch{'s' if epochs > 1 else ''}, "
+    print(f"{what}, int8 ({tuned}{found.way}){count}{pixels}, {sizes}, {network.source}")
     print(
         f"accuracy by the runtime alone on {found.images} test images (measured): {100 * found.accuracy:.2f} %, "
         f"in float32 {100 * found.accuracy_fp32:.2f} %: {found.gain:+.2f} points"
     )
     print(f"one image on one thread (measured): {written.ms:.2f} ms, in float32 {written.ms_fp32:.2f} ms")
+    if found.gain < -MUCH and options.fine_tune is None:
+        print(f"more than {MUCH} point is lost: with --fine-tune 1 it first learns to answer in int8 as in float32")
 
 
 def _compared(written: formats.Written, form: formats.Format) -> str:

@@ -15,7 +15,7 @@ from nasbench.nn.finite import require_finite
 
 
 def write(request: Request, path: Path) -> str:
-    require_finite(request.model)
+    require_finite(request.source)
     with silence(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions of torch that its converter was not tested with
         import coremltools

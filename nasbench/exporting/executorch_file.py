@@ -17,7 +17,7 @@ from nasbench.nn.finite import require_finite
 
 
 def write(request: Request, path: Path) -> str:
-    require_finite(request.model)
+    require_finite(request.source)
     with silence(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's and torchao's own deprecations
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner

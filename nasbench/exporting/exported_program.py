@@ -17,7 +17,7 @@ MOST = 1 << 16  # images at a time
 
 
 def write(request: Request, path: Path) -> str:
-    require_finite(request.model)
+    require_finite(request.source)
     free = ({0: torch.export.Dim("batch", max=MOST)},) if request.batch is None else None
     with request.evaluating() as model:
         program = torch.export.export(model, (request.zeros,), dynamic_shapes=free)

@@ -18,7 +18,7 @@ def write(request: Request, path: Path) -> str:
         content, how = quantise(request)
         way = str(how)
     else:
-        content, way = export_onnx(request.model, request.resolution, request.batch), ""
+        content, way = export_onnx(request.source, request.resolution, request.batch), ""
     if request.dtype == "fp16":
         from nasbench.latency.runtimes import half
 

@@ -20,7 +20,7 @@ SECTION = "model_info"  # of the file's runtime information, where OpenVINO's ow
 def write(request: Request, path: Path) -> str:
     import openvino
 
-    content = export_onnx(request.model, request.resolution, request.batch)
+    content = export_onnx(request.source, request.resolution, request.batch)
     network = openvino.convert_model(io.BytesIO(content))
     if request.dtype == "int8":
         network = _quantised(network, request)

@@ -42,7 +42,7 @@ class Request:
     """`model`, a deploy form in eval mode, for images of `resolution`, `batch` of them at a time (None: any number).
 
     `words` go into the file's metadata. `images`: what int8 is calibrated and scored on, normalised as the model takes
-    them.
+    them. `tuned`: the model after quantisation-aware fine-tuning, of which int8 files are made.
     """
 
     model: nn.Module
@@ -51,11 +51,22 @@ class Request:
     dtype: str = "fp32"
     words: Mapping[str, str] = field(default_factory=dict)
     images: TrainingImages | None = None
+    tuned: nn.Module | None = None
 
     def normalising(self, mean: Sequence[float], deviation: Sequence[float]) -> Request:
         """The same for pixels in 0 to 255; mean and deviation are of these."""
-        model = Normalised(self.model, mean, deviation).eval()
-        return replace(self, model=model, images=None if self.images is None else unnormalised(self.images))
+
+        def behind(network: nn.Module) -> nn.Module:
+            return Normalised(network, mean, deviation).eval()
+
+        tuned = None if self.tuned is None else behind(self.tuned)
+        images = None if self.images is None else unnormalised(self.images)
+        return replace(self, model=behind(self.model), tuned=tuned, images=images)
+
+    @property
+    def source(self) -> nn.Module:
+        """The network that the file is made of."""
+        return self.model if self.dtype != "int8" or self.tuned is None else self.tuned
 
     @property
     def channels(self) -> int:
@@ -80,11 +91,12 @@ class Request:
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
-        """The model in eval mode, without gradients."""
-        was_training = self.model.training
-        self.model.eval()
+        """The source in eval mode, without gradients."""
+        source = self.source
+        was_training = source.training
+        source.eval()
         try:
             with torch.no_grad():
-                yield self.model
+                yield source
         finally:
-            self.model.train(was_training)
+            source.train(was_training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,23 @@ def accuracy(run: Run, pool: ImagePool, norm: SizedNormalisation, batch: int = B
         right += int((run(images).argmax(1) == labels).sum())
         count += len(labels)
     return right / max(1, count), count
+
+
+def divergence(expected: Run, run: Run, pool: ImagePool, norm: SizedNormalisation) -> float:
+    """The mean over the images of a pool of the Kullback-Leibler divergence of a file's answers from expected ones, in
+    nats; infinite where they are not finite."""
+    found: list[np.ndarray] = []
+    for images, _ in batches(pool, norm, len(pool)):
+        wanted, given = (_log_probabilities(one(images)) for one in (expected, run))
+        found.append((np.exp(wanted) * (wanted - given)).sum(1))
+    mean = float(np.concatenate(found).mean()) if found else 0.0
+    return mean if math.isfinite(mean) else math.inf
+
+
+def _log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """(b, classes) of logits."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))
 
 
 def batches(
