@@ -1,13 +1,13 @@
 """Runs every command and every block of Python of the documentation, in the order of the pages, in a scratch folder.
 
-    python docs/run_commands.py                  # all of it, a quarter of an hour on two cores; `make docs-check`
+    python docs/run_commands.py                  # all of it, in about ten minutes; `make docs-check`
     python docs/run_commands.py docs/tour.md     # of some pages
-    python docs/run_commands.py --quick          # what takes a second or two as it stands, as the tests run it
+    python docs/run_commands.py --quick          # what takes a second or two as it stands
     python docs/run_commands.py --list           # what would be run, what is left out, and why
 
 A command runs as it stands, but where it trains or measures for minutes: `SMALLER` says what is put in its place. What
 cannot run here is in `LEFT_OUT` with the reason. Both are read from the top, the first that fits counts. Ends with 1
-where a command fails.
+where a command fails. The tests run the quick ones always, and the rest page by page while there is time for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import math
 import os
 import re
 import runpy
@@ -43,17 +44,18 @@ TOY = "--runner toys.toml --device server"
 TOYS = "--out results/table-toys --time-limit 30s " + TOY
 FEW = "--networks emo_1m mobilevit_xxs fastvit_t8 " + TOY
 SMALLER = (
-    (r"search .*--device|search --budget 64MBmem", "{} --trials 4 --runner toys.toml"),
-    (r"search --budget 10ms --data", "search --budget 40ms --data photos/ --out results/photos --trials 4 " + TOY),
+    (r"search .*--device|search --budget 64MBmem", "{} --trials 2 --runner toys.toml"),
+    (r"search --budget 10ms --data", "search --budget 40ms --data photos/ --out results/photos --trials 2 " + TOY),
     (r"search .*--time-limit", "search --budget 1GFLOP --time-limit 1min --out results/quick " + TOY),
     (r"resume .*--time-limit", "resume results/quick --time-limit 1min"),
     (r"search .*--objective predicted@4GFLOP",
      "search --objective predicted@300MFLOP --space small --budget 100MFLOP --trials 2 " + TOY),
-    (r"search ", "{} --trials 4 " + TOY),
+    (r"search ", "{} --trials 2 " + TOY),
     (r"confirm .*--designs", "confirm results/mine --seeds 1"),
     (r"confirm ", "{} --seeds 1"),
-    (r"train .*--recipe mobile|train .*--seeds 3", "{} --epochs 1 --resolution 32 --seeds 1"),
-    (r"train ", "{} --epochs 1 --resolution 32"),
+    (r"train .*--recipe mobile|train .*--seeds 3", "{} --epochs 1 --resolution 32 --seeds 1 --runner toys.toml"),
+    (r"train ", "{} --epochs 1 --resolution 32 --runner toys.toml"),
+    (r"latency measure", "{} --accept-noise"),
     (r"latency fit$", "latency fit --networks 10 --accept-noise"),
     (r"latency fit --memory", "latency fit --memory --networks 10 --accept-noise"),
     (r"latency pack pixel-6 --count 20", "latency pack pixel-6 --count 10"),
@@ -91,7 +93,7 @@ EXTRAS = ((r"export .*\.xml", "openvino"), (r"export .*\.pte", "executorch"), (r
 # As they stand within a second or two, without training or measuring: what the tests run.
 QUICK = r"profile|space (size|contains|sample)|list|draw|front|table export|data|watch"
 QUICK_PYTHON = ("docs/strategies.md",)
-FINAL_TRAININGS = 4  # of a search, instead of 22
+FINAL_TRAININGS = 2  # of a search, instead of 22
 TOY_RUNNER = 'kind = "serial"\n' + "".join(
     f'\n[[ladder]]\nname = "{name}"\nrecipe = "proxy-even"\ntrials = {trials}\nsamples = {samples}\nevaluate = 50\n'
     for name, trials, samples in (("screen", 4, 64), ("full", 2, 96))
@@ -156,8 +158,8 @@ def steps(page: str) -> Iterator[Step]:
                     yield Step(page, command, False)
 
 
-def prepare(folder: Path, quick: bool = False) -> None:
-    """What the pages take to be there: results of the checkout, images, files of the reader's own."""
+def prepare(folder: Path, chosen: Sequence[Step], quick: bool) -> None:
+    """What the steps take to be there: results of the checkout, images, files of the reader's own."""
     for name in (
         "results/default",
         "results/default-former",
@@ -179,7 +181,9 @@ def prepare(folder: Path, quick: bool = False) -> None:
     places = [(a, b, c) for a in range(4) for b in range(4) for c in range(4)]
     rows = [f"{a},{b},{c},{50 + 7 * a - 3 * b + a * c},{5 + a + 2 * b + c}\n" for a, b, c in places]
     (folder / "mine.csv").write_text("layer0,layer1,layer2,accuracy,latency\n" + "".join(rows), encoding="utf-8")
-    _models(folder)
+    _device()
+    if any(re.search(r"\.safetensors|\.pt\b", step.here) for step in chosen):
+        _models(folder)
 
 
 def _images(folder: Path, count: int) -> None:
@@ -202,17 +206,20 @@ def _photo(folder: Path) -> None:
     Image.open(folder / "photo.png").save(folder / "photo.jpg")
 
 
+def _device() -> None:
+    """A device that was measured."""
+    from nasbench.latency.pack import read_results
+
+    read_results(ROOT / "results" / "latency" / "onnxruntime_plain_pack.json", "server").save()
+
+
 def _models(folder: Path) -> None:
-    """A device's profile, a trained model, one to learn from, and weights as a training script leaves them."""
+    """A trained model, one to learn from, and weights as a training script leaves them."""
     import torch
 
     import nasbench
     from nasbench import cli
-    from nasbench.engine import start
-    from nasbench.latency.pack import read_results
 
-    start.FINAL_TRAININGS = FINAL_TRAININGS
-    read_results(ROOT / "results" / "latency" / "onnxruntime_plain_pack.json", "server").save()
     torch.save(nasbench.build(nasbench.load("emo_1m")).state_dict(), folder / "emo_1m.pt")
     code = cli.main(shlex.split("train mobilevit_xxs --data photos --epochs 1 --resolution 32 --out trained"))
     assert code == 0, "the model to begin with"
@@ -258,20 +265,26 @@ def _measure(device: Path, of_study: bool) -> None:
     shutil.copyfile(pack / "results.json", "results.json")
 
 
-def run_all(chosen: Sequence[Step], quick: bool) -> list[str]:
-    """Run the steps in a scratch folder of their own, a line each -> what failed, a text each."""
-    failed = []
+def run_all(chosen: Sequence[Step], quick: bool, until: float = math.inf) -> tuple[list[str], int]:
+    """Run the steps in a scratch folder of their own, a line each -> what failed, a text each, and how many ran.
+
+    None is begun after `until`, in seconds since 1970.
+    """
+    failed, ran = [], 0
     with scratch() as folder:
-        prepare(folder, quick)
+        prepare(folder, chosen, quick)
         page, namespace = "", dict[str, object]()
         for step in chosen:
+            if time.time() > until:
+                break
             if step.page != page:
                 page, namespace = step.page, {}
             start, why = time.perf_counter(), _failure(step, namespace)
             failed += [f"{step.page}: {step.here}\n{why}"] if why else []
+            ran += 1
             took = f"{'FAILED' if why else 'ran'} in {time.perf_counter() - start:5.1f} s"
             print(f"{took}  {step.page}: {step.here.strip().splitlines()[0]}", flush=True)
-    return failed
+    return failed, ran
 
 
 def _failure(step: Step, namespace: dict[str, object]) -> str:
@@ -302,6 +315,8 @@ def scratch() -> Iterator[Path]:
 
 
 def main() -> int:
+    from nasbench.engine import start
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", default=PAGES)
     parser.add_argument("--quick", action="store_true")
@@ -316,7 +331,8 @@ def main() -> int:
     if options.list:
         return 0
     chosen = [step for step in found if not step.left_out and (step.quick or not options.quick)]
-    failed = run_all(chosen, options.quick)
+    start.FINAL_TRAININGS = FINAL_TRAININGS
+    failed, _ = run_all(chosen, options.quick)
     print("\n\n".join(failed))
     print(f"{len(chosen) - len(failed)} of {len(chosen)} ran; {sum(bool(step.left_out) for step in found)} left out")
     return 1 if failed else 0
