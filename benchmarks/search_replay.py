@@ -7,8 +7,8 @@ trees fitted to all rows say, off by a normal error of two points that is the sa
 each training adds noise of two. Trees, since they know another world than the searchers' Gaussian process, one in which
 nothing is better than what was seen but by that error. Multiply-adds stand for latency. Arms differ in what they know:
 `evolution` and `random` nothing, `warm` all rows, `warm-half` every second design, `warm-misled` all rows with their
-accuracies exchanged at random. Trainings that a search takes from a table are made up as all others are. A run's line
-is written when it ends; the same command goes on after the last.
+accuracies exchanged at random, otherwise in each run. Trainings that a search takes from a table are made up as all
+others are. A run's line is written when it ends; the same command goes on after the last.
 
 Columns: `lead`, the true lead of the challenger that was handed back over the best published network as the finals saw
 them; `declared`, whether the run called its lead more than noise.
@@ -90,9 +90,9 @@ def halved(table: Table) -> Table:
     return Table((row for row in table.content if row.architecture_id in kept), f"half of {table.source}")
 
 
-def misled(table: Table) -> Table:
+def misled(table: Table, run: int) -> Table:
     """All rows, their accuracies exchanged at random."""
-    order = np.random.default_rng(0).permutation(len(table.content))
+    order = np.random.default_rng(run).permutation(len(table.content))
     accuracies = [table.content[index].accuracy for index in order]
     rows = (row.replace(accuracy=accuracy) for row, accuracy in zip(table.content, accuracies))
     return Table(rows, f"misleading {table.source}")
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     table = nasbench.load_table(options.table).current
-    tables = {"warm": table, "warm-half": halved(table), "warm-misled": misled(table)}
+    tables = {"warm": table, "warm-half": halved(table)}
     fidelity = runner_ladder("laptop").rungs[0].fidelity
     known = {arm: Known(tables[arm], fidelity) for arm in options.arms if arm in tables}
     world = World(table)
@@ -190,6 +190,8 @@ def main() -> None:
         for run in range(options.runs):
             for arm in options.arms:
                 if (arm, str(run)) not in {(line["arm"], line["run"]) for line in done}:
+                    if arm == "warm-misled":
+                        known[arm] = Known(misled(table, run), fidelity)
                     writer.writerow(replay(arm, run, world, known.get(arm), options.budget))
                     file.flush()
     print(summary(_read(options.out)))

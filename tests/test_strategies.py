@@ -372,13 +372,14 @@ def test_after_many_trials_a_correction_serves_several_proposals():
     assert Counted.asked == 3  # made of the first 146, 148 (for 149, too) and 150
 
 
-def test_a_table_that_trials_do_not_bear_out_leaves_proposals_to_evolution():
+@pytest.mark.parametrize("trust", [0.0, 0.1])
+def test_a_table_that_trials_do_not_bear_out_leaves_proposals_to_evolution(trust):
     table = ToyTable(TABLE.designs, TABLE.truth)
-    table.trust = 0.0
+    table.trust = trust
     trials = [Candidate(arch, losses(arch)) for arch in list(TINY)[:8]]
     found = ask("warm", TINY, trials, 0, 1, known=table)
-    rng = np.random.default_rng(0)
-    rng.random()  # by which it was decided
+    rng = np.random.default_rng(0)  # without any trust every draw is that of a search without a table
+    assert trust == 0 or rng.random() > trust
     limits = Limits((), 1000, None)
     expected = StrategyChoice.from_dict({"name": "evolution"}).propose(
         Context(TINY, tuple(trials), rng, limits, None, RejectionCounter(), known=table), 1

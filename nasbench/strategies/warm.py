@@ -57,8 +57,8 @@ class WarmSettings(Value, strict=True):
 def propose(context: Context, n: int, settings: WarmSettings) -> list[Architecture]:
     """Up to `n` new architectures within the budgets; fewer when the space has no more.
 
-    With probability 1 - trust in the table, given the trials so far, evolution proposes in its place. Without a table
-    it is the strategy `model`.
+    With probability 1 - trust in the table, given the trials so far, evolution proposes in its place: what it would
+    propose in a search without a table, where the trust is 0. Without a table it is the strategy `model`.
     """
     if context.known is None:
         return model.propose(context, n, ModelSettings(explore=settings.explore))
@@ -66,7 +66,7 @@ def propose(context: Context, n: int, settings: WarmSettings) -> list[Architectu
         context.space, context.known, on_cost(context.limits.budgets), context.limits.num_classes, settings.pool
     )
     belief = pool.belief(context.space, context.known, context.finished)
-    if belief.trust < 1 and context.rng.random() >= belief.trust:
+    if belief.trust == 0 or (belief.trust < 1 and context.rng.random() >= belief.trust):
         return evolution.propose(context, n, EvolutionSettings())
     proposing = _Proposing(context, settings, belief, Proposals(context))
     return proposing.proposals.fill(n, proposing.next)
