@@ -2,14 +2,16 @@
 
     python benchmarks/surrogate.py ROWS.jsonl results/default results/audit --samples 3200
     python benchmarks/surrogate.py results/table-metablock --samples 3200 --seeds 3 --groups results/inheritance/designs
+    python benchmarks/surrogate.py search_spaces/tables/metablock.csv.gz --samples 3200 --new results/table-held-out
     python benchmarks/surrogate.py results/table-metablock --samples 48000 --shorter
 
 Folds of designs, or of whole families (the kind of block with most multiply-adds), are held out with all their rows;
 truth is the mean of a held-out design's trainings. Kendall's tau over all and within the truly best third; the share of
 truths in their 90 % intervals; seconds of CPU for a fit and for 10,000 predictions. `--seeds` judges by the designs
 alone that were trained so often; `--groups` by those of a folder's files (03.toml and its children 03-1.toml, ... are
-held out together). `--shorter` leaves held-out designs their shorter trainings, as a search has them when it asks which
-would be best in the end; beside it stands what these say alone, and with the rows of long training left out altogether.
+held out together); `--new` by those of another source that the others do not have. `--shorter` leaves held-out designs
+their shorter trainings, as a search has them when it asks which would be best in the end; beside it stands what these
+say alone, and with the rows of long training left out altogether.
 """
 
 from __future__ import annotations
@@ -208,10 +210,15 @@ def main() -> None:
     parser.add_argument("--grouped", action="store_true", help="hold whole families out, too")
     parser.add_argument("--seeds", type=int, default=1, help="judge by designs with so many trainings")
     parser.add_argument("--groups", type=Path, help="folder of designs that are held out group by group")
+    parser.add_argument("--new", type=Path, help="source of designs that are judged and never learnt from")
     parser.add_argument("--shorter", action="store_true", help="held-out designs keep their shorter trainings")
     parser.add_argument("--times", action="store_true", help="measure times, too")
     options = parser.parse_args()
-    rows = read(options.sources, options.recipe)
+    rows, groups = read(options.sources, options.recipe), groups_of(options.groups)
+    if options.new is not None:
+        known, others = {row.architecture.id for row in rows}, read([options.new], options.recipe)
+        groups = {row.architecture.id: 0 for row in others if row.architecture.id not in known}
+        rows += [row for row in others if row.architecture.id in groups]
     counts = {
         n: len({r.architecture.id for r in rows if r.fidelity.samples == n})
         for n in sorted({r.fidelity.samples for r in rows})
@@ -219,8 +226,7 @@ def main() -> None:
     print(f"{len(rows)} trainings; designs by samples: {counts}; measured")
     for samples in options.samples or [max(counts, key=counts.__getitem__)]:
         for grouped in (False, True)[: 1 + options.grouped]:
-            groups = groups_of(options.groups)
-            what = "groups" if groups else "families" if grouped else "designs"
+            what = "new designs" if options.new else "groups" if groups else "families" if grouped else "designs"
             fold_of = partial(folds, grouped=grouped, count=options.folds, groups=groups)
             if options.shorter:
                 evaluate_longer(rows, samples, fold_of)
