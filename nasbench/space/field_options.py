@@ -61,7 +61,7 @@ class FieldOptions:
     def _valid_rows(
         self, block: str, attention: bool | None, channels: int, tokens: int, fields: tuple[str, ...]
     ) -> tuple[tuple[Row, Stage], ...]:
-        """The valid choices of these fields at this block, width and number of tokens, each with a stage that has them."""
+        """The valid choices of these fields at this block, width and number of tokens, each with a stage of them."""
         key = (block, bool(attention), channels if CHANNELS_MATTER.intersection(fields) else None, tokens, fields)
         if key not in self._valid:
             own = {"block": block, "channels": channels, "depth": 2, "tokens": tokens, "attention": bool(attention)}
