@@ -36,15 +36,11 @@ def network_features(kernels: Iterable[Kernel], runtime: str = "onnxruntime") ->
 def kernel_features(kernel: Kernel, block: int) -> dict[str, float]:
     """The features of one kernel; `block`: the runtime's channel block."""
     kind = shape_kind(kernel)
-    c_in, c_out = (
-        (_rounded_up(kernel.c_in, block), _rounded_up(kernel.c_out, block)) if kernel.kind in PADDED else (1, 1)
-    )
-    padding_in, padding_out = (
-        (c_in / kernel.c_in, c_out / kernel.c_out) if kernel.kind in PADDED and kernel.c_in else (1, 1)
-    )
-    traffic = BYTES * (
-        kernel.inputs * (1 if kernel.kind == "image_conv" else padding_in) + kernel.outputs * padding_out
-    )
+    padded = kernel.kind in PADDED
+    c_in, c_out = (_rounded_up(kernel.c_in, block), _rounded_up(kernel.c_out, block)) if padded else (1, 1)
+    padding_in, padding_out = (c_in / kernel.c_in, c_out / kernel.c_out) if padded and kernel.c_in else (1, 1)
+    inputs = kernel.inputs * (1 if kernel.kind == "image_conv" else padding_in)  # images are read as they are
+    traffic = BYTES * (inputs + kernel.outputs * padding_out)
     amounts = {f"{kind}.bytes": traffic, f"{kind}.launches": 1.0, "uncached": max(traffic - CACHE_BYTES, 0.0)}
     if kernel.macs:
         single = kernel.kind in ("image_conv", "depthwise")  # these do not sum over blocks of input channels

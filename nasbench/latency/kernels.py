@@ -75,9 +75,8 @@ def matched(kernels: Sequence[Kernel], reported: Sequence[KernelTime]) -> list[t
     theirs = np.array([number.get(ALIASES.get(t.operator, t.operator), -1) for t in kept])
     written = np.array([t.outputs for t in kept], dtype=float)
     alike = [(theirs == number[_operator(k)]) & _near(written, k.outputs) for k in kernels]
-    lengths = np.zeros(
-        (len(kernels) + 1, len(kept) + 1), dtype=int
-    )  # [i, j]: of the LCS of the first i and the first j entries
+    # lengths[i, j]: of the longest common subsequence of the first i launched and the first j reported kernels
+    lengths = np.zeros((len(kernels) + 1, len(kept) + 1), dtype=int)
     for i, row in enumerate(alike):
         lengths[i + 1, 1:] = np.maximum.accumulate(np.maximum(lengths[i, 1:], lengths[i, :-1] + row))
     pairs, i, j = [], len(kernels), len(kept)

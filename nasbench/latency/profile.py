@@ -60,9 +60,7 @@ class DeviceProfile(Value):
     records: Records
     features_version: PositiveCount
     predictor: Predictor
-    resources: dict[str, Predictor] = Field(
-        default_factory=dict
-    )  # by metric, memory_bytes and energy_j, where enough records have it
+    resources: dict[str, Predictor] = Field(default_factory=dict)  # by metric: memory_bytes, energy_j, where measured
 
     @property
     def reference_ms(self) -> float:

@@ -108,9 +108,9 @@ def card(saved: Saved, name: str, count: int, licence: str) -> str:
     """The model card."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    environment = Environment(  # without escaping, as the card is Markdown
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, autoescape=False
-    )  # no escaping: the card is Markdown
+    )
     provenance = _cells(saved.about.provenance)
     costs = cost(saved.architecture, count, deploy=saved.form == "deploy")
     return environment.get_template(TEMPLATE).render(
