@@ -34,7 +34,6 @@ from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.files import write_atomic
 from nasbench.hardware import tune_allocator
-from nasbench.proxy.data import DEFAULT
 from nasbench.proxy.evaluate import SCORED, dataset, pools, seeded_model
 from nasbench.proxy.reduction import reduced
 from nasbench.report.results import StudyResult
@@ -42,7 +41,7 @@ from nasbench.space.shipped import load_space
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.objective import OBJECTIVES
 from nasbench.study.runner import LAPTOP, RunnerSpec, runner_ladder
-from nasbench.study.task import DataSplit, Task
+from nasbench.study.task import DATA, DataSplit, Task
 from nasbench.study.trials import Level
 
 RESAMPLES = 2_000
@@ -223,7 +222,7 @@ def main() -> None:
     parser.add_argument("--random", type=int, metavar="N", help="N random designs and the shipped ones, not a study's")
     parser.add_argument("--budget", default="1GFLOP")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--data", default=DEFAULT)
+    parser.add_argument("--data", default=DATA)
     parser.add_argument("--until", type=float, help="start no training later than this (seconds since the epoch)")
     options = parser.parse_args()
     torch.set_num_threads(1)

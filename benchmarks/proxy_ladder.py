@@ -22,11 +22,10 @@ from nasbench.arch.library import fixed_points
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget
 from nasbench.hardware import tune_allocator
-from nasbench.proxy.data import DEFAULT
 from nasbench.proxy.evaluate import evaluate
 from nasbench.space.shipped import load_space
 from nasbench.study.runner import RunnerSpec, runner_ladder
-from nasbench.study.task import DataSplit, Task
+from nasbench.study.task import DATA, DataSplit, Task
 
 
 def chosen_designs(budget: Budget, random: int) -> list[Architecture]:
@@ -42,7 +41,7 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rungs", type=int, nargs="*", help="only these rungs, counted from 0")
-    parser.add_argument("--data", default=DEFAULT)
+    parser.add_argument("--data", default=DATA)
     options = parser.parse_args()
     torch.set_num_threads(1)
     tune_allocator()

@@ -56,11 +56,11 @@ class Steps:
 @contextmanager
 def torch_alone() -> Iterator[None]:
     """Within it trainings keep torch's own modules."""
-    kept, cheaper.STAND_INS = cheaper.STAND_INS, ()
+    kept, cheaper.REPLACEMENTS = cheaper.REPLACEMENTS, ()
     try:
         yield
     finally:
-        cheaper.STAND_INS = kept
+        cheaper.REPLACEMENTS = kept
 
 
 def compare(name: str, steps: int, repeats: int) -> dict[str, Any]:

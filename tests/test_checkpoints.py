@@ -228,3 +228,11 @@ def test_files_that_cannot_be_read(tmp_path):
             read_state_dict(tmp_path / missing)
     with pytest.raises(UserError, match=r"bare.safetensors: has no architecture inside; build the model yourself"):
         load_model(tmp_path / "bare.safetensors")
+
+
+@pytest.mark.parametrize("tensors", [{}, {"a": torch.ones(2, dtype=torch.int64)}])
+def test_a_saved_model_without_weights_is_told(tmp_path, tensors):
+    metadata = {"architecture": nasbench.load("emo_1m").to_toml(), "num_classes": "10"}
+    save_file(tensors, tmp_path / "empty.safetensors", metadata)
+    with pytest.raises(UserError, match=r"no tensors among the keys|fit none of the layouts|do not fit"):
+        load_model(tmp_path / "empty.safetensors")

@@ -128,6 +128,19 @@ def test_official_archives_and_npz_give_the_same_images(tmp_path, write, suffix)
     assert np.array_equal(data.test.read(np.arange(20), 32)[0], pixels)
 
 
+def test_labels_as_keras_keeps_them_are_flattened(tmp_path):
+    """keras.datasets.cifar10 gives labels of shape (n, 1); one-hot rows are no labels."""
+    pixels, labels = _arrays()
+    held = {"x_train": pixels, "y_train": labels[:, None], "x_test": pixels}
+    np.savez(tmp_path / "keras.npz", **held, y_test=labels[:, None])
+    data = load_dataset(f"cifar10:{tmp_path / 'keras.npz'}")
+    assert np.array_equal(data.train.labels, labels)
+    assert np.array_equal(data.test.labels, labels)
+    np.savez(tmp_path / "one_hot.npz", **held, y_test=np.eye(10)[labels])
+    with pytest.raises(UserError, match=r"with n labels"):
+        load_dataset(f"cifar10:{tmp_path / 'one_hot.npz'}")
+
+
 def test_a_pickle_that_asks_for_more_than_arrays_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):

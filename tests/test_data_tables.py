@@ -17,7 +17,7 @@ from PIL import Image
 from nasbench import cli
 from nasbench.errors import UserError
 from nasbench.proxy.data import load_dataset
-from nasbench.proxy.data.checking import ODD, check_data
+from nasbench.proxy.data.checking import FINDINGS, check_data
 
 CLASSES = ("cat", "dog")
 EACH = 15  # images of a class in each split
@@ -195,12 +195,12 @@ def test_each_planted_fault_is_found(tmp_path: Path, capsys: pytest.CaptureFixtu
     for what, found in report.findings.items():
         told = [" ".join(Path(part.strip("()")).name for part in file.split(" (as ")) for file in found.files]
         assert all(any(name in file.split() for file in told) for name in wanted[what]), what
-    assert set(wanted) == set(ODD), "every oddity has been planted"
+    assert set(wanted) == set(FINDINGS), "every oddity has been planted"
     assert report.counts["train"] == [15 + 5 * 9 + 3, 15 + 5 * 9 + 3]
     assert len(report.sizes) == sum(map(sum, report.counts.values())) - 10
     assert cli.main(["data", "check", str(tmp_path / "odd"), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert [each["what"] for each in shown["findings"]] == list(ODD)
+    assert [each["what"] for each in shown["findings"]] == list(FINDINGS)
     assert cli.main(["data", "check", str(tmp_path / "odd")]) == 0
     assert "skipped; replace or remove the file" in capsys.readouterr().out
 

@@ -44,7 +44,7 @@ def test_kernels_are_those_of_the_runtimes_profile(name: str, tmp_path: Path, mo
     counted = [time for time in reported if time.operator not in kernels.UNMODELLED]
     convolutions = [kernel for kernel in launched if kernels.REPORTED.get(kernel.kind) == "Conv"]
     assert len([k for k, _ in shared if k in convolutions]) == len(convolutions)
-    assert len(convolutions) == sum(kernels.SAME.get(t.operator, t.operator) == "Conv" for t in counted)
+    assert len(convolutions) == sum(kernels.ALIASES.get(t.operator, t.operator) == "Conv" for t in counted)
     assert len(shared) >= 0.85 * max(len(launched), len(counted))
 
 

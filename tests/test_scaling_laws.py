@@ -10,6 +10,7 @@ from nasbench.scaling.comparison import crossings, standings, win_probabilities
 from nasbench.scaling.intervals import analyse, measured_noise
 from nasbench.scaling.isoflop import CostModel, best_params, growth, isoflop, split
 from nasbench.scaling.laws import Data, PowerLaw, fit_law
+from nasbench.scaling.plots import draw_isoflop
 from nasbench.scaling.points import Point
 from nasbench.scaling.quoted_families import families, family, fit_published
 
@@ -142,6 +143,24 @@ def test_the_split_is_the_minimum_of_its_isoflop_curve() -> None:
     power, (low, high) = growth(fit, cost)
     assert low <= 0.3 / (0.5 + 0.9 * 0.3) <= high
     assert low <= power <= high
+
+
+def test_isoflop_curves_show_the_loss_that_was_fitted() -> None:
+    """A cross-entropy above 1 is drawn too, an error above 1 cannot be."""
+    law = PowerLaw(("params", "samples"), 1.2, np.array([0.4, 0.3]), np.array([0.5, 0.3]), np.array([2e5, 1.5e3]))
+    x = np.array([(n, d) for n in (1e5, 2e5, 4e5, 8e5) for d in (1e3, 2e3, 4e3)])
+    points = [
+        Point("f", "d", 0, n, d, 60 * n**0.9 * d, 0.5, float(loss), 0, 1.0) for (n, d), loss in zip(x, law.predict(x))
+    ]
+    fit = analyse(Data.of(law.variables, x, law.predict(x)), draws=4)
+    cost, computes = CostModel.of(points), [1e9, 4e9]
+    axes = draw_isoflop(fit, cost, computes, points, "toy", "loss").axes[0]
+    assert axes.get_ylabel().startswith("loss")
+    drawn = {round(float(value), 6) for line in axes.lines for value in np.ravel(line.get_ydata())}
+    assert {round(point.loss, 6) for point in points} <= drawn
+    assert 0.5 not in drawn
+    row = split(fit, cost, computes[0]).row("loss")
+    assert float(row["loss (predicted)"]) > 1.2
 
 
 @pytest.mark.parametrize("key", sorted(families()))

@@ -19,9 +19,9 @@ from nasbench.errors import UserError
 from nasbench.files import read_toml, write_toml
 from nasbench.scaling import laws as scaling_laws
 from nasbench.scaling.family_laws import FamilyLaws, fit_families
-from nasbench.scaling.heldout import ONE, hold_out_largest
+from nasbench.scaling.heldout import hold_out_largest
 from nasbench.scaling.plan import make_plan, measured_rate
-from nasbench.scaling.points import by_family, data_of, loss_name, most_sampled, read_points
+from nasbench.scaling.points import SIZE, by_family, data_of, loss_name, most_sampled, read_points
 from nasbench.scaling.rule_search import SHARES, Tried, fit_shares, search_rule
 from nasbench.scaling.study import ScalingStudy, new_study, train_options
 from nasbench.scaling.training import train_family
@@ -190,7 +190,7 @@ def test_laws_of_a_study_are_those_that_made_it(laws: list[FamilyLaws]) -> None:
         assert sum(held.inside for held in entry.held_out) >= 3
         level = 0.8 if entry.name == "mobilevit_xxs" else 1.0
         for held in entry.held_out:
-            if held.variables != ONE:
+            if held.variables != SIZE:
                 params = max(point.params for point in entry.points)
                 assert held.predicted == pytest.approx(true_error(params, held.samples, level), rel=0.06)
 

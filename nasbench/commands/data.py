@@ -38,7 +38,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _print(report: DataReport) -> None:
-    from nasbench.proxy.data.checking import ODD, largest_and_smallest
+    from nasbench.proxy.data.checking import FINDINGS, largest_and_smallest
 
     content: Any = report.to_dict()
     sides = {name: f"{width} x {height}" for name, (width, height) in content["width_and_height"].items()}
@@ -62,7 +62,7 @@ def _print(report: DataReport) -> None:
     if report.findings:
         print_table(
             [
-                {"found": what, "images": found.count, "what is done": ODD[what], "the first": found.files[0]}
+                {"found": what, "images": found.count, "what is done": FINDINGS[what], "the first": found.files[0]}
                 for what, found in report.findings.items()
             ],
             title="what is odd",

@@ -103,19 +103,19 @@ def _fit_studies(options: argparse.Namespace) -> int:
         held = [item.row() for entry in laws for item in entry.held_out]
         if held:
             print_table(held, title="fitted without the largest size, which is then predicted")
-        _print_splits(laws)
+        _print_splits(laws, loss_name(points, options.loss))
     paths = [write_record(content, out), *study_pictures(laws, out, options.loss)]
     print(f"written: {', '.join(str(path) for path in paths if path.suffix != '.svg')}", file=sys.stderr)
     return 0
 
 
-def _print_splits(laws: list[FamilyLaws]) -> None:
+def _print_splits(laws: list[FamilyLaws], loss: str) -> None:
     from nasbench.scaling.isoflop import budgets, growth, split
 
     for entry in laws:
         if entry.joint is None:
             continue
-        rows = [split(entry.joint, entry.cost, float(compute)).row() for compute in budgets(entry.points)]
+        rows = [split(entry.joint, entry.cost, float(compute)).row(loss) for compute in budgets(entry.points)]
         print_table(rows, title=f"{entry.name}: compute-optimal split")
         power, (low, high) = growth(entry.joint, entry.cost)
         print(f"{entry.name}: the best size grows as compute^{power:.2f} [{low:.2f}, {high:.2f}]")
@@ -166,12 +166,11 @@ def _print_published_test(found: Family, fit: LawFit, over: str) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from nasbench.scaling.comparison import crossings, standings
     from nasbench.scaling.family_laws import fit_families
-    from nasbench.scaling.heldout import ONE
-    from nasbench.scaling.points import largest, loss_name, read_points
+    from nasbench.scaling.points import SIZE, largest, loss_name, read_points
 
     factor, size = _place(options.at)
     points = read_points(options.studies)
-    fitted = fit_families(points, options.loss, options.draws, forms=(ONE,), hold_out=False)
+    fitted = fit_families(points, options.loss, options.draws, forms=(SIZE,), hold_out=False)
     laws = [entry for entry in fitted if entry.size is not None]
     fits = {entry.name: entry.size for entry in laws if entry.size is not None}
     if len(fits) < 2:
@@ -219,9 +218,8 @@ def _place(text: str) -> tuple[float, float | None]:
 
 def _plan(options: argparse.Namespace) -> int:
     from nasbench.scaling.family_laws import fit_families
-    from nasbench.scaling.heldout import TWO
     from nasbench.scaling.plan import make_plan, measured_rate
-    from nasbench.scaling.points import loss_name, read_points
+    from nasbench.scaling.points import JOINT, loss_name, read_points
     from nasbench.scaling.study import train_options
 
     given = _rate(options.rate) if options.rate is not None else None
@@ -229,7 +227,7 @@ def _plan(options: argparse.Namespace) -> int:
     points = read_points(studies)
     if options.design:
         points = [point for point in points if point.family == options.design]
-    fitted = fit_families(points, options.loss, options.draws, forms=(TWO,), hold_out=False) if points else []
+    fitted = fit_families(points, options.loss, options.draws, forms=(JOINT,), hold_out=False) if points else []
     laws = [entry for entry in fitted if entry.joint is not None]
     if not laws:
         wanted = f"of {options.design} " if options.design else ""

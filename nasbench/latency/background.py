@@ -1,8 +1,9 @@
 """A child process that measures networks on this machine while trainings run beside it.
 
-The measuring protocol stands the load. The child reads one line of JSON from its standard input and ends when that pipe
-closes, so it never outlives a killed parent. It answers in lines of JSON: progress, and at last the profile's path or
-an error.
+Networks are timed relative to a reference network that runs beside them, so the load of trainings hardly moves the
+figures (see standalone.py). The child reads one line of JSON, the request, from its standard input and ends when that
+pipe closes, so it never outlives a killed parent. It answers in lines of JSON: progress, then the profile's path or an
+error.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
 
 
-SECONDS = 300.0  # four times a fit's time on a quiet machine, since trainings use the cores meanwhile
+SECONDS = 300.0  # of measuring; a fit on a quiet machine takes a quarter of it, here trainings share the cores
 
 
 class BackgroundFit:
@@ -104,9 +105,10 @@ def fit_in_background(
 def extend_in_background(
     base: str, architectures: Sequence[Architecture], path: Path, num_classes: int = 1000, memory: bool = False
 ) -> BackgroundFit:
-    """Start measuring `architectures` in another process, for a profile at `path` that has learnt from them too.
+    """Start measuring `architectures` in another process; return at once.
 
-    `base` is the name or path of the profile that is extended. Networks that cannot be measured are left out.
+    The profile with the name or path `base` plus these measurements, fitted again, is saved at `path`. Networks that
+    cannot be measured are left out.
     """
     request = {"task": "extend", "base": base, "path": str(path), "num_classes": num_classes, "memory": memory}
     return BackgroundFit(architectures, request)
@@ -119,6 +121,7 @@ def _child_environment() -> dict[str, str]:
 
 
 def _end_with_parent() -> None:
+    """End this process when standard input closes, as it does when the parent ends."""
     sys.stdin.read()
     os._exit(1)
 
@@ -132,12 +135,12 @@ def _progress(done: int, total: int) -> None:
 
 
 def _fit(architectures: list[Architecture], **request: Any) -> Path:
-    """Noise is accepted: trainings run meanwhile, the interval tells what it costs, and the profile keeps it."""
+    """Passes may disagree, as trainings run meanwhile: the prediction interval is wider for it."""
     return fit_profile(architectures, progress=_progress, accept_noise=True, **request).save()
 
 
 def _extend(architectures: list[Architecture], base: str, path: str, num_classes: int, memory: bool) -> Path:
-    """Energy is the whole machine's, which trains meanwhile: it is left out."""
+    """No energy is measured: the meter counts the whole machine, trainings included."""
     profile = load_device(base)
     records = measure_records(architectures, profile, num_classes, _progress, memory=memory, leave_out=True)
     return profile.with_records(records).save(Path(path))

@@ -21,9 +21,9 @@ from nasbench.latency.standalone import DEVIATION_LIMIT, MAX_PASSES, PASSES, Met
 if TYPE_CHECKING:
     from nasbench.latency.measure import Session
 
-SHARE_OF_FIRST_PASSES = 0.6  # of the time: each first pass builds, exports and checks its network too
+SHARE_OF_FIRST_PASSES = 0.6  # of the time; a first pass includes building, exporting and checking the network
 SECONDS = 120.0
-MIN_NETWORKS = 24  # measured whatever the time: 16 give 13 % error, 24 about 9 %, 40 about 6 %
+MIN_NETWORKS = 24  # measured however long it takes: 16 give 13 % error, 24 about 9 %, 40 about 6 %
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ def fit_profile(
 ) -> DeviceProfile:
     """Measure `architectures` on this machine for about `seconds`, fit a predictor, and keep it under `name`.
 
-    Networks are taken in order for half of the time, at least MIN_NETWORKS; the other half goes to their further
-    passes. A network that cannot be built, exported or run is logged and left out. UserError where the passes disagree,
-    unless the noise is accepted.
+    SHARE_OF_FIRST_PASSES of the time goes to the first passes of the networks in order, at least MIN_NETWORKS; the rest
+    to further passes of these. A network that cannot be built, exported or run is logged and left out. UserError where
+    the passes disagree, unless `accept_noise`.
     """
     from nasbench.latency.measure import Session
 
@@ -81,7 +81,10 @@ def _first_passes(
     num_classes: int,
     leave_out: bool = True,
 ) -> list[Architecture]:
-    """The first pass of each network until the time is up; those that the runtime took."""
+    """The first pass of each network until the time is up; returns the networks that could be measured.
+
+    Others are logged and left out; RuntimeError for them where `leave_out` is false, UserError where none is left.
+    """
     taken: list[Architecture] = []
     for number, architecture in enumerate(architectures):
         if time.monotonic() > until and len(taken) >= MIN_NETWORKS:
@@ -91,8 +94,15 @@ def _first_passes(
         except UserError:
             raise
         except Exception as error:  # the runtimes' errors share no base class
-            nothing_runs = not taken and number + 1 == len(architectures)
-            _left_out(error, architecture, leave_out, session.settings.runtime, number + 1 if nothing_runs else 0)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if not leave_out:
+                raise RuntimeError(f"network {architecture.id} cannot be measured: {reason}") from error
+            log.warning("network %s is left out of the latency profile: %s", architecture.id, reason)
+            if not taken and number + 1 == len(architectures):
+                raise UserError(
+                    f"{session.settings.runtime} takes none of the {len(architectures)} networks, this one for "
+                    f"instance: {reason}; give others with --space, or another --runtime"
+                ) from error
         else:
             taken.append(architecture)
         if progress:
@@ -100,21 +110,11 @@ def _first_passes(
     return taken
 
 
-def _left_out(error: Exception, architecture: Architecture, leave_out: bool, runtime: str, failed: int) -> None:
-    """Log why a network is left out of a profile; raise where none may be, or where all, `failed` in number, are."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if not leave_out:
-        raise RuntimeError(f"network {architecture.id} cannot be measured: {reason}") from error
-    log.warning("network %s is left out of the latency profile: %s", architecture.id, reason)
-    if failed:
-        raise UserError(
-            f"{runtime} takes none of the {failed} networks, this one for instance: {reason}; "
-            "give others with --space, or another --runtime"
-        ) from error
-
-
 def _further_passes(session: Session, until: float) -> None:
-    """The passes that every network gets, then more of those that disagree while there is time or they are many."""
+    """PASSES passes of each network, then more of those whose passes disagree, MAX_PASSES in all.
+
+    Ends early once the time is up and the passes as a whole agree within DEVIATION_LIMIT.
+    """
     for _ in range(PASSES - 1):
         session.go_round()
     for _ in range(MAX_PASSES - PASSES):
@@ -135,7 +135,9 @@ def measure_records(
     leave_out: bool = False,
     meter: Meter | None = None,
 ) -> list[Record]:
-    """Latency of each architecture's deploy form on this machine, scaled as `profile` was (ms comparable with it).
+    """Latency of each architecture's deploy form on this machine, comparable with the latencies in `profile`.
+
+    That is, with its settings, and scaled by its reference's quiet time where it used the same reference network.
 
     A network that cannot be measured raises RuntimeError; with `leave_out` it is logged and left out.
     """
@@ -145,8 +147,10 @@ def measure_records(
     if profile is not None:
         profile.require_this_device()
         settings = profile.settings
-    same = profile is not None and profile.reference.sha256 in ("", reference_hash())
-    with Session(settings, profile.reference_ms if profile is not None and same else None) as session:
+    reference_ms = None
+    if profile is not None and profile.reference.sha256 in ("", reference_hash()):
+        reference_ms = profile.reference_ms
+    with Session(settings, reference_ms) as session:
         taken = _first_passes(session, architectures, math.inf, progress, num_classes, leave_out)
         session.finish()
         return [record_of(session, index, architecture, memory, meter) for index, architecture in enumerate(taken)]
@@ -155,7 +159,7 @@ def measure_records(
 def record_of(
     session: Session, index: int, architecture: Architecture, memory: bool = False, meter: Meter | None = None
 ) -> Record:
-    """One network of a session as a profile keeps it."""
+    """Network `index` of a session as a profile stores it; its memory and energy are measured now."""
     return Record(
         id=architecture.id,
         architecture=architecture.to_dict(),

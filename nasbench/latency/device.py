@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from nasbench.errors import UserError, shown
 from nasbench.hardware import require_device
 from nasbench.latency import standalone
-from nasbench.latency.ranges import STRICT, Amount, Few, Many, Positive
+from nasbench.latency.ranges import STRICT, Amount, Count, Positive, PositiveCount
 from nasbench.latency.standalone import SPREAD_LIMIT, Pass
 
 RUNTIME = "onnxruntime"
@@ -22,7 +22,7 @@ DTYPES = ("fp32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class Settings:
-    """How networks are run: what a figure depends on besides the hardware. `options` are the runtime's own."""
+    """How networks are run: what a latency depends on besides hardware and network. `options` are the runtime's own."""
 
     runtime: str = RUNTIME
     threads: int = 1
@@ -50,11 +50,11 @@ class Device:
     cpu: str
     machine: str  # instruction set, as platform.machine() says it
     system: str
-    cores: Few
+    cores: PositiveCount
     runtime: str
     runtime_version: str
-    threads: Few = 1
-    batch: Few = 1
+    threads: PositiveCount = 1
+    batch: PositiveCount = 1
     dtype: str = "fp32"
     accelerator: str = "cpu"
     options: dict[str, Any] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class KernelTime(NamedTuple):
     """One kernel as a runtime reported it: its operator's name there, the elements it wrote, and microseconds."""
 
     operator: str
-    outputs: Many
+    outputs: Count
     us: Amount
 
 
@@ -90,8 +90,8 @@ class Measurement:
     cpu_min_ms: Amount
     wall_min_ms: Amount
     reference_ms: Positive
-    repeats: Many  # runs in all passes together
-    passes: Many
+    repeats: Count  # runs in all passes together
+    passes: Count
     noisy: bool
 
     @classmethod

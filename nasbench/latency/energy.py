@@ -1,4 +1,7 @@
-"""The energy meter of this machine, or why there is none and the remedy; the meters are in standalone.py."""
+"""The energy meter of this machine, or an error that says why there is none and what to do.
+
+The meters themselves are in standalone.py.
+"""
 
 from __future__ import annotations
 

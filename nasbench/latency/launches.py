@@ -17,9 +17,11 @@ from nasbench.blocks.op import Op
 CONVOLUTIONS = frozenset({"conv", "depthwise", "grouped", "pointwise"})
 PROJECTIONS = CONVOLUTIONS | {"linear"}
 FOLLOWED_BY_NORMS = CONVOLUTIONS | {"batch_norm"}
-MIXED = frozenset({"matmul", "softmax"})  # attention's products: they read queries, keys and values split apart
-PASS = "pass"  # of an activation inside another kernel: no runtime reports it, and it counts as a ReLU of its own
-# What onnxruntime runs for an operator that it has no kernel for.
+ATTENTION = frozenset({"matmul", "softmax"})  # these read queries, keys and values split apart
+# A second pass over a convolution's output by an activation inside its kernel: no runtime reports it, and its time is
+# modelled as that of a separate ReLU.
+ACTIVATION_PASS = "pass"
+# The kernels that onnxruntime runs in place of an operator that it has no single kernel for.
 IN_PARTS: Mapping[str, tuple[str, ...]] = {
     "group_norm": ("group_norm", "mul", "add"),  # normalised over instances, then scaled and shifted
     "act:gelu_tanh": ("mul", "mul", "mul", "add", "mul", "tanh", "add", "mul", "mul"),
@@ -31,16 +33,17 @@ BLOCKED, PLAIN, CHANNELS_LAST = "blocked", "plain", "channels last"
 class LaunchRules:
     """How a runtime turns operators into kernels.
 
-    fused: {operator: the operators before it that swallow it}; "scale" is a multiplication by a constant: layer scale,
-    or attention's 1/sqrt(d). channel_block: convolutions compute whole blocks of so many channels. layouts: whether
-    tensors are reordered between convolutions and the rest by kernels of their own.
+    fused: {operator: the operators that it is fused into when it directly follows one of them}; "scale" is a
+    multiplication by a constant: layer scale, or attention's 1/sqrt(d). channel_block: convolutions pad their channels
+    to a multiple of it. layouts: whether separate kernels reorder tensors between the layout of convolutions and that
+    of other operators.
     """
 
     fused: Mapping[str, frozenset[str]]
     channel_block: int = 1
     layouts: bool = False
     keeps_blocks: frozenset[str] = frozenset()  # operators that also work on the blocked layout
-    passes: frozenset[str] = frozenset()  # activations inside a convolution's kernel that take a pass of their own
+    second_passes: frozenset[str] = frozenset()  # activations inside a convolution's kernel: see ACTIVATION_PASS
 
 
 _SUMS = {"batch_norm": CONVOLUTIONS, "scale": CONVOLUTIONS, "add": CONVOLUTIONS}
@@ -57,7 +60,7 @@ LAUNCH_RULES: Mapping[str, LaunchRules] = {
         fused=_SUMS | {"act:relu": CONVOLUTIONS | {"linear"}},
         channel_block=16,
         layouts=True,
-        passes=frozenset(_CLAMPS),
+        second_passes=frozenset(_CLAMPS),
         keeps_blocks=frozenset(
             {"act:silu", "act:gelu", "act:relu", "act:relu6", "act:sigmoid", "batch_norm", "concat"}
         ),
@@ -100,13 +103,13 @@ def launches(operators: Iterable[Op], runtime: str = "onnxruntime") -> list[Kern
 
 
 class _Walk:
-    """Ops in, kernels out; knows the layout that each tensor is in."""
+    """Turns operators, taken one by one, into kernels; keeps track of the layout of the current tensor."""
 
     def __init__(self, rules: LaunchRules) -> None:
         self.rules = rules
         self.kernels: list[Kernel] = []
-        self.layout = BLOCKED  # of the tensor at hand; the image itself is read by a kernel that takes it as it is
-        self.past: list[tuple[Op, str, str]] = []  # each operator with the layout before and after it
+        self.layout = BLOCKED  # of the current tensor; the first convolution reads the image without a reorder
+        self.past: list[tuple[Op, str, str]] = []  # operators with the layout before and after each
 
     def take(self, op: Op) -> None:
         before = self.layout
@@ -115,9 +118,9 @@ class _Walk:
             kind = "scale"
         if kind == "scale" and op.name == "scale" and self.rules.layouts:
             if self.layout == BLOCKED:
-                self._leave_blocks(self.kernels[-1].outputs)  # attention's 1/sqrt(d), folded into the product after it
-        elif kind in self.rules.passes and self.kernels and self.kernels[-1].kind in CONVOLUTIONS:
-            self.kernels.append(_kernel(PASS, op))
+                self._to_plain(self.kernels[-1].outputs)  # attention's 1/sqrt(d), folded into the product after it
+        elif kind in self.rules.second_passes and self.kernels and self.kernels[-1].kind in CONVOLUTIONS:
+            self.kernels.append(_kernel(ACTIVATION_PASS, op))
         elif self._fuses(kind, op):
             if kind == "add":
                 last = self.kernels[-1]
@@ -139,7 +142,7 @@ class _Walk:
             self.kernels.append(_kernel(kind, op))
             return
         if kind == "act:gelu" and self.previous is not None and self.previous.kind == "mul":
-            kind = "act:gelu in parts"  # behind a gate its five operators stay apart
+            kind = "act:gelu in parts"  # after a gate onnxruntime does not fuse its five operators
         if kind in IN_PARTS:
             self.kernels += [Kernel(part, inputs=op.inputs, outputs=op.outputs) for part in IN_PARTS[kind]]
         elif op.name.startswith("roll"):
@@ -149,11 +152,12 @@ class _Walk:
         if kind == "matmul" and op.name == "weigh":
             self._copy("transpose", op.outputs)
         elif kind == "softmax" and self.previous is not None and self.previous.kind == "pointwise":
-            self._copy("transpose", op.outputs)  # over positions, which lie in front: there and back
+            self._copy("transpose", op.outputs)  # over positions, not the last axis: transposed before and after
 
     def _fuses(self, kind: str, op: Op) -> bool:
-        swallowing = self.rules.fused.get(kind)
-        if swallowing is None or not self.kernels or self.kernels[-1].kind not in swallowing:
+        """Whether the runtime fuses the operator into the kernel before it."""
+        fused_into = self.rules.fused.get(kind)
+        if fused_into is None or not self.kernels or self.kernels[-1].kind not in fused_into:
             return False
         if kind == "batch_norm":
             return self._only_reader(op)
@@ -171,7 +175,7 @@ class _Walk:
         return not held_more or (before.kind in CONVOLUTIONS and before.inputs == before.outputs)
 
     def _summand_layout(self, add: Op) -> str:
-        """The layout of the tensor that the skip carries: that of the last one before it was held."""
+        """The layout of the sum's other input, the skip: that of the tensor at the operator where the skip begins."""
         following: Op | None = None
         for op, before, after in reversed(self.past):
             if op.held <= add.held:
@@ -195,24 +199,24 @@ class _Walk:
         elif kind == "matmul":
             self._lay_out_product(op)
         elif kind == "softmax":
-            self._leave_blocks(self.kernels[-1].outputs)
+            self._to_plain(self.kernels[-1].outputs)
             if self.previous is not None and self.previous.kind == "pointwise":
                 self._copy("transpose", op.inputs)
         elif kind == "add":
             self._lay_out_sum(op)
         elif kind == "pool" and self.layout == BLOCKED and (op.flops or op.name == "max pool"):
-            pass  # torch's adaptive pool becomes one that knows blocks, its mean does not
+            pass  # adaptive and max pools have a kernel for the blocked layout, a mean has none
         elif kind in self.rules.keeps_blocks and self.layout == BLOCKED:
             if kind == "concat" and self._last_channels() % self.rules.channel_block:
-                self._leave_blocks(op.outputs)  # the channels of one would begin within a block
+                self._to_plain(op.outputs)  # the second input's channels would begin within a block
         elif self.layout == CHANNELS_LAST and (kind == "pool" or op.name == "unfold"):
             self.layout = PLAIN  # read as it is
         elif not kind.startswith("act:") and not op.name.startswith("roll"):
-            self._leave_blocks(self._read_as_written(kind, op))
+            self._to_plain(self._read_as_written(kind, op))
 
     def _read_as_written(self, kind: str, op: Op) -> int:
-        """Elements of the operator's input that the kernel before it wrote: of a gate not the map that it gates."""
-        if kind in MIXED:
+        """Elements of the operator's input that the kernel before it wrote; a gate's input without the gated map."""
+        if kind in ATTENTION:
             return self.kernels[-1].outputs
         return op.inputs - op.outputs if kind == "mul" and op.inputs > op.outputs else op.inputs
 
@@ -246,20 +250,21 @@ class _Walk:
         """Both summands in one layout; a constant (positions) is stored as the other one needs it."""
         if op.name in ("positions", "bias"):
             if self.layout == BLOCKED:
-                self._leave_blocks(op.outputs)
+                self._to_plain(op.outputs)
             return
         summand = self._summand_layout(op)
         if self.layout == summand == CHANNELS_LAST:
             return
         if self.layout != BLOCKED and summand == BLOCKED:
-            self._copy("reorder_out", op.outputs)  # the other summand's
+            self._copy("reorder_out", op.outputs)  # of the other summand
         if self.layout != BLOCKED or summand != BLOCKED:
-            self._leave_blocks(op.outputs)
+            self._to_plain(op.outputs)
 
     def _last_channels(self) -> int:
         return next((k.c_out for k in reversed(self.kernels) if k.c_out), 0)
 
-    def _leave_blocks(self, elements: int) -> None:
+    def _to_plain(self, elements: int) -> None:
+        """Bring the current tensor into the plain layout, from whichever it is in."""
         if self.layout == BLOCKED:
             self._copy("reorder_out", elements)
         elif self.layout == CHANNELS_LAST:

@@ -8,13 +8,16 @@ import numpy as np
 
 
 def relative_nnls(columns: np.ndarray, measured: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """(k,) weights >= 0 of least squared relative error of `columns` (n, k) against `measured` (n,)."""
+    """(k,) weights >= 0 that minimise the squared relative error of `columns` (n, k) @ weights to `measured` (n,).
+
+    weight (n,): of each row, 1 by default.
+    """
     root = np.ones(len(measured)) if weight is None else np.sqrt(weight)
     return _scaled_nnls(columns / measured[:, None] * root[:, None], root)
 
 
 def shrunk_nnls(columns: np.ndarray, measured: np.ndarray, groups: np.ndarray, shrinkage: float) -> np.ndarray:
-    """The same, drawn to the weights of a coarse model in which grouped columns share one.
+    """The same with a ridge penalty towards the weights of a coarse model in which grouped columns share one weight.
 
     groups (k, g): 1 where a column is in a group. Columns are scaled to mean 1, so that a step of a weight is one of
     the mean share of the time that its feature takes.
@@ -28,13 +31,13 @@ def shrunk_nnls(columns: np.ndarray, measured: np.ndarray, groups: np.ndarray, s
 
 
 def groups_of(names: Sequence[str]) -> np.ndarray:
-    """(k, g) of 0 and 1: `pointwise.macs` with all other `.macs`, `act:gelu.bytes` with all other `.bytes`."""
+    """(k, g) of 0 and 1: one group a measure, so `pointwise.macs` is with all other `.macs`."""
     measures = [name.rsplit(".", 1)[-1] for name in names]
     return np.array([[float(measure == group) for group in sorted(set(measures))] for measure in measures])
 
 
 def _scaled_nnls(columns: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Columns scaled first, as they span 1 to 1e9."""
+    """Non-negative least squares with columns scaled to a maximum of 1, as they span 1 to 1e9."""
     from scipy.optimize import nnls
 
     scale = np.abs(columns).max(axis=0)

@@ -13,7 +13,7 @@ from nasbench.latency.launches import Kernel, launches
 
 @dataclass(frozen=True)
 class NetworkKernels:
-    """The kernels of one network: what its runtime launches, and the same for the runtime of a prior's kernels."""
+    """The kernels that `runtime` launches for one network, and those that the runtime of a prior would launch."""
 
     kernels: tuple[Kernel, ...]
     runtime: str
@@ -28,7 +28,7 @@ def network_kernels(
     prior_runtime: str | None = None,
     reported: tuple[KernelTime, ...] = (),
 ) -> NetworkKernels:
-    """What `runtime` launches for the deploy form, and what the runtime of a prior would, where one is at hand."""
+    """The kernels of the deploy form under `runtime`, and under `prior_runtime` where one is given."""
     listed = operators(architecture, num_classes=num_classes, deploy=True)
     own = tuple(launches(listed, runtime))
     if prior_runtime is None:

@@ -1,8 +1,7 @@
-"""A session of measurements on this machine: how long networks take, in figures that other load hardly moves.
+"""A session of latency measurements on this machine, relative to a reference network so that other load matters little.
 
-Many networks are measured against one reference network; the protocol is in standalone.py. Each is built, exported and
-checked once and waits as a file; its passes are opened one after another, so that between two passes of a network lies
-a pass of all others.
+The protocol is in standalone.py. Each network is built, exported and checked once and kept as a file. The passes of the
+networks are interleaved: between two passes of a network lies one of every other.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from nasbench.latency.standalone import Meter, Pass, Run
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
 
-PROFILE_SECONDS, PROFILE_RUNS = 0.1, 5  # of a kernel profile: for so long, then so many runs
+PROFILE_SECONDS, PROFILE_RUNS = 0.1, 5  # length of a kernel profile: runs for this time, then this many more
 
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Denormal numbers count as zero in this thread meanwhile.
+    """Denormal numbers count as zero in this thread within the context.
 
-    Softmax over the wild logits of random weights is full of them, and one attention then took 8 ms, not 0.2: a figure
-    about the weights, and about x86, not about the network.
+    Softmax over the large logits of random weights yields many of them, which x86 computes slowly: one attention then
+    took 8 ms instead of 0.2, due to the weights and not to the network.
     """
     flushed_before = bool(np.float32(1e-40) * np.float32(1) == 0)
     torch.set_flush_denormal(True)
@@ -51,8 +50,8 @@ def flushed_denormals() -> Iterator[None]:
 class Session:
     """Measures networks against one reference; use it as a context, which holds the files.
 
-    `reference_ms`: the quiet time to scale ratios by, as stored in a profile; None takes the lowest of these
-    passes.
+    reference_ms: the reference's quiet time, which ratios are multiplied by, as stored in a profile; None takes its
+    lowest time over this session's passes.
     """
 
     def __init__(self, settings: Settings | None = None, reference_ms: float | None = None) -> None:
@@ -86,7 +85,7 @@ class Session:
         self.add_module(deploy_form(architecture, num_classes), architecture.resolution)
 
     def add_module(self, module: nn.Module, resolution: int) -> None:
-        """The same for any torch network on square images."""
+        """`add` for any torch network on square images."""
         opener, path = self._prepare(module.eval(), resolution, str(len(self._networks)))
         if path is not None and self.settings == Settings():
             require_same_logits(module, path.read_bytes(), resolution)
@@ -96,7 +95,7 @@ class Session:
         self.passes.append([first])
 
     def go_round(self, only_noisy: bool = False) -> int:
-        """One more pass of each network, or of those whose passes disagree; how many it was."""
+        """One more pass of each network, or only of those whose passes disagree; returns the number of networks."""
         chosen = [i for i in range(len(self.passes)) if not only_noisy or self._noisy(i)]
         with flushed_denormals():
             for index in chosen:
@@ -129,8 +128,7 @@ class Session:
             return standalone.energy_j(self._networks[index][0](), meter)
 
     def kernel_times(self, index: int) -> tuple[KernelTime, ...]:
-        """The time of each kernel in order, where the runtime reports it: onnxruntime's profile, with its own options
-        as they are by default."""
+        """The time of each kernel in order, by onnxruntime's profiler with default options; else empty."""
         path = self.file(index)
         if path is None or self.settings.runtime != RUNTIME or self.settings.options:
             return ()
@@ -144,7 +142,7 @@ class Session:
         return standalone.run_pass(self._reference, opener(), self.clock, self._began)
 
     def _prepare(self, module: nn.Module, resolution: int, name: str) -> tuple[Callable[[], Run], Path | None]:
-        """What opens a network anew for each pass, and its file. torch's are opened once: compiling takes long."""
+        """A function that opens the network for a pass, and its file. Torch modules, which compile, are opened once."""
         if runtimes.runs_files(self.settings):
             path = runtimes.write_file(module, resolution, self.settings, Path(self._folder.name) / name)
             return (lambda: runtimes.open_file(path, self.settings)), path
@@ -153,7 +151,7 @@ class Session:
 
 
 def profiled_kernels(path: Path, threads: int = 1) -> tuple[KernelTime, ...]:
-    """Each kernel's time in onnxruntime's own profile: the lower quartile over runs, as other work only adds to it."""
+    """Each kernel's time by onnxruntime's profiler: the lower quartile over runs, as other load only adds to it."""
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(path, threads, profile=f"{folder}/profile")
         run, began = runner(session), time.perf_counter()

@@ -1,4 +1,4 @@
-"""Profile files of older layouts: brought up to date from their measurements, or refused with the reason."""
+"""Profile files of older layouts: converted to today's, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from nasbench.errors import UserError
 from nasbench.latency import standalone
 from nasbench.latency.device import Measurement
 from nasbench.latency.names import FIT_COMMAND
-from nasbench.latency.records import PASS, Protocol
+from nasbench.latency.records import PASS_ADAPTER, Protocol
 
-VERSION = 2  # of a profile file's layout today
+VERSION = 2  # of the layout of profile files
 
 
 def to_current(content: Any, source: str) -> Any:
@@ -34,10 +34,13 @@ def _protocol(content: dict[str, Any]) -> Any:
 
 
 def _estimated_anew(old: dict[str, Any]) -> dict[str, Any]:
-    """Protocol 2 had the same runs, and another estimator: the figures are taken again, and fitted."""
+    """From protocol 2, which had the same runs and another estimator: latencies computed again from the stored runs.
+
+    features_version None makes the reader fit the predictor again.
+    """
     try:
         clock, quiet_ms = old["protocol"]["clock"], old["reference"]["quiet_ms"]
-        groups = [[PASS.validate_python(p) for p in record["passes"]] for record in old["records"]]
+        groups = [[PASS_ADAPTER.validate_python(p) for p in record["passes"]] for record in old["records"]]
         figures = [asdict(Measurement.of(passes, clock, quiet_ms)) if passes else None for passes in groups]
     except (KeyError, TypeError):
         return old  # the schema says what is wrong

@@ -14,7 +14,7 @@ INPUT, OUTPUT = "image", "logits"  # names in the files that export.py writes
 def open_session(model: bytes | str | Path, threads: int = 1, profile: str = "") -> onnxruntime.InferenceSession:
     """An onnxruntime session on the CPU, sequential, with `threads` intra-op threads, from ONNX bytes or a path.
 
-    `profile`: the beginning of the path of a file with the time of each kernel.
+    profile: prefix of the path of a file that the time of each kernel is written to; none by default.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

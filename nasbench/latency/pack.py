@@ -27,13 +27,13 @@ from nasbench.latency.device import Device, Measurement, Settings, runtime_versi
 from nasbench.latency.export import deploy_form
 from nasbench.latency.names import checked_name, known_devices
 from nasbench.latency.profile import DeviceProfile, load_device, new_profile, require_agreement
-from nasbench.latency.ranges import Few
-from nasbench.latency.records import PASS, Protocol, Record, Reference
+from nasbench.latency.ranges import PositiveCount
+from nasbench.latency.records import PASS_ADAPTER, Protocol, Record, Reference
 from nasbench.latency.reference import REFERENCE_NAME, REFERENCE_SIZE, reference_hash, reference_module
 from nasbench.values import first_problem
 
-DEVICE, CLASSES = TypeAdapter(Device), TypeAdapter[int](Few)
-LONGEST = 200  # characters of what is wrong with a file
+DEVICE, CLASSES = TypeAdapter(Device), TypeAdapter[int](PositiveCount)
+MAX_MESSAGE = 200  # characters of an error about a file
 SCRIPT = "standalone.py"
 HOW_TO = """This folder measures {count} networks on the device {device!r} with {runtime} ({settings}).
 
@@ -63,7 +63,7 @@ def write_pack(
 ) -> Path:
     """Write the folder whole; UserError if it is there already or the runtime runs no files.
 
-    joins: what it measures is to join an existing profile, says its README.txt.
+    joins: its README.txt says that the results are to be added to an existing profile.
     """
     _check_packable(device, settings)
     with _whole_folder(folder) as building:
@@ -142,7 +142,7 @@ def _how_to(device: str, count: int, settings: Settings, joins: bool) -> str:
 
 @dataclass(frozen=True)
 class Results:
-    """What came back: the pack's manifest, what ran it, and every network's passes."""
+    """The content of results.json: the pack's manifest, the device that ran it, and every network's passes."""
 
     path: Path
     manifest: dict[str, Any]
@@ -163,17 +163,18 @@ class Results:
                     f"{path}: its networks are not those of the pack; copy results.json from the device again"
                 )
             protocol = Protocol.of(content["protocol"]["clock"], content["protocol"].get("energy_meter", ""))
-            against = manifest["reference"]["sha256"], manifest["reference"]["name"]
-            checked_name(str(manifest["device"])), CLASSES.validate_python(manifest["num_classes"])
+            reference = manifest["reference"]["sha256"], manifest["reference"]["name"]
+            checked_name(str(manifest["device"]))
+            CLASSES.validate_python(manifest["num_classes"])
             records = _records(content, protocol.clock)
         except UserError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             text = first_problem(error) if isinstance(error, ValidationError) else f"{error} ".splitlines()[0].strip()
             text = f"key {text} is missing" if isinstance(error, KeyError) else text
-            what = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+            what = text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}..."
             raise UserError(f"{path}: not the results of a pack: {what}; give the results.json of one") from None
-        if against != (reference_hash(), REFERENCE_NAME):
+        if reference != (reference_hash(), REFERENCE_NAME):
             raise UserError(
                 f"{path}: measured against another reference network; make the folder again with this nasbench"
             )
@@ -217,7 +218,7 @@ def add_results(path: Path, name: str | None = None, accept_noise: bool = False)
 
 
 def _unlike(profile: DeviceProfile, found: Results) -> list[str]:
-    """What keeps the figures of the two from being comparable, in words."""
+    """The differences, in words, that make the latencies of the two incomparable."""
     ours = (profile.protocol.clock, profile.num_classes, profile.reference.sha256)
     theirs = (found.protocol.clock, found.manifest["num_classes"], found.manifest["reference"]["sha256"])
     words = ("{} time, not {}", "{} classes, not {}", "reference network {:.8}, not {:.8}")
@@ -226,7 +227,7 @@ def _unlike(profile: DeviceProfile, found: Results) -> list[str]:
 
 
 def _scaled(record: Record, profile: DeviceProfile, protocol: Protocol) -> Record:
-    """As the profile scales; without an energy that another meter told."""
+    """The record scaled by the profile's quiet time; without its energy where the two meters differ."""
     measurement = Measurement.of(record.passes, protocol.clock, profile.reference_ms)
     same_meter = protocol.energy_meter == profile.protocol.energy_meter
     energy_j = record.energy_j if same_meter else None
@@ -236,7 +237,7 @@ def _scaled(record: Record, profile: DeviceProfile, protocol: Protocol) -> Recor
 def _records(content: dict[str, Any], clock: str) -> list[Record]:
     """Every measured network with all its passes; each architecture must be the one that was packed."""
     packed = {n["id"]: n["architecture"] for n in content["manifest"]["networks"]}
-    measured = [(n, [PASS.validate_python(p) for p in n["passes"]]) for n in content["networks"]]
+    measured = [(n, [PASS_ADAPTER.validate_python(p) for p in n["passes"]]) for n in content["networks"]]
     reference_ms = min(p.reference_ms(clock) for _, passes in measured for p in passes)
     if len({network["id"] for network, _ in measured}) < len(measured):
         raise ValueError("one network was measured twice")
@@ -261,7 +262,7 @@ def _records(content: dict[str, Any], clock: str) -> list[Record]:
 
 
 def pack_id(manifest: dict[str, Any]) -> str:
-    """Of everything that the manifest says."""
+    """A hash of everything in the manifest but the id itself."""
     return _digest(json.dumps(manifest, sort_keys=True).encode())[:16]
 
 

@@ -1,4 +1,4 @@
-"""Priors: kernel times learnt on other devices, to start from where a device has few measurements of its own."""
+"""Priors: kernel models fitted on other devices, for a device that has few measurements of its own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from nasbench import files
 from nasbench.latency.device import Device
 from nasbench.latency.kernels import KernelModel
+from nasbench.latency.names import devices_folder
 
 SHIPPED = Path(__file__).parent / "shipped_prior.json"  # made by benchmarks/latency_prior.py
 
@@ -18,10 +18,12 @@ log = logging.getLogger(__name__)
 
 
 def choose(name: str, device: Device) -> KernelModel | None:
-    """The kernel times that are likest to those of `device`: the same runtime before another, the same processor
-    before another; of profiles in the cache, other than `name`'s own, and the shipped one."""
+    """The kernel model of the profile in the cache that is most like `device`, other than `name`'s own.
+
+    A profile of the same runtime comes first, among these one of the same processor. Without any, the shipped model.
+    """
     found = []
-    for path in sorted((files.cache_dir() / "devices").glob("*.json")):
+    for path in sorted(devices_folder().glob("*.json")):
         if path.stem != name and (candidate := _read(path)) is not None:
             found.append(candidate)
     if not found:
@@ -30,14 +32,14 @@ def choose(name: str, device: Device) -> KernelModel | None:
 
 
 def shipped() -> KernelModel | None:
-    """The kernel times that come with the package."""
+    """The kernel model that comes with the package; None where it is not there."""
     if not SHIPPED.is_file():
         return None
     return TypeAdapter(KernelModel).validate_json(SHIPPED.read_bytes())
 
 
 def _read(path: Path) -> tuple[dict, KernelModel] | None:
-    """A profile's device and its own kernel model, if it has one; a file that cannot be read offers none."""
+    """A profile's device and kernel model; None where it was fitted with a prior itself, or cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         predictor = content["predictor"]

@@ -1,4 +1,4 @@
-"""The profile of a device: how it was measured, each network's raw figures, and the predictor fitted to them.
+"""The profile of a device: how it was measured, each network's raw measurements, and the predictors fitted to them.
 
 A profile is one JSON file, in the user's cache under the device's name or in a study's folder.
 """
@@ -35,13 +35,13 @@ from nasbench.latency.names import (
 )
 from nasbench.latency.prediction import Prediction
 from nasbench.latency.predictor import MIN_NETWORKS, Predictor, fit_networks
-from nasbench.latency.ranges import Amount, Few
+from nasbench.latency.ranges import Amount, PositiveCount
 from nasbench.latency.records import Protocol, Record, Records, Reference, distinct
 from nasbench.latency.resources import Estimate
 from nasbench.latency.standalone import DEVIATION_LIMIT
 from nasbench.values import Value, first_problem
 
-JSON = TypeAdapter[Any](Any)  # reads it in half the time of the json module
+JSON = TypeAdapter[Any](Any)  # parses in half the time of the json module
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +49,18 @@ log = logging.getLogger(__name__)
 class DeviceProfile(Value):
     """Everything measured on a device and what was fitted to it."""
 
-    version: Few
+    version: PositiveCount
     name: Annotated[str, AfterValidator(checked_name)]
     made: str  # ISO 8601, UTC
     device: Device
     protocol: Protocol
     reference: Reference
     deviation: Amount | None  # standard deviation of a pass, relative, pooled over the networks; None: not kept
-    num_classes: Few
+    num_classes: PositiveCount
     records: Records
-    features_version: Few
+    features_version: PositiveCount
     predictor: Predictor
-    resources: dict[str, Predictor] = Field(default_factory=dict)  # of memory_bytes, energy_j: what enough records hold
+    resources: dict[str, Predictor] = Field(default_factory=dict)  # by metric: memory_bytes, energy_j, where measured
 
     @property
     def reference_ms(self) -> float:
@@ -137,10 +137,10 @@ class DeviceProfile(Value):
 
 
 class _Measured(Value):
-    """The part of a profile that a fit needs."""
+    """The fields of a profile that a fit needs."""
 
     device: Device
-    num_classes: Few
+    num_classes: PositiveCount
     records: Records
 
 
@@ -173,7 +173,7 @@ def new_profile(
 
 
 def require_agreement(records: Sequence[Record], clock: str, name: str, accept_noise: bool = False) -> float:
-    """How far the passes of `records` deviate; UserError where that is too far, unless the noise is accepted."""
+    """`pass_deviation`; UserError where it exceeds DEVIATION_LIMIT, unless noise is accepted."""
     deviation = pass_deviation(records, clock)
     if deviation > DEVIATION_LIMIT and not accept_noise:
         raise UserError(
@@ -193,7 +193,7 @@ def fit_records(
 ) -> Predictor:
     """A predictor from raw measurements; noisy ones are left out while enough others remain.
 
-    prior: kernel times of another device, which make up for measurements where these are few.
+    prior: a kernel model fitted on another device, for where there are few measurements.
     """
     quiet = [r for r in records if not r.measurement.noisy]
     used = quiet if len(quiet) >= max(0.75 * len(records), MIN_NETWORKS) else list(records)
@@ -226,14 +226,14 @@ def load_device(name_or_path: str | Path = THIS_MACHINE) -> DeviceProfile:
 
 
 def study_profile_path(folder: Path | str) -> Path:
-    """Where a study keeps the profile that has learnt from its own designs."""
+    """Where a study keeps its own profile, which its designs' measurements were added to."""
     return Path(folder) / "device.json"
 
 
 def load_study_device(folder: Path | str, name: str) -> DeviceProfile:
-    """The study's own profile, made from that of the device called `name`; the latter while there is none.
+    """The study's own profile; while there is none, the profile of the device called `name`.
 
-    A UserError where that is `this-machine` and the study ran on another one: what the cache holds is of this one.
+    UserError where that would be `this-machine` and the study ran on another one, whose profile is not in this cache.
     """
     path = study_profile_path(folder)
     if path.is_file():
@@ -258,17 +258,13 @@ def _read(path: Path) -> DeviceProfile:
         raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except ValidationError as error:  # of a value, or no JSON
         problem = first_problem(error, DeviceProfile)
-    except (
-        ValueError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:  # the last two of figures that nothing can be fitted to
+    except (ValueError, ArithmeticError, RuntimeError) as error:  # the last two: no fit to these measurements
         problem = str(error).splitlines()[0]
     raise UserError(f"{path}: not a device profile: {problem}; make one with `{FIT_COMMAND}`")
 
 
 def _fitted_again(content: dict[str, Any]) -> dict[str, Any]:
-    """`content` of a profile file with the predictor that today's features give."""
+    """The content of a profile file with its predictors fitted again, on today's features."""
     kept = {name: value for name, value in content.items() if name not in ("predictor", "features_version")}
     measured = _measured(content)
     prior = priors.choose(str(kept.get("name")), measured.device)
@@ -287,6 +283,6 @@ def _measured(content: dict[str, Any]) -> _Measured:
 
 
 def _readable(content: dict[str, Any]) -> str:
-    """JSON with a line a value, but lists of numbers on one line."""
+    """JSON with one value a line, but each list of numbers on one line."""
     text = json.dumps(content, indent=1, allow_nan=False)
     return re.sub(r"\[\s+([^\[\]{}\"]*?)\s+\]", lambda m: "[" + re.sub(r",\s+", ",", m[1]) + "]", text) + "\n"

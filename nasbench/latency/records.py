@@ -1,4 +1,4 @@
-"""The parts of a profile that hold measurements: how they were taken, against what, each network's raw figures."""
+"""The parts of a profile that hold measurements: the protocol, the reference, and each network's raw runs."""
 
 from __future__ import annotations
 
@@ -10,35 +10,38 @@ from pydantic import AfterValidator, TypeAdapter
 from nasbench.costs.budget import RESOURCES
 from nasbench.latency import standalone
 from nasbench.latency.device import KernelTime, Measurement
-from nasbench.latency.ranges import LARGEST, Few, Positive
+from nasbench.latency.ranges import LARGEST, Positive, PositiveCount
 from nasbench.latency.standalone import Pass
 from nasbench.values import Value
 
-LONGEST_US = 10**12  # eleven days
+MAX_RUN_US = 10**12  # eleven days
 PAIRED = "median of paired ratios x sqrt(slowing of the reference)"
 
 
-def _whole(taken: Pass) -> Pass:
-    """A pass whose runs are all there and took some time; ValueError."""
+def _checked_pass(taken: Pass) -> Pass:
+    """The pass itself; ValueError where runs are missing or a time is out of range."""
     runs = (taken.reference_cpu_us, taken.reference_wall_us, taken.cpu_us, taken.wall_us)
     if not all(runs):
         raise ValueError("a pass must hold runs of the network and of the reference")
-    if not all(1 <= us <= LONGEST_US for each in runs for us in each):
-        raise ValueError(f"a run must take 1 to {LONGEST_US:.0e} us")
+    if not all(1 <= us <= MAX_RUN_US for each in runs for us in each):
+        raise ValueError(f"a run must take 1 to {MAX_RUN_US:.0e} us")
     if not 0 <= taken.at <= LARGEST:
         raise ValueError(f"at = {taken.at}: a pass begins 0 to {LARGEST:g} seconds after the session")
     return taken
 
 
-StoredPass = Annotated[Pass, AfterValidator(_whole)]
-PASS = TypeAdapter[Pass](StoredPass)  # a pass from a file; a ValidationError
+StoredPass = Annotated[Pass, AfterValidator(_checked_pass)]
+PASS_ADAPTER = TypeAdapter[Pass](StoredPass)  # reads a pass from a file; raises ValidationError
 
 
 class Protocol(Value):
-    """How the figures were taken. clock: `thread` or `process` for processor time, `wall`. energy_meter: the
-    source of energy figures, "" if there is none or it is unknown."""
+    """How the measurements were taken.
 
-    version: Few = standalone.PROTOCOL_VERSION
+    clock: `thread` or `process` for processor time, or `wall`. energy_meter: where energy was read from, "" if nowhere
+    or unknown.
+    """
+
+    version: PositiveCount = standalone.PROTOCOL_VERSION
     clock: Literal["thread", "process", "wall"] = "thread"
     estimator: str = PAIRED
     energy_meter: str = ""
@@ -50,7 +53,7 @@ class Protocol(Value):
 
 
 class Reference(Value):
-    """The network that all others are measured against: `quiet_ms` is its own time on the quiet device."""
+    """The network that all others are measured against; `quiet_ms` is its own time on the device without other load."""
 
     name: str
     sha256: str  # of its operators and weights, see reference.py; "" where an old profile did not keep it
@@ -58,14 +61,14 @@ class Reference(Value):
 
 
 def distinct(records: Sequence[Record]) -> list[Record]:
-    """Each network once, as it was measured last: copies would count as evidence, and make a fit take longer."""
+    """Each network once, by its last record: a repeated one would weigh more in a fit and make it slower."""
     return list({record.id: record for record in records}.values())
 
 
 class Record(Value):
     """One measured network. `architecture` is its content, so that it can be built and measured again anywhere.
 
-    passes: the raw runs; a profile of version 1 kept only what they came to.
+    passes: the raw runs; empty in a profile of version 1, which kept only the measurement computed from them.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The reference network that all others are measured against, and a hash that tells whether it is the same one."""
+"""The reference network that all others are measured against, and a hash that identifies it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFERENCE_SIZE = 128
 
 
 class ReferenceNet(nn.Module):
-    """Six inverted residuals at 128 px, 74 MMACs: the yardstick, about 1.5 ms on one server core. Never change it."""
+    """Six inverted residuals at 128 px: 74 million multiply-adds, about 1.5 ms on one server core. Never change it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def reference_onnx() -> bytes:
 
 @lru_cache(maxsize=1)
 def reference_hash() -> str:
-    """SHA-256 over the reference's operators, their attributes and weights; not over the exporter and the time."""
+    """SHA-256 over the reference's operators, their attributes and weights; not over names and versions in the file."""
     graph, digest = onnx.load_from_string(reference_onnx()).graph, hashlib.sha256()
     for node in graph.node:
         digest.update(node.op_type.encode())

@@ -1,11 +1,11 @@
-"""Memory and energy of a network on a device: fitted to what was measured there, as latency is.
+"""Predicted memory and energy of a network on a device, fitted to measurements as latency is.
 
-Memory is the peak that running a network adds to a process. It is a sum of a constant (the runtime's own), all
-weights, convolutions' once more (onnxruntime packs them for its kernels beside the file's own), what the largest kernel
-reads and writes, and a share of all activations. Energy is that of the whole device during a run: power times time, so
-the roofline's features by kind of kernel explain it as they do latency.
+Memory is the peak that running a network adds to a process: a constant (the runtime's own), all weights, those of
+convolutions once more (onnxruntime keeps a packed copy for its kernels), what the largest kernel reads and writes, and
+a share of all activations. Energy is that of the whole device during a run: power times time, so the roofline's
+features per kind of kernel explain it as they do latency.
 
-Weights, interval and ranges come of the very fit that serves latency: non-negative, shrunk, cross-validated, conformal.
+Weights, interval and ranges come from the same fit as latency (predictor.py).
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Estimate(Columns):
 
 
 def memory_features(architecture: Architecture, num_classes: int, runtime: str = "onnxruntime") -> dict[str, float]:
-    """What the memory of a network's deploy form is a non-negative sum of, in MB but for the constant."""
+    """Features of the memory of a network's deploy form, to be summed with weights >= 0; in MB but for the constant."""
     listed = operators(architecture, num_classes=num_classes, deploy=True)
     kernels = launches(listed, runtime)
     convolutions = sum(kernel.params for kernel in kernels if kernel.kind in CONVOLUTIONS | {"image_conv"})
     cost = total(listed)
-    elements = {  # after the dot: what shares a weight in the coarse model that the fit is drawn to
+    elements = {  # names with the same text after the dot share a weight in the coarse model of `linear.shrunk_nnls`
         "weights.held": cost.params,
         "convolutions.held": convolutions,
         "largest kernel": max(kernel.inputs + kernel.outputs for kernel in kernels),
@@ -59,8 +59,8 @@ FEATURES: Mapping[str, Callable[[Architecture, int, str], Features]] = {
     "memory_bytes": memory_features,
     "energy_j": architecture_features,
 }
-# By cross-validation where none is given. Of memory that cannot tell: nearly all weights of most networks are
-# convolutions', and how the two kinds part only matters for transformers, of which few are ever measured.
+# Ridge penalty of the fit; cross-validation chooses where none is given. For memory it cannot: nearly all weights of
+# most networks are those of convolutions, and the two features differ only for transformers, of which few are measured.
 SHRINKAGE = {"memory_bytes": 30.0}
 REMEDIES = {  # {fit} is the command that measures the device
     "memory_bytes": "measure it with `{fit} --memory`",
@@ -69,7 +69,7 @@ REMEDIES = {  # {fit} is the command that measures the device
 
 
 def fit_resources(records: Sequence[Record], num_classes: int, runtime: str = "onnxruntime") -> dict[str, Predictor]:
-    """A predictor for each metric that enough of `records` hold a figure of."""
+    """{metric: predictor} for each metric of RESOURCES that at least MIN_NETWORKS of `records` were measured for."""
     fitted = {}
     for metric, (_, unit, scale) in RESOURCES.items():
         held = [(record, getattr(record, metric)) for record in records if getattr(record, metric)]

@@ -1,4 +1,4 @@
-"""The runtimes that a network can be measured in: how each gets it, and how it is run.
+"""The runtimes that a network can be measured in: how each is given the network, and how it runs it.
 
 A runtime either runs a file (onnxruntime, openvino, ncnn), which a pack can carry to another device, or the torch
 module itself (torch, torch-compile). `RUNTIMES` lists them; files are loaded by standalone.py, which the pack carries.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Write = Callable[["nn.Module", int, Settings, Path], Path]  # module, resolution, settings, path without suffix -> file
-CALIBRATION_IMAGES = 4  # of a static quantisation: its scales do not change how long a kernel takes
+CALIBRATION_IMAGES = 4  # for static int8 quantisation; few, as scales do not change how long a kernel takes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Runtime:
     accelerators: tuple[str, ...] = ("cpu",)
     write: Write | None = None
     batched: bool = True  # whether it takes more than one image at a time
-    options: Mapping[str, type] = field(default_factory=dict)  # of its own that its loader knows, and their types
+    options: Mapping[str, type] = field(default_factory=dict)  # that its loader knows: {name: type}
 
 
 def check(settings: Settings) -> None:
@@ -102,7 +102,10 @@ def half(content: bytes) -> bytes:
 
 
 def _quantise(path: Path, shape: tuple[int, ...]) -> None:
-    """Replace the file, which takes this shape, by its int8 form (QDQ, a scale a channel): onnxruntime's quantiser."""
+    """Replace the ONNX file by its int8 form (QDQ, one scale per channel), by onnxruntime's quantiser.
+
+    shape: of the network's input.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -162,7 +165,7 @@ def _write_ncnn(module: nn.Module, resolution: int, settings: Settings, stem: Pa
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Converters print, also from child processes."""
+    """Discard what converters print within the context, in this process and in its children."""
     import logging
 
     previous = logging.root.manager.disable
@@ -208,9 +211,9 @@ def open_module(module: nn.Module, resolution: int, settings: Settings) -> Run:
 
 
 def _compiled(model: nn.Module) -> Any:
-    """The network compiled whole, as a function with a code object of its own.
+    """The network compiled without graph breaks, as a function with a code object of its own.
 
-    torch keeps compiled forms by code object and compiles no more than eight of each; networks share their class's.
+    torch.compile caches by code object, of each no more than eight forms; all networks of a class share one object.
     """
     import torch
 

@@ -11,11 +11,11 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.latency.lowering import architecture_features
 
-CANDIDATES_PER_NETWORK = 8  # samples looked at for each one chosen
-MAX_CARRIED_PARAMS = 8e6  # of a network in a pack: 32 MB of weights
-# Of a kernel of any kind: a launch, a byte, a multiply-add. Orders of magnitude, fitted on one server's core.
+CANDIDATES_PER_NETWORK = 8  # samples drawn for each network chosen
+MAX_PACK_PARAMS = 8e6  # of a network in a pack: 32 MB of weights
+# Microseconds of a launch, a byte, a multiply-add of any kind of kernel: rough values, fitted on one server core.
 NOMINAL_US = {"launches": 4.0, "bytes": 2.4e-5, "macs": 9.6e-6}
-SHARES_WEIGHT = 10.0
+SHARES_WEIGHT = 10.0  # of the shares against the size, in the distance between two networks
 MAX_MACS = 1.5e9  # heavier ones cost seconds each and sit outside every mobile budget
 
 
@@ -31,11 +31,11 @@ def calibration_set(
     max_macs: float = MAX_MACS,
     num_classes: int = 1000,
 ) -> list[Architecture]:
-    """`n` architectures to fit a predictor on, in an order whose beginning covers the space too.
+    """`n` architectures to fit a predictor on, in an order of which any first part covers the space as well.
 
-    Up to a quarter are `fixed` points below `max_macs`; of the rest every second one is a random sample, the others
-    are those farthest in features from all chosen before (k-centre), so that rare mixes are in. The smallest and the
-    largest come first: whatever lies between them is no extrapolation.
+    Up to a quarter are `fixed` points below `max_macs`; of the rest every second one is a random sample, and the others
+    are those farthest in `coordinates` from all chosen before (k-centre), so that rare mixes of kernels are included.
+    The smallest and the largest come first: a network between them in size is no extrapolation.
     """
     anchors = [a for a in _inside(space, fixed) if _macs(a, num_classes) <= max_macs]
     chosen = [anchors[i] for i in rng.permutation(len(anchors))[: n // 4]]
@@ -51,11 +51,14 @@ def calibration_set(
 def covering_set(
     space: Space, n: int, rng: np.random.Generator, fixed: Iterable[Architecture] = (), num_classes: int = 1000
 ) -> list[Architecture]:
-    """`n` architectures for a device that few can be measured on: every kind of kernel that the space launches, the
-    smallest and the largest, then those farthest from all chosen before."""
+    """`n` architectures for a device on which few can be measured.
+
+    The smallest and the largest, then those that add most kinds of kernels not yet covered, among equals the farthest
+    from all chosen before.
+    """
     anchors = [a for a in _inside(space, fixed) if _macs(a, num_classes) <= MAX_MACS]
     pool = [*anchors, *_pool(space, n, rng, MAX_MACS, num_classes, {a.id for a in anchors})]
-    light = [a for a in pool if _params(a, num_classes) <= MAX_CARRIED_PARAMS]
+    light = [a for a in pool if _params(a, num_classes) <= MAX_PACK_PARAMS]
     pool = light if len(light) >= n else pool
     amounts = [architecture_features(a, num_classes) for a in pool]
     kinds = [set(amount) for amount in amounts]
@@ -73,6 +76,7 @@ def covering_set(
 def _pool(
     space: Space, n: int, rng: np.random.Generator, max_macs: float, num_classes: int, known: set[str]
 ) -> list[Architecture]:
+    """Up to CANDIDATES_PER_NETWORK x `n` different samples below `max_macs`; their ids are added to `known`."""
     pool: list[Architecture] = []
     for _ in range(4 * CANDIDATES_PER_NETWORK * n):
         candidate = space.sample(rng)
@@ -87,7 +91,7 @@ def _pool(
 
 
 def spread_out(points: np.ndarray, picked: list[int], n: int) -> list[int]:
-    """`picked` and more of the rows of `points`, `n` in all: by turns the next one and the farthest from all picked."""
+    """Indices of `n` rows of `points`: `picked`, then by turns the next row and that farthest from all picked."""
     picked, free = list(picked), [i for i in range(len(points)) if i not in picked]
     while free and len(picked) < n:
         take_far = picked and len(picked) % 2
@@ -97,10 +101,10 @@ def spread_out(points: np.ndarray, picked: list[int], n: int) -> list[int]:
 
 
 def coordinates(architectures: Sequence[Architecture], num_classes: int) -> np.ndarray:
-    """(n, kinds + 1): where a network's time goes, and how much it is, on a nominal device.
+    """(n, kinds + 1): the share of each kind of kernel in a network's time on a nominal device, and the total time.
 
-    Roots of the shares, so that small ones count too, and the total's logarithm in standard deviations. Fifty networks
-    chosen to spread over these predict others with 3.9 % error; over logarithms of all features, 4.3 %.
+    Square roots of the shares, so that small ones count too, and the total's logarithm in standard deviations. A fit to
+    fifty networks spread over these coordinates predicts others with 3.9 % error; over logs of all features 4.3 %.
     """
     nominal = [_nominal_us(architecture_features(a, num_classes)) for a in architectures]
     kinds = sorted({kind for times in nominal for kind in times})
@@ -112,7 +116,7 @@ def coordinates(architectures: Sequence[Architecture], num_classes: int) -> np.n
 
 
 def _nominal_us(amounts: dict[str, float]) -> dict[str, float]:
-    """Time by kind of kernel with one rate for each measure, whatever the kind."""
+    """Microseconds per kind of kernel, at the rates of NOMINAL_US for all kinds."""
     times: dict[str, float] = {}
     for name, amount in amounts.items():
         kind, _, measure = name.rpartition(".")
@@ -126,7 +130,7 @@ def _macs(architecture: Architecture, num_classes: int) -> float:
 
 
 def _inside(space: Space, fixed: Iterable[Architecture]) -> list[Architecture]:
-    """Those of `fixed` that the space holds: a lone network of another family only blurs a fit."""
+    """Those of `fixed` that are in the space: a single network of another family only makes the fit worse."""
     contains = getattr(space, "contains", None)
     return [a for a in fixed if contains is None or contains(a)]
 

@@ -3,17 +3,17 @@
     python standalone.py                 # in a folder made by `nasbench latency pack`; writes results.json there
     python standalone.py --passes 5 --threads 2
 
-The protocol: a fixed reference network runs before every run of the network under test, and both the processor's time
-and the wall's are recorded. One block of such pairs is a pass; passes go round all networks, so that they lie apart in
-time and a spell of load cannot take one network whole; a network whose passes disagree gets more of them. The figure is
+The protocol: a fixed reference network runs before every run of the network under test, and both processor time and
+wall time are recorded. One block of such pairs is a pass. The passes of all networks are interleaved, so that a spell
+of other load cannot fall on all passes of one network; a network whose passes disagree gets more of them. The ratio is
 
     single-threaded, processor time:  median over runs of (time / time of the reference beside it)
                                       x sqrt(the reference's time in the pass / its quiet time)
     elsewhere, wall time:             least time / least time of the reference
 
-times the reference's own quiet time. The square root is there because other work slows the small reference by more than
-it slows most networks: under load the ratio alone falls as the time alone rises. This file imports nothing of nasbench:
-it is what the pack carries.
+and the latency is the ratio times the reference's own quiet time. The square root corrects for other load, which slows
+the small reference by more than it slows most networks, so that the ratio alone would fall. This file imports nothing
+of nasbench, as a pack contains it.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ from pathlib import Path
 from typing import Any
 
 PROTOCOL_VERSION = 3
-SAME_RUNS = (2, 3)  # versions with equal runs; 2 took the ratio alone for the figure
+SAME_RUNS = (2, 3)  # versions that record the same runs; 2 computed the ratio without the square root
 WARM_UP_RUNS = 2
 MIN_RUNS, MAX_RUNS = 5, 100
-PASS_SECONDS = 0.2  # of paired runs a pass: 60 runs of a 2 ms network, 5 of a 40 ms one
+PASS_SECONDS = 0.2  # of paired runs in a pass: 60 runs of a 2 ms network, 5 of a 40 ms one
 PASSES, MAX_PASSES = 3, 6
 SPREAD_LIMIT = 0.03  # passes that deviate by more from their median are repeated
 DEVIATION_LIMIT = 0.03  # pooled standard deviation of passes above which no profile is made
 PEAK_REPEATS = 3
-MOST_THREADS = 4096  # and passes
+MAX_COUNT = 4096  # of threads and of passes
 THREAD, PROCESS, WALL = "thread", "process", "wall"  # clocks
-# While the reference takes 1 % longer under load, networks take about half of that longer: between passes over the same
-# network, log ratio falls with the log of the reference's time by 0.37 to 0.58, in four sets of measurements on two
-# runtimes (benchmarks/latency_repeatability.py). With the other half put back, passes deviate by 1.6 %, not 2.0 %.
-SLOWED = 0.5
+# Exponent of the correction for load. When load makes the reference take 1 % longer, networks take about 0.5 % longer:
+# between passes over the same network, log ratio falls with the log of the reference's time by 0.37 to 0.58, in four
+# sets of measurements on two runtimes (benchmarks/latency_repeatability.py). It lowers the deviation of passes from
+# 2.0 % to 1.6 %.
+LOAD_EXPONENT = 0.5
 Run = Callable[[], object]
 
 
@@ -62,14 +63,14 @@ class Pass:
     wall_us: tuple[int, ...]
 
     def ratio(self, clock: str, quiet_ms: float = 1.0) -> float:
-        """The network's time over the reference's, as it would be on a quiet device; of wall time, that of the minima.
+        """The network's time over the reference's, corrected for other load; of wall time the ratio of the minima.
 
         `quiet_ms` is the reference's quiet time; where passes are only compared, any constant does.
         """
         if clock == WALL:
             return min(self.wall_us) / min(self.reference_wall_us)
         paired = statistics.median(a / b for a, b in zip(self.cpu_us, self.reference_cpu_us))
-        return paired * (self.reference_ms(clock) / quiet_ms) ** SLOWED
+        return paired * (self.reference_ms(clock) / quiet_ms) ** LOAD_EXPONENT
 
     def reference_ms(self, clock: str) -> float:
         """The reference's time in this pass by the same estimator."""
@@ -112,9 +113,9 @@ def deviation(groups: Iterable[Sequence[float]]) -> float:
 
 
 def choose_clock(reference: Run, threads: int) -> str:
-    """Which clock tells how long `reference` takes: its thread's where that covers the work, the process's, the wall's.
+    """The clock to time with: processor time, of the thread if `reference` runs in this thread alone, else the process.
 
-    Windows' processor clocks tick at 15.6 ms, and several threads wait for one another: there the wall's.
+    Wall time where several threads wait for one another, and where processor clocks are coarse (15.6 ms on Windows).
     """
     if threads > 1 or time.get_clock_info("thread_time").resolution > 1e-4:
         return WALL
@@ -130,7 +131,7 @@ def choose_clock(reference: Run, threads: int) -> str:
 
 
 def timed_us(run: Run, clock: str) -> tuple[int, int]:
-    """Processor time and wall time of one call, in microseconds; an accelerator's own time where the call tells it."""
+    """Processor time and wall time of one call, in microseconds; both the accelerator's own time where it has one."""
     if own := getattr(run, "device_us", None):
         return (max(round(own()), 1),) * 2
     now = time.thread_time_ns if clock == THREAD else time.process_time_ns
@@ -172,7 +173,7 @@ def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Run:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
     settings.log_severity_level = 3  # errors only
-    # Softmax over the wild logits of random weights is full of denormals: 8 ms for one attention, not 0.2.
+    # Softmax over the large logits of random weights yields many denormals: 8 ms for one attention instead of 0.2.
     settings.add_session_config_entry("session.set_denormal_as_zero", "1")
     if options.get("optimise") is False:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -230,10 +231,10 @@ LOADERS: dict[str, Callable[[str, int, dict[str, Any]], Run]] = {
 
 
 def peak_bytes(path: str, runtime: str, threads: int, options: dict[str, Any]) -> int:
-    """Memory that opening and running the file adds to a process that has the runtime loaded: the peak's growth.
+    """Peak memory that opening and running the file adds to a process that has the runtime loaded.
 
-    A process of its own for each figure, since a runtime does not give memory back, and the largest of PEAK_REPEATS: as
-    the allocator happens to place a file's copies, DeiT-Ti takes 52 or 66 MB. Needs Linux; 0 elsewhere.
+    The largest of PEAK_REPEATS runs, each in a new process since runtimes do not free memory: depending on how the
+    allocator places a file's copies, DeiT-Ti takes 52 or 66 MB. Needs Linux; 0 elsewhere.
     """
     request = json.dumps([path, runtime, threads, options])
     command = [sys.executable, str(Path(__file__).resolve()), "--peak", request]
@@ -276,10 +277,10 @@ ENERGY_REPEATS = 3
 
 @dataclass(frozen=True)
 class Meter:
-    """What tells the energy of this device. `files`: counters of uJ, or what gives the power in uW when read.
+    """Where the energy or power of this device is read from.
 
-    kind: RAPL, COUNTER (both count energy), POWER (sensors in uW), or BATTERY (one folder: uA, uV and whether it
-    discharges). `seconds`: how long a loop must be, so that the figure has been renewed often meanwhile.
+    kind: RAPL or COUNTER (files count uJ), POWER (files give uW), or BATTERY (one folder with uA, uV and whether it
+    discharges). seconds: length of a loop of runs, long enough for the device to update its figure many times.
     """
 
     kind: str
@@ -297,7 +298,7 @@ def energy_sources(root: Path = SYSFS) -> list[Meter]:
     """The meters that Linux lists under `root`, best first, whether or not they can be read."""
     packages = [z for z in sorted(root.glob("class/powercap/intel-rapl:*")) if _text(z / "name").startswith("package")]
     chips = sorted(root.glob("class/hwmon/hwmon*"))
-    counters = [  # a chip that counts sockets counts their cores once more
+    counters = [  # without single cores: a chip that lists them counts their sockets too
         path for chip in chips for path in sorted(chip.glob("energy*_input"))
         if not _text(path.with_name(path.name.replace("_input", "_label"))).lower().startswith("ecore")
     ]  # fmt: skip
@@ -323,11 +324,10 @@ def find_meter(root: Path = SYSFS) -> Meter | None:
 
 
 def energy_j(run: Run, meter: Meter, seconds: float | None = None) -> float | None:
-    """Joules of one run: what the device takes during a loop of runs, over their number; the median of three loops.
+    """Joules of one run: the device's energy during a loop of runs, over their number; the median of three loops.
 
-    It is the device's total, idle power included: that is what drains a battery, no meter tells the parts, and what
-    an idle device would have taken meanwhile depends on what else it is for. None where the meter stops telling, does
-    not move, or the battery is being charged.
+    The device's total, idle power included: no meter tells the parts, and the idle power to subtract would depend on
+    what else the device does. None where the meter cannot be read, does not move, or the battery is being charged.
     """
     figures = []
     for _ in range(ENERGY_REPEATS):
@@ -340,7 +340,7 @@ def energy_j(run: Run, meter: Meter, seconds: float | None = None) -> float | No
 
 
 def _loop(run: Run, seconds: float) -> int:
-    """How many runs, one after another, filled the time."""
+    """Run for `seconds`, at least once; returns the number of runs."""
     until, count = time.perf_counter() + seconds, 0
     while count == 0 or time.perf_counter() < until:
         run()
@@ -349,7 +349,7 @@ def _loop(run: Run, seconds: float) -> int:
 
 
 def _counted_loop(run: Run, meter: Meter, seconds: float) -> float | None:
-    """By counters. RAPL's start again from zero after max_energy_range_uj: once in a loop at most."""
+    """Joules of one run by energy counters; RAPL's restart from zero after max_energy_range_uj, at most once a loop."""
     run()
     before = counted_uj(meter)
     count = _loop(run, seconds)
@@ -363,7 +363,7 @@ def _counted_loop(run: Run, meter: Meter, seconds: float) -> float | None:
 
 
 def _sampled_loop(run: Run, meter: Meter, seconds: float) -> float | None:
-    """By a thread that reads the power meanwhile, integrated over time: each reading holds until the next."""
+    """Joules of one run by power readings in a thread, integrated over time: each reading holds until the next."""
     readings: list[tuple[float, float | None]] = []  # when, uW
     over = threading.Event()
 
@@ -412,7 +412,7 @@ def power_uw(meter: Meter) -> float | None:
 
 
 def _first_sensor(chip: Path) -> Path | None:
-    """A chip lists the whole first, its rails after it."""
+    """The chip's first power sensor: the total, which is listed before the rails."""
     found = sorted([*chip.glob("power*_input"), *chip.glob("power*_average")])
     return found[0] if found else None
 
@@ -433,7 +433,7 @@ def _number(path: Path) -> float | None:
 
 
 def cpu_name() -> str:
-    """The processor's name with what tells generations apart where the name does not (virtual machines)."""
+    """The processor's name with family and model, as the name alone is ambiguous on virtual machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -455,7 +455,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         sound = manifest["runtime"] in LOADERS and isinstance(manifest["options"], dict) and len(named) > 1
         words += [*named, *(network["id"] for network in manifest["networks"])]
         sound = sound and all(isinstance(word, str) for word in words)
-        if not sound or not all(type(count) is int and 1 <= count <= MOST_THREADS for count in counts):
+        if not sound or not all(type(count) is int and 1 <= count <= MAX_COUNT for count in counts):
             raise ValueError("a value that cannot be")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{type(error).__name__}: {str(error)[:80]}"
@@ -475,8 +475,8 @@ def _sha256(path: Path) -> str:
 
 def _count(text: str) -> int:
     """An argparse type: a whole number of at least one."""
-    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {MOST_THREADS}")
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {MAX_COUNT}")
     return int(text)
 
 

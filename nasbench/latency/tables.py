@@ -28,7 +28,7 @@ COLUMNS = {metric: (noun, unit.lower(), scale) for metric, (noun, unit, scale) i
 
 
 def devices_table() -> list[Row]:
-    """One row a profile in the cache; one that cannot be used says why instead."""
+    """One row for each profile in the cache; one that cannot be used has the reason under `problem`."""
     rows = []
     for name in known_devices():
         try:
@@ -61,7 +61,7 @@ def profile_summary(name: str = THIS_MACHINE) -> Row:
 
 
 def _resource_summary(profile: DeviceProfile) -> Row:
-    """Of memory and energy, where they were measured: the range, and how well they are predicted, if they are."""
+    """The measured range of memory and energy, and the accuracy of their predictors, where there are any."""
     rows: Row = {}
     for metric, (column, unit, scale) in COLUMNS.items():
         figures = [figure / scale for r in profile.records if (figure := getattr(r, metric))]

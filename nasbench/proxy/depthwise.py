@@ -1,9 +1,9 @@
-"""The gradients of a depthwise convolution, by kernels of oneDNN that are fast on a CPU.
+"""A depthwise convolution whose gradients use the fast CPU kernels of oneDNN.
 
-Its fast kernel for the weight's gradient takes filters of up to three columns; for wider ones torch falls back to one
-that takes up to 14 times the forward pass. So the gradient is taken three columns at a time, each on a shifted copy of
-the input. At stride 1 the input's gradient is a convolution with the turned filter, which is faster than the kernel
-made for it. Both are the same sums in another order.
+The fast kernel for the weight's gradient takes filters of up to three columns; for wider ones torch uses one that takes
+up to 14 times as long as the forward pass. So the gradient is computed for three columns at a time, each on a shifted
+copy of the input. At stride 1 the input's gradient is a convolution with the flipped filter, which is faster than the
+kernel for input gradients. Both are the same sums in another order.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-COLUMNS = 3  # of a filter, that the fast kernel takes
+COLUMNS = 3  # of a filter, at most, for the fast kernel
 Pair = tuple[int, int]
 
 
 class DepthwiseConv(nn.Conv2d):
-    """A depthwise convolution whose gradients are cheap; where they would not be, it is torch's own."""
+    """A depthwise convolution with faster gradients; torch's own without gradients, with mixed types or in autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         recorded = torch.is_grad_enabled() and self.weight.requires_grad
@@ -79,14 +79,14 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, 
     """The gradient at `weight` (C, 1, k, k') of a depthwise convolution of `x` whose output has `gradient`."""
     rows, columns = ((n - 1) * s for n, s in zip(gradient.shape[2:], stride))  # from the first window to the last
     above, below = padding[0], rows + weight.shape[2] - x.shape[2] - padding[0]
-    odd = any(pad > 1 and pad % stride[0] for pad in (above, below))
-    if odd or x.shape[2] < weight.shape[2]:  # a padding that the fast kernel does not take
+    uneven = any(pad > 1 and pad % stride[0] for pad in (above, below))
+    if uneven or x.shape[2] < weight.shape[2]:  # the fast kernel does not take this padding
         x, above = F.pad(x, (0, 0, above, below)), 0
     out = torch.empty_like(weight)
     for start in _strips(weight.shape[3]):
         strip, left = slice(start, start + COLUMNS), padding[1] - start
         right = columns + COLUMNS - x.shape[3] - left
-        beside = 1 if left == right == 1 else 0  # which the kernel pads by itself
+        beside = 1 if left == right == 1 else 0  # padding that the kernel takes
         shifted = x if beside else F.pad(x, (left, right))
         around, wanted = (above, beside), (False, True, False)
         out[..., strip] = _by_torch(gradient, shifted, weight[..., strip], stride, around, wanted)[1]
@@ -94,7 +94,7 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, 
 
 
 def _strips(width: int) -> list[int]:
-    """First columns of strips that cover a filter `width` > 3 wide; of 7 columns one lies in the middle."""
+    """First columns of strips of COLUMNS that cover a filter of `width` > 3 columns; strips may overlap by one."""
     step = COLUMNS - (width % COLUMNS == 1)
     return [*range(0, width - COLUMNS, step), width - COLUMNS]
 
@@ -102,6 +102,7 @@ def _strips(width: int) -> list[int]:
 def _by_torch(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, wanted: tuple[bool, bool, bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """torch's gradients at x, weight and bias of a depthwise convolution; those not `wanted` are undefined."""
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         gradient, x, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), wanted
     )

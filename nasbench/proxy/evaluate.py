@@ -29,7 +29,7 @@ from nasbench.study.objective import OBJECTIVES
 from nasbench.study.task import Task, require_images_for
 
 DEPLOY_TOLERANCE = 1e-9  # relative, in float64
-DEPLOY_IMAGES = 8
+DEPLOY_IMAGES = 8  # on which the two forms are compared
 RAY_WORKER_VARIABLE = "RAY_RAYLET_PID"  # set by Ray in the processes that it starts for trials
 
 
@@ -48,7 +48,7 @@ def evaluate(task: Task) -> dict[str, Any]:
     The objective's own metrics are of the split asked for; proxy_* and fvcore_* count the reduced network
     in its train form at the proxy's resolution, seconds are of the training loop.
     """
-    if RAY_WORKER_VARIABLE in os.environ:  # a process of our own; in a user's, memory is the user's business
+    if RAY_WORKER_VARIABLE in os.environ:  # only in workers: a user's process keeps its allocator's settings
         tune_allocator()
     require_images_for(task.architecture.in_channels, task.architecture.label)
     small = reduced(task.architecture, task.fidelity)
@@ -87,8 +87,8 @@ Scored = tuple[Trained, dict[str, Any]]
 def _supervised(task: Task, model: Model, images: TrialImages) -> Scored:
     """accuracy and loss: top-1 and mean cross-entropy in nats.
 
-    Where classes are uneven, accuracy is the mean over classes; top1, balanced_accuracy and the majority_share, which
-    is the top-1 of always answering the most frequent class, stand beside it whatever it is.
+    Where classes are uneven, accuracy is balanced: the mean over classes. top1, balanced_accuracy and majority_share
+    (the top-1 of always answering the most frequent class) are reported in any case.
     """
     run = train(model, images.training, task.fidelity, images.norm, task.seed, task.runner)
     result = score(model, images.held_out, images.norm, task.runner.precision)
@@ -105,7 +105,7 @@ def _supervised(task: Task, model: Model, images: TrialImages) -> Scored:
 
 
 def _masked(task: Task, model: Model, images: TrialImages) -> Scored:
-    """masked_error, 1 for painting the mean; masked_r2 = 1 - masked_error. Masks are the same for every trial."""
+    """masked_error, 1 for predicting the mean; masked_r2 = 1 - masked_error. Trials are scored with the same masks."""
     whole, loss = masked_form(model, task.fidelity, task.seed).to(task.runner.device), MaskedLoss(task.seed)
     rated = task.fidelity.replace(lr=LR_FACTORS[task.fidelity.optimiser] * task.fidelity.lr)
     run = train(whole, images.training, rated, images.norm, task.seed, task.runner, loss)
@@ -122,7 +122,7 @@ SCORED: dict[str, Callable[[Task, Model, TrialImages], Scored]] = {
 
 @lru_cache(maxsize=2)
 def dataset(spec: str, objective: str = "supervised") -> ImageData:
-    """The data set, kept for the next trial of this process; without its labels where the objective needs none."""
+    """The data set, cached in this process; without labels where the objective needs none."""
     return load_dataset(spec, labelled=OBJECTIVES[objective].labelled)
 
 
@@ -147,7 +147,7 @@ def prepare(
     data_seed: int = 0,
     objective: str = "supervised",
 ) -> ImageData:
-    """Decode what trials will read, so that workers find it in the cache and bad files are named to the user once."""
+    """Decode what trials will read, so that workers find it in the cache and unreadable files are reported once."""
     loaded = dataset(data, objective)
     for size in sorted({fidelity.image_size(resolution) for resolution in resolutions}):
         for split, limit in (("train", fidelity.pool), ("validation", fidelity.evaluate), ("test", fidelity.evaluate)):
@@ -164,7 +164,7 @@ def prepare(
 
 
 def seeded_model(arch: Architecture, classes: int, seed: int) -> Model:
-    """The network, initialised from `seed` without touching the process's random state."""
+    """The network, initialised from `seed`; the process's random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(arch, classes)
@@ -174,29 +174,30 @@ COUNTED = ("params", "macs", "flops")
 
 
 def checked_cost(arch: Architecture, model: nn.Module, classes: int) -> dict[str, int]:
-    """Analytic and fvcore counts of the train form and of the deploy form, which must agree to the last unit.
+    """Analytic and fvcore counts of the train form; CostMismatch where they differ, in this or the deploy form.
 
-    Tracing takes as long as a hundred steps of training: each process checks a design once.
+    Cached, as tracing takes as long as a hundred training steps.
     """
     key = (arch.id, arch.resolution, classes)
     if key not in _checked:
-        _checked[key] = _compared(arch, model, classes)
+        _checked[key] = _counted_both_ways(arch, model, classes)
     return dict(_checked[key])
 
 
 _checked: dict[tuple[str, int, int], dict[str, int]] = {}
 
 
-def _compared(arch: Architecture, model: nn.Module, classes: int) -> dict[str, int]:
+def _counted_both_ways(arch: Architecture, model: nn.Module, classes: int) -> dict[str, int]:
     analytic = cost(arch, classes, deploy=False)
     counted = count_fvcore(model, arch.resolution)
-    _compare(arch, "train", analytic, counted)
-    _compare(arch, "deploy", cost(arch, classes, deploy=True), count_fvcore(reparameterise(model), arch.resolution))
+    _require_equal(arch, "train", analytic, counted)
+    deployed = count_fvcore(reparameterise(model), arch.resolution)
+    _require_equal(arch, "deploy", cost(arch, classes, deploy=True), deployed)
     own = {f"proxy_{name}": int(getattr(analytic, name)) for name in COUNTED}
     return own | {f"fvcore_{name}": int(counted[name]) for name in COUNTED}
 
 
-def _compare(arch: Architecture, form: str, analytic: Any, counted: Mapping[str, Any]) -> None:
+def _require_equal(arch: Architecture, form: str, analytic: Any, counted: Mapping[str, Any]) -> None:
     for name in COUNTED:
         if getattr(analytic, name) != counted[name]:
             raise CostMismatch(
@@ -207,7 +208,10 @@ def _compare(arch: Architecture, form: str, analytic: Any, counted: Mapping[str,
 
 @torch.no_grad()
 def deploy_difference(model: nn.Module, pool: ImagePool, norm: Normalisation) -> float:
-    """Largest relative change of a logit when the trained network is re-parameterised, in float64 on the CPU."""
+    """Largest change of a logit, relative to the largest logit, by re-parameterising; in float64 on the CPU.
+
+    DeployMismatch where it exceeds DEPLOY_TOLERANCE.
+    """
     pixels, _ = next(iter(pool.batches([np.arange(min(DEPLOY_IMAGES, len(pool)))])))
     images = norm.apply(pixels.cpu()).double()
     exact = copy.deepcopy(model).cpu().double().eval()

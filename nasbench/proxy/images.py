@@ -1,4 +1,4 @@
-"""The images that many trainings share: how they are called, the id of their content, decoding them once."""
+"""The name and content id of the images that trainings share, and decoding them before several workers need them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from nasbench.values import content_hash
 
 
 class Images(NamedTuple):
-    """How images are named, and the id of their content."""
+    """A data set's name as `--data` takes it, and the id of its content."""
 
     name: str
     id: str
 
     @property
     def ours(self) -> bool:
-        """Whether they are among those that come by name, and no user's own."""
+        """Whether it is one of DATASETS, not a user's own."""
         return self.name.partition(":")[0] in DATASETS
 
     @property
     def label(self) -> str:
-        """What people call them: of a folder its name."""
+        """A short name for texts: of a path its last part."""
         return self.name if self.ours else Path(self.name).name
 
 
 def images_named(text: str | Path) -> Images:
-    """The images that `--data` names."""
+    """The images for a value of `--data`."""
     from nasbench.proxy.evaluate import dataset
 
     spec = data_spec(str(text), DATASETS)
@@ -39,12 +39,12 @@ def images_named(text: str | Path) -> Images:
 
 
 def prepare_images(images: Images, trainings: Iterable[tuple[Architecture, Fidelity]]) -> None:
-    """Decode what these trainings will read, before several workers need it."""
+    """Decode what these trainings will read."""
     prepare_sizes(images, ((arch.resolution, fidelity) for arch, fidelity in trainings))
 
 
 def prepare_sizes(images: Images, wanted: Iterable[tuple[int, Fidelity]]) -> None:
-    """Decode the images for designs of these resolutions at these fidelities, each recipe once."""
+    """Decode the images for (resolution, fidelity) pairs, once for each recipe."""
     from nasbench.proxy.evaluate import prepare
 
     sizes: dict[str, set[int]] = {}

@@ -1,6 +1,8 @@
-"""Initial weights for short trainings: residual branches start small, so that a hundred steps suffice for deep designs.
+"""Initial weights for short trainings: residual branches start small, so that deep designs learn within a few hundred
+steps.
 
-Published schedules of hundreds of epochs overcome any start; in the proxy's, 20 branches at full scale bury the skip.
+Schedules of hundreds of epochs overcome a worse start. In short ones the sum of 20 branches at full scale dominates the
+skip.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ from nasbench.blocks.conv import ConvModule
 from nasbench.blocks.metablock import MetaBlockModule
 from nasbench.blocks.squeeze_excite import SqueezeExciteModule
 
-LINEAR_DEVIATION = 0.02  # of model.build
+LINEAR_DEVIATION = 0.02  # standard deviation of linear layers as model.build initialises them
 
 
 def set_layer_scale(model: nn.Module, value: float) -> None:
     """Set every layer scale to `value`; 0 leaves them.
 
     FastViT starts it at 1e-5 (arXiv:2303.14189), which a schedule of 300 epochs overcomes and one of a few hundred
-    steps does not: the branches would stay shut, and the score would say nothing about them.
+    steps does not: the branches would add next to nothing, and the score would not depend on them.
     """
     if not value:
         return
@@ -35,10 +37,11 @@ def set_layer_scale(model: nn.Module, value: float) -> None:
 
 
 def scale_linear_layers(model: nn.Module, gain: float) -> None:
-    """Scale the linear layers of blocks to `gain` x Xavier's deviation, drawing no new numbers; 0 leaves them.
+    """Scale the linear layers of blocks to `gain` x Xavier's standard deviation, without new random numbers; 0 leaves
+    them.
 
-    N(0, 0.02²) is Xavier's for layers some 2,500 wide; with one of 48 the branches of a token network are nearly shut.
-    Classifiers keep it: they should start undecided.
+    N(0, 0.02²) is Xavier's for layers about 2,500 wide; at width 48 the branches of a token network would add next to
+    nothing. Classifiers keep it, so that all classes start with nearly equal probability.
     """
     if not gain:
         return
@@ -52,8 +55,8 @@ def scale_linear_layers(model: nn.Module, gain: float) -> None:
 def scale_residual_branches(model: nn.Module, gain: float) -> None:
     """Scale the initial weights of residual branches by `gain` (compare arXiv:1706.02677, section 5.1, with 0).
 
-    That is the last weight of a branch, its norm's where it ends in one. In a sum of branches with an identity among
-    them (RepVGG) the others are scaled. A block with a layer scale has that for it.
+    The last weight of a branch is scaled, that of its norm where it ends in one. In a sum of branches with an identity
+    among them (RepVGG) the other branches are scaled. Blocks with a layer scale are left as they are.
     """
     if gain == 1:
         return
@@ -67,8 +70,8 @@ def scale_residual_branches(model: nn.Module, gain: float) -> None:
 def open_identity_branches(model: nn.Module, bias: float) -> None:
     """Start the norm's bias of identity branches that an activation follows at `bias`; 0 leaves them.
 
-    RepVGG and MobileOne have no other skip. A norm centres each channel, so that ReLU cuts away what lies below the
-    mean, at every unit: after twenty 5 % of the values are left, the outliers. With a bias of 1 it is 73 %.
+    RepVGG and MobileOne have no other skip. A norm centres each channel, so that ReLU sets everything below the mean to
+    0 at every unit: after twenty units 5 % of the values are above 0. With a bias of 1 it is 73 %.
     """
     if not bias:
         return
@@ -80,7 +83,7 @@ def open_identity_branches(model: nn.Module, bias: float) -> None:
 
 
 def _activated(module: nn.Module) -> Iterator[ConvModule]:
-    """The convolution unit in `module` of which an activation sees the sum alone: its own, or that of its block."""
+    """The convolution unit whose sum of branches goes straight into an activation, its own or that of its block."""
     if isinstance(module, ConvModule) and module.spec.act:
         yield module
     elif isinstance(module, MetaBlockModule) and module.spec.skip is None:
@@ -90,7 +93,7 @@ def _activated(module: nn.Module) -> Iterator[ConvModule]:
 
 
 def _last_of_branches(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules whose weights scale what `module` itself adds to a skip."""
+    """The modules whose weights scale the output that `module` adds to a skip."""
     if isinstance(module, MetaBlockModule):
         if module.spec.skip in (None, "concat") or module.spec.layer_scale is not None:
             return
@@ -111,6 +114,6 @@ def _last_weights(unit: nn.Module) -> list[nn.Module]:
 
 
 def _weighted(unit: nn.Module) -> list[nn.Module]:
-    """Modules with a weight in order; a gate's scale nothing, since it ends in a sigmoid."""
+    """Modules with a weight in order, but for those of gates, whose sigmoid output they do not scale."""
     gates = {id(part) for gate in unit.modules() if isinstance(gate, SqueezeExciteModule) for part in gate.modules()}
     return [part for part in unit.modules() if id(part) not in gates and getattr(part, "weight", None) is not None]

@@ -1,10 +1,10 @@
-"""Masked-image modelling: hide cells of an image, have the network paint them, score what it painted. No labels.
+"""Masked-image modelling: hide cells of an image and have the network predict their pixels. Needs no labels.
 
-Every network gets the same task: `HIDDEN` of a grid of cells lose their pixels to a learned colour, and the error
-counts hidden pixels only, as a share of their variance about the training mean: 1 for painting the mean, 0 for
-perfect. Only the way to the pixels differs. A network of maps sees the coloured image, and a 1x1 convolution with
-pixel shuffle paints from its last map (SimMIM, arXiv:2111.09886). A network of tokens never sees the hidden positions,
-and one transformer layer paints from the others (MAE, arXiv:2111.06377).
+Every network gets the same task: the pixels of a share `HIDDEN` of a grid of cells are hidden, and the error is the
+squared error on hidden pixels divided by their variance about the training mean: 1 for predicting the mean, 0 for
+perfect. How they are predicted depends on the network. A network of maps sees the image with hidden pixels in a learned
+colour, and a 1x1 convolution with pixel shuffle predicts from its last map (SimMIM, arXiv:2111.09886). A network of
+tokens sees only the visible positions, and one transformer layer predicts from these (MAE, arXiv:2111.06377).
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from nasbench.proxy.train import SCORING_BATCH, autocast
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import Precision
 
-CELL = 32  # pixels a side of a hidden cell at the deployed resolution, as in SimMIM
+CELL = 32  # side of a cell in pixels at the design's own resolution, as in SimMIM
 HIDDEN = 0.6  # share of hidden cells, as in SimMIM
 MIN_GRID = 2  # cells a side
-# x the fidelity's learning rate, which suits cross-entropy. By SGD four networks' R² rose by half, and fell at 25 x; by
-# Muon three were best or nearly so at 1 x, and at 6 x a token network painted no more than the mean.
+# Factors on the fidelity's learning rate, which is chosen for cross-entropy. With SGD the R² of four networks rose by
+# half at 6 x and fell at 25 x; with Muon three were best or nearly so at 1 x, and at 6 x a token network predicted no
+# better than the mean.
 LR_FACTORS = {"sgd": 6, "muon": 1}
 DECODER_HEADS = (4, 2, 1)
-MASK_STREAM = 0x3A5C  # sets the masks' random numbers apart from those of batches and shifts
+MASK_STREAM = 0x3A5C  # part of the masks' seed, so that they are independent of batches and shifts
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class MaskedScore:
 
 
 class MaskedImageModel(nn.Module):
-    """Images (B, c, R, R) and hidden cells (B, G, G) bool -> painted images (B, c, R, R); `grid` is G.
+    """Images (B, c, R, R) and hidden cells (B, G, G) bool -> predicted images (B, c, R, R); `grid` is G.
 
-    `encoder` is the design's network, whose head has no part in this.
+    encoder: the design's network, whose head is not used. drops: whether hidden positions are left out (MAE).
     """
 
     def __init__(self, encoder: Model, cell: int) -> None:
@@ -82,13 +83,13 @@ class MaskedImageModel(nn.Module):
         pixels = hidden_pixels(hidden, size[0])
         seen = torch.where(pixels, self.colour.to(images.dtype), images)
         painted = self._paint_positions(seen, hidden) if self.drops else self._paint_map(seen)
-        return painted[:, :, : size[0], : size[1]]  # a map rounded up reaches over the right and lower edge
+        return painted[:, :, : size[0], : size[1]]  # where the last map was rounded up, the prediction is larger
 
     def _paint_map(self, seen: Tensor) -> Tensor:
         return self.decoder(_square(self.encoder.features(seen)[-1], self.tokens))
 
     def _paint_positions(self, seen: Tensor, hidden: Tensor) -> Tensor:
-        """Hidden positions are dropped between the embedding and the first block."""
+        """As MAE: hidden positions are removed between the embedding and the first block."""
         x = self.encoder.stem(seen)
         first, side = self.encoder.stages[0], x.shape[2]
         embedding = first[0].mix[0]
@@ -136,22 +137,23 @@ def _token_decoder(channels: int, side: int, patch: int, tokens: int, colours: i
 
 
 def _initialise(decoder: nn.Module) -> None:
+    """Small weights, so that the first prediction is nearly the mean."""
     for module in decoder.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
-            nn.init.trunc_normal_(module.weight, std=0.02)  # small: the first guess is nearly the mean
+            nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
 
 def masked_form(encoder: Model, fidelity: Fidelity, seed: int) -> MaskedImageModel:
-    """The network with a decoder that is initialised from `seed`; cells shrink with the proxy's resolution."""
+    """The network with a decoder initialised from `seed`; the cell size is scaled with the proxy's resolution."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MaskedImageModel(encoder, max(1, round(CELL * fidelity.resolution_scale)))
 
 
 def drops_positions(model: Model) -> bool:
-    """Whether the first thing behind the stem makes a row of tokens, so that positions can be left out."""
+    """Whether the first block after the stem only embeds positions with tokens, so that positions can be left out."""
     block = model.stages[0][0].spec
     return (
         len(block.mix) == 1
@@ -172,7 +174,7 @@ def _last_map(encoder: Model, tokens: int) -> tuple[int, int]:
 
 
 def _square(x: Tensor, tokens: int) -> Tensor:
-    """(B, C, 1, tokens + S²) -> (B, C, S, S); a map without tokens stays."""
+    """(B, C, 1, tokens + S²) -> (B, C, S, S); a map without tokens as it is."""
     if not tokens:
         return x
     side = math.isqrt(x.shape[3] - tokens)
@@ -183,7 +185,7 @@ def _square(x: Tensor, tokens: int) -> Tensor:
 
 
 def draw_hidden(count: int, grid: int, rng: np.random.Generator) -> Tensor:
-    """(count, grid, grid) bool, True where hidden: as many cells in every image."""
+    """(count, grid, grid) bool, True where hidden: the same number of cells in every image."""
     hidden = round(HIDDEN * grid**2)
     places = rng.random((count, grid**2)).argsort(1).argsort(1)
     return torch.from_numpy((places < hidden).reshape(count, grid, grid))
@@ -195,7 +197,7 @@ def hidden_pixels(hidden: Tensor, size: int) -> Tensor:
 
 
 def visible_first(hidden: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Positions of a side x side map, those of visible cells first (B, N), and every position's place there (B, N)."""
+    """(B, N) positions of a side x side map, visible ones first; and the inverse permutation (B, N)."""
     positions = hidden_pixels(hidden, side).flatten(1)
     order = positions.to(torch.uint8).argsort(dim=1, stable=True)
     return order, order.argsort(1)
@@ -208,7 +210,7 @@ def hidden_squares(painted: Tensor, images: Tensor, hidden: Tensor) -> tuple[Ten
 
 
 class MaskedLoss:
-    """The training loss: (model, images, labels) -> masked error of the batch; labels are not looked at."""
+    """The training loss: (model, images, labels) -> masked error of the batch; labels are ignored."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng([seed, MASK_STREAM])
@@ -224,7 +226,7 @@ class MaskedLoss:
 def score_masked(
     model: MaskedImageModel, pool: ImagePool, norm: Normalisation, seed: int, precision: Precision = "float32"
 ) -> MaskedScore:
-    """The masked error of `model` in eval mode; the masks depend on `seed` and the grid, and on nothing else."""
+    """The masked error of `model` in eval mode; the masks depend on `seed` and the grid only."""
     device, rng = next(model.parameters()).device, np.random.default_rng([seed, MASK_STREAM])
     model.eval()
     error, spread, count = 0.0, 0.0, 0

@@ -1,8 +1,8 @@
-"""Muon: momentum whose direction is made orthogonal, matrix by matrix (kellerjordan.github.io/posts/muon, 2024).
+"""Muon: momentum with orthogonalised steps, matrix by matrix (kellerjordan.github.io/posts/muon, 2024).
 
-An orthogonal step moves all directions of a weight equally, whatever the gradient's scale: within a hundred steps it
-taught plain stacks of convolutions and token networks what SGD and AdamW did not (results/proxy). torch.optim.Muon
-takes matrices alone, no convolution's kernel, and older versions of torch lack it.
+An orthogonal step changes all directions of a weight equally, whatever the gradient's scale: within a hundred steps
+plain stacks of convolutions and token networks learned with it, and did not with SGD and AdamW (results/proxy).
+torch.optim.Muon takes matrices only, no convolution kernels, and older versions of torch do not have it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic, from the post above
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz quintic, from the post above
 ITERATIONS = 4  # singular values end within about 0.7 to 1.2, which is orthogonal enough
 MATCHED_RMS = 0.2  # steps as large as AdamW's: Eq. 4 of arXiv:2502.16982
 SQUARES_DECAY = 0.99  # Adam's beta2; 0.999 remembers longer than these schedules last
-REST_RATE = 2 / 15  # what is no matrix learns by Adam at this share of the rate: 4e-3 at 0.03
+REST_RATE = 2 / 15  # share of the learning rate for parameters that Adam updates: 4e-3 at 0.03
 EPS = 1e-8
 
 
 class Muon(torch.optim.Optimizer):
-    """Groups with matrices=True step orthogonally, a convolution's kernel as (c_out, c_in·k·k); others by Adam.
+    """Groups with matrices=True get orthogonal steps, kernels as (c_out, c_in·k·k); others are updated by Adam.
 
-    Rates and weight decay are AdamW's in meaning: a step is about `lr` x 0.2 per weight, decay is decoupled.
+    `lr` and `weight_decay` mean what they do for AdamW: the RMS of a step is 0.2 x `lr`, decay is decoupled.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], lr: float, momentum: float) -> None:
@@ -48,11 +48,11 @@ class Muon(torch.optim.Optimizer):
         gradients = [p.grad for p in parameters]
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov
-        alike = defaultdict(list)  # one batch of products for all matrices of a shape
+        by_shape = defaultdict(list)  # matrices of one shape are orthogonalised as a batch
         for parameter, direction in zip(parameters, ahead):
             matrix = direction.reshape(len(direction), -1)
-            alike[matrix.shape].append((parameter, matrix))
-        for shape, pairs in alike.items():
+            by_shape[matrix.shape].append((parameter, matrix))
+        for shape, pairs in by_shape.items():
             steps = orthogonalised(torch.stack([matrix for _, matrix in pairs]))
             size = MATCHED_RMS * math.sqrt(max(shape)) * group["lr"]
             for (parameter, _), step in zip(pairs, steps):
@@ -71,6 +71,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_addcdiv_(parameters, averages, deviations, -group["lr"] / (1 - beta**count))
 
     def _averages(self, parameters: list[Tensor], name: str) -> list[Tensor]:
+        """The running averages of this name, zero at first."""
         for parameter in parameters:
             if name not in self.state[parameter]:
                 self.state[parameter][name] = torch.zeros_like(parameter)
@@ -79,7 +80,7 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonalised(matrices: Tensor) -> Tensor:
     """(n, rows, columns) -> the same with every singular value near 1, by Newton-Schulz iterations."""
-    wide = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices  # the smaller product
+    wide = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices  # so that x @ x.mT is the smaller product
     x = wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
@@ -89,6 +90,6 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 def is_matrix(parameter: nn.Parameter) -> bool:
-    """Whether it maps several inputs to several outputs; a depthwise kernel does so only within its channel."""
+    """Whether it maps several inputs to several outputs; a depthwise kernel does not, as its channels are separate."""
     depthwise = parameter.ndim == 4 and parameter.shape[1] == 1
     return parameter.ndim >= 2 and min(parameter.shape[0], parameter[0].numel()) > 1 and not depthwise

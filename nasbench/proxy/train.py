@@ -1,4 +1,4 @@
-"""One training run: a module, images, a fidelity and a seed in; the trained module and its loss out."""
+"""The proxy's training loop and scoring: trains a module in place on images at a fidelity, from a seed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from nasbench.study.fidelity import Fidelity
 from nasbench.study.runner import Precision, RunnerSpec
 
 TAIL = 0.1  # share of the steps whose mean loss is reported
-CHECK_EVERY = 20  # steps between looks at the loss on an accelerator, where each look waits for the device
+CHECK_EVERY = 20  # steps between checks of the loss on an accelerator, where each check waits for the device
 SCORING_BATCH = 256
 PRECISIONS = get_args(Precision)
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]  # model, images, labels -> mean over the batch
@@ -46,15 +46,15 @@ class Diverged(RuntimeError):
         )
         self.step, self.steps, self.loss = step, steps, loss
 
-    def __reduce__(self) -> tuple[type[Diverged], tuple[int, int, float]]:  # so that it crosses process borders whole
+    def __reduce__(self) -> tuple[type[Diverged], tuple[int, int, float]]:  # so that it can be pickled
         return type(self), (self.step, self.steps, self.loss)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run gives besides the weights; seconds are of the training loop alone."""
+    """The result of a run besides the weights; seconds are of the training loop alone."""
 
-    train_loss_tail: float  # mean over the last tenth of the steps, as trained on: a second signal at no cost
+    train_loss_tail: float  # mean training loss over the last tenth of the steps
     steps: int
     samples: int
     seconds: float
@@ -63,7 +63,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Score:
-    """How a network did on `images` images; accuracies in [0, 1].
+    """Scores of a network on `images` images; accuracies in [0, 1].
 
     `balanced_accuracy` is the mean of the accuracies on each class that occurs. `majority_share`, the share of the most
     frequent class, is the `accuracy` of a network that always answers it.
@@ -87,8 +87,8 @@ def train(
 ) -> Trained:
     """Train `model` in place on the device its parameters are on; the batches depend on `seed` alone.
 
-    `runner` gives precision and memory layout. `loss_of` is what is made small: without it cross-entropy of the labels,
-    smoothed as the fidelity says. Raises `Diverged` at the first loss that is not finite.
+    runner: gives precision and memory layout. loss_of: the loss; by default cross-entropy with the fidelity's label
+    smoothing. Raises `Diverged` at the first loss that is not finite.
     """
     device = next(model.parameters()).device
     model.to(memory_format=torch.channels_last if runner.channels_last else torch.contiguous_format).train()
@@ -113,7 +113,7 @@ def train(
 
 
 class Start(Protocol):
-    """What a recipe says of the start of a training."""
+    """The fields of a recipe that set initial values."""
 
     @property
     def layer_scale(self) -> float: ...
@@ -126,7 +126,7 @@ class Start(Protocol):
 
 
 def set_initial_values(model: nn.Module, start: Start) -> None:
-    """Layer scales, linear layers, residual branches, identity branches as a recipe wants them."""
+    """Set layer scales and scale linear layers, residual branches and identity branches as the recipe says."""
     set_layer_scale(model, start.layer_scale)
     scale_linear_layers(model, start.linear_gain)
     scale_residual_branches(model, start.branch_gain)
@@ -145,7 +145,7 @@ def _batches(pool: ImagePool, fidelity: Fidelity, norm: Normalisation, seed: int
 
 
 def _descend(model: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer, clip_norm: float) -> None:
-    """One step down the gradient, its norm clipped; 0 for no clipping."""
+    """One step of the optimiser; gradients are clipped to the norm `clip_norm`, 0 for no clipping."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     if clip_norm:
@@ -158,6 +158,7 @@ def _smoothed_cross_entropy(smoothing: float, model: nn.Module, images: Tensor, 
 
 
 def _check_finite(losses: Tensor, step: int, steps: int, device: torch.device) -> None:
+    """Raise Diverged if a loss up to `step` is not finite; on an accelerator only every CHECK_EVERY steps."""
     last = step == steps - 1
     if device.type != "cpu" and not last and step % CHECK_EVERY:
         return
@@ -171,7 +172,7 @@ def _check_finite(losses: Tensor, step: int, steps: int, device: torch.device) -
 def make_optimiser(
     model: nn.Module, fidelity: Fidelity
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, int]:
-    """The fidelity's optimiser under a one-cycle schedule; only weights of two or more dimensions decay."""
+    """The fidelity's optimiser, its one-cycle schedule, and the number of steps; see `decaying` for weight decay."""
     optimiser = OPTIMISERS[fidelity.optimiser](model, fidelity)
     steps = max(1, round(fidelity.samples / fidelity.batch_size))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step, steps, fidelity.warmup))
@@ -198,8 +199,11 @@ def _muon(model: nn.Module, fidelity: Fidelity) -> torch.optim.Optimizer:
 
 
 def gate_parameters(model: nn.Module) -> set[nn.Parameter]:
-    """Those of squeeze-and-excitation. Orthogonal steps shut its gates for good: the mean of a map behind ReLU lies far
-    from 0, so that every step moves all gates of a layer alike (MobileOne-S4 stayed at chance, results/audit)."""
+    """The parameters of squeeze-and-excitation.
+
+    With orthogonal steps its gates close and stay closed: the mean of a map after ReLU is far from 0, so every step
+    changes all gates of a layer alike (MobileOne-S4 stayed at chance, results/audit).
+    """
     gates = (module for module in model.modules() if isinstance(module, SqueezeExciteModule))
     return {parameter for gate in gates for parameter in gate.parameters()}
 
@@ -208,14 +212,14 @@ OPTIMISERS: dict[str, Callable[[nn.Module, Fidelity], torch.optim.Optimizer]] = 
 
 
 def decaying(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The weights of two or more dimensions, and all else."""
+    """(weights that decay: those that map several inputs to several outputs, all other parameters)."""
     weights = [p for p in model.parameters() if p.ndim >= 2 and min(p.shape[0], p[0].numel()) > 1]
     known = {id(p) for p in weights}
     return weights, [p for p in model.parameters() if id(p) not in known]
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak rate: from 1/25 up over `warmup`, then down to nearly 0, both along a cosine."""
+    """The learning rate as a share of its peak: rises from 1/25 over `warmup`, then falls to 1e-4, both as a cosine."""
     rising = max(1.0, warmup * steps)
     if step < rising:
         return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * step / rising))
@@ -246,7 +250,7 @@ def score(model: nn.Module, pool: ImagePool, norm: Normalisation, precision: Pre
 
 @contextlib.contextmanager
 def autocast(device: torch.device, precision: Precision) -> Iterator[None]:
-    """bf16 where it pays: on the CPU it was slower than float32."""
+    """bfloat16 autocast within the context, where `precision` says so; on the CPU it was slower than float32."""
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if precision == "float32":

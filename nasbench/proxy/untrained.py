@@ -1,7 +1,7 @@
 """Scores of an untrained network from one batch of images (zero-cost proxies): larger should mean a better network.
 
-Each is what its paper defines, on any module that maps images (n, c, h, w) to logits (n, classes). What a definition
-leaves open for networks of other kinds than its paper's is said where it is decided.
+Each is as its paper defines it, for any module that maps images (n, c, h, w) to logits (n, classes). Docstrings say
+where a definition had to be extended to other kinds of networks than its paper's.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch.nn.functional import cross_entropy
 
 from nasbench.blocks.norm import Activation
 
-JITTER = 1e-5  # keeps the logarithm of a vanishing eigenvalue finite, as in the authors' code
-ZICO_BATCHES = 2  # that the images are divided into; arXiv:2301.11300, section 4.1, finds two enough
+JITTER = 1e-5  # added to eigenvalues, so that the logarithm of 0 is finite; as in the authors' code
+ZICO_BATCHES = 2  # batches to split the images into; arXiv:2301.11300, section 4.1, finds two enough
 ZEN_STEP = 0.01  # alpha of arXiv:2102.01063, Algorithm 1
-ACTIVATIONS = (Activation, nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)  # gates' sigmoids are none
+ACTIVATIONS = (Activation, nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)  # no sigmoids: gates
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
@@ -32,8 +32,10 @@ def jacobian(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def jacobian_covariance(rows: Tensor) -> float:
-    """How differently a network responds to different images (arXiv:2006.04647v1): minus the divergence of the
-    correlations of the `rows` from none at all. At most minus their number; NaN where a row is constant."""
+    """Score of arXiv:2006.04647v1 from `rows` (n, d), see `jacobian`: high where images have uncorrelated rows.
+
+    -sum(log(e) + 1 / e) over the eigenvalues e of the rows' correlations; at most -n. NaN where a row is constant.
+    """
     correlations = torch.corrcoef(rows.double())
     if not bool(torch.isfinite(correlations).all()):
         return float("nan")
@@ -42,8 +44,10 @@ def jacobian_covariance(rows: Tensor) -> float:
 
 
 def gradient_scores(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """gradient_norm, the sum over weights of their gradient's norm, and snip, the sum of |weight x gradient|
-    (arXiv:2101.08134); of the cross-entropy of one batch."""
+    """gradient_norm and snip (arXiv:2101.08134) of the cross-entropy of one batch.
+
+    The sum over weight tensors of their gradient's norm, and the sum of |weight x gradient|.
+    """
     pairs = [(weight.detach(), gradient) for weight, gradient in _gradients(model, images, labels)]
     return {
         "gradient_norm": float(sum(gradient.double().norm() for _, gradient in pairs)),
@@ -52,29 +56,32 @@ def gradient_scores(model: nn.Module, images: Tensor, labels: Tensor) -> dict[st
 
 
 def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
-    """Each weight that the batch's cross-entropy depends on, with its gradient; norms and biases are none."""
+    """Each weight tensor that the batch's cross-entropy depends on, with its gradient; without norms and biases."""
     weights = _weights(model)
     gradients = torch.autograd.grad(cross_entropy(model(images).float(), labels), weights, allow_unused=True)
     return [(weight, gradient) for weight, gradient in zip(weights, gradients) if gradient is not None]
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters of two or more dimensions: no norms, no biases."""
     return [parameter for parameter in model.parameters() if parameter.ndim > 1]
 
 
 def zico(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The sum over layers of the logarithm of sum of E|g| / sqrt(Var|g|), g a weight's gradient in each of two batches
-    (Eq. 15 of arXiv:2301.11300). Weights whose gradients are equal are left out, and layers that have no others."""
+    """Sum over layers of log(sum over weights of E|g| / sqrt(Var|g|)), g the gradients in ZICO_BATCHES batches.
+
+    Eq. 15 of arXiv:2301.11300. Weights with the same |g| in all batches are left out, and layers without any others.
+    """
     batches = zip(images.chunk(ZICO_BATCHES), labels.chunk(ZICO_BATCHES))
     found: dict[nn.Parameter, list[Tensor]] = {}
     for some, of_them in batches:
         for weight, gradient in _gradients(model, some, of_them):
             found.setdefault(weight, []).append(gradient.abs().double())
-    return float(sum(_log_of_steadiness(torch.stack(each)) for each in found.values()))
+    return float(sum(_layer_zico(torch.stack(each)) for each in found.values()))
 
 
-def _log_of_steadiness(gradients: Tensor) -> float:
-    """Of one layer's |g| (batches, ...)."""
+def _layer_zico(gradients: Tensor) -> float:
+    """ZiCo of one layer from its |g| (batches, ...)."""
     mean, deviation = gradients.mean(0), gradients.std(0, correction=0)
     varying = deviation > 0
     total = float((mean[varying] / deviation[varying]).sum())
@@ -82,9 +89,12 @@ def _log_of_steadiness(gradients: Tensor) -> float:
 
 
 def synflow(model: nn.Module, shape: Sequence[int]) -> float:
-    """The logarithm of the sum of theta x dR/dtheta, R the sum of what an image of ones of this shape (c, h, w) gives
-    with every parameter's absolute value (arXiv:2006.05467). No data enter. Norms are in eval mode, which for batch
-    norm is none at the start, in float64, since R multiplies up from layer to layer."""
+    """log of the sum of |theta x dR/dtheta| over weights (arXiv:2006.05467).
+
+    R: sum of the logits for an image of ones of `shape` (c, h, w), with all parameters replaced by their absolute
+    values. Norms are in eval mode, in which a new batch norm is the identity; float64, since R grows from layer to
+    layer. NaN where the sum is 0.
+    """
     flowing = copy.deepcopy(model).double().eval()
     with torch.no_grad():
         for parameter in flowing.parameters():
@@ -98,9 +108,9 @@ def synflow(model: nn.Module, shape: Sequence[int]) -> float:
 
 @torch.no_grad()
 def activity(model: nn.Module, images: Tensor) -> np.ndarray:
-    """(n, units) which units' activations are above zero for which image.
+    """(n, units) bool: whether a unit's activation is above zero for an image.
 
-    For ReLU that is its linear region's code; GELU, SiLU and hard swish have the sign of their input as well.
+    For ReLU this is the code of the linear region; GELU, SiLU and hard swish have the sign of their input as well.
     """
     found: list[np.ndarray] = []
 
@@ -118,8 +128,10 @@ def activity(model: nn.Module, images: Tensor) -> np.ndarray:
 
 
 def naswot(active: np.ndarray) -> float:
-    """The logarithm of the determinant of how many units each two images agree in (arXiv:2006.04647v3); minus infinity
-    where two images have the same code. `active` as `activity` gives it."""
+    """log |K|, K the number of units in which each two images agree (arXiv:2006.04647v3), from `activity`.
+
+    Minus infinity where two images have the same code.
+    """
     code = active.astype(np.float32)
     both, on = (code @ code.T).astype(float), active.sum(1, dtype=float)
     agree = 2 * both + active.shape[1] - on[:, None] - on[None]  # active for both, or for neither
@@ -128,7 +140,7 @@ def naswot(active: np.ndarray) -> float:
 
 
 def swap(active: np.ndarray) -> float:
-    """How many different patterns over the images the units have (arXiv:2403.04161, without its regularisation)."""
+    """The number of different patterns over the images among the units (arXiv:2403.04161, without regularisation)."""
     packed = np.ascontiguousarray(np.packbits(active, axis=0).T)  # (units, bytes)
     return float(len(np.unique(packed.view(f"V{packed.shape[1]}")))) if packed.size else 0.0
 
@@ -137,9 +149,11 @@ def swap(active: np.ndarray) -> float:
 def zen(
     model: nn.Module, shape: Sequence[int], seed: int, features: Callable[[nn.Module, Tensor], Tensor] | None = None
 ) -> float:
-    """The logarithm of how far `features` move with a small step of the images, plus that of what each batch norm
-    divides by (Algorithm 1 of arXiv:2102.01063): weights, images and steps of `shape` (n, c, h, w) are standard normal.
-    Skips stay, which the paper's plain networks have not; `features` are the module's outputs by default."""
+    """log of the mean change of `features` for a small change of the images, plus the logs of batch norms' deviations.
+
+    Algorithm 1 of arXiv:2102.01063: weights, images and changes of `shape` (n, c, h, w) are standard normal. Unlike in
+    the paper, whose networks are plain, skips are kept. features: the module's outputs by default.
+    """
     drawn, features = copy.deepcopy(model).train(), features or (lambda module, x: module(x))
     generator = torch.Generator().manual_seed(seed)
     for module in drawn.modules():
@@ -163,7 +177,7 @@ def zen(
 
 
 def _keep_scale(scales: list[Tensor], _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """The root of the channels' mean variance over batch and places."""
+    """Append the root of the channels' mean variance over batch and positions."""
     x = inputs[0].double().transpose(0, 1).flatten(1)
     scales.append(x.var(1, correction=0).mean().sqrt())
 

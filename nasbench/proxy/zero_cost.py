@@ -1,6 +1,6 @@
-"""Scores of a task's network that was not trained, from one batch of images: what a training has to be better than.
+"""Zero-cost scores of a task's untrained network: baselines that a score by training has to beat.
 
-They are taken on the reduced network with the recipe's initial values, as a training would find it.
+They are taken on the reduced network with the recipe's initial values, as at the start of its training.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from nasbench.proxy.untrained import (
 from nasbench.study.task import Task
 
 IMAGES = 64
-ZEN_IMAGES = 16  # drawn; a few say as much
+ZEN_IMAGES = 16  # random ones; more do not change the score much
 SCORES = ("jacobian_covariance", "gradient_norm", "snip", "synflow", "naswot", "swap", "zico", "zen")
 
 
 class Untrained(NamedTuple):
-    """A task's reduced network at its start, and the images that it is scored on."""
+    """A task's reduced network at the start of its training, and the images that it is scored on."""
 
     model: Model
     images: Tensor
@@ -45,7 +45,7 @@ class Untrained(NamedTuple):
 
 
 def untrained(task: Task) -> Untrained:
-    """As a training of this task would find it."""
+    """The network and images of a task, as at the start of its training."""
     small = reduced(task.architecture, task.fidelity)
     data = dataset(task.data.name, task.objective)
     model = seeded_model(small, max(1, len(data.classes)), task.seed)
@@ -61,19 +61,21 @@ def zero_cost(task: Task) -> dict[str, Any]:
     """
     model, images, labels, data_id, proxy_id = untrained(task)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(task.seed)  # of dropped paths
+        torch.manual_seed(task.seed)  # for drop path
         scores = {"jacobian_covariance": jacobian_covariance(jacobian(model, images))}
         scores |= gradient_scores(model, images, labels)
     return {**scores, "data_id": data_id, "proxy_id": proxy_id}
 
 
 def all_scores(task: Task) -> dict[str, float]:
-    """Every one of `SCORES` of the task's untrained network, each better when larger; NaN or infinite where a network
-    has none. The first three are as `zero_cost` gives them."""
+    """All of `SCORES` of the task's untrained network, each better when larger; NaN or infinite where undefined.
+
+    The first three equal those of `zero_cost`.
+    """
     model, images, labels, _, _ = untrained(task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        found = {"synflow": synflow(model, images.shape[1:])}  # before a batch changes what norms know
+        found = {"synflow": synflow(model, images.shape[1:])}  # before batches change the norms' running statistics
         found["zen"] = zen(model, (ZEN_IMAGES, *images.shape[1:]), task.seed, _last_map)
         found["jacobian_covariance"] = jacobian_covariance(jacobian(model, images))
         found |= gradient_scores(model, images, labels)

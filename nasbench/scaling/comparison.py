@@ -1,4 +1,4 @@
-"""Compare designs by their laws extrapolated to a size: how probably each wins there, and where laws cross."""
+"""Compare designs by their laws extrapolated to a size: probabilities of being best there, and where laws cross."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nasbench.scaling.intervals import LawFit, quantiles
 
 @dataclass(frozen=True)
 class Standing:
-    """One design at one place: what its law predicts there, and how probably it is the best of those compared."""
+    """One design at one size: the error that its law predicts, with a 90 % interval."""
 
     name: str
     predicted: float
     low: float
     high: float
-    wins: float
-    identified: bool
+    wins: float  # probability of the lowest error of those compared
+    identified: bool  # whether the data identify the law's exponent
 
     def row(self, loss: str = "error") -> dict[str, str]:
         return {
@@ -34,18 +34,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Two laws that swap places: where in the median, its 90 % interval, and how many draws cross inside the range."""
+    """Two laws that cross: the size, with a 90 % interval, and the share of bootstrap draws that cross in range."""
 
     first: str
     second: str
-    at: float
+    at: float  # of the two fitted laws
     low: float
     high: float
     probability: float
 
 
 def win_probabilities(fits: Mapping[str, LawFit], x: float) -> dict[str, float]:
-    """How often each law is the lowest at `x`, over independent draws of all of them. They add up to 1."""
+    """The share of bootstrap draws in which each law is the lowest at `x`. They add up to 1."""
     draws = _aligned([fit.curve_draws(x)[:, 0] for fit in fits.values()])
     winners = np.argmin(draws, axis=0)
     return {name: float(np.mean(winners == index)) for index, name in enumerate(fits)}
@@ -61,16 +61,16 @@ def standings(fits: Mapping[str, LawFit], x: float) -> list[Standing]:
 
 
 def crossings(fits: Mapping[str, LawFit], low: float, high: float) -> list[Crossing]:
-    """Pairs of laws that cross between `low` and `high`."""
+    """Each pair of laws that cross between sizes `low` and `high`, with its first crossing."""
     grid, found = np.geomspace(low, high, 200), []
     for (a, fit_a), (b, fit_b) in itertools.combinations(fits.items(), 2):
         one, two = _aligned([fit_a.curve_draws(grid), fit_b.curve_draws(grid)])
         places = np.array([_first_change(row, grid) for row in one - two])
-        best = _first_change(fit_a.law.predict(grid) - fit_b.law.predict(grid), grid)
+        fitted = _first_change(fit_a.law.predict(grid) - fit_b.law.predict(grid), grid)
         crossing = places[np.isfinite(places)]
-        if np.isfinite(best) and len(crossing):
+        if np.isfinite(fitted) and len(crossing):
             ends = quantiles(crossing)
-            found.append(Crossing(a, b, float(best), float(ends[0]), float(ends[1]), len(crossing) / len(places)))
+            found.append(Crossing(a, b, float(fitted), float(ends[0]), float(ends[1]), len(crossing) / len(places)))
     return found
 
 
@@ -81,6 +81,6 @@ def _first_change(difference: np.ndarray, grid: np.ndarray) -> float:
 
 
 def _aligned(draws: Sequence[np.ndarray]) -> np.ndarray:
-    """Equally many draws of each, shuffled apart so that none is paired with another's."""
+    """(laws, b, ...) equally many draws of each law, each in an order of its own, so that pairs are independent."""
     count, rng = min(len(d) for d in draws), np.random.default_rng(0)
     return np.stack([d[rng.permutation(len(d))[:count]] for d in draws])

@@ -1,4 +1,4 @@
-"""The picture of a search by extrapolated error: which designs overtake which on the way to the target."""
+"""The figure and text of a search by extrapolated error: predicted error of its designs up to the target size."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nasbench.scaling.objective import PredictedError, curve, lines, predict_all
 from nasbench.scaling.points import BALANCED_ERROR
 from nasbench.study.trials import Trial
 
-SHOWN = 5
-NAME = "crossing"
+SHOWN = 5  # designs
+NAME = "crossing"  # of the figure's files
 
 
 def ranking(trials: Sequence[Trial], target: Budget) -> list[tuple[str, str, PredictedError]]:
@@ -26,7 +26,10 @@ def ranking(trials: Sequence[Trial], target: Budget) -> list[tuple[str, str, Pre
 
 
 def chosen(trials: Sequence[Trial], target: Budget) -> list[tuple[str, str]]:
-    """Id and name of the designs worth drawing: the best at the target, and the best at their own size among them."""
+    """(architecture id, name) of the designs to draw: the SHOWN best at the target.
+
+    If the design with the least error at its own size is not among them, it takes the place of the last.
+    """
     ordered = [(key, name) for key, name, _ in ranking(trials, target)]
     points = lines(trials)
     own = min(ordered, key=lambda item: float(points[item[0]][1][int(points[item[0]][0].argmax())]), default=None)

@@ -1,4 +1,4 @@
-"""A family made from one design, as a user asks for it: targets or siblings, checked by building and by one step."""
+"""A family made from one design: scaled to targets or to the FLOPs of other designs, checked by a training step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nasbench.scaling.target import Scaled, scale_to
 from nasbench.scaling.target_metric import metric_of
 from nasbench.space.shipped import load_space
 
-STEP_IMAGES = 2
+STEP_IMAGES = 2  # of the training step that checks a design
 STEP_CLASSES = 10
 
 
 @dataclass(frozen=True)
 class Member:
-    """One size of a family: the scaled design, its cost, and why the space does not hold it (None: it does)."""
+    """One size of a family: the scaled design, its cost, and why it is not in the space (None: it is)."""
 
     scaled: Scaled
     cost: Cost
@@ -85,7 +85,7 @@ def make_family(
 
 
 def training_step(arch: Architecture, seed: int = 0) -> float:
-    """Build the train form and make one step on random images -> the loss, which must be finite."""
+    """The loss of one training step of the train form on random images; RuntimeError where it is not finite."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -112,7 +112,10 @@ def sibling_target(sibling: Architecture, classes: int = 1000) -> Budget:
 
 
 def parse_targets(texts: Sequence[str], classes: int = 1000) -> tuple[list[Budget], list[Architecture | None]]:
-    """Budgets as written, or the FLOPs of designs given by name; beside each the design, if it was one."""
+    """Each text as a budget: one as written, or the FLOPs of a design given by name or file.
+
+    Beside each the design, None where it was a budget. UserError for a text that is neither.
+    """
     budgets: list[Budget] = []
     siblings: list[Architecture | None] = []
     for text in texts:
@@ -132,9 +135,9 @@ def parse_targets(texts: Sequence[str], classes: int = 1000) -> tuple[list[Budge
 
 
 def side_by_side(scaled: Architecture, published: Architecture, classes: int = 1000) -> list[dict[str, Any]]:
-    """Where a scaled design and a published one differ: one line a field, its stages in one cell, and their costs."""
+    """The fields and costs in which a scaled and a published design differ, one row each with all stages in a cell."""
     pairs = [(arch, cost(arch, classes)) for arch in (scaled, published)]
-    lines: list[tuple[str, list[Any]]] = [
+    rows: list[tuple[str, list[Any]]] = [
         ("resolution", [arch.resolution for arch, _ in pairs]),
         ("stem channels", [arch.stem.channels for arch, _ in pairs]),
         *((name, [dashes(_values(arch, name)) for arch, _ in pairs]) for name in _compared(scaled, published)),
@@ -142,16 +145,18 @@ def side_by_side(scaled: Architecture, published: Architecture, classes: int = 1
         ("params M", [f"{c.params / 1e6:.2f}" for _, c in pairs]),
         ("activations M", [f"{c.activations / 1e6:.1f}" for _, c in pairs]),
     ]
-    return [{"differs": name, scaled.label: a, published.label: b} for name, (a, b) in lines if str(a) != str(b)]
+    return [{"differs": name, scaled.label: a, published.label: b} for name, (a, b) in rows if str(a) != str(b)]
 
 
 def _compared(a: Architecture, b: Architecture) -> list[str]:
+    """The stage fields that have an effect in either design, in their order in `Stage`; without slots."""
     names = {name for arch in (a, b) for stage in arch.stages for name in effective_fields(stage)}
     order = list(type(a.stages[0]).model_fields)
     return sorted(names - {"slots"}, key=order.index)
 
 
 def _values(arch: Architecture, name: str) -> list[Any]:
+    """The field in each stage, "." where it has no effect there."""
     return [getattr(s, name) if name in effective_fields(s) else "." for s in arch.stages if s.depth]
 
 
@@ -160,6 +165,6 @@ def dashes(values: Any) -> str:
 
 
 def _ratio(arch: Architecture, base: Architecture, name: str) -> float:
-    """Sum over stages against the base's."""
+    """The field's sum over stages, divided by the base's."""
     kept = [i for i, stage in enumerate(base.stages) if stage.depth]
     return sum(getattr(arch.stages[i], name) for i in kept) / sum(getattr(base.stages[i], name) for i in kept)

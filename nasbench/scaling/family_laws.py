@@ -12,18 +12,20 @@ import numpy as np
 
 from nasbench.errors import UserError
 from nasbench.files import write_atomic
-from nasbench.scaling.heldout import ONE, TWO, HeldOutSize, hold_out_largest
+from nasbench.scaling.heldout import HeldOutSize, hold_out_largest
 from nasbench.scaling.intervals import DRAWS, LawFit, analyse
 from nasbench.scaling.isoflop import CostModel
-from nasbench.scaling.points import Point, by_family, data_of, most_sampled
+from nasbench.scaling.points import JOINT, SIZE, Point, by_family, data_of, most_sampled
 
 FILE = "laws.json"
 
 
 @dataclass(frozen=True)
 class FamilyLaws:
-    """One design's trainings and what was fitted to them; a law is None where there are too few places for it, and
-    `missing` says why."""
+    """One design's trainings and the laws fitted to them; a law is None where there are too few scales for it.
+
+    missing: why laws or held-out tests could not be fitted.
+    """
 
     name: str
     points: tuple[Point, ...]
@@ -41,10 +43,13 @@ def fit_families(
     points: Sequence[Point],
     loss: str = "error",
     draws: int = DRAWS,
-    forms: Sequence[tuple[str, ...]] = (ONE, TWO),
+    forms: Sequence[tuple[str, ...]] = (SIZE, JOINT),
     hold_out: bool = True,
 ) -> list[FamilyLaws]:
-    """Laws of every design in `points`, in these `forms`; a UserError where none of them has enough scales."""
+    """Laws of every design in `points`, each over the variables of each of `forms`.
+
+    Designs without enough scales are left out; UserError where that is all of them.
+    """
     found = [_fit_family(name, group, loss, draws, forms, hold_out) for name, group in by_family(points).items()]
     if not any(laws.size or laws.joint for laws in found):
         reasons = sorted({reason for laws in found for reason in laws.missing})
@@ -59,7 +64,7 @@ def _fit_family(
     held: list[HeldOutSize] = []
     missing = []
     for variables in forms:
-        used = most_sampled(points) if variables == ONE else points
+        used = most_sampled(points) if variables == SIZE else points
         try:
             fits[variables] = analyse(data_of(used, variables, loss), draws, name=name)
         except UserError as error:
@@ -71,11 +76,11 @@ def _fit_family(
             held += hold_out_largest(points, variables, loss, draws)
         except UserError as error:
             missing.append(f"without the largest size: {error}")
-    return FamilyLaws(name, tuple(points), fits.get(ONE), fits.get(TWO), tuple(held), tuple(missing))
+    return FamilyLaws(name, tuple(points), fits.get(SIZE), fits.get(JOINT), tuple(held), tuple(missing))
 
 
 def law_rows(laws: FamilyLaws) -> list[dict[str, str]]:
-    """One line a law: its parameters, each with its 90 % bootstrap interval."""
+    """One row for each variable of each law: its parameters with their 90 % bootstrap intervals."""
     rows = []
     for fit in (laws.size, laws.joint):
         if fit is None:
@@ -110,7 +115,7 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
 
 
 def fit_record(fit: LawFit) -> dict[str, Any]:
-    """A law as plain values: enough to predict with, and to see how sure it is."""
+    """A law as plain values: its parameters with their intervals, the noise and the warnings."""
     variables = fit.law.variables
     return {
         "variables": list(variables),
@@ -131,7 +136,7 @@ def fit_record(fit: LawFit) -> dict[str, Any]:
 
 
 def record(laws: Sequence[FamilyLaws]) -> dict[str, Any]:
-    """Everything as JSON would have it."""
+    """All laws and held-out tests as JSON values."""
     return {
         entry.name: {
             "size": None if entry.size is None else fit_record(entry.size),

@@ -1,4 +1,4 @@
-"""The test of a law: fit it without the largest scale, and see whether that scale's error falls into its interval."""
+"""The test of a law: fit it without the largest size, and check whether that size's error lies in its interval."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nasbench.scaling.intervals import DRAWS, LawFit, analyse
-from nasbench.scaling.points import Point, data_of, largest, most_sampled
-
-ONE, TWO = ("flops",), ("params", "samples")
+from nasbench.scaling.points import SIZE, Point, data_of, largest, most_sampled
 
 
 @dataclass(frozen=True)
 class HeldOutSize:
-    """One held-out place: the measured mean of `seeds` trainings, and what the law predicted without having seen it."""
+    """The largest size at one sample count: the measured mean of `seeds` trainings, and the prediction held out."""
 
     family: str
     variables: tuple[str, ...]
@@ -26,7 +24,7 @@ class HeldOutSize:
     predicted: float
     low: float
     high: float
-    fit: LawFit
+    fit: LawFit  # without the largest size
 
     @property
     def inside(self) -> bool:
@@ -47,13 +45,13 @@ class HeldOutSize:
 
 
 def hold_out_largest(
-    points: Sequence[Point], variables: tuple[str, ...] = ONE, loss: str = "error", draws: int = DRAWS
+    points: Sequence[Point], variables: tuple[str, ...] = SIZE, loss: str = "error", draws: int = DRAWS
 ) -> list[HeldOutSize]:
     """Fit one family's law without its largest design and predict that design, at each sample count that it has.
 
     A law of size alone uses the largest sample count that all sizes share.
     """
-    used = most_sampled(points) if variables == ONE else list(points)
+    used = most_sampled(points) if variables == SIZE else list(points)
     top = largest(used)
     seen = [point for point in used if point.flops < top]
     fit = analyse(data_of(seen, variables, loss), draws, name=points[0].family)

@@ -1,9 +1,9 @@
-"""How sure a law is: bootstrap over seeds and sizes, profile likelihood of the exponent, and plain warnings.
+"""Confidence intervals of a law: a bootstrap, the profile likelihood of the exponents, and warnings in words.
 
-Each bootstrap draw puts new noise on the fitted law and fits again. The noise has two levels, as the data have: seeds
-scatter about their scale's mean, and scales scatter about the law by more than their seeds explain (lack of fit). Its
-size is uncertain too, and drawn from what the degrees of freedom allow, which makes the intervals those of Student's t
-where residuals are normal.
+Each bootstrap draw adds new noise to the fitted law and fits again. The noise has two levels: seeds scatter about the
+mean of their scale, and scales scatter about the law by more than their seeds explain (lack of fit). Its size is
+uncertain too: each draw scales it by sqrt(f / chi-squared with f degrees of freedom), which makes the intervals those
+of Student's t where residuals are normal.
 """
 
 from __future__ import annotations
@@ -14,24 +14,28 @@ from functools import cached_property
 
 import numpy as np
 
-from nasbench.scaling.laws import ALPHA_RANGE, MIN_SIGMA, Data, Fit, PowerLaw, fit_law, law_of
+from nasbench.scaling.laws import ALPHA_RANGE, MIN_SIGMA, Data, Fit, PowerLaw, fit_law, law_of, start_vector
 from nasbench.scaling.likelihood import LEVEL, likelihood_interval
 
 DRAWS = 300
 TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # the ends of an interval, as quantiles
-RANGE_NEEDED = 4.0  # largest over smallest value of a variable
-FALL_NEEDED = 3.0  # fall of the error over the range, in standard errors of the two ends' means
-WIDE = 4.0  # upper over lower end of an exponent's interval from which on it is not identified
-NEAR_BOUND = 1.15
-SPARE_SCALES = 2
-POOL = 1000  # normal residuals that stand in for those of a law that passes through its points
-ASSUMED_NOISE = 0.01  # in ln(error), where nothing tells
-LACK_OF_FIT = 0.05  # level of the F test from which on scales are taken to scatter by more than their seeds
+# An exponent counts as identified only where
+RANGE_NEEDED = 4.0  # - its variable spans at least this factor,
+FALL_NEEDED = 3.0  # - the error falls over that range by this many standard errors of the two ends' means,
+MAX_ALPHA_RATIO = 4.0  # - its interval's upper end is at most this multiple of the lower,
+NEAR_BOUND = 1.15  # - and the likelihood interval's ends stay this factor away from ALPHA_RANGE.
+SPARE_SCALES = 2  # with fewer scales beyond the parameters, bootstrap fits begin from more than one start
+POOL = 1000  # normal residuals drawn where the law passes through its points and has none of its own
+ASSUMED_NOISE = 0.01  # in ln(error), where no degrees of freedom are left to estimate it
+LACK_OF_FIT = 0.05  # level of the F test for scales that scatter by more than their seeds explain
 
 
 @dataclass(frozen=True)
 class Noise:
-    """In ln(error): `seed` within a scale, `scale` between scales beyond that, and the degrees of freedom of both."""
+    """Standard deviations in ln(error): `seed` within a scale, and `scale` between scales beyond that.
+
+    freedom: degrees of freedom of the estimate.
+    """
 
     seed: float
     scale: float
@@ -40,7 +44,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class LawFit:
-    """A law with its bootstrap draws (b, 1 + 2k) and what is wrong with it. `warnings` is empty where all is well."""
+    """A law with its bootstrap draws (b, 1 + 2k), vectors like `PowerLaw.vector`, and warnings in words."""
 
     fit: Fit
     noise: Noise
@@ -86,30 +90,31 @@ class LawFit:
         return np.stack([law.predict(x) for law in self.laws])
 
     def band(self, x: np.ndarray | float | Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Where the law itself lies at `x`: low (n,), high (n,)."""
+        """The 90 % interval of the law at `x`, without the noise of trainings: low (n,), high (n,)."""
         low, high = np.quantile(self.curve_draws(x), TAILS, axis=0)
         return low, high
 
     def outcomes(self, x: np.ndarray | float | Sequence[float], seeds: int, rng: np.random.Generator) -> np.ndarray:
-        """(b, n) what the mean error of `seeds` trainings at `x` may turn out to be: the law and the noise about it."""
+        """(b, n) draws of the mean error of `seeds` trainings at `x`: the law with the noise about it."""
         curves = self.curve_draws(x)
         return curves * np.exp(noise_draws(self.noise, curves.shape, seeds, rng))
 
     def outcome_interval(self, x: np.ndarray | float | Sequence[float], seeds: int) -> tuple[np.ndarray, np.ndarray]:
+        """The 90 % interval of the mean error of `seeds` trainings at `x`: low (n,), high (n,)."""
         low, high = np.quantile(self.outcomes(x, seeds, np.random.default_rng(0)), TAILS, axis=0)
         return low, high
 
 
 def quantiles(values: np.ndarray) -> tuple[float, float]:
-    """The ends of the 90 % interval that the draws `values` (b,) give."""
+    """The 90 % interval of the draws `values` (b,)."""
     low, high = np.quantile(values, TAILS)
     return float(low), float(high)
 
 
 def analyse(data: Data, draws: int = DRAWS, seed: int = 0, name: str = "", least_noise: float = MIN_SIGMA) -> LawFit:
-    """Fit a law to `data` and say how sure it is. The same seed gives the same intervals.
+    """Fit a law to `data` with its intervals and warnings. The same seed gives the same intervals.
 
-    `least_noise`, in ln(error), is what is known of the noise otherwise, such as the rounding of quoted figures.
+    least_noise: a lower bound of the noise in ln(error), such as the rounding of quoted figures.
     """
     fit = fit_law(data)
     noise = measured_noise(fit)
@@ -121,13 +126,13 @@ def analyse(data: Data, draws: int = DRAWS, seed: int = 0, name: str = "", least
 
 
 def untested(data: Data) -> bool:
-    """Whether nothing is left over to judge the noise by: no seeds, and no more scales than parameters."""
+    """Whether there are no degrees of freedom to estimate noise from: no more trainings than parameters."""
     return len(data.y) <= data.parameters
 
 
 def measured_noise(fit: Fit) -> Noise:
-    """Seed noise from the scatter within scales; more between scales where an F test finds a lack of fit."""
-    from scipy.special import fdtrc  # scipy.stats has it by name, and takes half a second to import
+    """Seed noise from the scatter within scales, and noise between scales where an F test finds a lack of fit."""
+    from scipy.special import fdtrc  # scipy.stats.f.sf would take half a second to import
 
     data, residuals = fit.data, fit.residuals
     counts = np.bincount(data.group)
@@ -146,27 +151,17 @@ def measured_noise(fit: Fit) -> Noise:
 
 
 def noise_draws(noise: Noise, shape: tuple[int, int], seeds: int, rng: np.random.Generator) -> np.ndarray:
-    """(b, n) ln noise of the mean of `seeds` trainings at n places."""
+    """(b, n) noise in ln(error) of the mean of `seeds` trainings at n places."""
     size = np.sqrt(noise.freedom / rng.chisquare(noise.freedom, (shape[0], 1)))
     return size * rng.standard_normal(shape) * np.sqrt(noise.scale**2 + noise.seed**2 / seeds)
 
 
 def bootstrap(fit: Fit, noise: Noise, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws, 1 + 2k) laws fitted to the fitted law with new noise on it."""
-    data = fit.data
-    counts = np.bincount(data.group)
-    means = np.bincount(data.group, fit.residuals) / counts
-    seeds = fit.residuals - means[data.group]
-    if data.scales < len(data.y):
-        shrunk = counts / np.maximum(1, counts - 1)
-        pool = (seeds * np.sqrt(shrunk[data.group]))[counts[data.group] > 1]
-    else:
-        pool = fit.residuals * np.sqrt(len(data.y) / max(1, len(data.y) - data.parameters))
-    spread = float(np.sqrt((pool**2).mean()))
-    pool = pool * (noise.seed / spread) if spread > MIN_SIGMA else rng.normal(0, noise.seed, POOL)
+    """(draws, 1 + 2k) vectors of laws fitted to the fitted law with new noise on it."""
+    data, pool = fit.data, _residual_pool(fit, noise, rng)
     fitted, starts = fit.law.predict(data.x), [fit.law.vector]
-    if data.scales < data.parameters + SPARE_SCALES:  # several minima are likely
-        starts += _other_starts(fit)
+    if data.scales < data.parameters + SPARE_SCALES:  # several minima are likely: one start with a small E, one large
+        starts += [start_vector(data, alpha=0.15, floor=0.1), start_vector(data, alpha=1.0, floor=0.85)]
     found = []
     for _ in range(draws):
         size = np.sqrt(noise.freedom / rng.chisquare(noise.freedom))
@@ -176,20 +171,28 @@ def bootstrap(fit: Fit, noise: Noise, draws: int, rng: np.random.Generator) -> n
     return np.stack(found)
 
 
-def _other_starts(fit: Fit) -> list[np.ndarray]:
-    """One start with a small floor and one with a large, since both kinds of law may suit other noise better."""
-    k, low = len(fit.data.variables), fit.data.y.min()
-    middle = float(np.exp(np.log(fit.data.y).mean()))
-    return [
-        np.concatenate([[share * low], np.full(k, np.log((middle - share * low) / k)), np.full(k, alpha)])
-        for share, alpha in ((0.1, 0.15), (0.85, 1.0))
-    ]
+def _residual_pool(fit: Fit, noise: Noise, rng: np.random.Generator) -> np.ndarray:
+    """(m,) residuals to resample as seed noise, scaled to its standard deviation.
+
+    Deviations from the mean of their scale where scales have several seeds, else residuals of the law; normal numbers
+    where these are all about 0.
+    """
+    data = fit.data
+    counts = np.bincount(data.group)
+    if data.scales < len(data.y):
+        means = np.bincount(data.group, fit.residuals) / counts
+        correction = counts / np.maximum(1, counts - 1)  # Bessel's
+        pool = ((fit.residuals - means[data.group]) * np.sqrt(correction[data.group]))[counts[data.group] > 1]
+    else:
+        pool = fit.residuals * data.inflation
+    spread = float(np.sqrt((pool**2).mean()))
+    return pool * (noise.seed / spread) if spread > MIN_SIGMA else rng.normal(0, noise.seed, POOL)
 
 
 def judge(
     fit: Fit, noise: Noise, draws: np.ndarray, profile: Sequence[tuple[float, float]]
 ) -> tuple[list[str], list[str]]:
-    """Variables whose exponent is not identified, and what is to be said, most serious first."""
+    """Variables whose exponent is not identified, and warnings in words, most serious first."""
     data, k = fit.data, len(fit.data.variables)
     unidentified, warnings = [], []
     for index, name in enumerate(data.variables):
@@ -216,6 +219,7 @@ def judge(
 
 
 def _doubts(fit: Fit, noise: Noise, alphas: np.ndarray, profile: tuple[float, float], index: int) -> list[str]:
+    """Why the exponent of variable `index` is not identified; empty where it is. alphas (b,): its bootstrap draws."""
     data, reasons = fit.data, []
     column = data.x[:, index]
     spread = column.max() / column.min()
@@ -227,7 +231,7 @@ def _doubts(fit: Fit, noise: Noise, alphas: np.ndarray, profile: tuple[float, fl
     if untested(data):
         reasons.append(f"{len(data.y)} trainings for {data.parameters} parameters leave nothing to test it by")
     low, high = quantiles(alphas)
-    if high / max(low, ALPHA_RANGE[0]) > WIDE:
+    if high / max(low, ALPHA_RANGE[0]) > MAX_ALPHA_RATIO:
         reasons.append(f"its 90 % interval is {low:.2g} to {high:.2g}")
     if profile[0] <= ALPHA_RANGE[0] * NEAR_BOUND or profile[1] >= ALPHA_RANGE[1] / NEAR_BOUND:
         reasons.append("the likelihood does not bound it: E and the exponent can stand in for each other")

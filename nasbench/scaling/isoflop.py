@@ -13,24 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from nasbench.errors import UserError
-from nasbench.scaling.heldout import TWO
 from nasbench.scaling.intervals import LawFit, quantiles
 from nasbench.scaling.laws import PowerLaw
-from nasbench.scaling.points import FORWARD_AND_BACKWARD, Point
+from nasbench.scaling.points import FORWARD_AND_BACKWARD, JOINT, Point
 
-OPEN = 1e3  # an interval with such a ratio of its ends is none
-BEYOND = 10.0  # no error or loss worth a number: the law is extended to where it says nothing
+MAX_END_RATIO = 1e3  # an interval whose ends differ by this factor or more is shown as open
+MAX_SHOWN_LOSS = 10.0  # the upper end of a loss's interval is shown as "anything" from here on
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Multiply-adds of one training image: factor * parameters^power, and what compute that makes of a training."""
+    """Compute of a training: one forward pass of an image takes factor * parameters^power multiply-adds."""
 
     factor: float
     power: float
 
     @classmethod
     def of(cls, points: Sequence[Point]) -> CostModel:
+        """Fitted to trainings of one family; UserError where all are of one size."""
         params = np.log([point.params for point in points])
         macs = np.log([point.compute / point.samples for point in points])
         if np.ptp(params) == 0:
@@ -49,7 +49,7 @@ class CostModel:
 
 @dataclass(frozen=True)
 class ComputeSplit:
-    """The best parameters and samples for `compute` (multiply-adds), the error there, and 90 % intervals."""
+    """The parameters and samples of least error for `compute` (multiply-adds), that error, and 90 % intervals."""
 
     compute: float
     params: float
@@ -59,34 +59,35 @@ class ComputeSplit:
     samples_interval: tuple[float, float]
     error_interval: tuple[float, float]
 
-    def row(self) -> dict[str, str]:
+    def row(self, loss: str = "error") -> dict[str, str]:
+        low, high = self.error_interval
         return {
             "compute TMAC": f"{self.compute / 1e12:.3g}",
             "params M": f"{self.params / 1e6:.3g}",
             "90 %": _shown(self.params_interval, lambda value: f"{value / 1e6:.2g}"),
             "images": f"{self.samples:,.0f}",
             "90 % ": _shown(self.samples_interval, lambda value: f"{value:,.0f}"),
-            "error (predicted)": f"{self.error:.3f}",
-            "90 %  ": f"{self.error_interval[0]:.3f} to "
-            + (f"{self.error_interval[1]:.3f}" if self.error_interval[1] < BEYOND else "anything"),
+            f"{loss} (predicted)": f"{self.error:.3f}",
+            "90 %  ": f"{low:.3f} to {high:.3f}" if high < MAX_SHOWN_LOSS else f"{low:.3f} to anything",
         }
 
 
 def _shown(interval: tuple[float, float], text: Callable[[float], str]) -> str:
     low, high = interval
-    return f"{text(low)} to {text(high)}" if high < OPEN * low else "open"
+    return f"{text(low)} to {text(high)}" if high < MAX_END_RATIO * low else "open"
 
 
 def best_params(law: PowerLaw, cost: CostModel, compute: float) -> float:
     """The parameters that minimise a law in (params, samples) at equal compute."""
-    if law.variables != TWO:
-        raise ValueError(f"a split needs a law in {TWO}, not {law.variables}")
+    if law.variables != JOINT:
+        raise ValueError(f"a split needs a law in {JOINT}, not {law.variables}")
     (a, b), (alpha, beta) = law.coefficients, law.exponents
-    images = compute / (FORWARD_AND_BACKWARD * cost.factor)  # of a network with one parameter
+    images = compute / (FORWARD_AND_BACKWARD * cost.factor)  # that a network with one parameter could train on
     return float((alpha * a * images**beta / (cost.power * beta * b)) ** (1 / (alpha + cost.power * beta)))
 
 
 def split(fit: LawFit, cost: CostModel, compute: float) -> ComputeSplit:
+    """The compute-optimal split of `compute`, with intervals from the law's bootstrap draws."""
     params = best_params(fit.law, cost, compute)
     samples = float(cost.samples(params, compute))
     draws = np.array([best_params(law, cost, compute) for law in fit.laws])
@@ -99,7 +100,7 @@ def split(fit: LawFit, cost: CostModel, compute: float) -> ComputeSplit:
 
 
 def growth(fit: LawFit, cost: CostModel) -> tuple[float, tuple[float, float]]:
-    """The power of compute by which the best parameter count grows, with its interval; samples take the rest."""
+    """The exponent a of the compute-optimal params ~ compute^a, with its 90 % interval."""
 
     def power(law: PowerLaw) -> float:
         alpha, beta = law.exponents
@@ -115,6 +116,6 @@ def isoflop(fit: LawFit, cost: CostModel, compute: float, params: np.ndarray) ->
 
 
 def budgets(points: Sequence[Point], count: int = 4) -> np.ndarray:
-    """(count,) amounts of compute that span the trainings."""
+    """(count,) amounts of compute that span those of the trainings."""
     spent = [point.compute for point in points]
     return np.geomspace(min(spent) * 1.5, max(spent), count)

@@ -15,13 +15,13 @@ import numpy as np
 
 from nasbench.errors import UserError
 
-ALPHA_RANGE = (0.01, 4.0)  # what an exponent is looked for in; published ones lie between 0.05 and 1
-STARTS = tuple((alpha, floor) for alpha in (0.1, 0.3, 0.7, 1.5) for floor in (0.0, 0.5, 0.9))
+ALPHA_RANGE = (0.01, 4.0)  # bounds of an exponent; published ones lie between 0.05 and 1
+STARTS = tuple((alpha, floor) for alpha in (0.1, 0.3, 0.7, 1.5) for floor in (0.0, 0.5, 0.9))  # floor / least error
 HUBER = 1.345  # in standard deviations: 95 % as efficient as least squares where residuals are normal
-FIRST_DELTA = 0.02
-MIN_SIGMA = 1e-4
+FIRST_DELTA = 0.02  # of the first pass, in ln(error)
+MIN_SIGMA = 1e-4  # in ln(error)
 MIN_SCALES = 3
-NO_FLOOR = 1e-3  # E below that share of the smallest error is none
+NO_FLOOR = 1e-3  # E below this share of the smallest error is set to 0
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,10 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Data:
-    """What a law is fitted to: `x` (n, k) above zero, `y` (n,) errors above zero, and `group` (n,), the scale that each
-    point belongs to (its seeds share one)."""
+    """What a law is fitted to: `x` (n, k) and errors `y` (n,), all above zero.
+
+    A scale is one distinct row of `x`; trainings that differ by their seed only share one.
+    """
 
     variables: tuple[str, ...]
     x: np.ndarray
@@ -88,7 +90,7 @@ class Data:
 
     @cached_property
     def group(self) -> np.ndarray:
-        """(n,) index of each point's place among the distinct ones."""
+        """(n,) index of the scale of each point."""
         return np.unique(self.x, axis=0, return_inverse=True)[1].ravel()
 
     @property
@@ -99,6 +101,11 @@ class Data:
     def parameters(self) -> int:
         return 1 + 2 * len(self.variables)
 
+    @property
+    def inflation(self) -> float:
+        """Factor from the residuals' standard deviation to that of the noise: parameters take up degrees of freedom."""
+        return float(np.sqrt(len(self.y) / max(1, len(self.y) - self.parameters)))
+
     def with_errors(self, y: np.ndarray) -> Data:
         return Data(self.variables, self.x, y)
 
@@ -106,7 +113,7 @@ class Data:
         return Data(self.variables, self.x[kept], self.y[kept])
 
     def check_scales(self) -> None:
-        """Raise UserError where there are fewer places than a law of this form can be drawn through."""
+        """Raise UserError where there are too few scales for the parameters of the law."""
         for name, column in zip(self.variables, self.x.T):
             distinct = len(np.unique(column))
             if distinct < MIN_SCALES:
@@ -133,35 +140,31 @@ class Fit:
 
     @property
     def sigma(self) -> float:
-        """Robust standard deviation of the residuals, degrees of freedom allowed for."""
-        n, p = len(self.residuals), self.data.parameters
-        return max(MIN_SIGMA, _mad(self.residuals) * np.sqrt(n / max(1, n - p)))
+        """Robust standard deviation of the noise, from the residuals."""
+        return max(MIN_SIGMA, _mad(self.residuals) * self.data.inflation)
 
 
 def fit_law(data: Data, starts: Sequence[np.ndarray] | None = None, delta: float | None = None) -> Fit:
-    """The law that minimises the Huber loss of log residuals, the best of many starts.
+    """The law that minimises the Huber loss of log residuals, the best of the local minima from several starts.
 
-    `delta` is where the loss turns linear; by default 1.345 standard deviations of the residuals, found in a first
-    pass. `starts` are vectors as `PowerLaw.vector` gives them.
+    `delta` is the residual from which on the loss is linear; by default HUBER standard deviations of the residuals of a
+    first fit. `starts` are vectors like `PowerLaw.vector`.
     """
     data.check_scales()
-    begins = list(starts) if starts is not None else _starts(data)
+    starts = list(starts) if starts is not None else [start_vector(data, *start) for start in STARTS]
     if delta is None:
-        first = _best(data, begins, FIRST_DELTA)
-        delta = HUBER * max(MIN_SIGMA, _mad(_residuals(first, data)) * _inflation(data))
-        begins = [first, *begins]
-    vector = _best(data, begins, delta)
+        first = _best(data, starts, FIRST_DELTA)
+        delta = HUBER * max(MIN_SIGMA, _mad(_residuals(first, data)) * data.inflation)
+        starts = [first, *starts]
+    vector = _best(data, starts, delta)
     residuals = -_residuals(vector, data)
     return Fit(law_of(vector, data), data, residuals, delta, float(_huber(residuals, delta).sum()))
 
 
 def law_of(vector: np.ndarray, data: Data) -> PowerLaw:
+    """The law with these parameters, as `PowerLaw.vector` holds them, and the variables and reference of `data`."""
     k = len(data.variables)
     return PowerLaw(data.variables, float(vector[0]), np.exp(vector[1 : 1 + k]), vector[1 + k :].copy(), data.reference)
-
-
-def _inflation(data: Data) -> float:
-    return float(np.sqrt(len(data.y) / max(1, len(data.y) - data.parameters)))
 
 
 def _mad(values: np.ndarray) -> float:
@@ -174,18 +177,19 @@ def _huber(residuals: np.ndarray, delta: float) -> np.ndarray:
     return np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
 
 
-def _starts(data: Data) -> list[np.ndarray]:
-    k, low = len(data.variables), data.y.min()
+def start_vector(data: Data, alpha: float, floor: float) -> np.ndarray:
+    """(1 + 2k,) a law to start a fit from: all exponents `alpha`, E a share `floor` < 1 of the least error.
+
+    At the reference it has the geometric mean of the errors.
+    """
+    k, lowest = len(data.variables), data.y.min()
     middle = float(np.exp(np.log(data.y).mean()))
-    found = []
-    for alpha, share in STARTS:
-        floor = share * low
-        amplitude = max(1e-3 * middle, middle - floor) / k
-        found.append(np.concatenate([[floor], np.full(k, np.log(amplitude)), np.full(k, alpha)]))
-    return found
+    amplitude = (middle - floor * lowest) / k
+    return np.concatenate([[floor * lowest], np.full(k, np.log(amplitude)), np.full(k, alpha)])
 
 
 def _bounds(data: Data) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds of a law's vector."""
     k, high = len(data.variables), data.y.max()
     low_a, high_a = np.log(1e-7 * high), np.log(10 * high)
     lower = np.concatenate([[0.0], np.full(k, low_a), np.full(k, ALPHA_RANGE[0])])
@@ -200,24 +204,25 @@ def _best(data: Data, starts: Sequence[np.ndarray], delta: float) -> np.ndarray:
     z, target = np.log(data.x / data.reference), np.log(data.y)
     found = []
     for start in starts:
-        begin = np.clip(start, lower + 1e-9, upper - 1e-9)
         result = least_squares(
-            log_residuals, begin, jacobian, (lower, upper), loss="huber", f_scale=delta, args=(z, target),
+            log_residuals, np.clip(start, lower + 1e-9, upper - 1e-9), jacobian, (lower, upper),
+            loss="huber", f_scale=delta, args=(z, target),
             x_scale=np.maximum(0.05, upper - lower) / 10, max_nfev=80, xtol=1e-7, ftol=1e-9, gtol=1e-9,
         )  # fmt: skip
         found.append((result.cost, result.x))
     best = min(found, key=lambda pair: pair[0])[1]
-    if best[0] < NO_FLOOR * data.y.min():  # the solver stays inside its bounds
+    if best[0] < NO_FLOOR * data.y.min():  # the solver never reaches its bound of 0
         best[0] = 0.0
     return best
 
 
 def _residuals(vector: np.ndarray, data: Data) -> np.ndarray:
+    """(n,) ln(fitted / observed)."""
     return log_residuals(vector, np.log(data.x / data.reference), np.log(data.y))
 
 
 def log_residuals(vector: np.ndarray, z: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(n,) ln(fitted) - `target` at z = ln(x / reference) (n, k), of a law as its vector."""
+    """(n,) ln(fitted) - `target` at z = ln(x / reference) (n, k), of the law with this `PowerLaw.vector`."""
     k = z.shape[1]
     return np.log(vector[0] + np.exp(vector[1 : 1 + k] - vector[1 + k :] * z).sum(1)) - target
 

@@ -1,4 +1,4 @@
-"""The profile likelihood of an exponent: how far it can move while the other parameters make up for it."""
+"""The profile likelihood of an exponent: its interval with the other parameters fitted anew at each value."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 from nasbench.scaling.laws import ALPHA_RANGE, Fit, jacobian, log_residuals
 
-LEVEL = 0.90  # of all intervals about laws
+LEVEL = 0.90  # coverage of all intervals about laws
 
 
 def likelihood_interval(fit: Fit, index: int, seed_noise: float) -> tuple[float, float]:
-    """Exponents of variable `index` at which the best other parameters still explain the data, by likelihood ratio.
+    """The interval of the exponent of variable `index` by a likelihood ratio test.
 
-    `seed_noise`, in ln(error), is the least noise to reckon with. An end at the range's own bound means that the data
-    do not bound it.
+    seed_noise: lower bound of the noise in ln(error). An end at a bound of ALPHA_RANGE means that the data do not bound
+    the exponent on that side.
     """
-    from scipy.special import fdtri  # scipy.stats has it by name, and takes half a second to import
+    from scipy.special import fdtri  # scipy.stats.f.ppf would take half a second to import
 
     data = fit.data
     freedom = max(1, len(data.y) - data.parameters)
@@ -30,8 +30,10 @@ def likelihood_interval(fit: Fit, index: int, seed_noise: float) -> tuple[float,
 
 
 def _crossing(loss: Callable[[float], float], allowed: float, inside: float, bound: float) -> float:
-    """The ln(exponent) between `inside` and `bound` where the loss passes what is allowed, looked for in growing steps;
-    `bound` if it nowhere does."""
+    """The ln(exponent) between `inside` and `bound` where the loss exceeds `allowed`, searched in growing steps.
+
+    `bound` where it does not.
+    """
     from scipy.optimize import brentq
 
     def excess(log_alpha: float) -> float:

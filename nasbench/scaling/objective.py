@@ -1,9 +1,9 @@
-"""`predicted@4GFLOP`: rank designs by the error they should have when scaled there, with how sure that is.
+"""The objective `predicted@4GFLOP`: the error that a design is predicted to have when scaled there, with an interval.
 
 Each proposed design is trained as it is and, as probes, at a half and a quarter of its own FLOPs (the fast rule). Three
-noisy trainings cannot tell a floor or a curvature, so ln(error) is taken as a line in ln(FLOPs), whose slope is drawn
-towards that of all designs of the study by as much as its own is uncertain (a random-slope model, by moments). The
-prediction's variance has the noise of the trainings and the uncertainty of the slope, which grows with the distance.
+noisy trainings cannot identify a floor or a curvature, so ln(error) is modelled as a line in ln(FLOPs). Its slope is
+shrunk towards the mean slope of the study's designs, more so the less certain its own is (a random-slope model, fitted
+by moments). The prediction's variance is that of the trainings' noise and that of the slope times the squared distance.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from nasbench.study.trials import Kind, Origin, Trial
 
 PROBE_SHARES = (0.5, 0.25)  # of the design's own FLOPs
 PROBE_RUNG = -1
-PROBE = "probe"  # how a probe came about; its origin names the design that it stands for
+PROBE = "probe"  # in a trial's origin, which also names the design that the probe belongs to
 DEFAULT_NOISE = 0.04  # in ln(error), until there are designs with three trainings
-PRIOR_SLOPE, PRIOR_SPREAD = -0.15, 0.1  # of ln(error) over ln(FLOPs), until the study has its own
-MIN_DESIGNS = 4  # from which on the study's own slopes are used
+PRIOR_SLOPE, PRIOR_SPREAD = -0.15, 0.1  # of ln(error) over ln(FLOPs), while the study has fewer than MIN_DESIGNS
+MIN_DESIGNS = 4  # with three trainings each, from which on slopes and noise are those of the study
 Z90 = 1.645
 
 
 @dataclass(frozen=True)
 class PredictedError:
-    """An error at the target: the estimate, and its 90 % interval."""
+    """The predicted error at the target and its 90 % interval."""
 
     error: float
     low: float
@@ -58,7 +58,7 @@ def probes(arch: Architecture, classes: int = 1000) -> list[Architecture]:
 
 
 def lines(trials: Iterable[Trial]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Architecture id -> ln(FLOPs), ln(error) of a design's own lowest-rung training and of its probes."""
+    """{architecture id: (ln(FLOPs), ln(error))} of each design's lowest-rung training and of its probes, (n,) each."""
     found: dict[str, list[tuple[float, float]]] = {}
     for trial in trials:
         if not trial.complete or trial.level.rung > 0 or trial.level.final:
@@ -71,8 +71,8 @@ def lines(trials: Iterable[Trial]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def predict_all(points: Mapping[str, tuple[np.ndarray, np.ndarray]], target: Budget) -> dict[str, PredictedError]:
     """Every design's error at the target."""
     slope, spread, noise = _population(points)
-    far = math.log(target.limit)
-    return {key: _predict(x, y, far, slope, spread, noise) for key, (x, y) in points.items()}
+    at = math.log(target.limit)
+    return {key: _predict(x, y, at, slope, spread, noise) for key, (x, y) in points.items()}
 
 
 def curve(
@@ -84,8 +84,8 @@ def curve(
     return np.array([(p.error, p.low, p.high) for p in found])
 
 
-def _own(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """Slope, sum of squares of x about its mean, and sum of squared residuals of one design's line."""
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+    """Least-squares line of one design: slope, sum of squares of x about its mean, and of the residuals."""
     dx, dy = x - x.mean(), y - y.mean()
     square = float(dx @ dx)
     slope = float(dx @ dy) / square if square > 0 else 0.0
@@ -93,26 +93,27 @@ def _own(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
 
 
 def _population(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
-    """Mean slope, its spread between designs, and the noise of one training, all in ln(error)."""
-    own = [(*_own(x, y), len(x)) for x, y in points.values() if len(x) >= 3]
+    """Mean slope of the designs, its standard deviation between them, and that of a training's noise in ln(error)."""
+    own = [(*_line(x, y), len(x)) for x, y in points.values() if len(x) >= 3]
     if len(own) < MIN_DESIGNS:
         return PRIOR_SLOPE, PRIOR_SPREAD, DEFAULT_NOISE
     noise = math.sqrt(sum(rest for *_, rest, _ in own) / sum(n - 2 for *_, n in own))
     noise = max(noise, 1e-3)
     slopes, errors = np.array([s for s, *_ in own]), np.array([noise**2 / square for _, square, *_ in own])
     spread = math.sqrt(max(float(slopes.var(ddof=1) - errors.mean()), 1e-4))  # by moments, never quite zero
-    weights = 1 / (spread**2 + errors)
+    weights = 1 / (spread**2 + errors)  # errors (n,): variance of each design's own slope
     return float((weights * slopes).sum() / weights.sum()), spread, noise
 
 
-def _predict(x: np.ndarray, y: np.ndarray, far: float, slope: float, spread: float, noise: float) -> PredictedError:
-    own, square, _ = _own(x, y)
-    error = noise**2 / square if square > 0 else math.inf
-    share = spread**2 / (spread**2 + error) if math.isfinite(error) else 0.0
-    best = slope + share * (own - slope)
+def _predict(x: np.ndarray, y: np.ndarray, at: float, slope: float, spread: float, noise: float) -> PredictedError:
+    """One design's error at ln(FLOPs) `at`, from its points and the population's `slope`, `spread` and `noise`."""
+    own, square, _ = _line(x, y)
+    own_variance = noise**2 / square if square > 0 else math.inf
+    share = spread**2 / (spread**2 + own_variance) if math.isfinite(own_variance) else 0.0  # weight of the own slope
+    shrunk = slope + share * (own - slope)
     variance = spread**2 * (1 - share)
-    distance = far - float(x.mean())
-    centre = float(y.mean()) + best * distance
+    distance = at - float(x.mean())
+    centre = float(y.mean()) + shrunk * distance
     deviation = math.sqrt(noise**2 / len(x) + variance * distance**2)
     ends = (math.exp(centre - Z90 * deviation), math.exp(centre + Z90 * deviation))
     return PredictedError(math.exp(centre), ends[0], min(1.0, ends[1]))
@@ -122,9 +123,9 @@ def next_probe(
     trials: Sequence[Trial], known: Iterable[str], fidelity: Fidelity, seed: int, classes: int = 1000,
     numerics: Numerics | None = None,
 ) -> Trial | None:  # fmt: skip
-    """The next probe to train: of the oldest complete lowest-rung design that lacks one; None where all have theirs.
+    """The next probe to train, of the first of the complete `trials` that lacks one; None where none does.
 
-    `known` are the keys of trials that there are already; `numerics` as in `Trial.new`.
+    known: keys of the trials that exist. numerics: as in `Trial.new`.
     """
     keys = set(known)
     for trial in trials:
@@ -140,21 +141,21 @@ def next_probe(
 
 @lru_cache(maxsize=4096)
 def _probes_of(content: str, classes: int) -> tuple[Architecture, ...]:
-    """The probes of an architecture given as JSON, made once."""
+    """`probes` of an architecture given as JSON, cached."""
     return tuple(probes(Architecture.from_dict(json.loads(content)), classes))
 
 
 def errors_at(trials: Sequence[Trial], wanted: Sequence[Trial], target: Budget) -> dict[str, float]:
-    """Key -> predicted error at the target of each of `wanted`, from all of the study's `trials`.
+    """{trial key: predicted error at the target} of each of `wanted`, from all of the study's `trials`.
 
-    A higher rung's own error is carried over by what the lowest rung's line says of the way to the target.
+    For a trial of a higher rung: its own error times the factor by which the lowest rung's line falls to the target.
     """
     points = lines(trials)
     slope, spread, noise = _population(points)
-    far, found = math.log(target.limit), {}
+    at, found = math.log(target.limit), {}
     for trial in wanted:
         x, y = points.get(trial.architecture_id) or _alone(trial)
-        error = _predict(x, y, far, slope, spread, noise).error
+        error = _predict(x, y, at, slope, spread, noise).error
         if trial.level.rung > 0:
             here = math.log(trial.cost.flops)
             error *= (1 - trial.metric("accuracy")) / _predict(x, y, here, slope, spread, noise).error
@@ -163,6 +164,7 @@ def errors_at(trials: Sequence[Trial], wanted: Sequence[Trial], target: Budget) 
 
 
 def _alone(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    """The points of a design that only this trial is known of."""
     return np.array([math.log(trial.cost.flops)]), np.array([math.log(_error(trial))])
 
 

@@ -1,4 +1,4 @@
-"""The picture files of a study and of a published family: which there are, and what goes into each (`plots` draws)."""
+"""The figures of a scaling study and of a published family as files: which there are and what each shows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 
 from nasbench.pictures import save
 from nasbench.scaling.family_laws import FamilyLaws
-from nasbench.scaling.heldout import ONE
 from nasbench.scaling.intervals import LawFit
 from nasbench.scaling.isoflop import budgets
 from nasbench.scaling.plots import Curve, FamilyFront, draw_fronts, draw_isoflop, draw_laws
-from nasbench.scaling.points import largest, loss_name, most_sampled
+from nasbench.scaling.points import SIZE, largest, loss_name, most_sampled
 from nasbench.scaling.quoted_families import Family
 from nasbench.study.objective import SUPERVISED
 
@@ -22,7 +21,7 @@ EMPTY = np.zeros(0)
 
 
 def study_pictures(laws: Sequence[FamilyLaws], folder: Path, loss: str = "error") -> list[Path]:
-    """laws (of all), held-out (fitted without the largest size), isoflop-NAME and fronts, as png, svg and pdf."""
+    """Write figures as png, svg and pdf: laws, held-out (fitted without the largest size), fronts, isoflop-DESIGN."""
     sized = [entry for entry in laws if entry.size is not None]
     paths: list[Path] = []
     label = f"{loss_name([point for entry in laws for point in entry.points], loss)} after proxy training"
@@ -41,12 +40,13 @@ def study_pictures(laws: Sequence[FamilyLaws], folder: Path, loss: str = "error"
         if entry.joint is not None:
             computes = [float(value) for value in budgets(entry.points)]
             title = f"{entry.name}: equal training compute, split between size and images"
-            figure = draw_isoflop(entry.joint, entry.cost, computes, entry.points, title)
+            figure = draw_isoflop(entry.joint, entry.cost, computes, entry.points, title, loss)
             paths += save(figure, folder, f"isoflop-{entry.name}")
     return paths
 
 
 def _curve(entry: FamilyLaws, loss: str) -> Curve:
+    """A design's law over size with all its points."""
     assert entry.size is not None
     used = most_sampled(entry.points)
     x = np.array([point.flops for point in used])
@@ -54,7 +54,8 @@ def _curve(entry: FamilyLaws, loss: str) -> Curve:
 
 
 def _held_curve(entry: FamilyLaws, loss: str) -> list[Curve]:
-    found = next((held for held in entry.held_out if held.variables == ONE), None)
+    """The law fitted without the largest size, with that size's points as unseen ones; none where it was not fitted."""
+    found = next((held for held in entry.held_out if held.variables == SIZE), None)
     if found is None:
         return []
     used = most_sampled(entry.points)
@@ -65,6 +66,7 @@ def _held_curve(entry: FamilyLaws, loss: str) -> list[Curve]:
 
 
 def _fronts(laws: Sequence[FamilyLaws]) -> Figure:
+    """Measured accuracy of every design over its sizes."""
     groups = []
     for entry in laws:
         used = most_sampled(entry.points)
@@ -81,7 +83,7 @@ def _fronts(laws: Sequence[FamilyLaws]) -> Figure:
 
 
 def published_picture(found: Family, fit: LawFit, over: str, folder: Path, held_out: bool) -> list[Path]:
-    """NAME-law as png and svg."""
+    """Write NAME-law as png, svg and pdf: a published family with its law."""
     x = found.over(over)
     unseen = (x == x.max()) & held_out
     curve = Curve(found.title, fit, x[~unseen], found.error[~unseen], x[unseen], found.error[unseen])

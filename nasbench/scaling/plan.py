@@ -1,9 +1,9 @@
-"""What to train next: which sizes, image counts and seeds tell most about the training that a budget is meant for.
+"""What to train next: the sizes, image counts and seeds that narrow the prediction for a budget's target training most.
 
-The target is the best single training that all of the budget would pay for. What is known of a law is the covariance of
-its bootstrap draws; a training at a place adds one noisy observation of ln(error) there, which narrows the prediction
-at the target by a known amount (a linear Gaussian design of experiments). Trainings are chosen one by one, the most
-narrowing per cost first, until their share of the budget is spent.
+The target is the single training of least predicted error that the whole budget pays for. The law's uncertainty is the
+covariance of its bootstrap draws. A training at some place adds one noisy observation of ln(error) there, which reduces
+the variance at the target by a known amount (a linear Gaussian design of experiments). Trainings are chosen greedily by
+reduction per square root of cost, until their share of the budget is spent.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from nasbench.scaling.intervals import LawFit, quantiles
 from nasbench.scaling.isoflop import ComputeSplit, split
 from nasbench.scaling.points import Point
 
-EXPLORE = 0.25  # share of the budget for trainings that only inform; the rest pays for the target
-LARGEST_SHARE = 0.05  # of the budget that one informing training may take
+EXPLORE = 0.25  # share of the budget for these trainings; the rest pays for the target
+LARGEST_SHARE = 0.05  # of the whole budget, for one of them
 SIZES, COUNTS = 7, 6  # candidate sizes and image counts between the smallest trained and the target's
 MAX_TRAININGS = 24
-LEAST_GAIN = 0.01  # of the target's variance; a training that narrows it by less is not worth its place
+LEAST_GAIN = 0.01  # share of the first variance at the target by which a training must reduce it
 
 
 @dataclass(frozen=True)
 class Run:
-    """One line of a plan: a size, its images and seeds, the device hours of all of them, and what to expect."""
+    """Trainings of one size on one number of images: seeds, device hours of all, and predicted error of their mean."""
 
     flops: float
     params: float
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """For one design: the trainings to make first, the target, and its interval now and after them (predicted)."""
+    """For one design: trainings to make first, the target, and the 90 % interval of its error now and after them."""
 
     design: str
     rate: float  # multiply-adds a second of one device
@@ -74,7 +74,7 @@ def measured_rate(points: Sequence[Point]) -> float:
 
 
 def make_plan(laws: FamilyLaws, devices: int, hours: float, rate: float) -> Plan:
-    """A plan for `devices` of `rate` multiply-adds a second each, for `hours`."""
+    """A plan for `hours` on `devices` of `rate` multiply-adds a second each; UserError without a joint law."""
     fit, cost = laws.joint, laws.cost
     if fit is None:
         raise UserError(
@@ -85,9 +85,9 @@ def make_plan(laws: FamilyLaws, devices: int, hours: float, rate: float) -> Plan
     target = split(fit, cost, compute)
     place = np.array([target.params, target.samples])
     covariance = np.cov(fit.draws.T)
-    aim = _gradient(fit, place)
-    before = float(aim @ covariance @ aim)
-    chosen, after = _choose(fit, _candidates(laws, target), aim, covariance, EXPLORE * compute, laws)
+    at_target = _gradient(fit, place)
+    before = float(at_target @ covariance @ at_target)
+    chosen, after = _choose(fit, _candidates(laws, target), at_target, covariance, EXPLORE * compute, laws)
     flops = _flops_of(laws)
     runs = tuple(_run(fit, laws, at, seeds, rate, flops) for at, seeds in sorted(chosen.items()))
     low, high = quantiles(fit.curve_draws(place)[:, 0])
@@ -99,7 +99,7 @@ def make_plan(laws: FamilyLaws, devices: int, hours: float, rate: float) -> Plan
 
 
 def _gradient(fit: LawFit, place: np.ndarray) -> np.ndarray:
-    """(1 + 2k,) derivative of ln(error) at `place` by the law's vector."""
+    """(1 + 2k,) derivative of ln(error) at `place` with respect to the law's vector."""
     law = fit.law
     z = np.log(place / law.reference)
     terms = law.amplitudes * np.exp(-law.exponents * z)
@@ -107,7 +107,7 @@ def _gradient(fit: LawFit, place: np.ndarray) -> np.ndarray:
 
 
 def _candidates(laws: FamilyLaws, target: ComputeSplit) -> list[tuple[float, int]]:
-    """Pairs of parameters and images between the smallest training so far and the target."""
+    """(parameters, images) pairs on a grid from the smallest training so far to the target."""
     params, counts = [p.params for p in laws.points], [p.samples for p in laws.points]
     sizes = np.geomspace(min(params), max(target.params, max(params)), SIZES)
     images = np.geomspace(min(counts), max(target.samples, max(counts)), COUNTS)
@@ -117,34 +117,37 @@ def _candidates(laws: FamilyLaws, target: ComputeSplit) -> list[tuple[float, int
 def _choose(
     fit: LawFit,
     places: list[tuple[float, int]],
-    aim: np.ndarray,
+    at_target: np.ndarray,
     covariance: np.ndarray,
     budget: float,
     laws: FamilyLaws,
 ) -> tuple[Counter[tuple[float, int]], float]:
-    """Places with their seeds, and the target's variance after them."""
+    """The chosen places with their numbers of seeds, and the variance of ln(error) at the target after them.
+
+    at_target (1 + 2k,): gradient there. budget: multiply-adds for all chosen trainings.
+    """
     cost = laws.cost
     gradients = {place: _gradient(fit, np.array(place)) for place in places}
     spent, chosen = 0.0, Counter[tuple[float, int]]()
     noise = fit.noise.seed**2 + fit.noise.scale**2
-    variance = float(aim @ covariance @ aim)
+    variance = float(at_target @ covariance @ at_target)
     for _ in range(MAX_TRAININGS):
         best: tuple[float, tuple[float, int], float] | None = None
         for place, gradient in gradients.items():
             price = float(cost.compute(*place))
             if spent + price > budget or price > LARGEST_SHARE / EXPLORE * budget:
                 continue
-            gain = float(aim @ covariance @ gradient) ** 2 / (noise + float(gradient @ covariance @ gradient))
+            gain = float(at_target @ covariance @ gradient) ** 2 / (noise + float(gradient @ covariance @ gradient))
             if gain >= LEAST_GAIN * variance and (best is None or gain / np.sqrt(price) > best[0]):
                 best = (gain / np.sqrt(price), place, price)
         if best is None:
             break
         gradient = gradients[best[1]]
         step = covariance @ gradient
-        covariance = covariance - np.outer(step, step) / (noise + float(gradient @ step))
+        covariance = covariance - np.outer(step, step) / (noise + float(gradient @ step))  # Gaussian conditioning
         chosen[best[1]] += 1
         spent += best[2]
-    return chosen, float(aim @ covariance @ aim)
+    return chosen, float(at_target @ covariance @ at_target)
 
 
 def _run(

@@ -1,7 +1,7 @@
 """Draws scaling laws with matplotlib: log-log curves with bands, IsoFLOP curves and family fronts.
 
-Colours are those of Okabe and Ito, told apart without colour by marker and line style; text states what is measured,
-quoted and predicted.
+Each series has a colour, a marker and a line style of its own, so that figures can be read without colour. Text states
+what is measured, quoted and predicted.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from nasbench.scaling.isoflop import CostModel, isoflop, split
 from nasbench.scaling.points import Point, loss_name
 
 LINES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 3)))
-NOTES_A_LINE = 3
-REACH = 4.0  # curves go that far beyond the data
+NOTES_PER_LINE = 3
+REACH = 4.0  # curves are drawn up to this multiple of the largest point
 UNIT = {"flops": (1e9, "GFLOP"), "params": (1e6, "M parameters"), "samples": (1.0, "images"), "compute": (1e12, "TMAC")}
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A law in one variable to draw: its points (n,), points it never saw, and for those at one place the interval
-    (x, low, high) of what their mean may be."""
+    """A law in one variable to draw, with the points (n,) that it was fitted to and others (m,) that it was not."""
 
     name: str
     fit: LawFit
@@ -36,7 +35,7 @@ class Curve:
     y: np.ndarray
     unseen_x: np.ndarray
     unseen_y: np.ndarray
-    expected: tuple[float, float, float] | None = None
+    expected: tuple[float, float, float] | None = None  # (x, low, high): 90 % interval of the mean of the unseen points
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class FamilyFront:
 
 @dataclass(frozen=True)
 class Band:
-    """One design for `draw_bands`: trained points x, y (n,), and error, low, high (m, 3) at sizes `at` (m,)."""
+    """One design for `draw_bands`: trained points x, y (n,); `ends` (m, 3), error, low, high, at sizes `at` (m,)."""
 
     name: str
     x: np.ndarray
@@ -64,11 +63,11 @@ def draw_bands(bands: Sequence[Band], title: str, target: float, loss: str = "er
     """Predicted curves of designs over size with 90 % bands, up to a target that is marked."""
     axes = empty_axes(title, _label("flops"), f"{loss} after proxy training", grid="both")
     for index, band in enumerate(bands):
-        style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
+        style = _style(index)
         axes.plot(band.at / 1e9, band.ends[:, 0], linewidth=1.6, zorder=3, **style)
         axes.fill_between(band.at / 1e9, band.ends[:, 1], band.ends[:, 2], color=style["color"], alpha=0.1, linewidth=0)
-        _points(axes, band.x / 1e9, band.y, index, None)
-        axes.plot([], [], marker=MARKERS[index % 7], linewidth=1.6, label=band.name, markeredgecolor="white", **style)
+        _points(axes, band.x / 1e9, band.y, index)
+        _legend_entry(axes, band.name, index)
     axes.axvline(target / 1e9, color="0.4", linewidth=1, linestyle=":")
     _log_axes(axes, [value for band in bands for value in (*band.y, *band.ends.ravel())])
     notes = ["points: trained (measured)", "line and 90 % band: predicted", "dotted: the target"]
@@ -84,7 +83,7 @@ def draw_laws(
     scale = UNIT.get(variable, (1.0, variable))[0]
     everything = [value for curve in curves for value in (*curve.y, *curve.unseen_y)]
     for index, curve in enumerate(curves):
-        style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
+        style = _style(index)
         seen = np.concatenate([curve.x, curve.unseen_x])
         _line(axes, curve.fit, curve.x.min(), curve.x.max(), scale, 2.0, style)
         _line(axes, curve.fit, curve.x.max(), seen.max() * reach, scale, 1.0, style)
@@ -92,9 +91,9 @@ def draw_laws(
         low, high = curve.fit.band(grid)
         axes.fill_between(grid / scale, low, high, color=style["color"], alpha=0.13, linewidth=0)
         everything += [float(low.min())]
-        _points(axes, curve.x / scale, curve.y, index, None)
-        axes.plot([], [], marker=MARKERS[index % 7], linewidth=1.6, label=curve.name, markeredgecolor="white", **style)
-        _points(axes, curve.unseen_x / scale, curve.unseen_y, index, None, hollow=True)
+        _points(axes, curve.x / scale, curve.y, index)
+        _legend_entry(axes, curve.name, index)
+        _points(axes, curve.unseen_x / scale, curve.unseen_y, index, hollow=True)
         if curve.expected is not None:
             everything += [_expected(axes, curve, index, scale)]
     _log_axes(axes, everything)
@@ -117,21 +116,32 @@ def _expected(axes: Any, curve: Curve, index: int, scale: float) -> float:
     return low
 
 
+def _style(index: int) -> dict[str, Any]:
+    """Colour and line style of a series."""
+    return {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
+
+
+def _legend_entry(axes: Any, name: str, index: int) -> None:
+    """A legend entry with line and marker for a series whose line and points are drawn separately."""
+    axes.plot([], [], marker=MARKERS[index % 7], linewidth=1.6, label=name, markeredgecolor="white", **_style(index))
+
+
 def _line(axes: Any, fit: LawFit, low: float, high: float, scale: float, width: float, style: dict[str, Any]) -> None:
     grid = np.geomspace(low, high, 60)
     axes.plot(grid / scale, fit.law.predict(grid), linewidth=width, zorder=3, **style)
 
 
-def _points(axes: Any, x: np.ndarray, y: np.ndarray, index: int, name: str | None, hollow: bool = False) -> None:
+def _points(axes: Any, x: np.ndarray, y: np.ndarray, index: int, hollow: bool = False) -> None:
     colour = COLOURS[index % 7]
     axes.plot(
-        x, y, linestyle="none", marker=MARKERS[index % 7], markersize=6, color=colour, label=name, zorder=4,
+        x, y, linestyle="none", marker=MARKERS[index % 7], markersize=6, color=colour, zorder=4,
         markerfacecolor="white" if hollow else colour, markeredgecolor=colour if hollow else "white",
         markeredgewidth=1.3 if hollow else 0.6,
     )  # fmt: skip
 
 
 def _label(variable: str) -> str:
+    """The text of a logarithmic axis of this variable."""
     names = {
         "flops": "FLOPs of the design, 1e9 multiply-adds",
         "params": "parameters, 1e6",
@@ -142,7 +152,7 @@ def _label(variable: str) -> str:
 
 
 def _log_axes(axes: Any, values: Sequence[float]) -> None:
-    """Logarithmic axes with plain numbers."""
+    """Logarithmic axes with plain numbers; the y axis spans `values`."""
     _log_x(axes)
     axes.set_yscale("log")
     low, high = min(values), max(values)
@@ -161,36 +171,40 @@ def _log_x(axes: Any) -> None:
 
 def _legend(axes: Any, notes: Sequence[str]) -> None:
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, handlelength=3.2)
-    first = notes[:NOTES_A_LINE] if len(notes) > NOTES_A_LINE + 1 else notes
+    first = notes[:NOTES_PER_LINE] if len(notes) > NOTES_PER_LINE + 1 else notes
     lines = [first, notes[len(first) :]]
     axes.figure.supxlabel("\n".join("   |   ".join(line) for line in lines if line), fontsize=8, color="0.35")
 
 
 def draw_isoflop(
-    fit: LawFit, cost: CostModel, computes: Sequence[float], points: Sequence[Point], title: str
+    fit: LawFit, cost: CostModel, computes: Sequence[float], points: Sequence[Point], title: str, loss: str = "error"
 ) -> Figure:
-    """One curve for each amount of compute over the network's size, with its best split marked."""
-    axes = empty_axes(title, _label("params"), f"{loss_name(points)} (predicted; points measured)", grid="both")
-    shown = [point.error for point in points]
+    """One curve over the network's size for each amount of compute, with its best split marked.
+
+    fit: the law of `loss`, which is one of `points.LOSSES`.
+    """
+    axes = empty_axes(title, _label("params"), f"{loss_name(points, loss)} (predicted; points measured)", grid="both")
+    shown = [getattr(point, loss) for point in points]
     for index, compute in enumerate(computes):
-        shown += _isoflop_curve(axes, fit, cost, compute, points, index)
-    _trained_points(axes, points)
+        shown += _isoflop_curve(axes, fit, cost, compute, points, index, 1.0 if loss == "error" else np.inf)
+    _trained_points(axes, points, loss)
     _log_axes(axes, shown)
     _legend(axes, ["curves: equal training compute (predicted)", "star: best split", "grey: trained (measured)"])
     return axes.figure
 
 
 def _isoflop_curve(
-    axes: Any, fit: LawFit, cost: CostModel, compute: float, points: Sequence[Point], index: int
+    axes: Any, fit: LawFit, cost: CostModel, compute: float, points: Sequence[Point], index: int, highest: float
 ) -> tuple[float, float]:
-    """One curve and the star of its best split, near the trained sizes and sample counts; its least and largest
-    error."""
+    """One curve and the star of its best split, near the trained sizes and sample counts and up to the loss `highest`.
+
+    Returns its least and largest loss.
+    """
     sizes, counts = [point.params for point in points], [point.samples for point in points]
     grid = np.geomspace(min(sizes) / 2, max(sizes) * 4, 120)
     error, samples = isoflop(fit, cost, compute, grid)
-    inside = (error <= 1) & (samples > 0.25 * min(counts)) & (samples < 8 * max(counts))
-    style = {"color": COLOURS[index % 7], "linestyle": LINES[index % 7]}
-    axes.plot(grid[inside] / 1e6, error[inside], linewidth=1.8, label=f"{compute / 1e12:.3g} TMAC", **style)
+    inside = (error <= highest) & (samples > 0.25 * min(counts)) & (samples < 8 * max(counts))
+    axes.plot(grid[inside] / 1e6, error[inside], linewidth=1.8, label=f"{compute / 1e12:.3g} TMAC", **_style(index))
     best = split(fit, cost, compute)
     if grid[inside].min() <= best.params <= grid[inside].max():
         axes.plot(
@@ -200,13 +214,13 @@ def _isoflop_curve(
     return float(error[inside].min()), float(error[inside].max())
 
 
-def _trained_points(axes: Any, points: Sequence[Point]) -> None:
+def _trained_points(axes: Any, points: Sequence[Point], loss: str) -> None:
     """Every training in grey, a marker for each sample count."""
     counts = sorted({point.samples for point in points})
     for count, marker in zip(counts, MARKERS):
         at = [point for point in points if point.samples == count]
         axes.plot(
-            [p.params / 1e6 for p in at], [p.error for p in at], linestyle="none", marker=marker, markersize=4,
+            [p.params / 1e6 for p in at], [getattr(p, loss) for p in at], linestyle="none", marker=marker, markersize=4,
             color="0.45", label=f"trained, {count:,.0f} images", zorder=2,
         )  # fmt: skip
 

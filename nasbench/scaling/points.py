@@ -15,6 +15,7 @@ from nasbench.study.fidelity import recipe_name
 from nasbench.study.store import FILE, TrialStore
 from nasbench.study.trials import Trial
 
+SIZE, JOINT = ("flops",), ("params", "samples")  # the variables of a law over size, and of one over size and images
 FORWARD_AND_BACKWARD = 3  # a training step costs about three forward passes: arXiv:2001.08361, section 2.1
 VARIABLES = {
     "flops": "multiply-adds of the design",
@@ -22,7 +23,7 @@ VARIABLES = {
     "samples": "images seen",
     "compute": "multiply-adds of the training",
 }
-ENOUGH_SEEDS = 3
+ENOUGH_SEEDS = 3  # more do not make a sample count preferable
 LOSSES = ("error", "loss")
 BALANCED_ERROR = "error (1 - balanced accuracy)"
 
@@ -47,8 +48,11 @@ class Point:
 
 
 def read_points(folders: Sequence[Path | str]) -> list[Point]:
-    """Every complete training in the studies' folders; what was trained by another recipe, scored on other images or
-    trained on other data is not mixed."""
+    """Every complete training in the studies' folders that was scored on one split, validation where there is one.
+
+    UserError where there is none, or where trainings differ in data, recipe or kind of accuracy: their errors cannot be
+    compared.
+    """
     trials: list[Trial] = []
     for folder in folders:
         if not (Path(folder) / FILE).is_file():
@@ -68,9 +72,9 @@ def read_points(folders: Sequence[Path | str]) -> list[Point]:
 
 
 def _is_point(trial: Trial, store: TrialStore) -> bool:
-    """Whether a training is complete; one whose figures cannot be is passed over, with a warning.
+    """Whether a trial is a complete training with possible figures; one with impossible ones causes a warning.
 
-    What a search took from a table is none: tables do not tell how large the reduced network was.
+    Trainings taken from a table are left out: tables do not hold the size of the reduced network.
     """
     if not (trial.complete and trial.trained_here):
         return False
@@ -100,6 +104,7 @@ def _require_one_recipe(trials: Sequence[Trial]) -> None:
 
 
 def point_of(trial: Trial) -> Point:
+    """A complete training as a point; KeyError, TypeError or ValueError where its outcome lacks a figure."""
     gpu = trial.worker.get("gpu")
     samples = float(trial.metrics.get("samples", trial.fidelity.samples))
     seconds = "train_seconds" if gpu else "cpu_seconds"
@@ -120,7 +125,7 @@ def point_of(trial: Trial) -> Point:
 
 
 def loss_name(points: Iterable[Point], loss: str = "error") -> str:
-    """What to call the figure that falls: where classes are uneven the error is 1 - balanced accuracy."""
+    """The name of `loss` in texts: where classes are uneven the error is 1 - balanced accuracy."""
     return BALANCED_ERROR if loss == "error" and any(point.balanced for point in points) else loss
 
 
@@ -132,7 +137,7 @@ def by_family(points: Iterable[Point]) -> dict[str, list[Point]]:
 
 
 def data_of(points: Sequence[Point], variables: Sequence[str], loss: str = "error") -> Data:
-    """What a law in `variables` is fitted to."""
+    """The data of a law in `variables`; UserError for an unknown variable or loss."""
     for name in variables:
         if name not in VARIABLES:
             raise UserError(f"unknown variable {name!r}; known: {', '.join(VARIABLES)}")
@@ -143,8 +148,10 @@ def data_of(points: Sequence[Point], variables: Sequence[str], loss: str = "erro
 
 
 def most_sampled(points: Sequence[Point]) -> list[Point]:
-    """One curve over size: the points at one sample count that every size was trained with, and with most seeds (three
-    are enough); of several such counts the largest."""
+    """The points at one sample count, for a law over size alone; all points where no count was used at every size.
+
+    The count at which every size has most seeds, ENOUGH_SEEDS counting as most; among equals the largest.
+    """
     sizes = {point.flops for point in points}
 
     def rank(count: float) -> tuple[int, float]:
@@ -156,6 +163,7 @@ def most_sampled(points: Sequence[Point]) -> list[Point]:
 
 
 def largest(points: Sequence[Point]) -> float:
+    """FLOPs of the largest design."""
     return max(point.flops for point in points)
 
 

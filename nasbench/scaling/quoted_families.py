@@ -14,7 +14,7 @@ from nasbench.scaling.intervals import DRAWS, LawFit, analyse
 from nasbench.scaling.laws import Data
 
 FILE = Path(__file__).with_name("quoted_families.toml")
-PRINTED_TO = 0.001  # error: tables round to a tenth of a point, and a second run differs by about as much
+PRINTED_TO = 0.001  # in error: tables round to a tenth of a per cent, and a second run differs by about as much
 UNITS = {"flops": 1e9, "params": 1e6}
 
 
@@ -25,15 +25,15 @@ class Family:
     key: str
     title: str
     source: str
-    counted: str
-    trained: str
+    counted: str  # how multiply-adds were counted, in words
+    trained: str  # how the networks were trained, in words
     names: tuple[str, ...]
     flops: np.ndarray
     params: np.ndarray
     error: np.ndarray
 
     def over(self, variable: str) -> np.ndarray:
-        """(n,) the sizes: flops or params."""
+        """(n,) the sizes: flops or params; UserError for another variable."""
         if variable not in UNITS:
             raise UserError(f"--over {variable}: published tables hold {' and '.join(UNITS)}; choose one of them")
         return np.asarray(getattr(self, variable))
@@ -45,6 +45,7 @@ def families() -> dict[str, Family]:
 
 
 def family(key: str) -> Family:
+    """The published family with this key, in any case of letters; UserError for an unknown one."""
     known, key = families(), key.lower()
     if key not in known:
         raise UserError(f"unknown published family {key!r}; known: {', '.join(known)}")
@@ -52,7 +53,7 @@ def family(key: str) -> Family:
 
 
 def fit_published(found: Family, over: str = "flops", hold_out: bool = False, draws: int = DRAWS) -> LawFit:
-    """A law of top-1 error over a family's sizes; `hold_out` leaves the largest network out."""
+    """A law of top-1 error over a family's sizes; with `hold_out` without the largest network."""
     sizes = found.over(over)
     kept = sizes < sizes.max() if hold_out else np.ones(len(sizes), bool)
     noise = PRINTED_TO / float(found.error.mean())

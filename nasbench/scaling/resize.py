@@ -1,6 +1,6 @@
-"""Change a design's depth, width and resolution, and round so that every block keeps what it needs.
+"""Change a design's depth, width and resolution, rounded to what its blocks can have.
 
-Only fields whose meaning is known are touched: channels, depth, heads, head_dim, a mobilevit's inner width, attention
+Only these fields are changed: channels, depth, heads, head_dim, a mobilevit's inner width, attention
 windows and patches (both follow the resolution). Whatever else a stage holds stays as it is, and the architecture's own
 rules decide whether the result is a network.
 """
@@ -22,20 +22,20 @@ from nasbench.scaling.rules import Factors
 from nasbench.values import first_problem
 
 CHANNEL_STEP = 8  # as MobileNet rounds; a design with a finer step keeps its own
-FINE_STEP = 4  # where a design has too few widths to meet a target in steps of 8
+FINE_STEP = 4  # where steps of 8 are too coarse to meet a target
 MIN_CHANNELS = 8
-STEM = -1  # where the index of a stage is asked for
+STEM = -1  # the stem, in place of the index of a stage
 HEAD_DIM_STEP = 4
-HEAD_DIM_DRIFT = 1.5  # a head may become that much larger or smaller, so that channels keep a fine step
+HEAD_DIM_DRIFT = 1.5  # factor by which a head may grow or shrink, so that channels need not be multiples of it
 RESOLUTION_STEP = 8
-MIN_LAST_MAP = 2  # positions a side
-HEAD_DIM_WEIGHT = 0.15  # a changed head dimension counts like 15 % of that change in channels
-WINDOW_DRIFT = 1.6  # an attention window moves at most that far to divide the map that it tiles
-SEARCH_STEPS = 24  # channel steps looked at on either side of the wanted width
+MIN_LAST_MAP = 2  # side of the last stage's map
+HEAD_DIM_WEIGHT = 0.15  # of a change of head dimension (in ln) against one of channels, when options are compared
+WINDOW_DRIFT = 1.6  # factor by which an attention window may change to divide the map that it tiles
+SEARCH_STEPS = 24  # channel steps tried on either side of the wanted width
 
 
 def resize(arch: Architecture, factors: Factors) -> Architecture:
-    """`arch` with its depth, width and resolution multiplied by `factors`, as near as rounding allows."""
+    """`arch` with its depth, width and resolution multiplied by `factors`, as near as rounding allows; UserError."""
     stages = tuple(_deeper(stage, factors.depth) for stage in arch.stages)
     changed = arch.model_copy(update={"name": "", "stages": stages})
     for index in width_knobs(arch):
@@ -49,7 +49,7 @@ def resize(arch: Architecture, factors: Factors) -> Architecture:
 
 
 def fresh(arch: Architecture) -> Architecture:
-    """The same value, checked, without what an older copy has cached (its id, its network)."""
+    """The same value validated, without the id and network that `model_copy` took over in its cache; UserError."""
     try:
         return Architecture.model_validate(arch.model_dump())
     except ValidationError as error:
@@ -58,12 +58,12 @@ def fresh(arch: Architecture) -> Architecture:
 
 
 def is_tied(arch: Architecture, index: int) -> bool:
-    """Whether stage `index` has the channels of what comes before it, and follows them."""
+    """Whether stage `index` has no transition, so that its channels are those of the stage or stem before it."""
     return arch.stages[index].depth > 0 and arch.stages[index].downsample == "none"
 
 
 def width_knobs(arch: Architecture) -> list[int]:
-    """The stem and the stages whose channels are free; tied stages move with the one before.
+    """STEM and the indices of stages whose channels are free; tied stages follow the one before.
 
     Blocks and transitions spelled out as slots hold their own channel numbers, so neither they nor what leads into them
     can change.
@@ -79,6 +79,7 @@ def width_knobs(arch: Architecture) -> list[int]:
 
 
 def _is_spelled(arch: Architecture, index: int) -> bool:
+    """Whether a part is given as slots."""
     if index == STEM:
         return arch.stem.kind == "slots"
     return arch.stages[index].block == "slots" or bool(getattr(arch.stages[index], "entry", ()))
@@ -89,7 +90,7 @@ def with_channels(
 ) -> Architecture | None:
     """`arch` with about `wanted` channels in stage `index` and those tied to it; None where none fit.
 
-    `base` is the design that was scaled: its steps (half of them with `fine`) and head dimensions are kept to.
+    base: the design that is scaled, whose channel steps (at most 4 with `fine`) and head dimensions are kept.
     """
     own = base.stem.channels if index == STEM else base.stages[index].channels
     options: list[tuple[float, int, tuple[Stage, ...]]] = []
@@ -108,7 +109,7 @@ def with_channels(
 
 
 def channel_step(base_channels: int, fine: bool = False) -> int:
-    """8, or the finer step that the design itself uses; 4 where asked for."""
+    """The largest divisor of the design's channels among 8, 4, 2, 1; with `fine` at most 4."""
     return math.gcd(base_channels, FINE_STEP if fine else CHANNEL_STEP)
 
 
@@ -121,7 +122,7 @@ def _near(base: int, wanted: float, fine: bool) -> Iterator[int]:
 
 
 def deeper(arch: Architecture, index: int, blocks: int) -> Architecture | None:
-    """`arch` with `blocks` more (or fewer) in one stage; None below the least that the stage needs."""
+    """`arch` with `blocks` more (or, if negative, fewer) in one stage; None below the least that the stage needs."""
     stage = arch.stages[index]
     if stage.depth + blocks < _least_depth(stage):
         return None
@@ -164,7 +165,7 @@ def _fitted(stage: Stage, base: Stage, channels: int) -> Stage | None:
 
 
 def _head_dim(channels: int, base: Stage) -> int | None:
-    """The divisor of `channels` nearest to the design's head dimension, within what a head may drift."""
+    """The divisor of `channels` nearest to the design's head dimension, within HEAD_DIM_DRIFT; None where none is."""
     step = math.gcd(base.head_dim, HEAD_DIM_STEP)
     fits = [d for d in range(step, channels + 1, step) if channels % d == 0]
     near = [d for d in fits if 1 / HEAD_DIM_DRIFT <= d / base.head_dim <= HEAD_DIM_DRIFT]
@@ -174,7 +175,7 @@ def _head_dim(channels: int, base: Stage) -> int | None:
 
 
 def _heads(channels: int, base: Stage) -> int:
-    """As many heads as keep the design's channels a head, among those that divide `channels`."""
+    """The number of heads, a divisor of `channels`, whose channels per head are nearest to the design's."""
     wanted = channels * base.heads / base.channels
     return min((h for h in range(1, channels + 1) if channels % h == 0), key=lambda h: abs(math.log(h / wanted)))
 
@@ -187,7 +188,7 @@ def _inner_width(base: Stage, channels: int) -> int:
 
 
 def _deeper(stage: Stage, factor: float) -> Stage:
-    """At least one block, and at least one that attends where the design attends."""
+    """`stage` with its depth times `factor`: at least one block, and one that attends where the design has one."""
     if not stage.depth:
         return stage
     depth = max(min(_least_depth(stage), stage.depth), math.floor(stage.depth * factor + 0.5))
@@ -195,6 +196,7 @@ def _deeper(stage: Stage, factor: float) -> Stage:
 
 
 def _least_depth(stage: Stage) -> int:
+    """1, or 2 where the first block downsamples and so cannot attend."""
     return 1 + (stage.downsample == "block" and stage.attends)
 
 
@@ -206,14 +208,14 @@ def _with_resolution(arch: Architecture, base: Architecture, wanted: float) -> A
     centre = round(wanted / step)
     sizes = [k * step for k in range(max(1, centre - 8), centre + 9) if least <= k * step <= 4096]
     for size in sorted({*sizes, base.resolution}, key=lambda size: abs(size - wanted)):
-        changed = arch.model_copy(update={"resolution": size, "stages": _following(arch, base, size)})
+        changed = arch.model_copy(update={"resolution": size, "stages": _with_windows_and_patches(arch, base, size)})
         if changed.problem() is None:
             return changed
     return arch.model_copy(update={"resolution": base.resolution})
 
 
-def _following(arch: Architecture, base: Architecture, resolution: int) -> tuple[Stage, ...]:
-    """The stages with windows and patches for `resolution`."""
+def _with_windows_and_patches(arch: Architecture, base: Architecture, resolution: int) -> tuple[Stage, ...]:
+    """The stages of `arch` with windows and patches for `resolution`."""
     stride, stages = base.stem.total_stride, []
     for stage, own in zip(arch.stages, base.stages):
         stride *= own.stride if own.depth else 1

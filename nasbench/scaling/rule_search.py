@@ -1,9 +1,9 @@
 """Find a scaling rule by training: which way a design grows best, tried on its own scaled versions on the proxy.
 
-Seven shares of depth, width and resolution (three pure, three halves, the middle) make the design twice as expensive;
-each is trained briefly, and a mixture model (Scheffé's quadratic, with a ridge) of log error over the shares says where
-its minimum lies. Few short trainings are noisy: the found rule is pulled towards the fast rule by as much as the
-model's gain is not beyond the scatter.
+The design is made twice as expensive in seven ways (all in depth, width or resolution, halves of two, thirds of all)
+and each is trained briefly. A mixture model (Scheffé's quadratic, with a ridge) of log error over the shares gives the
+best shares. Few short trainings are noisy, so these are shrunk towards the fast rule, all the way where the gain over
+it is not significant.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from nasbench.study.task import DataSplit, Task
 GROWTH = 2.0  # times the design's FLOPs at which the shares are compared
 SHARES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5), (1 / 3, 1 / 3, 1 / 3))
 RIDGE = 0.05  # of the interaction terms, in units of their squared coefficients
-BEST_OF_MANY = 2.0  # standard errors that the best of many shares gains by luck alone
-GRID = 20  # steps of a share
-SAMPLES = 1600
+BEST_OF_MANY = 2.0  # standard errors by which the best of many shares may seem better by chance
+GRID = 20  # steps of a share, where the model is evaluated
+SAMPLES = 1600  # training images seen
 SCORED = 2500  # validation images
 Evaluate = Callable[[Architecture, Fidelity, int], float]
 
@@ -45,7 +45,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class FoundRule:
-    """The rule, what it was found from, and whether its gain over the fast rule is beyond the scatter of seeds."""
+    """The rule, the trainings that it was found from, and its gain over the fast rule."""
 
     rule: Rule
     tried: tuple[Tried, ...]
@@ -66,7 +66,7 @@ def search_rule(
         try:
             grown = scale_to(arch, target, Rule("trial", *shares), metric_of(target)).arch
         except UserError:
-            continue  # a share that this design cannot follow (a network of slots has no width) is no candidate
+            continue  # shares that this design cannot grow by: a network of slots has no width
         tried.append(Tried(shares, tuple(run(grown, fidelity, seed) for seed in range(seeds))))
         if progress:
             progress(f"depth, width, resolution {_shown(shares)}: error {np.mean(tried[-1].errors):.3f}")
@@ -78,7 +78,7 @@ def search_rule(
 
 
 def fit_shares(tried: Sequence[Tried]) -> FoundRule:
-    """The shares with the least expected error under a ridge-fitted quadratic mixture model."""
+    """The shares of least expected error by a ridge-fitted quadratic mixture model, shrunk towards the fast rule."""
     points = np.array([t.shares for t in tried for _ in t.errors])
     y = np.log([error for t in tried for error in t.errors])
     design = _terms(points)

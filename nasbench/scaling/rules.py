@@ -1,4 +1,4 @@
-"""Scaling rules: how much deeper, wider and finer a design becomes when it may cost `s` times as much.
+"""Scaling rules: how much depth, width and resolution grow when a design may cost `s` times as much.
 
 A rule is three shares that add up to one. Multiply-adds grow with depth, and with the square of width and of
 resolution, so shares (d, w, r) give depth s^d, width s^(w/2) and resolution s^(r/2): their cost is s each time.
@@ -54,10 +54,11 @@ RULES = {
     "depth": Rule("depth", 1.0, 0.0, 0.0, "depth only"),
     "resolution": Rule("resolution", 0.0, 0.0, 1.0, "resolution only"),
 }
-SEARCHED = "searched"  # its shares are found for each design: nasbench.scaling.rule_search
+SEARCHED = "searched"  # name of a rule whose shares are found for each design, see rule_search.py
 
 
 def rule_named(name: str) -> Rule:
+    """The rule of RULES with this name; UserError for an unknown one."""
     if name not in RULES:
         raise UserError(f"unknown rule {shown(name)}; known rules: {', '.join((*RULES, SEARCHED))}")
     return RULES[name]

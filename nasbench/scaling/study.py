@@ -1,7 +1,7 @@
 """A scaling study: designs, each at several sizes and sample counts with several seeds, trained and kept in a folder.
 
 The folder holds `scaling.toml` (all that is needed to run it again), `trials.jsonl` and `environment.json`. A study
-that was stopped goes on where it was: what to train next is read off the trials.
+that was stopped trains what its `trials.jsonl` lacks.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from nasbench.values import Value
 
 FILE = "scaling.toml"
 RULE = "width"  # how designs grow unless another rule is named
-MAY_DIFFER = {"version", "commit", "runner"}  # between two runs of one study
-MAY_GROW = {"designs", "targets", "samples", "seeds", "made"}  # no finished trial depends on how many there are
+MAY_DIFFER = {"version", "commit", "runner"}  # fields, between two runs of one study
+MAY_GROW = {"designs", "targets", "samples", "seeds", "made"}  # fields to which a later run may add entries
 
 
 Samples = Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
@@ -59,27 +59,31 @@ class PlannedDesign(NamedTuple):
 
 
 def _nameless(arch: Architecture) -> dict[str, Any]:
+    """The architecture's content without its name."""
     return {key: value for key, value in arch.to_dict().items() if key != "name"}
 
 
 class ScalingStudy(Value):
-    """`designs` (name -> architecture) along `rule` at each of `targets`, trained on each of `samples` with each of
-    `seeds` by `recipe`; `fidelity` holds what is changed in the recipe."""
+    """`designs` (name -> architecture) scaled along `rule` to each of `targets`, trained on each of `samples` images
+    with each of `seeds` by `recipe`.
+
+    fidelity: fields that replace those of the recipe.
+    """
 
     designs: dict[str, dict[str, Any]] = Field(min_length=1)
     rule: str = RULE
     targets: tuple[StoredBudget, ...] = Field(min_length=1)
     samples: tuple[Samples, ...] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
-    recipe: str = FORMER  # what studies were trained by whose file names none
+    recipe: str = FORMER  # of stored studies whose file names no recipe
     fidelity: dict[str, Any] = Field(default_factory=dict)
-    classes: int = Field(1000, ge=2, le=MAX_CLASSES)  # that targets are counted with
+    classes: int = Field(1000, ge=2, le=MAX_CLASSES)  # of the networks whose cost is compared with a target
     data: str = "fashion-on-earth"
     data_id: str | None = None
     split: Split = "validation"
     runner: RunnerSpec
     numerics_in_keys: bool = False  # as in `Study`
-    made: dict[str, dict[str, Any]] = Field(default_factory=dict)  # the scaled designs by name, once they are made
+    made: dict[str, dict[str, Any]] = Field(default_factory=dict)  # scaled designs by name, once they have been made
     version: str = __version__
     commit: str | None = None
 
@@ -100,8 +104,10 @@ class ScalingStudy(Value):
         return cls.from_dict(read_toml(path), str(path))
 
     def create(self, folder: Path) -> None:
-        """Make `folder` this study's; one that holds a study of other training, or of more than this one, is an error,
-        and stays as it is."""
+        """Write the study's file to `folder`, new or with an earlier run of this study.
+
+        UserError where it holds a study with other fields, or with entries that this one lacks; it stays as it is.
+        """
         if (folder / FILE).is_file():
             self._check_goes_on(ScalingStudy.open(folder), folder)
         else:
@@ -110,7 +116,7 @@ class ScalingStudy(Value):
             write_toml(folder / FILE, self.to_dict())
 
     def _check_goes_on(self, before: ScalingStudy, folder: Path) -> None:
-        """Raise UserError unless this is the study `before`, or that one grown."""
+        """Raise UserError unless this is the study `before`, possibly with further entries in MAY_GROW."""
         there, here = before.to_dict(), self.to_dict()
         same_images = before.data_id is not None and before.data_id == self.data_id
         for key in sorted((there.keys() | here.keys()) - MAY_DIFFER - MAY_GROW - ({"data"} if same_images else set())):
@@ -128,7 +134,7 @@ class ScalingStudy(Value):
         return load_recipe(self.recipe).at(samples, **self.fidelity)
 
     def family(self) -> list[PlannedDesign]:
-        """Every design at every target: as it was made once, else scaled now."""
+        """Every design at every target: as stored in `made`, else scaled now."""
         rule, found = rule_named(self.rule), []
         for name, content in self.designs.items():
             base = Architecture.from_dict({**content, "name": name}, f"{FILE}: designs.{name}")
@@ -142,18 +148,21 @@ class ScalingStudy(Value):
         return found
 
     def with_family(self, folder: Path) -> ScalingStudy:
-        """With its scaled designs written down, those that `folder` has already first: trials are known by them."""
+        """The study with all its scaled designs in `made`.
+
+        Those that `folder` holds already are kept as they are: its trials' keys depend on them.
+        """
         study = self._going_on(ScalingStudy.open(folder)) if (folder / FILE).is_file() else self
         made = {design.arch.name: _nameless(design.arch) for design in study.family()}
         return study.model_copy(update={"made": {**study.made, **made}})
 
     def _going_on(self, before: ScalingStudy) -> ScalingStudy:
-        """With the designs of `before`, and its word on numerics where that makes no other keys."""
+        """The study with the scaled designs of `before` and, if numerics are default, its numerics_in_keys."""
         in_keys = before.numerics_in_keys if self.runner.numerics == Numerics() else self.numerics_in_keys
         return self.model_copy(update={"made": {**self.made, **before.made}, "numerics_in_keys": in_keys})
 
     def trials(self) -> Iterator[Trial]:
-        """All that the study trains: sample counts in the order given, then seeds, designs and sizes."""
+        """All trainings of the study, ordered by sample count, then seed, design and size."""
         family = [(design, cost(design.arch, self.classes)) for design in self.family()]
         numerics = self.runner.numerics if self.numerics_in_keys else None
         for samples in self.samples:
@@ -166,15 +175,17 @@ class ScalingStudy(Value):
 
 
 def train_options(folders: Sequence[Path | str]) -> list[str]:
-    """What `nasbench scale train` has to be told so that it trains as the first of these studies was, where that is not
-    what it does untold. Only what is trained alike can be fitted together."""
-    untold = {"recipe": STANDARD, "data": DATA, "rule": RULE}
-    settings = next((found for folder in folders if (found := _settings(Path(folder)))), untold)
-    return [word for key, value in settings.items() if value != untold[key] for word in (f"--{key}", value)]
+    """Options of `nasbench scale train`, where not default, with which it trains as the first of these studies was.
+
+    Only trainings by the same recipe and data can be fitted together.
+    """
+    defaults = {"recipe": STANDARD, "data": DATA, "rule": RULE}
+    settings = next((found for folder in folders if (found := _settings(Path(folder)))), defaults)
+    return [word for key, value in settings.items() if value != defaults[key] for word in (f"--{key}", value)]
 
 
 def _settings(folder: Path) -> dict[str, str]:
-    """A scaling study's or a search's recipe and data, and how designs grow; nothing where the folder holds neither."""
+    """Recipe, data and, of a scaling study, rule of the study in `folder`; empty where it holds no study or search."""
     if (folder / FILE).is_file():
         scaled = ScalingStudy.open(folder)
         return {"recipe": scaled.recipe, "data": scaled.data, "rule": scaled.rule}
@@ -186,15 +197,14 @@ def _settings(folder: Path) -> dict[str, str]:
 
 
 def _lost(before: Any, now: Any) -> list[str]:
-    """The entries of `before` (of a table its keys) that `now` lacks."""
+    """The entries of `before` (of a mapping its keys) that `now` lacks."""
     return [str(value) for value in before or () if value not in (now or ())]
 
 
 def new_study(
     designs: Sequence[Architecture], targets: Sequence[Budget], samples: Sequence[int], seeds: int, **settings: Any
 ) -> ScalingStudy:
-    """A study of `designs` at `targets`, trained by the standard recipe unless `settings` name another; they are
-    further fields of `ScalingStudy`."""
+    """A study of `designs` at `targets` by the standard recipe; `settings` are further fields of `ScalingStudy`."""
     content = {
         "designs": {arch.label: _nameless(arch) for arch in designs},
         "targets": tuple(targets),

@@ -1,4 +1,4 @@
-"""Scale a design to a target: find the size along a rule, round, and take up with channels what rounding leaves."""
+"""Scale a design to a target: find the size along a rule, then change single widths to correct what rounding did."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from nasbench.errors import UserError
 from nasbench.scaling.resize import STEM, channel_step, deeper, fresh, resize, width_knobs, with_channels
 from nasbench.scaling.rules import Rule
 
-TOLERANCE = 0.02
-LEAST = 0.982  # of the target is near enough: no channels are moved to come nearer
-AIM = 0.991
-FARTHEST = 9.0  # in ln(scale)
-PRECISION = 4e-3  # in ln(scale)
-STARTS = (0.0, -0.06, 0.06, -0.12, 0.12, -0.25, 0.25)  # in ln(scale) about the solution, where rounding falls otherwise
-ENOUGH_STARTS = 3  # looked at where the first needs more than a small trim; the rest only where none fits
-FINE_STEPS = (-4, -3, -2, -1, 1, 2, 3, 4)  # of 4 channels
-EXPANSION_STEPS = (-1 / 16, -1 / 32, 1 / 32, 1 / 16)
-SMALL_TRIM = 0.08
-MOVES = 16
-FAR = 0.45  # no stage's channels move further than that (in ln) from where the rule puts them
+TOLERANCE = 0.02  # share of the target by which a design may be off
+LEAST = 0.982  # widths are changed until the value is between this share of the target and the target
+AIM = 0.991  # share of the target that changes approach
+FARTHEST = 9.0  # ln(scale) up to which the solution is searched
+PRECISION = 4e-3  # of the solution, in ln(scale)
+STARTS = (0.0, -0.06, 0.06, -0.12, 0.12, -0.25, 0.25)  # in ln(scale) about the solution; each rounds differently
+SMALL_TRIM = 0.08  # no further start is tried once one fits with a trim up to this
+ENOUGH_STARTS = 3  # nor after so many starts once any fits
+FINE_STEPS = (-4, -3, -2, -1, 1, 2, 3, 4)  # in steps of at most 4 channels
+EXPANSION_STEPS = (-1 / 16, -1 / 32, 1 / 32, 1 / 16)  # relative changes of all expansion ratios
+MOVES = 16  # changes made one after another
+MAX_TRIM = 0.45  # largest change of a width from what the rule gives, in ln
 Measure = Callable[[Architecture], float]
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """`arch` made from `base`: `value` of the target's metric (analytic, or predicted for a latency), `off` from it.
+    """`arch` made from `base`; `value` is its figure of the target's metric, analytic or predicted.
 
-    `scale` is the rule's multiplier of cost; `trim` is the largest change of a width (in ln) made to meet the target.
+    scale: the rule's multiplier of cost. trim: the largest change of a width (in ln) made after rounding.
     """
 
     base: Architecture
@@ -44,7 +44,7 @@ class Scaled:
 
     @property
     def off(self) -> float:
-        """Share by which the value is above the target (negative: below)."""
+        """Share by which the value is above the target; negative where it is below."""
         return self.value / self.target.limit - 1
 
     @property
@@ -53,9 +53,9 @@ class Scaled:
 
 
 def scale_to(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -> Scaled:
-    """`arch` along `rule` with `measure` within 2 % of the target, at most the target where that is possible.
+    """`arch` scaled along `rule` so that `measure` is within 2 % of the target, and not above it where possible.
 
-    A `UserError` says how near it came where the design cannot get there.
+    UserError with the nearest value where the design cannot get there.
     """
     scale = _solve(arch, target, rule, measure)
     attempts: list[Scaled] = []
@@ -76,6 +76,7 @@ def scale_to(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -
 
 
 def _attempt(arch: Architecture, target: Budget, rule: Rule, measure: Measure, scale: float) -> Scaled:
+    """The design resized to `scale` and trimmed to the target."""
     start = resize(arch, rule.factors(scale))
     found = _trimmed(start, arch, target, measure)
     named = fresh(found.model_copy(update={"name": scaled_name(arch, target)}))
@@ -110,7 +111,10 @@ def _solve(arch: Architecture, target: Budget, rule: Rule, measure: Measure) -> 
 
 
 def _trimmed(start: Architecture, base: Architecture, target: Budget, measure: Measure) -> Architecture:
-    """`start` with single steps of channels, then pairs, then half steps, until it is within the target's last 2 %."""
+    """`start` changed until its value is inside the target: by single steps of a width, pairs of them, or fine steps.
+
+    Each move takes the first kind of step that brings the value nearer; ends where none does.
+    """
     current, value = start, measure(start)
     for _ in range(MOVES):
         if _inside(value, target):
@@ -130,7 +134,7 @@ def _trimmed(start: Architecture, base: Architecture, target: Budget, measure: M
 def _best_step(
     options: list[Architecture], start: Architecture, target: Budget, measure: Measure
 ) -> tuple[float, Architecture] | None:
-    """Of those inside the target the one that moved least, else the nearest."""
+    """(value, option) inside the target that changed widths least, else nearest to the target; None of no options."""
     valued = [(measure(arch), arch) for arch in options]
     inside = [option for option in valued if _inside(option[0], target)]
     if inside:
@@ -139,47 +143,50 @@ def _best_step(
 
 
 def _inside(value: float, target: Budget) -> bool:
+    """Whether a value is near enough: at most the target, and at least LEAST of it."""
     return LEAST <= value / target.limit <= 1
 
 
 def _gap(value: float, target: Budget) -> float:
+    """Distance from AIM of the target, in ln."""
     return abs(math.log(value / (AIM * target.limit)))
 
 
 def _steps(arch: Architecture, start: Architecture, base: Architecture) -> Iterator[Architecture]:
-    """Neighbours with one width a step away that are still near the rule."""
+    """Designs with one width a step up or down, within MAX_TRIM of `start`."""
     for index in width_knobs(base):
         for direction in (1, -1):
             changed = _step(arch, base, index, direction)
-            if changed is not None and _moved(start, changed) <= FAR:
-                yield fresh(changed)  # a copy would keep the older network
+            if changed is not None and _moved(start, changed) <= MAX_TRIM:
+                yield fresh(changed)  # without the cached network of `arch`
 
 
 def _fine_steps(arch: Architecture, start: Architecture, base: Architecture) -> Iterator[Architecture]:
-    """Where steps of 8 channels are too coarse: half of them, one block more or fewer, hidden layers a little wider or
-    narrower, alone and together with a block."""
+    """Finer changes than `_steps`: up to one block more or fewer, alone or with another expansion ratio or a fine step
+    of one width."""
     deep = [arch, *(deeper(arch, i, d) for i, stage in enumerate(base.stages) if stage.depth > 2 for d in (1, -1))]
-    for begun in deep:
-        if begun is None:
+    for variant in deep:
+        if variant is None:
             continue
-        yield fresh(begun)
-        yield from (fresh(_expanded(begun, share)) for share in EXPANSION_STEPS)
+        yield fresh(variant)
+        yield from (fresh(_expanded(variant, share)) for share in EXPANSION_STEPS)
         for index in width_knobs(base):
             for steps in FINE_STEPS:
                 own = _channels(base, index)
-                wanted = _channels(begun, index) + steps * channel_step(own, fine=True)
-                changed = with_channels(begun, base, index, max(1, wanted), fine=True)
-                if changed is not None and _moved(start, changed) <= FAR:
+                wanted = _channels(variant, index) + steps * channel_step(own, fine=True)
+                changed = with_channels(variant, base, index, max(1, wanted), fine=True)
+                if changed is not None and _moved(start, changed) <= MAX_TRIM:
                     yield fresh(changed)
 
 
 def _expanded(arch: Architecture, share: float) -> Architecture:
-    """`arch` with every hidden layer that much wider; the channels between blocks stay."""
+    """`arch` with all expansion ratios times 1 + `share`; channels between blocks stay."""
     stages = tuple(stage.model_copy(update={"expansion": stage.expansion * (1 + share)}) for stage in arch.stages)
     return arch.model_copy(update={"stages": stages})
 
 
 def _step(arch: Architecture, base: Architecture, index: int, direction: int) -> Architecture | None:
+    """`arch` with the next larger (direction 1) or smaller (-1) width in one stage that it can have; None without."""
     now, step = _channels(arch, index), channel_step(_channels(base, index))
     for multiple in (1, 2, 4):
         changed = with_channels(arch, base, index, max(1, now + direction * multiple * step))

@@ -1,4 +1,4 @@
-"""The figure that a target limits, as a function of an architecture: counted, or predicted from a device's profile."""
+"""The metric that a target limits as a function of an architecture: analytic, or predicted by a device's profile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nasbench.costs.budget import RESOURCES, Budget
 
 
 def metric_of(target: Budget, classes: int = 1000, device: str = "this-machine") -> Callable[[Architecture], float]:
-    """A function of an architecture: the metric of `target`, of the deploy form, in the metric's own unit."""
+    """A function that gives the metric of `target` for an architecture's deploy form, in the metric's own unit."""
     if target.metric != "latency_ms" and target.metric not in RESOURCES:
         return lambda arch: float(getattr(cost(arch, classes), target.metric))
     from nasbench.latency.profile import load_device

@@ -13,7 +13,7 @@ from nasbench.study.spool import SPOOL
 from nasbench.study.store import TrialStore
 from nasbench.study.task import EVALUATE, DataSplit, Task, require_images_for
 
-TRIAL_LIMIT_S = 3600.0  # families reach sizes beyond those of a search
+TRIAL_LIMIT_S = 3600.0  # of one training; a family reaches larger sizes than a search
 
 
 class _Trainings:
@@ -56,12 +56,12 @@ class _Trainings:
 
 
 def train_family(study: ScalingStudy, folder: Path | str, progress: Progress | None = None) -> Path:
-    """Train what `study` has not trained yet into `folder`."""
+    """Run the trainings of `study` that `folder` does not hold yet, and keep them there; returns the folder."""
     from nasbench.proxy.evaluate import prepare
 
     folder, progress = Path(folder), progress or Silent()
     study.runner.require_device()
-    study = study.with_family(folder)  # a target that cannot be met is told before anything is written
+    study = study.with_family(folder)  # raises for a target that cannot be met, before anything is written
     progress.update(ProgressState("preparing images"))
     for planned in study.family():
         require_images_for(planned.arch.in_channels, planned.arch.label)

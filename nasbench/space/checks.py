@@ -1,4 +1,4 @@
-"""What a space cannot offer together, told when it is read; and why a space holds nothing."""
+"""Checks of a space's file across its stages when it is read, and the reason why a space is empty."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nasbench.space.structure import Structure
 
 
 def check_stages(file: SpaceFile, source: str) -> None:
-    """The first combination that does not work is a UserError naming `source`, key and value."""
+    """UserError naming `source`, key and value for the first combination of choices that cannot work."""
     _check_tokens(file, source)
     _check_maps(file, source)
 
 
 def _check_tokens(file: SpaceFile, source: str) -> None:
-    """Tokens and a decoder stand only where no stage follows; what else they need is seen stage by stage."""
+    """Learned tokens are for the last stage only, a decoder for spaces of one stage."""
     for index, stage in enumerate(file.stages):
         followed = any(0 not in later["depth"] for later in file.stages[index + 1 :])
         if followed and any(stage["tokens"]) and TOKENISED in stage["block"]:
@@ -35,7 +35,10 @@ def _check_tokens(file: SpaceFile, source: str) -> None:
 
 
 def _check_maps(file: SpaceFile, source: str) -> None:
-    """Sizes that a map cuts down are told apart by its side, so that must be the resolution over the stride."""
+    """A field of CLAMPED has several choices only where the side of its map is the resolution over the total stride.
+
+    The map limits such a field, and which choices build the same network is decided by that quotient.
+    """
     stems = [Stem(kind=kind, stride=stride) for kind in texts(file.stem, "kind") for stride in file.stem["stride"]]
     strides = {stem.total_stride for stem in stems if stem.kind != "slots"}
     uneven = "stem.kind 'slots'" if "slots" in file.stem["kind"] else ""
@@ -55,7 +58,7 @@ def _check_maps(file: SpaceFile, source: str) -> None:
 
 
 def _unevenness(stage: Choices, index: int, strides: set[int], resolutions: tuple[int, ...]) -> str:
-    """What may leave another map than the strides say, or nothing."""
+    """What in this stage may give a map whose side is not the resolution over the stride; "" for nothing."""
     for field in ("block", "downsample"):
         if "slots" in stage[field]:
             return f"stages[{index}].{field} 'slots'"
@@ -66,7 +69,7 @@ def _unevenness(stage: Choices, index: int, strides: set[int], resolutions: tupl
 
 
 def why_empty(file: SpaceFile, source: str) -> str:
-    """Names the constraint without which the space of `file`, which holds nothing, would hold something."""
+    """Why the space of `file` is empty: names the single constraint without which it would not be, if there is one."""
     for name, value in file.constraints.items():
         others = {key: other for key, other in file.constraints.items() if key != name}
         if not Structure(replace(file, constraints=others), source).is_empty:

@@ -1,4 +1,4 @@
-"""Choosing every value of a genotype so that it lies in its space: nothing is drawn and then thrown away."""
+"""Chooses the values of a genotype one by one so that it lies in its space, without rejecting any draw."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 class Pick(Protocol):
-    """Takes one of several options; the weights, where there are any, say how likely each is."""
+    """Chooses one of several options, in proportion to `weights` where these are given."""
 
     def __call__(self, options: Sequence[T], weights: Sequence[float] | None = None) -> T: ...
 
 
 class DeadEnd(Exception):
-    """The forced value does not fit what was chosen before it."""
+    """A forced value is impossible after what was chosen before it."""
 
 
 def first_of(options: Sequence[T], weights: Sequence[float] | None = None) -> T:
-    """Picks the first option, as the file lists them."""
+    """Picks the first option in the file's order."""
     return options[0]
 
 
@@ -50,9 +50,10 @@ def random_pick(rng: np.random.Generator) -> Pick:
 
 @dataclass
 class Composer:
-    """Chooses part after part. A forced value is taken or the attempt ends; a wish is met where it can be.
+    """Chooses the stem, the stages, the head and the resolution, in this order.
 
-    `forced` holds values for one part, `part`. Wishes that cannot be met give way to the nearest number, or to `pick`.
+    forced: values that part `part` must have. wishes: preferred values of each part; where one is impossible, the
+    nearest number is taken, or what `pick` chooses. pick also chooses what has no wish.
     """
 
     structure: Structure
@@ -62,7 +63,7 @@ class Composer:
     forced: Mapping[str, FieldValue] = field(default_factory=dict)
 
     def compose(self) -> Genotype | None:
-        """A genotype; None where the forced value leads nowhere."""
+        """A genotype; None where the forced values are impossible."""
         try:
             return self._compose()
         except DeadEnd:
@@ -86,7 +87,7 @@ class Composer:
         return self.wishes[part] if self.wishes else {}
 
     def _from_rows(self, part: int, rows: list[PartValues]) -> PartValues:
-        """One of `rows`, chosen key by key."""
+        """One of `rows`, chosen field by field."""
         forced, wish = self._forced_at(part), self._wish_at(part)
         rows = [row for row in rows if all(row.get(name) == value for name, value in forced.items())]
         for name in dict.fromkeys(name for row in rows for name in row):
@@ -114,11 +115,12 @@ class Composer:
         return self.pick(options, weights)
 
     def _stage(self, index: int, state: State) -> tuple[PartValues, State]:
+        """The values of the stage of table `index`, or ABSENT, and the state after it."""
         table, part = self.structure.tables[index], index + 2
         forced, wish = self._forced_at(part), self._wish_at(part)
         steps = self._open_steps(index, state, forced)
-        leads_on = self.structure.graph.weight(index + 1, state) > 0
-        may_skip = table.optional and leads_on and forced.get("depth", 0) == 0 and set(forced) <= {"depth"}
+        can_skip = self.structure.graph.weight(index + 1, state) > 0
+        may_skip = table.optional and can_skip and forced.get("depth", 0) == 0 and set(forced) <= {"depth"}
         if may_skip and (forced or not steps or self._skips(table, wish)):
             return ABSENT, state
         if not steps:
@@ -129,18 +131,19 @@ class Composer:
         return self._stage_values(sets, forced, wish), state.after(step)
 
     def _skips(self, table: StageTable, wish: Mapping[str, FieldValue]) -> bool:
+        """Whether to leave out an optional stage: as wished, else as likely as each of its depths."""
         if "depth" in wish:
             return wish["depth"] == 0
         return self.pick((True, False), (1, len(table.depths)))
 
     def _open_steps(self, index: int, state: State, forced: Mapping[str, FieldValue]) -> dict[Step, float]:
-        """The steps that lead on -> their weights; those alone that a stage with the forced values can take."""
+        """{step: weight} of the steps that can still be completed and that a stage with the forced values can take."""
         if not forced:
             return self.structure.graph.steps(index, state)
         return _steps_with(self.structure, index, state, tuple(forced.items()))
 
     def _step(self, steps: Mapping[Step, float], wish: Mapping[str, FieldValue]) -> Step:
-        """Channels in proportion to their weights (`StageGraph.steps`); then the rest."""
+        """One of the steps: channels in proportion to their weights (`StageGraph.steps`), then stride and tokens."""
         totals: dict[int, float] = {}
         for step, weight in steps.items():
             totals[step.channels] = totals.get(step.channels, 0.0) + weight
@@ -148,12 +151,13 @@ class Composer:
         left = [step for step in steps if step.channels == channels]
         stride = self._choose("stride", list(dict.fromkeys(step.stride for step in left)), wish)
         tokens = [step.tokens for step in left if step.stride == stride]
-        wanted = {"tokens": wish.get("tokens", 0)} if wish else wish  # a wish for a block without any is one for none
+        wanted = {"tokens": wish.get("tokens", 0)} if wish else wish  # blocks without tokens have 0
         return Step(channels, stride, self._choose("tokens", tokens, wanted))
 
     def _stage_values(
         self, sets: list[StageSet], forced: Mapping[str, FieldValue], wish: Mapping[str, FieldValue]
     ) -> PartValues:
+        """The values of a stage of one of `sets`: block, downsample, depth, attention, then the groups of fields."""
         for name in ("block", "downsample"):
             value = self._choose(name, list(dict.fromkeys(stages.shared[name] for stages in sets)), wish)
             sets = [stages for stages in sets if stages.shared[name] == value]
@@ -170,7 +174,7 @@ class Composer:
         return values
 
     def _row(self, group: GroupOptions, forced: Mapping[str, FieldValue], wish: Mapping[str, FieldValue]) -> Row:
-        """Values for a group's fields: the forced ones, and of those left the ones that meet most wishes."""
+        """Values for a group's fields: of the rows with the forced values, one of those that meet most wishes."""
         if wish and not forced:
             wanted = tuple(wish.get(name) for name in group.fields)
             if wanted in group.offered and all(name in wish for name in group.fields):
@@ -185,10 +189,11 @@ class Composer:
         return self.pick(rows)
 
 
-@lru_cache(1 << 12)  # children of one parent are changed at the same few places
+@lru_cache(1 << 12)  # children of one parent ask for the same few places
 def _steps_with(
     structure: Structure, index: int, state: State, forced: tuple[tuple[str, FieldValue], ...]
 ) -> dict[Step, float]:
+    """`Composer._open_steps` where values are forced."""
     table, values = structure.tables[index], dict(forced)
     return {
         step: weight
@@ -203,5 +208,5 @@ def _distance(option: object, wanted: float) -> float:
 
 
 def _agreements(group: GroupOptions, row: Row, values: Mapping[str, FieldValue]) -> int:
-    """How many of the group's fields that `values` names have that value in `row`."""
+    """The number of the group's fields that have the same value in `row` as in `values`."""
     return sum(name in values and values[name] == value for name, value in zip(group.fields, row))

@@ -16,7 +16,7 @@ from nasbench.errors import UserError, shown
 
 @dataclass(frozen=True)
 class StagePosition:
-    """Where a stage stands among the others, as far as a constraint looks at it."""
+    """What constraints look at of a stage and its place among the others."""
 
     index: int  # of the stage in the space's file
     count: int  # stages in that file
@@ -28,7 +28,7 @@ class StagePosition:
 
 @dataclass(frozen=True)
 class Constraint:
-    """One constraint as written, and what it judges: every present stage, its inner width, the network's stride."""
+    """One constraint: its text in the file, and tests of each present stage, its inner width, and the total stride."""
 
     text: str
     stage: Callable[[StagePosition], bool] = lambda position: True
@@ -37,7 +37,7 @@ class Constraint:
 
 
 def _channels(value: object) -> Constraint:
-    """Between neighbouring stages; a stem may be wider than the first stage (MobileNetV2's is)."""
+    """Order of channels between neighbouring stages; a stem may be wider than the first stage (MobileNetV2's is)."""
     orders: dict[str, Callable[[StagePosition], bool]] = {
         "non-decreasing": lambda position: position.first or position.channels >= position.c_in,
         "increasing": lambda position: position.first or position.channels > position.c_in,
@@ -48,6 +48,7 @@ def _channels(value: object) -> Constraint:
 
 
 def _attention(value: object) -> Constraint:
+    """Only the last stages of the file may attend."""
     match = re.fullmatch(r"last ([0-9]{1,3}) stages?", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('write for example "last 2 stages"')
@@ -58,7 +59,7 @@ def _attention(value: object) -> Constraint:
 
 
 def _width(value: object) -> Constraint:
-    """Of the channels inside a mobilevit or separable block, against those of its stage."""
+    """Limit of the channels inside a mobilevit or separable block, relative to those of its stage."""
     match = re.fullmatch(r"at most ([0-9]{1,4}(?:\.[0-9]{1,9})?)x channels", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('write for example "at most 2x channels"')
@@ -67,6 +68,7 @@ def _width(value: object) -> Constraint:
 
 
 def _stride(value: object) -> Constraint:
+    """The total stride of stem and stages."""
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_RESOLUTION:
         raise ValueError(f"write the total stride of stem and stages, from 1 to {MAX_RESOLUTION}, for example 32")
     return Constraint(f"stride = {value}", total_stride=lambda stride: stride == value)
@@ -81,7 +83,7 @@ CONSTRAINTS: dict[str, Callable[[object], Constraint]] = {
 
 
 def parse_constraints(constraints: Mapping[str, object], source: str) -> tuple[Constraint, ...]:
-    """What a space's [constraints] table asks for; UserError names `source`, key and value."""
+    """The constraints of a space's [constraints] table; UserError naming `source`, key and value."""
     found = []
     for name, value in constraints.items():
         if name not in CONSTRAINTS:

@@ -1,4 +1,4 @@
-"""Architectures of a space as numbers, for surrogate models."""
+"""Architectures of a space as numeric vectors, for surrogate models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nasbench.space.genotype import Genotype
 
 
 class Column(NamedTuple):
-    """One entry of the code: a number as a share of its largest choice, or whether a field has one value."""
+    """One entry of the vector: a number divided by its largest choice, or 1.0 where a field has `value`, else 0.0."""
 
     name: str
     part: int
@@ -28,17 +28,17 @@ class Column(NamedTuple):
 
 
 def place_of(part: int, parts: int) -> str:
-    """What a field's name begins with, by its part of a genotype of so many: `stages[1].` and the like."""
+    """The prefix of the names of a part's fields, such as `stages[1].`; `parts`: their number in a genotype."""
     return {0: "", 1: "stem.", parts - 1: "head."}.get(part, f"stages[{part - 2}].")
 
 
 def part_names(parts: tuple[Choices, ...]) -> list[str]:
-    """What the names of each part's fields begin with."""
+    """The prefix of each part's field names."""
     return [place_of(part, len(parts)) for part in range(len(parts))]
 
 
 def columns_of(parts: tuple[Choices, ...]) -> tuple[Column, ...]:
-    """The columns for every field that has a choice."""
+    """The columns of every field that has more than one choice."""
     return tuple(
         column
         for part, choices in enumerate(parts)

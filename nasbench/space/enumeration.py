@@ -1,4 +1,4 @@
-"""All networks of a space: counted, and gone through one by one."""
+"""All networks of a space: their number, and an iterator over them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def count(structure: Structure) -> int:
 
 def members(structure: Structure) -> Iterator[Architecture]:
     """Every network once."""
+    # With two optional tables, the same stage can stand in either: such networks come several times.
     several_alignments = sum(table.optional for table in structure.tables) > 1
     seen: set[str] = set()
     for graph in structure.distinguishing_graphs:
@@ -43,7 +44,7 @@ def _genotypes(structure: Structure, graph: StageGraph) -> Iterator[Genotype]:
 
 
 def _walks(graph: StageGraph, index: int, state: State) -> Iterator[tuple[Stages, State]]:
-    """Every choice of stages from table `index` on, with where it ends."""
+    """Every choice of stages from table `index` on, with the state after the last."""
     if index == len(graph.tables):
         if not state.first and graph.endings(state):
             yield (), state

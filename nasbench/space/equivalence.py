@@ -1,9 +1,9 @@
-"""Keys that tell which settings build the same network: two settings do exactly when their keys are equal.
+"""Keys of settings: two settings of a stage's fields build the same layers exactly when their keys are equal.
 
 The fields of a block fall into independent groups, each with a function that makes its key. Within a group several
 settings may build the same layers (an expansion of 2.0 or 2.1 of 16 channels rounds to the same width), so a space
 counts and proposes one of each. A test compares these keys with the lowered networks. A block that is not in GROUPS has
-a group for each of its fields, its value as key, which is right wherever different values build different layers.
+a group for each of its fields with the value as key, which is right if different values always build different layers.
 """
 
 from __future__ import annotations
@@ -20,33 +20,34 @@ branches_of = cache(_branches_of)
 
 
 class Shape(NamedTuple):
-    """Where a stage's blocks stand."""
+    """What the layers of a stage depend on besides its own fields."""
 
     c_in: int
     channels: int
     stride: int
     entry: bool  # the first block makes the transition
-    plain: bool  # there are blocks at constant shape
-    side: int | None = None  # of the map behind the transition, where it is known and matters (CLAMPED)
+    plain: bool  # there are further blocks, which keep the shape
+    side: int | None = None  # of the map after the transition, where known and needed (CLAMPED)
     tokens: int = 0
 
 
-Key = Callable[[Stage, Shape], Hashable]  # of the stage it reads nothing but its group's fields
+Key = Callable[[Stage, Shape], Hashable]  # may read only its group's fields of the stage
 
 
 class FieldGroup(NamedTuple):
-    """Fields of a block that act together, and the key of what they build."""
+    """Fields of a block whose effect depends on each other, and the key of the layers that they build."""
 
     fields: tuple[str, ...]
     key: Key
 
 
 def _sources(shape: Shape) -> list[tuple[int, bool]]:
-    """The channels that blocks of this stage start from, and whether it is the entry block."""
+    """(input channels, whether it is the entry block) of each kind of block in the stage."""
     return [(shape.c_in, True)] * shape.entry + [(shape.channels, False)] * shape.plain
 
 
 def _hidden(channels: int, ratio: float) -> int:
+    """Hidden channels of a squeeze-excite, 0 for none."""
     gate = squeeze_excite(channels, ratio)
     return gate.hidden if gate else 0
 
@@ -74,13 +75,13 @@ def _irmb(stage: Stage, shape: Shape) -> Hashable:
 
 
 def _depthwise(stage: Stage, shape: Shape) -> Hashable:
-    """Branches of a depthwise convolution: an identity wherever it does not stride."""
+    """Branches of a depthwise convolution; an identity branch only where the stride is 1."""
     same = [shape.stride == 1] * shape.entry + [True] * shape.plain
     return stage.kernel, tuple(branches_of(stage.branches, stage.kernel, keeps) for keeps in same)
 
 
 def _dense_branches(branches: str, kernel: int, shape: Shape) -> Hashable:
-    """Branches of a dense convolution: an identity wherever it keeps its shape."""
+    """Branches of a dense convolution; an identity branch only where it keeps its shape."""
     same = [shape.stride == 1 and shape.c_in == shape.channels] * shape.entry + [True] * shape.plain
     return kernel, tuple(branches_of(branches, kernel, keeps) for keeps in same)
 
@@ -130,7 +131,7 @@ def _mobilevit(stage: Stage, shape: Shape) -> Hashable:
 
 
 def _on_map(field: str) -> FieldGroup:
-    """A size that a smaller map cuts down to its own."""
+    """A size that is limited to the side of the map."""
     return FieldGroup((field,), lambda stage, shape: min(getattr(stage, field), shape.side or getattr(stage, field)))
 
 
@@ -143,7 +144,7 @@ def _as_is(*fields: str) -> FieldGroup:
 
 
 CONVOLUTION = ("kernel", "branches")
-CLAMPED = {"encoder": "reduction", "swin": "window"}  # block -> the field that cannot exceed its map
+CLAMPED = {"encoder": "reduction", "swin": "window"}  # block -> its field that is limited to the side of the map
 TRANSITION = FieldGroup(  # of the "mbconv" downsample
     ("downsample_expansion",), lambda stage, shape: inverted_width(shape.c_in, stage.downsample_expansion)
 )
@@ -185,16 +186,23 @@ IRMB_ALONE = (FieldGroup(("attention", "expansion", "se"), _irmb), FieldGroup(CO
 
 
 def groups_of(block: str, attention: bool | None) -> tuple[FieldGroup, ...]:
-    """The independent groups of fields of a block; `attention` is None where it decides nothing beyond its group."""
+    """The independent groups of fields of a block.
+
+    attention: whether an irmb block attends; None where attention has no effect but on the group that it is in.
+    """
     if block == "irmb":
         return IRMB_ALONE if attention is None else IRMB_ATTENDING if attention else IRMB
     return GROUPS.get(block) or tuple(_as_is(name) for name in BLOCK_FIELDS[block])
 
 
 def stem_key(stem: Stem) -> Hashable:
+    """Equal for stems that build the same layers."""
     return stem.channels, STEMS[stem.kind](stem, IMAGE_CHANNELS)
 
 
 def head_key(head: Head, c_in: int, tokens: int) -> Hashable:
-    """`tokens`: those of the last stage; without any, a "token" head averages like a "norm" head."""
+    """Equal for heads that build the same layers after `c_in` channels and `tokens` learned tokens.
+
+    Without tokens a "token" head averages as a "norm" head does.
+    """
     return HEADS[head.kind](head, End(c_in, tokens))

@@ -1,4 +1,4 @@
-"""What the fields of one block may be at a given place: the file's choices, without those that cannot be built."""
+"""The choices of a block's fields at a given place: those of the file that can be built, one of each that differs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nasbench.space.equivalence import CONVOLUTION, TRANSITION, FieldGroup, Shap
 from nasbench.space.file import Choices
 from nasbench.space.stage_sets import GroupOptions, Row
 
-# The fields whose validity hangs on the stage's channels.
+# Fields whose validity depends on the stage's channels.
 CHANNELS_MATTER = {"head_dim", "heads", "width", "position", "slots"}
-DEFAULTS = dict(Stage(channels=1, depth=1))  # given whole: pydantic would look each up for every stage that is made
-NEUTRAL = {"head_dim": 1, "heads": 1, "kernel": 3}  # valid with any channels, for judging the other fields
+DEFAULTS = dict(Stage(channels=1, depth=1))  # of all fields, as `model_construct` is slower where it fills them in
+NEUTRAL = {"head_dim": 1, "heads": 1, "kernel": 3}  # values of other fields that are valid with any channels
 
 
 @dataclass
 class FieldOptions:
-    """The choices of a [[stages]] table, group by group. Answers depend on nothing but the arguments, and are kept."""
+    """The choices of a [[stages]] table by groups of fields. Results are cached."""
 
     choices: Choices
     constraints: tuple[Constraint, ...]
@@ -32,7 +32,8 @@ class FieldOptions:
 
     def groups_at(self, block: str, downsample: str, attention: bool | None, shape: Shape) -> tuple[GroupOptions, ...]:
         """The groups of a stage of this block and transition, each with its options."""
-        plain = shape if shape.entry else shape._replace(c_in=shape.channels, stride=1)  # only a transition knows them
+        # Without an entry block only the transition depends on c_in and stride.
+        plain = shape if shape.entry else shape._replace(c_in=shape.channels, stride=1)
         found = tuple(self._options(block, attention, plain, group) for group in groups_of(block, attention))
         if downsample != "mbconv":
             return found
@@ -47,9 +48,7 @@ class FieldOptions:
         return self._fits[key]
 
     def _options(self, block: str, attention: bool | None, shape: Shape, group: FieldGroup) -> GroupOptions:
-        if (
-            group.fields == CONVOLUTION
-        ):  # its branches hang on whether the shape stays, so there are fewer cases to keep
+        if group.fields == CONVOLUTION:  # depends only on whether channels are kept: two cases to cache
             shape = shape._replace(c_in=1 + (shape.c_in != shape.channels), channels=1)
         kept = (block, attention, shape, group.fields)
         if kept not in self._groups:
@@ -62,7 +61,7 @@ class FieldOptions:
     def _valid_rows(
         self, block: str, attention: bool | None, channels: int, tokens: int, fields: tuple[str, ...]
     ) -> tuple[tuple[Row, Stage], ...]:
-        """The choices of these fields that a stage of this block, width and number of tokens can have; with a stage."""
+        """The valid choices of these fields at this block, width and number of tokens, each with a stage of them."""
         key = (block, bool(attention), channels if CHANNELS_MATTER.intersection(fields) else None, tokens, fields)
         if key not in self._valid:
             own = {"block": block, "channels": channels, "depth": 2, "tokens": tokens, "attention": bool(attention)}
@@ -75,9 +74,9 @@ class FieldOptions:
         return self._valid[key]
 
     def _is_valid(self, stage: Stage, fields: tuple[str, ...]) -> bool:
-        """Whether a stage could have these fields' values, by the building rules and the space's own."""
+        """Whether a stage may have these fields' values, by the rules of architectures and the space's constraints."""
         return not (
             stage_problem(stage, stage.channels)
-            or (stage.tokens and stage.reduction > 1)  # part_rules.ends_problem: a row has no map to reduce
+            or (stage.tokens and stage.reduction > 1)  # a row of tokens has no map to reduce: part_rules.ends_problem
             or ("width" in fields and any(not constraint.width(stage) for constraint in self.constraints))
         )

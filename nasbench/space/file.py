@@ -13,11 +13,12 @@ from nasbench.arch.parts import IMAGE_CHANNELS, MAX_IMAGE_CHANNELS, MAX_STAGES, 
 from nasbench.errors import CONTROL, UserError, shown
 from nasbench.values import content_hash, first_problem
 
-FieldValue = bool | int | float | str | tuple[MetaBlock, ...] | None  # what a field of an architecture may be
-PartValues = dict[str, FieldValue]  # field -> value of a stem, stage or head, only of the fields that take effect
+FieldValue = bool | int | float | str | tuple[MetaBlock, ...] | None  # of a field of an architecture
+PartValues = dict[str, FieldValue]  # field -> value of a stem, stage or head, for the fields that have an effect
 Choices = Mapping[str, tuple[FieldValue, ...]]  # field -> its choices; one for a fixed value
-SPELLED_OUT = ("slots", "entry")  # a list of meta-blocks is one value, no choice
+SPELLED_OUT = ("slots", "entry")  # fields whose value is a list of meta-blocks: a list there is no choice
 TABLES = ("name", "resolution", "in_channels", "stem", "stages", "head", "constraints")
+# Values of required fields while another field is checked.
 REQUIRED: dict[type[BaseModel], dict[str, int]] = {Stage: {"channels": 8, "depth": 1}, Stem: {}, Head: {}}
 
 
@@ -46,11 +47,11 @@ class SpaceFile:
 
     @property
     def top(self) -> Choices:
-        """The choices that belong to no part."""
+        """The choices outside stem, stages and head: resolution, and the images' channels where they are not three."""
         return {"resolution": self.resolution, **self._images}
 
     def to_dict(self) -> dict[str, object]:
-        """Plain TOML types: scalars where the value is fixed, no key that says its default."""
+        """Plain TOML types: scalars for fixed values, without keys at their defaults."""
         content = {
             "name": self.name,
             "resolution": _plain(self.resolution),
@@ -64,7 +65,7 @@ class SpaceFile:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether `value` is one of those that lie on a scale; true and false do not."""
+    """Whether `value` is a number; booleans are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -74,17 +75,17 @@ def ints(choices: Choices, field: str) -> tuple[int, ...]:
 
 
 def texts(choices: Choices, field: str) -> tuple[str, ...]:
-    """The choices of a field of words, likewise."""
+    """The choices of a field of texts; checked likewise."""
     return cast("tuple[str, ...]", choices[field])
 
 
 def meta_blocks(choices: Choices, field: str) -> tuple[MetaBlock, ...]:
-    """The one spelled-out list of meta-blocks, likewise."""
+    """The list of meta-blocks of a field of SPELLED_OUT; checked likewise."""
     return cast("tuple[MetaBlock, ...]", choices[field][0])
 
 
 def read_space(content: Mapping[str, object], source: str) -> SpaceFile:
-    """`content` checked; the first thing wrong is a UserError naming `source`, key and value."""
+    """Check the content of a space's file; UserError naming `source`, key and value for the first mistake."""
     for key in content:
         if key not in TABLES:
             raise UserError(f"{source}: unknown key {shown(key)}; a search space has the keys {', '.join(TABLES)}")
@@ -114,6 +115,7 @@ def read_space(content: Mapping[str, object], source: str) -> SpaceFile:
 
 
 def _choices(table: object, kind: type[BaseModel], place: str, source: str) -> Choices:
+    """The choices of every field of a part, the default where the table does not name the field."""
     if not isinstance(table, Mapping):
         raise UserError(f"{source}: {place} = {shown(table)}: write a table of keys")
     for key in table:
@@ -135,7 +137,7 @@ def _choices(table: object, kind: type[BaseModel], place: str, source: str) -> C
 
 
 def _listed(value: object, list_is_value: bool, key: str, source: str) -> list[object]:
-    """The choices: a list as it is, anything else as the only one."""
+    """The items of a list, or anything else as the only item. list_is_value: a list is one item too."""
     if not isinstance(value, (list, tuple)) or list_is_value:
         return [value]
     if not value:
@@ -189,6 +191,6 @@ def _plain(values: tuple[FieldValue, ...]) -> object:
 
 
 def _plain_slot(block: MetaBlock) -> object:
-    """A spelled-out meta-block as Stage writes it."""
+    """A meta-block as plain TOML types."""
     stage = Stage(block="slots", channels=1, depth=1, slots=(block,))
     return stage.model_dump(include={"slots"}, exclude_none=True, mode="json")["slots"][0]

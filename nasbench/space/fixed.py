@@ -12,7 +12,10 @@ from nasbench.space.search_space import SearchSpace
 
 
 def published_members(space: SearchSpace, budgets: Sequence[Budget], num_classes: int) -> dict[str, Architecture]:
-    """Id -> shipped network of the space that meets the budgets on cost; largest first, families in turn."""
+    """{id: network} of the shipped networks that are in the space and meet the budgets on cost.
+
+    The largest of each family, families in turn, then the second largest of each, and so on.
+    """
     limits = on_cost(budgets)
     families: dict[str, list[tuple[int, Architecture]]] = {}
     for name, shipped in fixed_points().items():

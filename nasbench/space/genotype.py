@@ -1,7 +1,7 @@
-"""A genotype: an architecture by the choices of its space, part by part.
+"""A genotype: an architecture as values of its space's fields, part by part.
 
-It holds the resolution (and the images' channels where they are not three), the stem, one part for each [[stages]]
-table (`{"depth": 0}` for an absent stage) and the head; each with the fields alone that the space sees for its block.
+The parts are the resolution (with the images' channels where they are not three), the stem, one for each [[stages]]
+table (`{"depth": 0}` for an absent stage) and the head; each holds only fields that have an effect.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Budgets as a space judges its draws by them, and the count of what they reject."""
+"""Budgets applied to draws from a space, and counts of the draws that they reject."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from nasbench.arch.architecture import Architecture
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import Budget, device_metrics, total_violation
 
-Predict = Callable[[Architecture], Mapping[str, float]]  # upper ends of the device's metrics: ms, bytes, joules
-PLAIN_DRAWS = 100  # none of these fits: less than 1 % of the space does, by all one can tell
+Predict = Callable[[Architecture], Mapping[str, float]]  # {metric: upper end} of a device's metrics: ms, bytes, joules
+PLAIN_DRAWS = 100  # if none of so many fits, less than 1 % of the space is taken to fit
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Budgets and what it takes to judge an architecture by them.
+    """Budgets, with what is needed to evaluate an architecture's metrics.
 
-    `predict` gives the metrics that only a device's profile knows, those that budgets ask for, by name.
+    predict: gives the device metrics that budgets name; needed only where one does.
     """
 
     budgets: tuple[Budget, ...] = ()
@@ -26,7 +26,7 @@ class Limits:
     predict: Predict | None = None
 
     def metrics(self, arch: Architecture) -> dict[str, float]:
-        """The analytic cost of the deploy form, and what a device needs where a budget asks for it."""
+        """The analytic cost of the deploy form, and predicted device metrics where budgets name any."""
         values: dict[str, float] = dict(cost(arch, self.num_classes).to_dict())
         if asked := device_metrics(self.budgets):
             predicted = {} if self.predict is None else self.predict(arch)
@@ -37,15 +37,15 @@ class Limits:
         return values
 
     def violation(self, arch: Architecture) -> float:
-        """Sum of the relative excesses, 0.0 where every budget is met."""
+        """Sum of the relative excesses over the budgets, 0.0 where all are met."""
         return total_violation(self.budgets, self.metrics(arch)) if self.budgets else 0.0
 
 
 @dataclass
 class RejectionCounter:
-    """How many candidates were drawn and how many each rule rejected.
+    """The number of candidates drawn, and how many each rule rejected.
 
-    Shared by several calls, it remembers how rare a fit is.
+    Passed to several calls, it lets them skip plain draws where these rarely fit.
     """
 
     drawn: int = 0
@@ -56,7 +56,7 @@ class RejectionCounter:
         self.rejected[rule] += 1
 
     def judge(self, budgets: tuple[Budget, ...], metrics: Mapping[str, float]) -> bool:
-        """Count one plain draw; whether it meets every budget."""
+        """Count one plain draw; returns whether it meets every budget."""
         failed = [budget for budget in budgets if budget.violation(metrics) > 0]
         self.drawn += 1
         self.accepted += not failed
@@ -70,7 +70,7 @@ class RejectionCounter:
 
     @property
     def most(self) -> tuple[str, int] | None:
-        """The rule that rejects most, and how often it did."""
+        """The rule that rejected most candidates, and how many; None if none did."""
         return self.rejected.most_common(1)[0] if self.rejected else None
 
     def to_dict(self) -> dict[str, object]:

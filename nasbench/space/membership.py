@@ -1,4 +1,4 @@
-"""Finding an architecture in a space: the space's own settings that build it, or the value that lies outside."""
+"""Finds an architecture in a space: the space's settings that build it, or the value that is not offered."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nasbench.space.stage_match import match
 from nasbench.space.stage_sets import Step
 from nasbench.space.structure import Structure
 
-Failure = tuple[int, str]  # how many stages fitted before, and what did not
+Failure = tuple[int, str]  # the number of stages that fitted, and what did not
 
 
-@lru_cache(1 << 12)  # parents are looked for once a child
+@lru_cache(1 << 12)  # a parent is located again for each of its children
 def locate(structure: Structure, arch: Architecture) -> Genotype | str:
-    """The settings of the space that build `arch`, or what lies outside, as `key = value: rule`."""
+    """The settings of the space that build `arch`; else why it is outside, as `key = value: rule`."""
     problem = arch.problem()
     if problem:
         return problem
@@ -49,7 +49,7 @@ def locate(structure: Structure, arch: Architecture) -> Genotype | str:
 
 
 class _Fit:
-    """Lays an architecture's stages into a space's tables, of which some may stay empty."""
+    """Assigns an architecture's stages to a space's tables in order; optional tables may stay empty."""
 
     def __init__(self, structure: Structure, arch: Architecture) -> None:
         self.structure = structure
@@ -58,7 +58,7 @@ class _Fit:
         self.failures: list[Failure] = []
 
     def from_table(self, index: int, done: int, state: State) -> tuple[PartValues, ...] | None:
-        """Values for the tables from `index` on that build `stages[done:]`, or None with the reasons in `failures`."""
+        """Values for the tables from `index` on that build `stages[done:]`; None, and why in `failures`, if none do."""
         left, tables = len(self.stages) - done, self.structure.tables[index:]
         if not sum(not table.optional for table in tables) <= left <= len(tables):
             self.failures.append((done, f"{len(self.stages)} stages: the space has {self._stage_counts()}"))
@@ -84,7 +84,7 @@ class _Fit:
 
 
 def _map_sides(arch: Architecture, stages: tuple[Stage, ...]) -> tuple[int | None, ...]:
-    """The side of the map that each stage's blocks work on, where it may matter."""
+    """The side of the map after each stage's transition; None where no stage has a field of CLAMPED."""
     if not any(stage.block in CLAMPED for stage in stages):
         return (None,) * len(stages)
     extent, channels, sides = blocks_extent(arch.network.stem, square(arch.resolution)), arch.stem.channels, []
@@ -99,7 +99,7 @@ def _listed(values: Sequence[FieldValue]) -> str:
 
 
 def _end_outside(place: str, part: Stem | Head, fields: Sequence[str], choices: Choices) -> str:
-    """Which value of a stem or head the space does not offer."""
+    """The value of a stem or head that the space does not offer, as `key = value: rule`."""
     for name in fields:
         value = getattr(part, name)
         if value not in choices[name]:

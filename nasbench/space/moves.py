@@ -1,4 +1,4 @@
-"""Moves between genotypes of one space: a random one, one field changed, two mixed."""
+"""Operators on genotypes of one space: random draw, crossover, change of one field."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from nasbench.space.genotype import Genotype
 from nasbench.space.structure import Structure
 
 T = TypeVar("T")
-FUNCTIONLESS = ("pool",)  # fields that change only what fvcore counts: as moves they would train one network twice
+FUNCTIONLESS = ("pool",)  # fields that change fvcore's count and not the function: no moves, to train nothing twice
 
 
 def drawn(structure: Structure, rng: np.random.Generator) -> Genotype:
-    """A random genotype, whatever it costs."""
+    """A random genotype, without regard to budgets."""
     genotype = Composer(structure, random_pick(rng)).compose()
     assert genotype is not None, "an unforced walk that looks ahead has no dead end"
     return genotype
 
 
 def crossed(structure: Structure, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
-    """Each part from either parent; what doesn't fit is repaired."""
+    """Each part from either parent with equal probability; impossible values are repaired by `Composer`."""
     wishes = tuple((a, b)[int(rng.integers(2))][part] for part in range(len(a)))
     genotype = Composer(structure, random_pick(rng), wishes).compose()
     assert genotype is not None, "wishes are never forced"
@@ -34,7 +34,10 @@ def crossed(structure: Structure, a: Genotype, b: Genotype, rng: np.random.Gener
 def one_field_changes(
     structure: Structure, genotype: Genotype, rng: np.random.Generator | None = None
 ) -> Iterator[Genotype]:
-    """The valid changes of one field: in the file's order, or by random field and value where `rng` is given."""
+    """The genotypes one change of one field away, repaired by `Composer`.
+
+    In the file's order, or in random order of fields and values where `rng` is given.
+    """
     pick = first_of if rng is None else random_pick(rng)
     for part, name, choices in _shuffled(_genes(structure, genotype), rng):
         for value in _shuffled(choices, rng):
@@ -46,7 +49,7 @@ def one_field_changes(
 
 
 def _genes(structure: Structure, genotype: Genotype) -> list[tuple[int, str, tuple[FieldValue, ...]]]:
-    """The fields of a genotype that have a choice which changes the function: part, field, choices."""
+    """(part, field, choices) of the fields of a genotype that can be changed."""
     return [
         (part, name, choices[name])
         for part, (choices, values) in enumerate(zip(structure.choices, genotype))

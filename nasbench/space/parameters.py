@@ -1,7 +1,7 @@
-"""A member of a space as named values and back, as general optimisers see a space.
+"""A member of a space as named parameters and back, for general optimisers.
 
-A parameter is a field of one part that has a choice. What it may be hangs on those before it, so a member has values
-for the parameters that take effect in it and for no others.
+A parameter is a field of one part that has several choices. Which of them are possible depends on the parameters before
+it; a member has values only for the parameters that have an effect in it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from nasbench.space.genotype import Genotype
 from nasbench.space.stage_sets import TOKENISED
 from nasbench.space.structure import Structure
 
-TOKENS = "tokens"  # 0 for every block but one, whether the file says so or not
+TOKENS = "tokens"  # a field of the block TOKENISED; 0 for all others
 
 
 class Parameter(NamedTuple):
-    """A field of one part with all values that it may have anywhere in the space."""
+    """A field of one part with all values that it has anywhere in the space."""
 
     name: str
     part: int
@@ -29,7 +29,10 @@ class Parameter(NamedTuple):
 
 
 def parameters_of(parts: tuple[Choices, ...]) -> tuple[Parameter, ...]:
-    """Every field that has a choice, in the order in which they are decided but for resolution and head."""
+    """Every field with several choices, part by part.
+
+    `Composer` decides them in this order but for the resolution, which is first here and decided last.
+    """
     found = (
         Parameter(prefix + field, part, field, _values(field, choices))
         for part, (prefix, choices) in enumerate(zip(part_names(parts), parts))
@@ -39,6 +42,7 @@ def parameters_of(parts: tuple[Choices, ...]) -> tuple[Parameter, ...]:
 
 
 def _values(field: str, choices: Choices) -> tuple[FieldValue, ...]:
+    """The choices of a field; of tokens with the 0 of blocks that have none."""
     if field != TOKENS or TOKENISED not in choices["block"]:
         return choices[field] if field != TOKENS else (0,)
     without = (0,) if set(choices["block"]) - {TOKENISED} else ()
@@ -46,7 +50,7 @@ def _values(field: str, choices: Choices) -> tuple[FieldValue, ...]:
 
 
 def values_of(parameters: tuple[Parameter, ...], genotype: Genotype) -> dict[str, FieldValue]:
-    """Name -> value of the parameters that take effect in this member."""
+    """{name: value} of the parameters that have an effect in this member."""
     found: dict[str, FieldValue] = {}
     for name, part, field, _ in parameters:
         values = genotype[part]
@@ -58,7 +62,7 @@ def values_of(parameters: tuple[Parameter, ...], genotype: Genotype) -> dict[str
 
 
 class Wishes(Mapping[str, FieldValue]):
-    """What is wished for one part, by field: looked up by name only when it is to be decided."""
+    """The wishes for one part by field, read from `values` by parameter name only when the field is decided."""
 
     def __init__(self, names: Mapping[str, str], values: Mapping[str, FieldValue]) -> None:
         self._names, self._values = names, values
@@ -79,9 +83,9 @@ class Wishes(Mapping[str, FieldValue]):
 def composed(
     structure: Structure, parameters: tuple[Parameter, ...], values: Mapping[str, FieldValue], pick: Pick
 ) -> Genotype:
-    """The member of these values; one that cannot stand gives way to the nearest, one that is not named to `pick`.
+    """The member with these values; an impossible one is replaced by the nearest number, else `pick` chooses.
 
-    A value is looked up when it is to be decided and not before, so that `values` may be made up on the way.
+    A value is looked up only when it is decided, so `values` may draw it at that moment.
     """
     names: list[dict[str, str]] = [{} for _ in structure.choices]
     for name, part, field, _ in parameters:

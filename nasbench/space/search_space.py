@@ -30,10 +30,10 @@ Seed = np.random.Generator | int
 
 
 class SearchSpace:
-    """The architectures that a space's file describes. Equal files give equal answers to equal seeds.
+    """The architectures that a space's file describes. Equal files give equal results for equal seeds.
 
     A field without effect (the patch of a stage that does not attend) is no choice, and settings that build the same
-    network count once. `rng` is a numpy Generator or a seed wherever it is asked for.
+    network count once. `rng` is a numpy Generator or a seed.
     """
 
     def __init__(self, file: SpaceFile, source: str = "search space") -> None:
@@ -76,7 +76,7 @@ class SearchSpace:
         return self.name or self.id[:8]
 
     def __reduce__(self) -> tuple[type[SearchSpace], tuple[SpaceFile, str]]:
-        return SearchSpace, (self.file, self.source)  # a copy in another process starts without what is kept here
+        return SearchSpace, (self.file, self.source)  # pickled without the caches
 
     def __repr__(self) -> str:
         return f"SearchSpace({self.label!r}, {len(self.file.stages)} stages)"
@@ -96,7 +96,7 @@ class SearchSpace:
         return members(self.structure)
 
     def __contains__(self, arch: object) -> bool:
-        return isinstance(arch, Architecture) and self.contains(arch)  # without it, `in` would walk over all of them
+        return isinstance(arch, Architecture) and self.contains(arch)  # without this, `in` would iterate over all
 
     def contains(self, arch: Architecture) -> bool:
         """Whether some setting of this space builds the same network."""
@@ -130,10 +130,10 @@ class SearchSpace:
     ) -> Architecture:
         """A random architecture that meets the budgets; without budgets every draw is valid, and none is rejected.
 
-        Each stage's block is drawn before its details, so that a block with many options is no likelier than one with
-        few. Where less than 1 % of the draws meet the budgets, a draw is led there by random moves that reduce the
-        excess. Nothing that meets them: UserError with the smallest found. A budget in ms, MBmem or
-        mJ needs `predict`: architecture -> those metrics of it by name, such as {"latency_ms": 7.5}.
+        Each stage's block is drawn before its other fields, so that a block with many options is no likelier than one
+        with few. Where less than 1 % of the draws meet the budgets, a draw is changed by random moves that reduce the
+        excess. UserError with the smallest found where nothing meets them. A budget in ms, MBmem or mJ needs `predict`:
+        architecture -> those metrics of it by name, such as {"latency_ms": 7.5}. counter: counts what is rejected.
         """
         rng = np.random.default_rng(rng)
         if not budgets:
@@ -142,13 +142,13 @@ class SearchSpace:
         return draw_within(self, rng, limits, RejectionCounter() if counter is None else counter)
 
     def draw(self, rng: Seed) -> Architecture:
-        """A random architecture, whatever it costs."""
+        """A random architecture, without regard to budgets."""
         return express(drawn(self.structure, np.random.default_rng(rng)))
 
     def mutate(self, arch: Architecture, rng: Seed, changes: int = 1) -> Architecture:
-        """`arch` with this many fields changed one after the other, and whatever they make impossible repaired.
+        """`arch` with `changes` random fields changed one after the other, and values that became impossible repaired.
 
-        The field is drawn first, then its new value; what a new block needs to know is drawn too.
+        The field is drawn first, then its new value; fields that a new block has in addition are drawn too.
         """
         rng = np.random.default_rng(rng)
         for _ in range(changes):
@@ -184,15 +184,15 @@ class SearchSpace:
         return {parameter.name: parameter.choices for parameter in self._parameters}
 
     def parameters(self, arch: Architecture) -> dict[str, FieldValue]:
-        """`arch` as named values, of the fields that take effect in it. Different architectures have different ones."""
+        """`arch` as {name: value} of the fields that have an effect in it; different for different architectures."""
         return values_of(self._parameters, self._located(arch))
 
     def from_parameters(self, values: Mapping[str, FieldValue], rng: Seed | None = None) -> Architecture:
         """The architecture of these values: the inverse of `parameters`.
 
-        Any values give a member: one that cannot stand beside those decided before it gives way to the nearest number,
-        or, as one that is not named, to a random choice (the first one without `rng`). A value is looked up when it is
-        to be decided, in the order stem, stages, head, resolution.
+        Any values give a member. One that is impossible after those decided before it is replaced by the nearest number
+        or a random choice; one that is missing by a random choice (without `rng` the first). Values are looked up one
+        by one when they are decided, in the order stem, stages, head, resolution.
         """
         pick = first_of if rng is None else random_pick(np.random.default_rng(rng))
         return express(composed(self.structure, self._parameters, values, pick))
@@ -217,5 +217,5 @@ class SearchSpace:
         return np.array([column.read(genotype) for column in self._columns])
 
     def describe(self, arch: Architecture) -> np.ndarray:
-        """(12,) what training was seen to depend on, in numbers of any size; of members and others alike."""
+        """(12,) numbers that accuracy was found to depend on, see `descriptors`; also of networks outside the space."""
         return descriptors(arch)

@@ -17,7 +17,7 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
 
 @cache
 def _shipped(path: Path) -> SearchSpace:
-    """Read once: what a space has worked out, it keeps."""
+    """Cached, as a space caches what it computes."""
     return SearchSpace.from_file(path)
 
 

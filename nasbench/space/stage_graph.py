@@ -1,4 +1,4 @@
-"""The stages of a space as a graph: which steps lead on to a whole network, and how many networks there are."""
+"""The stages of a space as a graph: which steps can be completed to a network, and how many networks there are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nasbench.space.stage_table import StageTable
 
 
 class State(NamedTuple):
-    """What the stages so far leave behind."""
+    """What later stages depend on after the stages so far."""
 
     channels: int
     stride: int
@@ -24,10 +24,10 @@ class State(NamedTuple):
 
 
 class StageGraph:
-    """A graph over (table of stages, State), whose paths are the space's networks; all answers are exact and kept.
+    """A graph over (index of a table, State) whose paths are the space's networks. Results are exact and cached.
 
-    `endings(state)` is the number of ways to end a network with resolution and head, 0 where it may not end. With a
-    `resolution`, settings that build the same stage on its maps alone count once, too.
+    endings: for a state after the last stage, the number of possible resolutions times heads. resolution: where given,
+    settings that build the same stage at this resolution only count once too.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class StageGraph:
         self._counts: dict[tuple[frozenset[int], State], int] = {}
 
     def weight(self, index: int, state: State) -> float:
-        """The ways to choose channels and strides of table `index` and those after it, each over its channels' product.
+        """Sum over all ways to choose steps for table `index` and those after it of 1 / (product of their channels).
 
-        Drawn by these weights, an octave of widths is as likely as the next, however many choices lie in it; and early
-        stages don't use up the range. 0 where there is no way.
+        Drawn by these weights, each octave of widths is equally likely however many choices lie in it, and early stages
+        are not drawn so wide that later ones have no choice left. 0 where the network cannot be completed.
         """
         if index == len(self.tables):
             return float(not state.first and self.endings(state) > 0)
@@ -53,7 +53,7 @@ class StageGraph:
         return self._weights[key]
 
     def steps(self, index: int, state: State) -> dict[Step, float]:
-        """The steps that table `index` can take from `state` -> their weights; dead ends are left out."""
+        """{step: weight} of the steps of table `index` from `state` that can be completed to a network."""
         key = (index, state)
         if key not in self._steps:
             steps: dict[Step, float] = {}
@@ -65,19 +65,20 @@ class StageGraph:
         return self._steps[key]
 
     def stage_sets(self, index: int, state: State, step: Step) -> tuple[StageSet, ...]:
-        """What table `index` offers when it takes this step from `state`."""
+        """The stages of table `index` that take this step from `state`."""
         side = self.resolution and self.resolution // (state.stride * step.stride)
         return self.tables[index].stage_sets(state.channels, state.first, step, side)
 
     def count(self, state: State) -> int:
-        """How many different networks start from the stem that leaves `state`.
+        """The number of different networks after a stem with this `state`.
 
-        With optional stages one network may stand in several alignments with the tables. So this walks over sets of
-        tables that may come next, as one does to make an automaton deterministic.
+        With optional stages one network may be aligned with the tables in several ways. So this walks over the sets of
+        tables that may come next, as in the subset construction for finite automata.
         """
         return self._count(frozenset({0}), state)
 
     def _count(self, positions: frozenset[int], state: State) -> int:
+        """The number of different ways to complete a network where any of the tables `positions` may come next."""
         key = (positions, state)
         if key not in self._counts:
             reached = self._skipping(positions)
@@ -91,7 +92,7 @@ class StageGraph:
         return self._counts[key]
 
     def _skipping(self, positions: Iterable[int]) -> set[int]:
-        """The positions and those behind optional tables."""
+        """The positions, and those reached from them by leaving optional tables empty."""
         reached: set[int] = set()
         for index in positions:
             reached.add(index)
@@ -104,7 +105,10 @@ class StageGraph:
         return list(dict.fromkeys(step for index in tables for step in self.steps(index, state)))
 
     def _stages(self, tables: list[int], state: State, step: Step) -> list[tuple[frozenset[int], int]]:
-        """For each set of tables: how many stages of this step exactly those offer, with the positions after."""
+        """(positions after, number of stages) by the exact set of tables that offer these stages of this step.
+
+        By inclusion and exclusion over the numbers of stages that sets of tables have in common.
+        """
         able = [index for index in tables if step in self.steps(index, state)]
         sets = {index: self.stage_sets(index, state, step) for index in able}
         common = {
@@ -126,13 +130,14 @@ class StageGraph:
 
 
 def _common_size(offers: list[tuple[StageSet, ...]]) -> int:
-    """How many stages all of these tables offer."""
+    """The number of different stages that every one of these tables offers."""
     if len(offers) == 1:
         return sum(stages.size for stages in offers[0])
     return sum(_overlap(sets) for sets in itertools.product(*offers))
 
 
 def _overlap(sets: tuple[StageSet, ...]) -> int:
+    """The number of different stages in the intersection of these sets."""
     first = sets[0]
     if any(stages.kind != first.kind for stages in sets):
         return 0

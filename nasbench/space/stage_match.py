@@ -1,4 +1,4 @@
-"""Finding one stage among those that a [[stages]] table offers, or why it is not there."""
+"""Finds a stage among those that a [[stages]] table offers, or the reason why it is not among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nasbench.space.stage_table import UNIFORM_BLOCKS, StageTable
 
 
 def match(table: StageTable, stage: Stage, c_in: int, first: bool, side: int | None) -> PartValues | str:
-    """The table's own values that build `stage` on a map of `side`, or what lies outside: `key = value: rule`."""
+    """The table's values that build `stage` on a map of `side`; else why it is not offered, as `key = value: rule`."""
     stage = _in_normal_form(table, stage, c_in)
     for name in ("channels", "stride", "block", "downsample", "depth"):
         if getattr(stage, name) not in table.choices[name]:
@@ -23,9 +23,9 @@ def match(table: StageTable, stage: Stage, c_in: int, first: bool, side: int | N
 
 
 def _in_normal_form(table: StageTable, stage: Stage, c_in: int) -> Stage:
-    """Of the settings that build one stage, the one that this space proposes."""
-    striding_is_plain = stage.block in UNIFORM_BLOCKS and stage.stride == 1 and stage.channels == c_in
-    if stage.downsample in ("block", "none") and striding_is_plain:
+    """The stage with the downsample that this table uses, where "block" and "none" build the same."""
+    entry_is_plain = stage.block in UNIFORM_BLOCKS and stage.stride == 1 and stage.channels == c_in
+    if stage.downsample in ("block", "none") and entry_is_plain:
         offered = table.choices["downsample"]
         return stage.model_copy(update={"downsample": "none" if "none" in offered else "block"})
     return stage

@@ -1,4 +1,4 @@
-"""Sets of stages, each a product: one choice of depth, and one for each group of fields that act together."""
+"""Sets of stages, each the product of its depths and of the options of independent groups of fields."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Row = tuple[FieldValue, ...]  # values of a group's fields, in their order
 
 
 class Step(NamedTuple):
-    """What a stage does to those after it."""
+    """What the stages after it depend on of a stage."""
 
     channels: int
     stride: int
-    tokens: int = 0  # learned ones, before the positions
+    tokens: int = 0  # learned tokens before the positions
 
     @classmethod
     def of(cls, stage: Stage) -> Step:
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupOptions:
-    """What a group of fields may be at one place: each key (see `equivalence`) -> the first choices that have it."""
+    """The options of a group of fields at one place: for each key (see `equivalence`) the first choices with it."""
 
     fields: tuple[str, ...]
     rows: Mapping[Hashable, Row]
@@ -42,15 +42,15 @@ class GroupOptions:
         return frozenset(self.rows.values())
 
     def row_like(self, stage: Stage) -> Row | None:
-        """The choices that build what `stage` builds."""
+        """The choices that build what `stage` builds; None where there are none."""
         return self.rows.get(self.key_of(stage))
 
 
 class StageKind(NamedTuple):
-    """What the network sees of the fields that all stages of a set have in common."""
+    """The effect on the network of the fields that all stages of a set have in common."""
 
     block: str
-    transition: str  # "none" also where `downsample` is "block" and its entry block is like any other
+    transition: str  # "none" too where `downsample` is "block" and the entry block is like the others
     step: Step
     attention: bool | None
     entry: tuple[MetaBlock, ...] | None = None  # of a spelled-out transition
@@ -58,7 +58,7 @@ class StageKind(NamedTuple):
 
 @dataclass(frozen=True)
 class StageSet:
-    """All stages of one kind that may stand at one place: the product of `depths` and `groups`.
+    """All stages of one kind that are possible at one place: the product of `depths` and `groups`.
 
     Two settings build the same stage exactly when kind, depth and every group's key agree.
     """
@@ -66,7 +66,7 @@ class StageSet:
     kind: StageKind
     shared: Mapping[str, FieldValue]  # the fields that all its stages have in common
     depths: tuple[int, ...]
-    make_groups: Callable[[], tuple[GroupOptions, ...]]
+    make_groups: Callable[[], tuple[GroupOptions, ...]]  # called when first needed
 
     @cached_property
     def groups(self) -> tuple[GroupOptions, ...]:
@@ -77,13 +77,13 @@ class StageSet:
         return len(self.depths) * math.prod(len(group.rows) for group in self.groups)
 
     def settings(self) -> Iterator[PartValues]:
-        """Every stage of the set by its fields."""
+        """The field values of every stage of the set."""
         for depth in self.depths:
             for rows in itertools.product(*(group.rows.values() for group in self.groups)):
                 yield self._with(depth, rows)
 
     def values_like(self, stage: Stage) -> PartValues | None:
-        """The set's own values that build `stage`, or None."""
+        """The set's field values that build `stage`; None where it is not in the set."""
         if any(getattr(stage, name) != value for name, value in self.shared.items()) or stage.depth not in self.depths:
             return None
         rows = []
@@ -101,7 +101,7 @@ class StageSet:
         return values
 
     def offers(self, forced: Mapping[str, FieldValue]) -> bool:
-        """Whether some stage in here has all these values; a field that takes no effect here is not offered."""
+        """Whether each of these values occurs in the set; a field without effect here has no value."""
         return all(self._offers(name, value) for name, value in forced.items())
 
     def _offers(self, name: str, value: FieldValue) -> bool:

@@ -16,7 +16,7 @@ from nasbench.space.field_options import FieldOptions
 from nasbench.space.file import Choices, FieldValue, ints, meta_blocks, texts
 from nasbench.space.stage_sets import TOKENISED, StageKind, StageSet, Step
 
-# Blocks whose entry block, at an unchanged shape, is like any other: there downsample "block" builds what "none" does.
+# Blocks whose entry block is like the others where it keeps the shape: there "block" and "none" build the same.
 UNIFORM_BLOCKS = tuple(
     block
     for block in STRIDING_BLOCKS
@@ -27,7 +27,7 @@ UNIFORM_BLOCKS = tuple(
 
 @dataclass
 class StageTable:
-    """The choices of one [[stages]] table. Its answers depend on nothing but the arguments, and are kept."""
+    """The choices of one [[stages]] table. Results are cached."""
 
     index: int
     count: int  # of all tables of the space
@@ -45,7 +45,7 @@ class StageTable:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """All that a stage of this table may do to those after it."""
+        """The steps of all stages of this table, possible at their place or not."""
         blocks = set(self.choices["block"])
         without = (0,) if blocks - {TOKENISED} else ()
         tokens = dict.fromkeys(without + (ints(self.choices, "tokens") if TOKENISED in blocks else ()))
@@ -54,19 +54,20 @@ class StageTable:
 
     @cached_property
     def clamps(self) -> bool:
-        """Whether the map's side may decide what a setting builds."""
+        """Whether what a setting builds may depend on the side of the map."""
         return any(block in CLAMPED for block in texts(self.choices, "block"))
 
     @property
     def merges(self) -> bool:
-        """Whether two settings may build the same stage on one map and not on another."""
+        """Whether two settings may build the same stage on one map and different ones on another."""
         blocks = texts(self.choices, "block")
         return any(block in CLAMPED and len(self.choices[CLAMPED[block]]) > 1 for block in blocks)
 
     def stage_sets(self, c_in: int, first: bool, step: Step, side: int | None = None) -> tuple[StageSet, ...]:
-        """The stages that may stand here after `c_in` channels; disjoint in what the network sees.
+        """The possible stages with this step after `c_in` channels, as sets without a common network.
 
-        Disjoint also where a map cuts a size down to its own, if `side`, that of the stage's map, is given.
+        first: no stage is before it. side: of the stage's map; without it, settings that differ only on larger maps
+        count as different.
         """
         side = side if self.clamps else None
         key = (c_in, first, step, side)
@@ -76,12 +77,12 @@ class StageTable:
         return self._sets[key]
 
     def offers(self, c_in: int, first: bool, step: Step) -> bool:
-        """Whether any stage may stand here; on which map does not matter."""
+        """Whether any stage with this step is possible after `c_in` channels."""
         return any(True for kind in self._kinds for _ in self._sets_of(*kind, c_in, first, step, None))
 
     @cached_property
     def _kinds(self) -> list[tuple[str, str]]:
-        """Blocks with transitions."""
+        """All pairs of block and downsample."""
         return list(itertools.product(texts(self.choices, "block"), texts(self.choices, "downsample")))
 
     @cached_property
@@ -107,18 +108,18 @@ class StageTable:
                     yield self._stage_set(block, downsample, attention, shape, depths)
 
     def _depth_classes(self, entry: bool) -> list[tuple[bool, tuple[int, ...]]]:
-        """Depths without and with blocks at constant shape; none of them empty."""
+        """(plain, depths): the depths split by whether there are blocks that keep the shape (`Shape.plain`)."""
         return self._entry_depths if entry else [(True, self.depths)] if self.depths else []
 
     @cached_property
     def _entry_depths(self) -> list[tuple[bool, tuple[int, ...]]]:
-        """The same where the first block makes the transition: alone, or with others behind it."""
+        """The same where the first block makes the transition: depth 1 has no others."""
         alone = tuple(depth for depth in self.depths if depth == 1)
         more = tuple(depth for depth in self.depths if depth > 1)
         return [(plain, depths) for plain, depths in ((False, alone), (True, more)) if depths]
 
     def _attentions(self, block: str, plain: bool) -> tuple[bool | None, ...]:
-        """Attention or not, where that is a choice of its own."""
+        """The choices of attention where these split stages into kinds; else None."""
         if block == "irmb" and plain:
             return tuple(bool(value) for value in self.choices["attention"])
         return (None,)
@@ -148,7 +149,7 @@ class StageTable:
         return all(constraint.stage(position) for constraint in self.constraints)
 
     def pair_problem(self, block: str, downsample: str, c_in: int, channels: int, stride: int) -> str | None:
-        """Why this transition cannot lead to this block here, or None."""
+        """Why this block cannot follow this transition here; None where it can."""
         keeps_shape = stride == 1 and c_in == channels
         if downsample == "none" and not keeps_shape:
             return f"downsample 'none' cannot lead from {c_in} to {channels} channels with stride {stride}"

@@ -1,4 +1,4 @@
-"""Drawing from a space under budgets: plain draws where enough of them fit, else moves that reduce the excess."""
+"""Draws from a space under budgets: plain draws where enough of them fit, else local search that reduces the excess."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nasbench.costs.budget import UNITS, Budget, total_violation
 from nasbench.errors import UserError
 from nasbench.space.limits import PLAIN_DRAWS, Limits, RejectionCounter
 
-STEERED_STARTS = 4  # draws that are led towards the budgets before giving up
+STEERED_STARTS = 4  # local searches before giving up
 STEERING_MOVES = 600  # moves tried from one start
 FRUITLESS_MOVES = 120  # moves without progress that end a start
 
 
 class Drawable(Protocol):
-    """What drawing under budgets asks of a space."""
+    """What drawing under budgets needs of a space."""
 
     @property
     def label(self) -> str: ...
@@ -27,7 +27,7 @@ class Drawable(Protocol):
 
 
 def draw_within(space: Drawable, rng: np.random.Generator, limits: Limits, counter: RejectionCounter) -> Architecture:
-    """A random member of `space` within `limits`; UserError if none is found. At most some thousand candidates."""
+    """A random member of `space` within `limits`; UserError if none is found among at most about 2500 candidates."""
     search = _BudgetSearch(space, rng, limits)
     for _ in range(PLAIN_DRAWS):
         if counter.rarely_accepts:
@@ -44,16 +44,17 @@ def draw_within(space: Drawable, rng: np.random.Generator, limits: Limits, count
 
 @dataclass
 class _BudgetSearch:
-    """One call's search: the space, the limits and the smallest value seen of each budget's metric."""
+    """The search of one call, with the smallest value seen of each budget's metric and the nearest candidate."""
 
     space: Drawable
     rng: np.random.Generator
     limits: Limits
     tried: int = 0
     smallest: dict[str, float] = field(default_factory=dict)
-    nearest: tuple[float, dict[str, float]] = (np.inf, {})
+    nearest: tuple[float, dict[str, float]] = (np.inf, {})  # excess, metrics
 
     def judge(self, arch: Architecture) -> dict[str, float]:
+        """The metrics of a candidate, which is recorded."""
         metrics = self.limits.metrics(arch)
         self.tried += 1
         for budget in self.limits.budgets:
@@ -65,7 +66,7 @@ class _BudgetSearch:
         return metrics
 
     def lead(self, arch: Architecture) -> Architecture | None:
-        """From `arch` by random moves that reduce the excess, to a fit or to a standstill."""
+        """Random moves from `arch` that reduce the excess, up to a fit; None after too many moves without progress."""
         budgets = self.limits.budgets
         excess, fruitless = total_violation(budgets, self.judge(arch)), 0
         for _ in range(STEERING_MOVES):
@@ -82,7 +83,7 @@ class _BudgetSearch:
         return arch if excess == 0 else None
 
     def failure(self) -> str:
-        """Which budget nothing met, what the smallest needs, and what to do."""
+        """The error's text: the budget that nothing met, the smallest value seen, and the remedy."""
         where = f"no design of space {self.space.label!r} met"
         for budget in self.limits.budgets:
             smallest = self.smallest[budget.metric]
@@ -95,7 +96,7 @@ class _BudgetSearch:
 
 
 def readable(budget: Budget, value: float) -> str:
-    """`value` of the budget's metric in the unit that suits it: 8.4e6 under `1KFLOP` is '8.4MFLOP'."""
+    """`value` of the budget's metric in the largest unit below it: 8.4e6 under `1KFLOP` is '8.4MFLOP'."""
     binary = budget.unit[1:2] == "i"
     units = {(scale, shown) for metric, scale, shown in UNITS.values() if metric == budget.metric}
     alike = sorted(unit for unit in units if unit[0] == 1 or (unit[1][1:2] == "i") == binary)

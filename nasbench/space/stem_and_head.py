@@ -1,4 +1,4 @@
-"""The stems and heads that a space offers: of those that build the same network, one."""
+"""The stems and heads that a space offers, one of each set that builds the same layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANY_STAGE = Stage(channels=8, depth=1)
 
 
 def distinct_stems(choices: Choices, in_channels: int) -> list[PartValues]:
-    """The stems that can be built, one of each that the network tells apart; only with the fields that take effect."""
+    """The stems that can be built, one of those with the same layers; only with the fields that have an effect."""
     stems = [Stem(**dict(zip(choices, values))) for values in itertools.product(*choices.values())]
     fitting = [stem for stem in stems if not ends_problem(stem, [ANY_STAGE], Head(), in_channels)]
     rows = {stem_key(stem): _row(stem, effective_stem_fields(stem)) for stem in reversed(fitting)}
@@ -22,7 +22,7 @@ def distinct_stems(choices: Choices, in_channels: int) -> list[PartValues]:
 
 
 def distinct_heads(choices: Choices, channels: int, tokens: int) -> list[PartValues]:
-    """The heads after this many channels, likewise."""
+    """The heads that can be built after `channels` and `tokens`, likewise."""
     rows: dict[Hashable, PartValues] = {}
     for values in itertools.product(*choices.values()):
         head = Head(**dict(zip(choices, values)))

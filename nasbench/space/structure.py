@@ -1,4 +1,4 @@
-"""A space's file worked out: its stems, tables of stages and heads, and how they go together."""
+"""The structure of a space: its distinct stems and heads, its tables of stages, and how they can be combined."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nasbench.space.stem_and_head import distinct_heads, distinct_stems
 
 
 class Structure:
-    """What may follow what in a space. Its answers depend on nothing but the file, and are kept."""
+    """The parts of a space and how they can be combined. Results are cached."""
 
     def __init__(self, file: SpaceFile, source: str) -> None:
         self.file = file
@@ -28,21 +28,21 @@ class Structure:
         self._heads: dict[tuple[int, int], list[PartValues]] = {}
 
     def stem_like(self, stem: Stem) -> PartValues | None:
-        """The space's own stem that builds what `stem` builds."""
+        """The space's stem that builds what `stem` builds; None where there is none."""
         return self._stem_rows.get(stem_key(stem))
 
     @cached_property
     def open_stems(self) -> list[PartValues]:
-        """Those with which some whole network begins."""
+        """The stems that can be completed to a network."""
         return [stem for stem in self.stems if self.leads_on(stem)]
 
     def start(self, stem: Mapping[str, FieldValue]) -> State:
-        """Where the stages begin after this stem."""
+        """The state after this stem."""
         made = Stem(**stem)
         return State(made.channels, made.total_stride, True)
 
     def leads_on(self, stem: Mapping[str, FieldValue]) -> bool:
-        """Whether some whole network begins with this stem."""
+        """Whether this stem can be completed to a network."""
         return self.graph.weight(0, self.start(stem)) > 0
 
     @property
@@ -50,20 +50,20 @@ class Structure:
         return not self.open_stems
 
     def heads(self, channels: int, tokens: int) -> list[PartValues]:
-        """The different heads after this many channels and learned tokens, only with the fields that take effect."""
+        """`distinct_heads` after this many channels and learned tokens."""
         key = (channels, tokens)
         if key not in self._heads:
             self._heads[key] = distinct_heads(self.file.head, *key)
         return self._heads[key]
 
     def resolutions_for(self, stride: int) -> tuple[int, ...]:
-        """The resolutions that a network of this total stride may have."""
+        """The resolutions that are possible with this total stride."""
         if not all(constraint.total_stride(stride) for constraint in self.constraints):
             return ()
         return tuple(resolution for resolution in self.file.resolution if resolution % stride == 0)
 
     def top(self, resolution: int) -> PartValues:
-        """What belongs to no part, at this resolution."""
+        """The first part of a genotype at this resolution."""
         return {name: values[0] for name, values in self.file.top.items()} | {"resolution": resolution}
 
     @cached_property
@@ -73,12 +73,16 @@ class Structure:
 
     @cached_property
     def distinguishing_graphs(self) -> tuple[StageGraph, ...]:
-        """Graphs that tell all networks apart: one a resolution where its maps decide which settings differ."""
+        """Graphs whose paths together are all networks once each.
+
+        One for each resolution where the maps decide which settings build the same network, else a single one.
+        """
         if not any(table.merges for table in self.tables):
             return (self.graph,)
         return tuple(StageGraph(self.tables, self._endings_at(side), side) for side in self.file.resolution)
 
     def _endings(self, state: State) -> int:
+        """The number of ways to end a network: resolutions times heads."""
         return len(self.resolutions_for(state.stride)) * len(self.heads(state.channels, state.tokens))
 
     def _endings_at(self, resolution: int) -> Callable[[State], int]:

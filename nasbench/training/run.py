@@ -27,7 +27,7 @@ from nasbench.training.loop import Setup, Tally, train_epoch, weights_of
 from nasbench.training.loss import load_teacher
 from nasbench.training.state import Epoch, TrainingState, load_checkpoint, new_state, save_checkpoint
 from nasbench.weights.checkpoints import load_model, save_weights
-from nasbench.weights.saved import WHITE, About, ImageNormalisation, Word
+from nasbench.weights.saved import WHITE, About, Fact, ImageNormalisation
 
 
 def train_job(job: TrainingJob) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _finish(state: TrainingState, setup: Setup, data: ImageData) -> dict[str, An
     return metrics
 
 
-def _tested(result: Score, data: ImageData) -> dict[str, Word]:
+def _tested(result: Score, data: ImageData) -> dict[str, Fact]:
     """Measured figures by name; accuracies in 0 to 1."""
     return {
         "test_accuracy": result.balanced_accuracy if data.uneven else result.accuracy,
@@ -156,21 +156,21 @@ def _tested(result: Score, data: ImageData) -> dict[str, Word]:
     }
 
 
-def _best(state: TrainingState) -> dict[str, Word]:
+def _best(state: TrainingState) -> dict[str, Fact]:
     """The best epoch's number and figure on the validation images."""
     best, figure = state.best, f"validation_{state.figure}"
     assert best is not None
     return {figure: best[figure], "best_epoch": int(best["epoch"]), "epochs": len(state.history)}
 
 
-def _about(state: TrainingState, setup: Setup, data: ImageData, figures: dict[str, Word]) -> About:
+def _about(state: TrainingState, setup: Setup, data: ImageData, figures: dict[str, Fact]) -> About:
     """The metadata of the saved model."""
     job, norm = setup.job, setup.images.norm
-    given: dict[str, Word | None] = {
+    given: dict[str, Fact | None] = {
         "weights": job.weights, "teacher": job.teacher, "commit": environment.commit(),
         "objective": job.objective if job.masked else None, "labels": job.labels if job.labels < 1 else None,
     }  # fmt: skip
-    provenance: dict[str, Word] = {
+    provenance: dict[str, Fact] = {
         "made_by": f"nasbench {__version__}",
         "data": data.name,
         "data_id": data.id,

@@ -1,4 +1,4 @@
-"""Weights in and out: official and timm state dicts into our networks, safetensors with the architecture inside out."""
+"""Load official and timm state dicts into our networks; save and load safetensors with the architecture inside."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ __all__ = ["WeightsError", "load_model", "load_weights", "read_state_dict", "sav
 
 
 class Loaded(NamedTuple):
-    """What `load_weights` left as it was: the model's keys that stay `fresh`, the file's that were `passed_over`; and
-    the model's keys that were `adapted` to other input channels."""
+    """What `load_weights` did not load as it is, by keys."""
 
-    fresh: tuple[str, ...]
-    passed_over: tuple[str, ...]
-    adapted: tuple[str, ...] = ()
+    fresh: tuple[str, ...]  # the model's, left as they were
+    passed_over: tuple[str, ...]  # the file's, not used
+    adapted: tuple[str, ...] = ()  # the model's, converted to other input channels
 
     def lines(self, in_channels: int) -> Iterator[str]:
-        """What of it a user should hear."""
+        """The same in words for the user, one line each; none where everything was loaded as it is."""
         if self.fresh or self.passed_over:
             over = f"; passed over in the file: {listed(list(self.passed_over))}" if self.passed_over else ""
             yield f"left as they were: {listed(list(self.fresh))}{over}"
@@ -55,15 +54,17 @@ def load_weights(
 ) -> Loaded:
     """Put `weights`, a state dict or the path of a .safetensors, torch or .npz file, into `model`.
 
-    layout: "official", "timm", "nasbench", or "auto" to decide by the keys. The weights may lie in dicts and behind
-    prefixes at any depth; of several networks that fit an average is taken. A file of merged branches goes into a
-    re-parameterised model. Position embeddings and bias tables of another resolution are resized as the published codes
-    do it. fresh_head: the classifier, and what else the file has not of the head, stays as it is, and modules of the
-    file that are none of the encoder's are passed over; a warning and the result name both. adapt_stem: weights of
-    images with other channels than the model's are made to fit: summed for one channel, shared among more, so that
-    images whose channels are alike give what they gave; a warning and the result name them. Else every tensor must
-    find its place: a key that is missing or left over, a wrong shape, or a number beyond the model's precision is a
-    UserError, and the model stays as it was.
+    layout: "official", "timm", "nasbench", or "auto" to decide by the keys. The weights may lie in nested dicts and
+    have prefixes in their names; of several networks that fit an average (EMA, SWA) is preferred. A file of merged
+    branches needs a re-parameterised model. Position embeddings and bias tables of another resolution are resized as
+    the published codes do it.
+
+    fresh_head: the classifier, and what else of the head is not in the file, stays as it is; modules of the file that
+    the encoder does not have are not used. adapt_stem: first convolutions for other numbers of image channels are
+    converted, see `resizing.with_channels`. Warnings and the result name all keys concerned.
+
+    Otherwise every tensor has to match: a key that is missing or left over, a wrong shape, or a number beyond the
+    model's precision is a UserError, and the model stays as it was.
     """
     model = bare(model)
     content = weights if isinstance(weights, Mapping) else read_state_dict(weights)
@@ -79,7 +80,7 @@ def load_weights(
 def load_deployed(
     model: Model, weights: Path | str, layout: str = "auto", fresh_head: bool = False, adapt_stem: bool = False
 ) -> tuple[Model, Loaded]:
-    """The deploy form of `model`, a train form, with the weights of a file of either form; and what was left fresh."""
+    """The deploy form of `model`, a train form, with the weights of a file of either form; see `load_weights`."""
     content = read_state_dict(weights)
     try:
         loaded = load_weights(model, content, layout, fresh_head, adapt_stem)
@@ -92,7 +93,7 @@ def load_deployed(
 
 
 def bare(model: nn.Module) -> Model:
-    """The network inside wrappers such as DistributedDataParallel, torch.compile and AveragedModel."""
+    """The network inside wrappers such as DistributedDataParallel, torch.compile, AveragedModel; TypeError for none."""
     inner: Any = model
     while not isinstance(inner, Model):
         held = inner._modules.get("module", inner._modules.get("_orig_mod")) if isinstance(inner, nn.Module) else None
@@ -103,7 +104,7 @@ def bare(model: nn.Module) -> Model:
 
 
 def read_state_dict(path: Path | str) -> dict[str, Any]:
-    """The content of a .safetensors, .npz or torch file, of which nothing but plain data is read."""
+    """The content of a .safetensors, .npz or torch file; plain data only, no code in it is run. UserError."""
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
@@ -121,17 +122,17 @@ def read_state_dict(path: Path | str) -> dict[str, Any]:
 def save_weights(model: nn.Module, path: Path | str, about: About | None = None) -> None:
     """Write a .safetensors file of the weights with the architecture as metadata; `load_model` reads it back.
 
-    The number of classes is that of the classifier as it is. A network changed in any other way is a UserError, since
-    its architecture does not say how to build it. `about`: what the file says of itself besides, classes, normalisation
-    and figures; without it what the model was loaded with. A warning names weights that are NaN or infinite.
+    The number of classes is that of the classifier as it is. UserError for a network that was changed in any other way
+    after it was built, as its architecture no longer describes it. about: further metadata; by default what the model
+    was loaded with. A warning names weights that are NaN or infinite.
     """
     from safetensors.torch import save
 
     model = bare(model)
     _require_as_built(model)
-    told = damage(model)
-    if told:
-        warnings.warn(f"{path}: {told}; the file can be neither exported nor published", stacklevel=2)
+    problem = damage(model)
+    if problem:
+        warnings.warn(f"{path}: {problem}; the file can be neither exported nor published", stacklevel=2)
     metadata = {
         "format": "pt",
         "nasbench": nasbench.__version__,
@@ -162,11 +163,10 @@ def load_model(
 def load_model(
     path: Path | str, features_only: bool = False, out_indices: Sequence[int] | None = None
 ) -> Model | Backbone:
-    """The network that `save_weights` wrote, in its form, precision and with its weights, in eval mode; what the file
-    says of itself is its `about`.
+    """The network that `save_weights` wrote, in the same form and precision, in eval mode; metadata in its `about`.
 
-    features_only: the stages' maps instead of logits, of `out_indices` if not of all: a `Backbone`, with their channels
-    and strides.
+    features_only: a `Backbone`, which gives the maps of the stages `out_indices` (all by default) instead of logits.
+    UserError where the file is no saved model or is damaged.
     """
     require("name or path", path=path)
     state, metadata = _read_safetensors(Path(path))
@@ -185,24 +185,28 @@ def _classes(metadata: Mapping[str, str], state: Mapping[str, Tensor], path: Pat
     """The classes of the classifier in the file; for one without, those that the file says it was built with."""
     if "head.classifier.bias" in state:
         return max(1, state["head.classifier.bias"].numel())
-    told = metadata.get("num_classes", "")
-    if not told.isascii() or not told.isdigit() or not 1 <= len(told) <= 9 or int(told) < 1:
-        raise UserError(f"{path}: its metadata say num_classes {told!r}, which is no number of classes; save it again")
-    return int(told)
+    text = metadata.get("num_classes", "")
+    if not text.isascii() or not text.isdigit() or not 1 <= len(text) <= 9 or int(text) < 1:
+        raise UserError(f"{path}: its metadata say num_classes {text!r}, which is no number of classes; save it again")
+    return int(text)
 
 
 def _take_types(model: Model, state: Mapping[str, Tensor]) -> None:
-    """Give each tensor of the model the type that it has in the file: norms may be finer than the rest."""
+    """Convert each tensor of the model to its type in the file, which may mix types: float32 norms in bfloat16."""
     sizes = Counter[torch.dtype]()
     for tensor in state.values():
-        sizes[tensor.dtype] += tensor.numel() if tensor.is_floating_point() else 0
-    model.to(sizes.most_common(1)[0][0])  # also what is in no file, since it follows from the architecture
+        if tensor.is_floating_point():
+            sizes[tensor.dtype] += tensor.numel()
+    if not sizes:
+        return  # no weights: `load_weights` says so
+    model.to(sizes.most_common(1)[0][0])  # for buffers that are not in files: they are computed by the architecture
     for key, tensor in (*model.named_parameters(), *model.named_buffers()):
         if key in state and tensor.is_floating_point() and state[key].is_floating_point():
             tensor.data = tensor.data.to(state[key].dtype)
 
 
 def _require_as_built(model: Model) -> None:
+    """UserError unless the tensors' names and shapes are those that the architecture builds."""
     with torch.device("meta"):
         built = build(model.arch, model.num_classes)
         built = reparameterise(built) if model.deployed else built

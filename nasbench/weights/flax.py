@@ -1,4 +1,4 @@
-"""Checkpoints of flax networks, such as the ViT originals' .npz files: tensors turned to torch's order of axes."""
+"""Checkpoints of flax networks, such as the .npz files of the original ViT: tensors converted to torch's axis order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nasbench.errors import UserError
 
-# Before every parameter where the optimiser's state lies beside them.
+# Of every parameter's name in files that hold the optimiser's state too.
 FLAX_PREFIXES = ("opt/target/", "params/")
 KERNEL, OUT = "/kernel", "/out/kernel"
 PER_CHANNEL = ("/scale", "/bias")
@@ -36,7 +36,7 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def is_flax(state: Mapping[str, Tensor]) -> bool:
-    """Whether these weights are named as Flax names them."""
+    """Whether these weights have flax's names."""
     return any(name.endswith(KERNEL) for name in state)
 
 

@@ -1,4 +1,4 @@
-"""How the tensors of our networks are called in other people's checkpoints. The names are data: `layouts/*.toml`.
+"""The names of our networks' tensors in official and timm checkpoints. The names are data: `layouts/*.toml`.
 
 A layout file has a table for each part of a network: `[stem.KIND]`, `[downsample.KIND]`, `[position]` (what stands
 before a stage's first block: conditional position encoding, position embedding), `[block.KIND.SLOT]` (SLOT counts the
@@ -42,16 +42,16 @@ from nasbench.blocks.metablock import MetaBlockModule, NestModule
 from nasbench.files import data_dir, read_toml
 from nasbench.nn.model import Model
 
-LAYOUTS = ("official", "timm")  # what a user may ask for
+LAYOUTS = ("official", "timm")  # that a user may name
 SETTINGS = ("at", "at_stage", "deployed", "plain")
 AND = " + "
 
-Source = tuple[str, ...]  # the tensors that make one of ours, one after another
-Names = dict[str, tuple[Source, ...]]  # our keys -> where the tensor may lie
+Source = tuple[str, ...]  # names of a checkpoint's tensors that, concatenated, are one of ours
+Names = dict[str, tuple[Source, ...]]  # our keys -> alternative sources
 
 
 class Index(int):
-    """A counter that `"{s:+1}".format(s=...)` shifts."""
+    """A counter that a format specification shifts: `"{s:+1}".format(s=Index(0))` is "1"."""
 
     def __format__(self, shift: str) -> str:
         return str(self + int(shift or 0))
@@ -59,7 +59,7 @@ class Index(int):
 
 @dataclass(frozen=True)
 class Layout:
-    """The naming of one family in one place, as read from its file."""
+    """The names that one family has in one source or several (`names`, of LAYOUTS), as read from its file."""
 
     family: str
     names: tuple[str, ...]
@@ -73,7 +73,7 @@ class Layout:
         return f"{'/'.join(self.names)} {self.family}"
 
     def table(self, paths: tuple[tuple[str, ...], ...]) -> Mapping[str, Any] | None:
-        """The first of these tables that the file has; None where this layout knows no such part."""
+        """The first of the tables at these paths that the file has; None where it has none."""
         for path in paths:
             found: Any = self.tables
             for key in path:
@@ -103,7 +103,7 @@ def layouts() -> tuple[Layout, ...]:
 
 @dataclass(frozen=True)
 class Part:
-    """A module of ours that one table names: where it lies, its table or the one to fall back on, and its counters."""
+    """A module of ours that one table renames: its prefix, paths of the table (the first that exists), counters."""
 
     prefix: str
     tables: tuple[tuple[str, ...], ...]
@@ -130,7 +130,7 @@ def parts(arch: Architecture) -> Iterator[Part]:
 
 def _stage_parts(stage: Stage, c_in: int) -> Iterator[tuple[tuple[tuple[str, ...], ...], int, int]]:
     """(tables, run, repetition) of each of the stage's meta-blocks; a run is what `n` counts."""
-    units, run = stage_units(stage, c_in, 8), 0
+    units, run = stage_units(stage, c_in, 8), 0  # at any resolution: only the number of blocks is used
     kind = ("downsample", stage.downsample)
     for tables, blocks in ((((*kind, stage.block), kind), units.transition), ((("position",),), units.position)):
         for i in range(len(blocks)):
@@ -142,7 +142,7 @@ def _stage_parts(stage: Stage, c_in: int) -> Iterator[tuple[tuple[tuple[str, ...
 
 
 def foreign_names(model: Model, layout: Layout) -> tuple[Names, str]:
-    """Our keys -> where `layout` has the tensor, up to the first of our keys that it has no name for ("" for none)."""
+    """Our keys with their sources in `layout`, up to the first key without one; and that key ("" if all have one)."""
     names: Names = {}
     for part in parts(model.arch):
         table, module = layout.table(part.tables), model.get_submodule(part.prefix)
@@ -156,7 +156,7 @@ def foreign_names(model: Model, layout: Layout) -> tuple[Names, str]:
 
 
 def _entries(table: Mapping[str, Any], deployed: bool, module: nn.Module) -> dict[str, Any]:
-    """What this part's table holds for this module, its place as "at_stage" or "at" included."""
+    """The entries of a part's table that hold for this module and form, settings such as "at" among them."""
     entries = {key: value for key, value in table.items() if key in SETTINGS or not isinstance(value, Mapping)}
     if isinstance(module, MetaBlockModule) and module.spec.expand is None:
         entries |= table.get("plain", {})
@@ -164,7 +164,7 @@ def _entries(table: Mapping[str, Any], deployed: bool, module: nn.Module) -> dic
 
 
 def _renamer(layout: Layout, entries: Mapping[str, Any], part: Part) -> Callable[[str, Tensor], tuple[Source, ...]]:
-    """A function from a described key of a part and its tensor to where that lies; () where no entry fits."""
+    """A function from a part's described key (see `describe`) and tensor to its sources; () where no entry fits."""
     rules = [
         (_pattern(key), [value] if isinstance(value, str) else value)
         for key, value in entries.items()
@@ -195,12 +195,15 @@ def _renamer(layout: Layout, entries: Mapping[str, Any], part: Part) -> Callable
 
 @functools.cache
 def _pattern(key: str) -> re.Pattern[str]:
-    """`a.{k}.b` as a pattern in which {k} stands for a number."""
+    """`a.{k}.b` as a pattern in which {k} matches a number."""
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d+)", re.escape(key)))
 
 
 def describe(module: nn.Module, own: str = "", described: str = "") -> Iterator[tuple[str, str, Tensor]]:
-    """(key, key with branches, layers and tokens named by what they are, tensor) for everything in the state dict."""
+    """(key, described key, tensor) for everything in the state dict.
+
+    In a described key branches, layers and tokens are named as the docstring of this module says.
+    """
     for name, tensor in (*module._parameters.items(), *module._buffers.items()):
         if tensor is not None and name not in module._non_persistent_buffers_set:
             tokens = f".{tensor.shape[1]}" if isinstance(module, EmbeddingModule) and name == "tokens" else ""
@@ -210,7 +213,7 @@ def describe(module: nn.Module, own: str = "", described: str = "") -> Iterator[
 
 
 def _children(module: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
-    """(name, name by what it is, child)."""
+    """(name, described name, child) of each child."""
     named: tuple[str, ...] = ()
     if isinstance(module, ConvModule) and module.spec.branches:
         named, seen = ("branches",), Counter[str]()

@@ -1,4 +1,4 @@
-"""Which tensors of a checkpoint belong where in a network, and what is wrong where they do not fit."""
+"""Assigns a checkpoint's tensors to a network's, and explains what is wrong where they do not fit."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ REMEDY = "check that they belong to this architecture"
 
 
 class WeightsError(UserError):
-    """A checkpoint that does not fit; `missing`, `left_over` and `wrong_shape` list all keys as the file calls them.
+    """A checkpoint that does not fit; `missing`, `left_over` and `wrong_shape` list all keys as in the file.
 
-    `cause`: "form" (weights of the other form), "classes" (of so many `classes`), "headless", "channels", or "".
+    cause: "form" (weights of the other form), "classes" (of another number, `classes`), "headless" (no head),
+    "channels" (other image channels), or "" for none of these.
     """
 
     def __init__(self, what: str, fit: Fit | None = None, remedy: str = REMEDY, cause: str = "") -> None:
@@ -40,13 +41,13 @@ class WeightsError(UserError):
 
 @dataclass
 class Fit:
-    """How the tensors of a file go into a model: our keys -> tensors of our shapes, and what does not go."""
+    """Which tensors of a file go into a model: our keys -> tensors of our shapes, and what does not fit."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    sources: dict[str, Source] = field(default_factory=dict)  # our keys -> what the file calls them
+    sources: dict[str, Source] = field(default_factory=dict)  # our keys -> names in the file
     fresh: list[str] = field(default_factory=list)  # our keys that stay as they are
-    adapted: list[str] = field(default_factory=list)  # our keys whose tensors were made to other input channels
-    passed_over: list[str] = field(default_factory=list)  # the file's names, of modules that the model has not
+    adapted: list[str] = field(default_factory=list)  # our keys whose tensors were converted to other input channels
+    passed_over: list[str] = field(default_factory=list)  # names in the file of modules that the encoder does not have
     missing: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     wrong_shape: list[str] = field(default_factory=list)
@@ -59,10 +60,10 @@ class Fit:
 def matched(
     model: Model, content: Mapping[str, Any], layout: str, fresh_head: bool = False, adapt_stem: bool = False
 ) -> Fit:
-    """Where the checkpoint's tensors go; a UserError if one is missing, left over, of a wrong shape or beyond its type.
+    """The checkpoint's tensors for the model; UserError for one missing, left over, of wrong shape or beyond its type.
 
-    fresh_head: the classifier stays as it is, and so does what the file has not of the head. adapt_stem: the stem's
-    weights of other images' channels are made to fit.
+    fresh_head: the classifier stays as it is, and so does what of the head is not in the file. adapt_stem: weights of
+    the first convolution are converted to the model's number of image channels.
     """
     found = networks(content)
     candidate = chosen(model, found, layout)
@@ -86,7 +87,7 @@ def matched(
 
 
 def fitted(model: Model, candidate: Candidate, fresh_head: bool, adapt_stem: bool = False) -> Fit:
-    """What of the candidate's tensors goes where in the model, and what does not."""
+    """Assign the candidate's tensors to the model's, and list what does not fit."""
     state, naming, own = candidate.found.state, candidate.naming, model.state_dict()
     fit, used = Fit(), set[str]()
     mode = naming.resize or resize_mode(model)
@@ -118,12 +119,12 @@ def fitted(model: Model, candidate: Candidate, fresh_head: bool, adapt_stem: boo
 
 
 def _scalar(name: str, tensor: Tensor) -> bool:
-    """Whether this is a number beside the weights, such as how many models were averaged, and no module's."""
+    """Whether this is a single number that belongs to no module, such as the count of averaged models."""
     return tensor.numel() == 1 and "." not in name and "/" not in name
 
 
 def _source(sources: tuple[Source, ...], state: Mapping[str, Tensor]) -> tuple[Source, list[str]]:
-    """The first source that the file has, or the most of one, and what is absent."""
+    """The first source that the file has whole; else the most complete one, and which of its names are absent."""
     for source in sources:
         if all(name in state for name in source):
             return source, []
@@ -135,7 +136,7 @@ def _source(sources: tuple[Source, ...], state: Mapping[str, Tensor]) -> tuple[S
 
 
 def _explain(model: Model, found: list[Found], layout: str, candidate: Candidate, fit: Fit) -> None:
-    """Raise the error that names the cause, where one explains all that does not fit; else one that lists it."""
+    """Raise an error: the single cause of all that does not fit, where there is one; else a list of it."""
     label = model.arch.label
     if not fit.missing and not fit.left_over:
         _check_classes(model, candidate.found.state, fit)
@@ -152,7 +153,7 @@ def _explain(model: Model, found: list[Found], layout: str, candidate: Candidate
 
 
 def _remedy(model: Model, found: list[Found], layout: str, candidate: Candidate) -> str:
-    """Which other weights of the file fit, as where an average leaves statistics out; else the general advice."""
+    """Names other weights in the file that fit, as where an average has no batch norm statistics; else REMEDY."""
     others = [one for one in found if candidate.found.where[: len(one.where)] != one.where]
     if others:
         other = chosen(model, others, layout)
@@ -162,6 +163,7 @@ def _remedy(model: Model, found: list[Found], layout: str, candidate: Candidate)
 
 
 def _check_classes(model: Model, state: Mapping[str, Tensor], fit: Fit) -> None:
+    """A WeightsError where nothing but the number of classes differs."""
     name, *_ = fit.sources.get("head.classifier.bias", ("",))
     heads = [key for key in fit.sources if key.startswith(CLASSIFIERS)]
     if not name or state[name].ndim != 1 or len(state[name]) == model.num_classes:
@@ -179,7 +181,7 @@ def _check_classes(model: Model, state: Mapping[str, Tensor], fit: Fit) -> None:
 
 
 def _check_channels(model: Model, candidate: Candidate, fit: Fit) -> None:
-    """An error that says so where nothing but the images' channels differs."""
+    """A WeightsError where nothing but the number of image channels differs."""
     state, own = candidate.found.state, model.state_dict()
     entries = [key for key in fit.sources if key not in fit.tensors and takes_images(model, key)]
     theirs = {state[name].shape[1] for key in entries for name in fit.sources[key] if state[name].ndim == 4}
@@ -199,11 +201,11 @@ def _check_channels(model: Model, candidate: Candidate, fit: Fit) -> None:
 
 
 def counted(channels: int) -> str:
-    return f"{channels} channel{'s'[: channels > 1]}"
+    return f"{channels} channel" if channels == 1 else f"{channels} channels"
 
 
 def _check_form(model: Model, found: list[Found], layout: str) -> None:
-    """A WeightsError where the file holds the model's other form, whole."""
+    """A WeightsError where the file holds all weights of the model's other form."""
     other = _other_form(model)
     if other is None:
         return
@@ -222,7 +224,7 @@ def _check_form(model: Model, found: list[Found], layout: str) -> None:
 
 
 def _other_form(model: Model) -> Model | None:
-    """The model's other form, without numbers; None where the two have the same tensors."""
+    """The model's other form, train or deploy, on the meta device; None where both have the same tensors."""
     with torch.device("meta"):
         train = build(model.arch, model.num_classes)
         deploy = reparameterise(train)

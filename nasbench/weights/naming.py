@@ -1,4 +1,4 @@
-"""Which names a network's tensors have in a checkpoint, and which of the networks in it is meant."""
+"""The names that a network's tensors can have in a checkpoint, and the choice among several networks in one."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from nasbench.nn.model import Model
 from nasbench.weights.key_names import Names, Source, foreign_names, layouts
 from nasbench.weights.wrappers import Found
 
-COUNTER = "num_batches_tracked"  # used in training only, and absent from old files
+COUNTER = "num_batches_tracked"  # of batch norms; not used in inference, and absent from old files
 CHOICES = ("auto", "official", "timm", "nasbench")
-SAMPLES = 8
-HALF = 0.5  # of a network's tensors: below it, a file is of something else
+SAMPLES = 8  # names by which a prefix is found
+HALF = 0.5  # share of the model's tensors; with fewer, a file is taken to be of another network
 
 
 @dataclass(frozen=True)
 class Naming:
-    """Our keys -> where a file has the tensor, what in it may be left out, and how its positions are resized."""
+    """One way to name the model's tensors: our keys with their sources in a file.
+
+    ignored: last parts of names in the file that need no place. resize: how positions are resized; None: the default.
+    """
 
     title: str
     names: Names
@@ -32,11 +35,11 @@ class Naming:
     resize: str | None = None
 
     def counts(self, name: str) -> bool:
-        """Whether a tensor of this name in the file has to find a place."""
+        """Whether a tensor of this name in the file must go somewhere."""
         return name.rpartition(".")[2] not in (COUNTER, *self.ignored)
 
     def overlap(self, state: Mapping[str, Tensor]) -> float:
-        """The share of tensors that model and file have in common under these names, of the smaller of the two."""
+        """The tensors that model and file have in common, as a share of those of the smaller of the two."""
         return self.coverage(state) * len(self.learned) / min(len(self.learned), sum(map(self.counts, state)) or 1)
 
     def coverage(self, state: Mapping[str, Tensor]) -> float:
@@ -46,18 +49,18 @@ class Naming:
 
     @functools.cached_property
     def learned(self) -> list[tuple[Source, ...]]:
-        """Where each tensor may lie, counters aside."""
+        """The sources of each of the model's tensors but for counters."""
         return [sources for key, sources in self.names.items() if not key.endswith(COUNTER)]
 
     def samples(self) -> set[str]:
-        """A few names, from all over the model, by which a prefix before them is found."""
+        """A few names from all over the model, to find a prefix that stands before them in a file."""
         chosen = self.learned[:: max(1, len(self.learned) // SAMPLES)]
         return {source[0] for sources in chosen for source in sources}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Tensors of the file read under one naming, and the share of the model's tensors that they hold."""
+    """Tensors of the file under one naming, and the share of the model's tensors among them."""
 
     found: Found
     naming: Naming
@@ -65,15 +68,15 @@ class Candidate:
 
 
 def chosen(model: Model, found: Sequence[Found], layout: str) -> Candidate:
-    """The tensors of the file that are meant, and their naming; its share says how much of the model they hold.
+    """The tensors of the file to load, with their naming.
 
-    Of those that hold at least half of it the likeliest place, an average before others, and then the fullest. A
-    UserError where two different networks are alike in both.
+    Of those that hold at least half of the model's, those in the likeliest place (see `Found.rank`), and among these
+    the most complete. UserError where two different networks are equal in both.
     """
     namings = namings_of(model, layout)
     options = [_best_naming(part, namings) for one in found for part in _parts(one, namings)]
     fitting = [option for option in options if option.share >= HALF]
-    if not fitting:  # a part of a network: judged by what there is of it
+    if not fitting:  # only a part of the network, or another one
         whole = [Candidate(one, naming, naming.overlap(one.state)) for one in found for naming in namings]
         return max(whole, key=lambda option: option.share)
     best = min(fitting, key=lambda option: (option.found.rank, -option.share))
@@ -87,7 +90,7 @@ def chosen(model: Model, found: Sequence[Found], layout: str) -> Candidate:
 
 
 def _parts(found: Found, namings: Sequence[Naming]) -> list[Found]:
-    """These tensors, and those under each prefix that stands before names of the model."""
+    """These tensors, and those under each prefix that is found before names of the model."""
     prefixes = dict.fromkeys(chain.from_iterable(found.prefixes(naming.samples()) for naming in namings))
     return [found.under(prefix) for prefix in prefixes]
 
@@ -98,6 +101,7 @@ def _best_naming(found: Found, namings: Sequence[Naming]) -> Candidate:
 
 
 def _alike(one: Found, other: Found) -> bool:
+    """Whether both hold the same names and numbers."""
     return one.state.keys() == other.state.keys() and all(
         tensor.shape == other.state[name].shape and torch.equal(tensor.nan_to_num(), other.state[name].nan_to_num())
         for name, tensor in one.state.items()
@@ -105,7 +109,7 @@ def _alike(one: Found, other: Found) -> bool:
 
 
 def namings_of(model: Model, layout: str) -> list[Naming]:
-    """The namings under this layout's name that cover the whole model; a UserError where there is none."""
+    """The namings in this layout that name all of the model's tensors; UserError where there is none."""
     if layout not in CHOICES:
         raise UserError(f"unknown layout {layout!r}; known are {', '.join(CHOICES)}")
     namings, gaps = _candidates(model, layout)
@@ -122,7 +126,7 @@ def namings_of(model: Model, layout: str) -> list[Naming]:
 
 
 def _candidates(model: Model, layout: str) -> tuple[list[Naming], list[str]]:
-    """The namings under this layout's name that cover the whole model, and a gap in each of the others."""
+    """The namings in this layout that name all of the model's tensors, and a missing name of each of the others."""
     namings, gaps = [], []
     if layout in ("auto", "nasbench"):
         namings.append(Naming("nasbench", {key: ((key,),) for key in model.state_dict()}))
@@ -138,7 +142,7 @@ def _candidates(model: Model, layout: str) -> tuple[list[Naming], list[str]]:
 
 
 def merged_standardisation(model: Model) -> bool:
-    """Whether filters are standardised for good: under the same names, but other numbers than anyone publishes."""
+    """Whether weight standardisation is merged into the filters: their names are as published, not their numbers."""
     return model.deployed and _standardises(model.arch.network)
 
 

@@ -1,6 +1,6 @@
 """A saved model as a folder for the Hugging Face hub: its weights, a config.json and a model card.
 
-All that the card says is read from the model's own file, or worked out from its architecture.
+Everything in the card is read from the model's file or computed from its architecture.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from nasbench.weights.saved import Saved, opened, read_saved
 
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TEMPLATE = "model_card.md.jinja"
-LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")  # the hub's own identifiers
+LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")  # form of the hub's identifiers
 UNKNOWN = "unknown"
 CLASSIFIER = "head.classifier.bias"
 TASK = "image-classification"
 
 
 def publish(path: Path, folder: Path, licence: str = UNKNOWN, name: str = "") -> list[Path]:
-    """Write the folder, which must be new or empty -> its files. `licence`: of the weights, as the hub calls it.
+    """Write the folder, which must be new or empty; returns its files. licence: of the weights, the hub's identifier.
 
-    A UserError where the file is no saved model, or the folder holds anything.
+    UserError where the file is no saved model or is damaged, or where the folder is not empty.
     """
     if not LICENCE.fullmatch(licence):
         raise UserError(
@@ -64,7 +64,7 @@ def publish(path: Path, folder: Path, licence: str = UNKNOWN, name: str = "") ->
 
 
 def _require_whole(path: Path) -> None:
-    """A UserError unless the model can be loaded, and all its weights are finite."""
+    """UserError unless the model can be loaded and all its weights are finite."""
     from nasbench.nn.finite import require_finite
     from nasbench.weights.checkpoints import load_model
 
@@ -72,7 +72,7 @@ def _require_whole(path: Path) -> None:
 
 
 def classes_of(path: Path, saved: Saved) -> int:
-    """How many classes the classifier in the file tells apart."""
+    """The number of classes of the classifier in the file."""
     with opened(path, "np") as file:
         if CLASSIFIER in file.keys():  # noqa: SIM118, no mapping
             return int(file.get_slice(CLASSIFIER).get_shape()[0])
@@ -80,7 +80,7 @@ def classes_of(path: Path, saved: Saved) -> int:
 
 
 def config(saved: Saved, name: str, count: int) -> dict[str, object]:
-    """What programs read: the architecture whole, the images that it takes, its classes, its figures."""
+    """The content of config.json: architecture, input, classes, figures and provenance."""
     arch, about = saved.architecture, saved.about
     norm = about.normalisation
     return {
@@ -108,30 +108,21 @@ def card(saved: Saved, name: str, count: int, licence: str) -> str:
     """The model card."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    environment = Environment(  # without escaping, as the card is Markdown
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, autoescape=False
-    )  # Markdown, of which no value comes from a stranger's page
-    figures = cost(saved.architecture, count, deploy=saved.form == "deploy")
+    )
+    provenance = _cells(saved.about.provenance)
+    costs = cost(saved.architecture, count, deploy=saved.form == "deploy")
     return environment.get_template(TEMPLATE).render(
         front=_front(saved, name, licence), name=_cell(name), arch=saved.architecture, form=saved.form, count=count,
-        classes=[_cell(label) for label in saved.about.classes], cost=figures,
-        figures=_cells(saved.about.figures), provenance=_Told(_cells(saved.about.provenance)), usage=usage(saved),
-        licence_text=_licence(licence),
+        classes=[_cell(label) for label in saved.about.classes], cost=costs,
+        figures=_cells(saved.about.figures), provenance=provenance, data=provenance.get("data", ""),
+        usage=usage(saved), licence_text=_licence(licence),
     )  # fmt: skip
 
 
-class _Told(dict[str, str]):
-    """Facts that a template may ask for whether or not they are there."""
-
-    data: str = ""
-
-    def __init__(self, facts: Mapping[str, str]) -> None:
-        super().__init__(facts)
-        self.data = facts.get("data", "")
-
-
 def _front(saved: Saved, name: str, licence: str) -> dict[str, object]:
-    """The card's header, which the hub reads; every value is JSON, which YAML holds."""
+    """The card's YAML header, which the hub reads; the template writes its values as JSON, a subset of YAML."""
     accuracy = saved.about.figures.get("test_accuracy")
     header: dict[str, object] = {
         "license": licence, "library_name": "nasbench", "pipeline_tag": TASK,
@@ -150,7 +141,7 @@ def _front(saved: Saved, name: str, licence: str) -> dict[str, object]:
 
 
 def usage(saved: Saved) -> str:
-    """Python that classifies `photo.jpg`, run in the folder itself."""
+    """Python code that classifies `photo.jpg`, to be run in the folder itself."""
     arch, norm = saved.architecture, saved.about.normalisation
     mode = "L" if arch.in_channels == 1 else "RGB"
     lines = [
@@ -181,10 +172,11 @@ def _licence(licence: str) -> str:
 
 
 def _cells(facts: Mapping[str, object]) -> dict[str, str]:
+    """Names and values as text for a table."""
     return {_cell(key): _cell(value) for key, value in facts.items()}
 
 
 def _cell(value: object) -> str:
-    """Text that stays in its cell of a table."""
+    """Text escaped for a cell of a Markdown table."""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

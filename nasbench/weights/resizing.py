@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint made to the shapes of a network: joined, and resized to its maps and windows."""
+"""Converts tensors of a checkpoint to the shapes of a network: joins them, and resizes them to its maps and windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from nasbench.nn.model import Model
 
 
 def joined(pieces: list[Tensor], shape: torch.Size) -> Tensor | None:
-    """One after another along the axis on which they make up `shape`; None where they cannot."""
+    """The pieces concatenated along the axis on which they add up to `shape`; None where there is none.
+
+    A single piece is returned whatever its shape.
+    """
     if len(pieces) == 1:
         return pieces[0]
     for axis, size in enumerate(shape):
@@ -23,7 +26,7 @@ def joined(pieces: list[Tensor], shape: torch.Size) -> Tensor | None:
 
 
 def resized(model: Model, key: str, tensor: Tensor, mode: str) -> Tensor:
-    """A position embedding or bias table for the model's size of map or window; any other tensor as it is."""
+    """A position embedding or bias table resized to the model's map or window; any other tensor as it is."""
     path, _, leaf = key.rpartition(".")
     module = model.get_submodule(path)
     own = getattr(module, leaf)
@@ -41,7 +44,7 @@ def resized(model: Model, key: str, tensor: Tensor, mode: str) -> Tensor:
 
 
 def resize_mode(model: Model) -> str:
-    """Where an embedding is resized bilinearly in every pass (PVT), so are the others; else as DeiT and MAE do it."""
+    """Bilinear if the model resizes an embedding in every forward pass (PVT), else bicubic (DeiT, MAE)."""
     embeddings = (module for module in model.modules() if isinstance(module, EmbeddingModule))
     return "bilinear" if any(module.spec.position == "interpolated" for module in embeddings) else "bicubic"
 
@@ -55,16 +58,17 @@ def takes_images(model: Model, key: str) -> bool:
 
 
 def with_channels(kernel: Tensor, channels: int) -> Tensor:
-    """A kernel (c_out, c, k, k) for images of other channels, numbered in turn: 3 to 1 sums, 3 to 4 halves the first.
+    """A kernel (c_out, c, k, k) converted to another number of image channels.
 
-    Fewer channels take up what the others saw, as timm sums three to one; more share it, so that the convolution gives
-    what it gave wherever all channels are alike, as in a grey picture stored in colours.
+    To fewer: channels i, i + channels, ... are summed, as timm sums three to one. To more: channels are repeated in
+    turn, each divided by the number of its copies, so 3 to 4 halves the first and appends it again. Where all channels
+    of an image are equal, the convolution gives the same output as before.
     """
     given = kernel.shape[1]
     if channels == given or kernel.ndim != 4:
         return kernel
     exact = kernel if kernel.dtype == torch.float64 else kernel.float()
-    turn = torch.arange(max(channels, given)) % min(channels, given)
+    source = torch.arange(max(channels, given)) % min(channels, given)
     if channels < given:
-        return exact.new_zeros(len(kernel), channels, *kernel.shape[2:]).index_add_(1, turn, exact)
-    return exact[:, turn] / turn.bincount()[turn][:, None, None]
+        return exact.new_zeros(len(kernel), channels, *kernel.shape[2:]).index_add_(1, source, exact)
+    return exact[:, source] / source.bincount()[source][:, None, None]

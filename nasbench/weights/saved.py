@@ -1,4 +1,4 @@
-"""What a saved model says of itself beside its weights: classes, normalisation, figures, where it comes from.
+"""The metadata of a saved model beside its architecture: classes, normalisation, figures, provenance.
 
 Reading it needs no torch.
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from nasbench.nn.model import Model
 
 WHITE = 255.0
-KEY, ARCHITECTURE = "about", "architecture"  # of the file's metadata
-MOST = 10**15
-Whole = Annotated[int, Field(ge=-MOST, le=MOST)]
-Number = Annotated[float, Field(ge=-MOST, le=MOST)]
-Word = str | bool | Whole | Number
+KEY, ARCHITECTURE = "about", "architecture"  # keys of the file's metadata
+LARGEST = 10**15
+Integer = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Fact = str | bool | Integer | Number
 
 
 class ImageNormalisation(Value):
@@ -45,13 +45,15 @@ class ImageNormalisation(Value):
 
 
 class About(Value):
-    """A saved model's own words. `classes`: the names, in the order of the logits. `figures`: what was measured, by
-    name. `provenance`: how the model came about."""
+    """Metadata of a saved model.
+
+    classes: names in the order of the logits. figures: what was measured, by name. provenance: how it was trained.
+    """
 
     classes: tuple[str, ...] = ()
     normalisation: ImageNormalisation | None = None
-    figures: dict[str, Word] = Field(default_factory=dict)
-    provenance: dict[str, Word] = Field(default_factory=dict)
+    figures: dict[str, Fact] = Field(default_factory=dict)
+    provenance: dict[str, Fact] = Field(default_factory=dict)
 
     @property
     def classifies(self) -> bool:
@@ -60,13 +62,13 @@ class About(Value):
 
     @classmethod
     def of(cls, model: Model) -> About:
-        """What a model that was loaded from a file says; nothing for one just built."""
+        """The metadata of a model that was loaded from a file; empty for one just built."""
         found = getattr(model, KEY, None)
         return found if isinstance(found, cls) else cls()
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], source: str) -> About:
-        """From the metadata of a file, which may say nothing."""
+        """From the metadata of a safetensors file; empty where it has none of ours. UserError where it is damaged."""
         if KEY not in metadata:
             return cls()
         try:
@@ -89,7 +91,7 @@ class Saved(NamedTuple):
 
 
 def read_saved(path: Path | str) -> Saved:
-    """All of a saved model's file but the weights."""
+    """A saved model's file without the weights; UserError where it is none."""
     path = Path(path)
     with opened(path, "np") as file:
         metadata = dict(file.metadata() or {})
@@ -103,14 +105,14 @@ def read_saved(path: Path | str) -> Saved:
 
 
 def has_architecture(path: Path) -> bool:
-    """Whether a safetensors file is a saved model, and no bare weights."""
+    """Whether a safetensors file is a saved model, not weights alone."""
     with opened(path, "np") as file:
         return ARCHITECTURE in (file.metadata() or {})
 
 
 @contextlib.contextmanager
 def opened(path: Path, framework: Literal["pt", "np"] = "pt") -> Iterator[Any]:
-    """A safetensors file; what is wrong with its content is the user's to know."""
+    """A safetensors file as a context; UserError where it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:

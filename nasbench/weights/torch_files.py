@@ -11,9 +11,10 @@ import torch
 
 from nasbench.errors import UserError
 
-REASON = 120  # characters of torch's own reason in an error
-TOLD = ("GLOBAL", "Unsupported operand", "Unsupported class", "Can only")  # in the line of it that says what was met
-# What training scripts often leave beside the weights; the names in files of before torch 1.6 cannot be listed.
+MAX_REASON = 120  # characters of torch's own message in an error
+REASON_WORDS = ("GLOBAL", "Unsupported operand", "Unsupported class", "Can only")  # in the line that has the reason
+# Classes that training scripts often save beside the weights, for files from before torch 1.6: those that such a file
+# names cannot be listed.
 FREQUENT = (
     "argparse.Namespace",
     "collections.defaultdict",
@@ -29,7 +30,7 @@ FREQUENT = (
 
 
 class Inert:
-    """Stands for an object that is no plain data and keeps its state to itself: it takes anything and does nothing."""
+    """Replaces an object that is not plain data: accepts any arguments and state, and keeps nothing."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         pass
@@ -39,23 +40,24 @@ class Inert:
 
 
 def read_torch(path: Path) -> Any:
-    """The content of a torch file: tensors, numbers, text, lists and dicts; OSError where it cannot be opened.
+    """The content of a torch file: tensors, numbers, text, lists and dicts.
 
-    Objects of any class become dicts (of what such a class holds as a dict), or `Inert` where they cannot be that.
+    Objects of other classes become dicts, with the items that a subclass of dict has, or `Inert` where that fails.
+    OSError where the file cannot be opened, UserError where it holds no plain data.
     """
-    with open(path, "rb") as file:  # what cannot be opened is told from what torch makes of damaged bytes
+    with open(path, "rb") as file:  # OSError here, not what torch raises for damaged bytes
         if not file.read(1):
             raise UserError(f"{path}: is empty (0 bytes), so it was not written to its end; give a whole file")
-    names, error = _strange(path), Exception()
+    names, error = _unsafe_classes(path), Exception()
     for dicts in (True, False):
         stand_ins: list[Any] = [(_stand_in(name, dicts), name) for name in names]
         try:
             with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
-                warnings.simplefilter("ignore")  # about protocols of pickle
+                warnings.simplefilter("ignore")  # about pickle protocols
                 return torch.load(path, map_location="cpu", weights_only=True)
         except MemoryError:
             raise
-        except Exception as caught:  # what damaged or foreign bytes raise shares no base class
+        except Exception as caught:  # errors of damaged files share no base class
             error = caught
     raise UserError(
         f"{path}: not a file of plain tensors ({_reason(error)}); save the state dict alone, best as .safetensors"
@@ -63,20 +65,20 @@ def read_torch(path: Path) -> Any:
 
 
 def class_of(content: Any) -> str:
-    """The class that an object in the file says it is of."""
+    """The name of an object's class in the file that it was read from."""
     return str(getattr(content, "class_name", type(content).__name__))
 
 
-def _strange(path: Path) -> list[str]:
-    """The classes and functions that the file names and torch does not know as harmless."""
+def _unsafe_classes(path: Path) -> list[str]:
+    """The classes and functions in the file that torch does not list as safe."""
     try:
         return torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # a file of before torch 1.6, or none at all: torch.load says which
+    except Exception:  # from before torch 1.6, or no torch file at all: torch.load finds out
         return list(FREQUENT)
 
 
 def _stand_in(name: str, dicts: bool) -> type:
-    """A class to be called in place of the one of this name: its objects are empty dicts, or `Inert`."""
+    """A class to use in place of the one of this name: its objects are empty dicts, or `Inert`."""
 
     def made(cls: type, *given: Any, **named: Any) -> OrderedDict[str, Any]:
         content: OrderedDict[str, Any] = OrderedDict()
@@ -89,8 +91,8 @@ def _stand_in(name: str, dicts: bool) -> type:
 
 
 def _reason(error: Exception) -> str:
-    """The line of torch's message that says what it met, without its advice to trust the file."""
+    """The line of torch's message that has the reason, without its advice to trust the file."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if any(word in line for word in TOLD)] or lines or [type(error).__name__]
+    told = [line for line in lines if any(word in line for word in REASON_WORDS)] or lines or [type(error).__name__]
     text = "".join(character for character in told[0] if character.isprintable())
-    return text if len(text) <= REASON else text[:REASON].rsplit(" ", 1)[0] + " ..."
+    return text if len(text) <= MAX_REASON else text[:MAX_REASON].rsplit(" ", 1)[0] + " ..."

@@ -1,4 +1,4 @@
-"""Image data for trainings: the embedded default, CIFAR-10, folders, tables of paths, parquet, shards, the hub."""
+"""Image data for trainings: the shipped default, CIFAR-10, folders, tables of paths, parquet, shards, the hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nasbench.study.task import DATA
 
 __all__ = ["DATASETS", "ArrayImages", "ImageData", "Images", "load_dataset", "split_validation"]
 
-# A name before an optional ":path"; anything else is a folder.
+# Data sets by name, which ":path" may follow; any other value of `--data` is a path.
 DATASETS: dict[str, Callable[[str | None], ImageData]] = {
     DATA: lambda path: load_fashion_on_earth(),
     "cifar10": load_cifar10,
@@ -25,12 +25,12 @@ DATASETS: dict[str, Callable[[str | None], ImageData]] = {
 
 
 def load_dataset(spec: str = DATA, labelled: bool = True) -> ImageData:
-    """The images that `spec` names: "fashion-on-earth", "cifar10", "cifar10:/path/to/archive", a folder, a CSV of paths
-    and labels, parquet files as Hugging Face lays them out, WebDataset shards, or "hf:NAME" for the hub.
+    """The images that `spec` names.
 
-    Nothing large is read from a folder until a trial asks for pixels. A `UserError` says in one line what is wrong
-    with a spec, an archive or a folder. `labelled=False` gives the images alone, as one class, and
-    takes a folder without class sub-folders too.
+    "fashion-on-earth", "cifar10", "cifar10:/path/to/archive", a folder, a CSV of paths and labels, parquet files in
+    Hugging Face's layout, WebDataset shards, or "hf:NAME" for the hub. Images of a folder are read when they are
+    needed. UserError where something is wrong with them. labelled=False: the images as one class; a folder need not
+    have class folders then.
     """
     name, _, path = spec.partition(":")
     if name in DATASETS:

@@ -1,4 +1,4 @@
-"""Batches of pixels to normalised network input, flipped and shifted where asked; draws come from the caller."""
+"""Converts batches of pixels to normalised network input, and flips and shifts them; `rng` comes from the caller."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 from nasbench.proxy.data.pool import ImagePool, MemoryPool
 
-GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601, as Pillow's mode "L"
+GREY = (0.299, 0.587, 0.114)  # weights of red, green, blue: ITU-R BT.601, as in Pillow's mode "L"
 STATISTICS_IMAGES = 2_000  # enough for the mean and deviation of a channel to three digits
 
 
 def shuffled_positions(count: int, samples: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Positions (batch,) in a pool of `count`, whole passes in random order, until about `samples` have been given."""
+    """Batches of positions (batch,) in a pool of `count`: passes in random order, about `samples` positions in all."""
     waiting = np.empty(0, dtype=np.int64)
     for _ in range(max(1, round(samples / batch))):
         while len(waiting) < batch:
@@ -25,6 +25,7 @@ def shuffled_positions(count: int, samples: int, batch: int, rng: np.random.Gene
 
 
 def ordered_positions(count: int, batch: int) -> Iterator[np.ndarray]:
+    """Batches of the positions 0 to `count` - 1 in order."""
     for start in range(0, count, batch):
         yield np.arange(start, min(start + batch, count))
 
@@ -37,31 +38,37 @@ class Normalisation:
     deviation: tuple[float, ...]
 
     def apply(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(b, s, s, 3) uint8 to (b, c, s, s) float32; the memory stays channels-last."""
+        """(b, s, s, 3) uint8 to (b, c, s, s) float32, channels last in memory."""
         mean, deviation = (torch.tensor(values, device=pixels.device) for values in (self.mean, self.deviation))
-        return ((_seen(pixels.float(), len(self.mean)) - mean) / deviation).permute(0, 3, 1, 2)
+        return ((_with_channels(pixels.float(), len(self.mean)) - mean) / deviation).permute(0, 3, 1, 2)
 
 
-def _seen(pixels: torch.Tensor, channels: int) -> torch.Tensor:
-    """(..., 3) colours to what a network of so many input channels sees: the same, or (..., 1) grey."""
+def _with_channels(pixels: torch.Tensor, channels: int) -> torch.Tensor:
+    """(..., 3) colours as they are for a network of 3 input channels, else (..., 1) grey."""
     return pixels if channels == len(GREY) else pixels @ pixels.new_tensor(GREY)[:, None]
 
 
 def normalisation(pool: ImagePool, channels: int = len(GREY)) -> Normalisation:
-    """Statistics of the first images of a pool of training images, for a network of 3 input channels or of 1."""
+    """Channel statistics of up to STATISTICS_IMAGES images of a training pool, for a network of 3 input channels or 1.
+
+    The first images of a pool in memory, evenly spaced ones of a streaming pool.
+    """
     if isinstance(pool, MemoryPool):
         pixels = pool.pixels[:STATISTICS_IMAGES]
     else:
         step = max(1, len(pool) // STATISTICS_IMAGES)
         positions = np.arange(0, len(pool), step)[:STATISTICS_IMAGES]
         pixels = torch.cat([batch for batch, _ in pool.batches(np.array_split(positions, 1 + len(positions) // 64))])
-    flat = _seen(pixels.reshape(-1, len(GREY)).double(), channels)
+    flat = _with_channels(pixels.reshape(-1, len(GREY)).double(), channels)
     mean, deviation = flat.mean(0).tolist(), flat.std(0).clamp(min=1.0).tolist()
     return Normalisation(tuple(mean), tuple(deviation))
 
 
 def flip_and_shift(pixels: torch.Tensor, shift: float, flip: bool, rng: np.random.Generator) -> torch.Tensor:
-    """(b, s, s, 3): each image mirrored with probability 1/2 and moved by up to `shift` of its side; edges reflect."""
+    """(b, s, s, 3): each image shifted by up to `shift` of its side and, with `flip`, mirrored with probability 1/2.
+
+    What a shift leaves empty is filled by reflection.
+    """
     count, size = pixels.shape[:2]
     reach = round(shift * size)
     moves = rng.integers(-reach, reach + 1, (2, count, 1))
@@ -73,4 +80,5 @@ def flip_and_shift(pixels: torch.Tensor, shift: float, flip: bool, rng: np.rando
 
 
 def _reflected(index: np.ndarray, size: int) -> np.ndarray:
+    """Indices outside 0 to `size` - 1 reflected at the edges."""
     return (size - 1) - np.abs((size - 1) - np.abs(index))

@@ -21,7 +21,7 @@ Arrays = Mapping[str, np.ndarray]
 def cached_arrays(name: str, build: Callable[[], Arrays]) -> Arrays:
     """The arrays of `cache_dir()/data/<name>.npz`, built and stored if they are absent or damaged.
 
-    A cache that cannot be written (a full or read-only disk) costs time, not the result: it is logged and passed over.
+    A cache that cannot be written (a full or read-only disk) is logged; the arrays are returned all the same.
     """
     path = cache_dir() / "data" / f"{name}.npz"
     arrays = _read(path)
@@ -37,6 +37,7 @@ def _checksum(arrays: Arrays) -> np.ndarray:
 
 
 def _read(path: Path) -> Arrays | None:
+    """The arrays in a file; None where it is absent or damaged, which is logged."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a data set holds and what is odd about it, image by image, with what will be done about each."""
+"""Checks every image of a data set: counts, sizes, and what is unusual, with what will be done about it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nasbench.proxy.data.encoded import EncodedImages
 from nasbench.proxy.data.folder import FileImages
 from nasbench.proxy.data.images import ArrayImages, ImageData
 
-COMPARED_SIZE = 64  # pixels a side at which images are compared: of the same pixels, whatever their files
+COMPARED_SIZE = 64  # side in pixels to which images are decoded to find copies, whatever their file formats
 SMALL = 32  # pixels of the shorter side below which an image is enlarged by any network
 ORIENTATION = 274  # EXIF's tag; 1 is upright
 
-# What is odd about an image, and what is done about it.
-ODD: Mapping[str, str] = {
+# What may be unusual about an image -> what is done about it.
+FINDINGS: Mapping[str, str] = {
     "unreadable": "skipped; replace or remove the file",
     "16-bit or deeper": "scaled to 8 bits by the rule of the README",
     "CMYK": "turned into RGB",
@@ -40,20 +40,20 @@ ODD: Mapping[str, str] = {
 }
 
 
-class Looked(NamedTuple):
-    """One image: its file, split and class, its size, what is odd about it, and a hash of its pixels if it has any."""
+class CheckedImage(NamedTuple):
+    """One image: file, split, class, size (None if unreadable), keys of FINDINGS, a hash of its pixels ("" if none)."""
 
     file: str
     split: str
     label: int
     size: tuple[int, int] | None
-    odd: tuple[str, ...]
+    findings: tuple[str, ...]
     pixels: str
 
 
 @dataclass
 class Finding:
-    """The images that something is true of; of a copy also what it is a copy of."""
+    """The files that a finding is about; for a copy with the name of the original."""
 
     files: list[str] = field(default_factory=list)
 
@@ -64,8 +64,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class DataReport:
-    """A data set by numbers. `counts`: by split, the images of each class. `sizes`: width and height of each image that
-    can be read. `findings`: by what is odd. `notes`: what was left out on reading."""
+    """What a data set holds.
+
+    counts: {split: images of each class}. sizes: width and height of each readable image. findings: by the keys of
+    FINDINGS. notes: what was left out on reading.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -92,7 +95,7 @@ class DataReport:
             "imbalance": round(self.imbalance, 3),
             "width_and_height": sides,
             "findings": [
-                {"what": what, "images": found.count, "done": ODD[what], "files": found.files}
+                {"what": what, "images": found.count, "done": FINDINGS[what], "files": found.files}
                 for what, found in self.findings.items()
             ],
             "notes": list(self.notes),
@@ -105,73 +108,73 @@ def check_data(data: ImageData) -> DataReport:
     findings: dict[str, Finding] = {}
     counts: dict[str, list[int]] = {}
     sizes: list[tuple[int, int]] = []
-    seen: dict[str, Looked] = {}
+    seen: dict[str, CheckedImage] = {}  # by hash of the pixels
     for split, images in splits.items():
         if images is None:
             continue
         labels = np.bincount(images.labels, minlength=max(1, len(data.classes)))
         counts[split] = [int(count) for count in labels]
-        for looked in _looked_at(images, split):
-            for what in looked.odd:
-                findings.setdefault(what, Finding()).files.append(looked.file)
-            if looked.size is not None:
-                sizes.append(looked.size)
-            _compare(looked, seen, findings)
-    ordered = {what: findings[what] for what in ODD if what in findings}
+        for image in _checked_images(images, split):
+            for what in image.findings:
+                findings.setdefault(what, Finding()).files.append(image.file)
+            if image.size is not None:
+                sizes.append(image.size)
+            _note_copy(image, seen, findings)
+    ordered = {what: findings[what] for what in FINDINGS if what in findings}
     return DataReport(data.name, data.classes, counts, np.array(sizes).reshape(-1, 2), ordered, data.notes)
 
 
-def _compare(looked: Looked, seen: dict[str, Looked], findings: dict[str, Finding]) -> None:
-    """Whether the same pixels were there before, and where."""
-    if not looked.pixels:
+def _note_copy(image: CheckedImage, seen: dict[str, CheckedImage], findings: dict[str, Finding]) -> None:
+    """Add a finding if an image with the same pixels was seen before; else add the image to `seen`."""
+    if not image.pixels:
         return
-    first = seen.setdefault(looked.pixels, looked)
-    if first is looked:
+    first = seen.setdefault(image.pixels, image)
+    if first is image:
         return
-    if first.label != looked.label:
+    if first.label != image.label:
         what = "the same image in two classes"
-    elif first.split != looked.split:
+    elif first.split != image.split:
         what = "the same image in two splits"
     else:
         what = "the same image twice in a split"
-    findings.setdefault(what, Finding()).files.append(f"{looked.file} (as {first.file})")
+    findings.setdefault(what, Finding()).files.append(f"{image.file} (as {first.file})")
 
 
-def _looked_at(images: object, split: str) -> Iterator[Looked]:
-    """Every image of a split, a few at a time."""
+def _checked_images(images: object, split: str) -> Iterator[CheckedImage]:
+    """Every image of a split in order, several decoded at a time."""
     with ThreadPoolExecutor(THREADS) as pool:
         if isinstance(images, FileImages):
             files = [images.root / name for name in images.names]
-            yield from pool.map(lambda row: _look(row[0], None, split, int(row[1])), zip(files, images.labels))
+            yield from pool.map(lambda row: _checked(row[0], None, split, int(row[1])), zip(files, images.labels))
         elif isinstance(images, EncodedImages):
 
-            def one(row: int) -> Looked:
+            def one(row: int) -> CheckedImage:
                 content, label = images.contents.content(row), int(images.labels[row])
-                return _look(Path(f"{images.source}, row {row}"), content, split, label)
+                return _checked(Path(f"{images.source}, row {row}"), content, split, label)
 
             yield from pool.map(one, range(len(images.labels)))
     if isinstance(images, ArrayImages):
         for index, (pixels, label) in enumerate(zip(images.pixels, images.labels)):
             digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-            yield Looked(f"{split}, image {index}", split, int(label), pixels.shape[1::-1], (), digest)
+            yield CheckedImage(f"{split}, image {index}", split, int(label), pixels.shape[1::-1], (), digest)
 
 
-def _look(path: Path, content: bytes | None, split: str, label: int) -> Looked:
-    """One image file: opened for what it says of itself, and decoded as a training would."""
+def _checked(path: Path, content: bytes | None, split: str, label: int) -> CheckedImage:
+    """One image file: its header is read, and it is decoded as for a training."""
     name = str(path)
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
-            size, odd = image.size, _oddities(image)
+            size, found = image.size, _findings(image)
     except Exception:  # Pillow raises nearly anything at damaged files
-        return Looked(name, split, label, None, ("unreadable",), "")
+        return CheckedImage(name, split, label, None, ("unreadable",), "")
     pixels = decode(path, COMPARED_SIZE, content)
     if pixels is None:
-        return Looked(name, split, label, None, ("unreadable",), "")
-    return Looked(name, split, label, size, odd, hashlib.sha256(pixels.tobytes()).hexdigest())
+        return CheckedImage(name, split, label, None, ("unreadable",), "")
+    return CheckedImage(name, split, label, size, found, hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
-def _oddities(image: Image.Image) -> tuple[str, ...]:
-    """What an opened image is, besides eight bits of red, green and blue."""
+def _findings(image: Image.Image) -> tuple[str, ...]:
+    """In what an opened image differs from 8-bit RGB of a usual size: keys of FINDINGS."""
     mode = image.mode
     found = {
         "16-bit or deeper": mode in ("I", "F") or mode.startswith("I;16"),

@@ -1,7 +1,7 @@
 """CIFAR-10 from a local archive, or from its official page into the user's cache.
 
-The page is https://www.cs.toronto.edu/~kriz/cifar.html (A. Krizhevsky, 2009). No licence is stated there, so nothing
-of it is shipped. The binary version is the one that is downloaded: reading it needs no pickle.
+The page is https://www.cs.toronto.edu/~kriz/cifar.html (A. Krizhevsky, 2009). It states no licence, so no images are
+shipped. The binary version is the one that is downloaded: reading it needs no pickle.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ REMEDY = (
     "y_train, x_test, y_test), or use --data fashion-on-earth, which needs no download"
 )
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+# What reading a damaged archive may raise.
 DAMAGE = (
     OSError,
     EOFError,
@@ -46,7 +47,7 @@ DAMAGE = (
 
 
 def load_cifar10(path: str | None = None) -> ImageData:
-    """The 50,000 training and 10,000 test images, or whatever part of them the archive at `path` holds."""
+    """The 50,000 training and 10,000 test images, or those that the archive at `path` holds."""
     if path is not None:
         arrays = read_archive(data_path(path))
     else:
@@ -62,7 +63,7 @@ def load_cifar10(path: str | None = None) -> ImageData:
 
 
 def read_archive(path: Path) -> Arrays:
-    """Arrays of a .npz, or of the official binary or python tar.gz; any damage is one `UserError`."""
+    """Arrays of a .npz, or of the official binary or python tar.gz; UserError where it is damaged."""
     if not path.is_file():
         raise UserError(f"cifar10: {str(path)!r} is not a file; {REMEDY}")
     try:
@@ -75,6 +76,7 @@ def read_archive(path: Path) -> Arrays:
 
 
 def _check(arrays: Arrays, path: Path) -> None:
+    """UserError unless pixels and labels have the shapes, types and ranges of CIFAR-10."""
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (32, 32, 3) or len(x) != len(y) or not len(y):
@@ -91,7 +93,8 @@ def _check(arrays: Arrays, path: Path) -> None:
 def _read_npz(path: Path) -> Arrays:
     with np.load(path, allow_pickle=False) as file:
         arrays = {key: file[key] for key in ARRAYS}
-    return arrays | {key: arrays[key].astype(np.int64) for key in ("y_train", "y_test")}
+    # Keras saves labels as (n, 1).
+    return arrays | {key: arrays[key].astype(np.int64).reshape(-1) for key in ("y_train", "y_test")}
 
 
 def _read_tar(path: Path) -> Arrays:
@@ -113,21 +116,24 @@ def _read_tar(path: Path) -> Arrays:
 
 
 def _binary_batch(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels of a file of the binary version."""
     rows = np.frombuffer(content, dtype=np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, then R, G, B planes
     return _interleaved(rows[:, 1:]), rows[:, 0].astype(np.int64)
 
 
 def _python_batch(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels of a file of the python version."""
     batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     return _interleaved(batch[b"data"]), np.asarray(batch[b"labels"], dtype=np.int64)
 
 
 def _interleaved(planes: np.ndarray) -> np.ndarray:
+    """(n, 3 x 32 x 32) colour planes to (n, 32, 32, 3)."""
     return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits plain containers and numpy arrays, and nothing else that could run."""
+    """Loads plain containers and numpy arrays only, so that no code in the file is run."""
 
     ADMITTED = frozenset({("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")})
 
@@ -147,7 +153,7 @@ def _download_and_read() -> Arrays:
 
 
 def download(url: str, md5: str, path: Path) -> None:
-    """Fetch `url` to `path` and check it; no network, a full disk or another content is one `UserError`."""
+    """Download `url` to `path` and check it; UserError without a network, on a full disk or for another content."""
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with urllib.request.urlopen(url, timeout=30) as response, path.open("wb") as file:

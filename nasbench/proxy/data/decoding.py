@@ -1,4 +1,4 @@
-"""One image file to a square of 8-bit pixels, whatever depth its samples have."""
+"""Decodes an image file to a square of 8-bit RGB pixels, whatever its bit depth."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from PIL import Image, ImageOps
 
 log = logging.getLogger("nasbench.data")
 
-VERSION = 2  # raise it when any file decodes to other pixels; it enters a folder's id
-# Pillow knows these by name alone (their pixels need a library or a program that is not Pillow's).
+VERSION = 2  # to be raised when any file decodes to other pixels; part of a data set's id
+# Formats that Pillow recognises, and cannot decode by itself.
 NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
-WHITES = (1, 255, 65535)  # what white is stored as; the smallest that no sample exceeds
-SIXTEEN_BITS = frozenset({"PNG", "PPM"})  # Pillow gives their 16-bit samples as 32-bit integers, scaled to 65535
-BITS_PER_SAMPLE = 258  # TIFF's tag
+WHITES = (1, 255, 65535)  # possible values of white where the format does not say; see `eight_bits`
+SIXTEEN_BITS = frozenset({"PNG", "PPM"})  # formats whose 16-bit samples Pillow gives as 32-bit integers up to 65535
+BITS_PER_SAMPLE = 258  # tag of TIFF
 THREADS = 4  # Pillow decodes without the interpreter's lock
-DARK = 16  # samples that all lie below white / DARK were hardly meant to fill the range
-_reported: set[str] = set()  # what this process has already said
+DARK = 16  # an image with all samples below white / DARK is reported: probably scaled otherwise
+_reported: set[str] = set()  # topics that this process has warned of
 
 
 @cache
@@ -34,10 +34,10 @@ def suffixes() -> frozenset[str]:
 
 
 def decode(path: Path, size: int, content: bytes | None = None) -> np.ndarray | None:
-    """(size, size, 3) uint8: the centre square of an image; None for a file that cannot be read, which is named once.
+    """(size, size, 3) uint8: the centre square of an image; None for a file that cannot be read, with a warning once.
 
-    More than 8 bits a sample become 8 by the rule of `eight_bits`. `content`: of a file that lies inside another one;
-    `path` only names it then.
+    More than 8 bits a sample are converted by `eight_bits`. content: the bytes of the file, if it lies inside another;
+    `path` is only its name in messages then.
     """
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
@@ -56,8 +56,10 @@ def decode(path: Path, size: int, content: bytes | None = None) -> np.ndarray | 
 def decode_all(
     one: Callable[[int], np.ndarray | None], indices: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images (k, size, size, 3) that `one` decodes of those at `indices` (n,), several at a time, and which of the
-    n they are: files that cannot be read are left out."""
+    """Decode the images at `indices` (n,) by `one`, several at a time; those that cannot be read are left out.
+
+    Returns the images (k, size, size, 3) and their positions (k,) in `indices`.
+    """
     with ThreadPoolExecutor(THREADS) as pool:
         decoded = list(pool.map(one, indices))
     kept = np.array([position for position, image in enumerate(decoded) if image is not None], dtype=np.int64)
@@ -67,11 +69,11 @@ def decode_all(
 
 
 def eight_bits(image: Image.Image, white: int | None, path: Path) -> Image.Image:
-    """An image of 16-bit, 32-bit or float samples in 8 bits: 0 stays black, and `white` becomes 255.
+    """An image of 16-bit, 32-bit or float samples scaled to 8 bits: 0 stays 0, and `white` becomes 255.
 
-    16-bit samples have white at 65535 (or where a TIFF's bits per sample put it). 32-bit integers and floats do not say
-    where: it is 1 (floats only), 255 or 65535, the smallest that no sample exceeds. Samples below 0, above 65535 or not
-    finite have no known scale: a `ValueError`. Images of 8 bits a sample or fewer come back as they are.
+    16-bit samples have white at 65535, or as the bits per sample of a TIFF say. For 32-bit integers and floats, where
+    `white` is None, it is the smallest of 1 (floats only), 255 and 65535 that no sample exceeds. ValueError for samples
+    below 0, above 65535 or not finite. Images of 8 bits or fewer are returned as they are.
     """
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
@@ -81,7 +83,8 @@ def eight_bits(image: Image.Image, white: int | None, path: Path) -> Image.Image
         raise ValueError(
             f"its samples lie in {low:g} to {high:g}; they must lie in 0 to 1 (floats), 255 or 65535: scale them"
         )
-    white = white or next(white for white in WHITES[image.mode == "I" :] if high <= white)
+    possible = WHITES[1:] if image.mode == "I" else WHITES
+    white = white or next(each for each in possible if high <= each)
     if 0 < high < white / DARK:
         say_once(f"{path} is dark: its samples reach {high:g}, and {white} is white; scale them", f"dark {path.parent}")
     return Image.fromarray((samples * (255 / white)).round().clip(0, 255).astype(np.uint8))
@@ -96,7 +99,7 @@ def _white(image: Image.Image) -> int | None:
 
 
 def say_once(message: str, topic: str = "") -> None:
-    """Warn, once in a process for each topic (the message itself if none is given)."""
+    """Log a warning once in this process for each topic (by default the message itself)."""
     if (topic or message) not in _reported:
         _reported.add(topic or message)
         log.warning("%s", message)

@@ -1,4 +1,4 @@
-"""Images as encoded files within other files: how they are read, and how rows of them become a data set."""
+"""Images as encoded files inside other files (parquet, tar): reading them, and making a data set of rows of them."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from nasbench.proxy.data.images import ImageData
 from nasbench.proxy.data.splits import ROLES, Role
 from nasbench.proxy.data.table import require_classes, settled_roles, sorted_classes
 
-SAMPLED = 256  # images of a split whose content decides the id, where reading all of them would take minutes
+SAMPLED = 256  # images of a split whose content enters the id, as reading all would take minutes
 
 
 class Contents(Protocol):
-    """Encoded images by number, in memory or read when asked for."""
+    """Encoded images by number, in memory or read when needed."""
 
     def __len__(self) -> int: ...
 
     def content(self, index: int) -> bytes: ...
 
     def mark(self, index: int) -> bytes:
-        """What tells it from others without reading much: its content where that is in memory."""
+        """Identifies an image without reading much: its content where that is in memory, else its place."""
         ...
 
     def taken(self, places: np.ndarray) -> Contents:
-        """Those of these numbers, in their order."""
+        """The images of these numbers, in this order."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """Encoded images that lie in memory."""
+    """Encoded images in memory."""
 
     items: tuple[bytes, ...]
 
@@ -58,7 +58,7 @@ class InMemory:
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Several of them, one behind the other."""
+    """The images of several `Contents`, concatenated."""
 
     parts: tuple[Contents, ...]
     places: np.ndarray  # (n, 2): part, and number within it
@@ -87,7 +87,7 @@ class Joined:
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """Image files as they came; `labels` (n,) int64. `source` names them in messages."""
+    """Encoded images with `labels` (n,) int64, decoded when read. source: their name in messages."""
 
     source: str
     contents: Contents
@@ -101,7 +101,7 @@ class EncodedImages:
 
 
 class Rows(NamedTuple):
-    """The images and labels of one file, and the names of the labels where the file tells them."""
+    """The images and labels of one file; names: of the classes in the order of numeric labels, if the file has them."""
 
     contents: Contents
     labels: list[str]
@@ -109,14 +109,14 @@ class Rows(NamedTuple):
 
 
 def data_of_rows(spec: str, name: str, parts: Sequence[tuple[Role, Rows]]) -> ImageData:
-    """A data set of files that say the split each; a fifth is cut out where there is no test split."""
+    """A data set of files with the split of each; without a test split, TEST_FRACTION of training becomes one."""
     roles = settled_roles([role for role, _ in parts], spec)
     named = next((rows.names for _, rows in parts if rows.names), ())
     by_role: dict[Role, tuple[list[Contents], list[str]]] = {}
     for role, (_, rows) in zip(roles, parts):
         contents, labels = by_role.setdefault(role, ([], []))
         contents.append(rows.contents)
-        labels += [_called(label, named) for label in rows.labels]
+        labels += [_class_name(label, named) for label in rows.labels]
     classes = tuple(named) or tuple(sorted_classes(set(by_role["train"][1])))
     require_classes(classes, by_role["train"][1], spec)
     images = {
@@ -130,7 +130,7 @@ def data_of_rows(spec: str, name: str, parts: Sequence[tuple[Role, Rows]]) -> Im
 
 
 def _id(classes: Sequence[str], images: Mapping[Role, EncodedImages]) -> str:
-    """Hash of all labels and marks, and of the content of up to 256 evenly spaced images where marks are not that."""
+    """Hash of all labels and marks, and of the content of up to SAMPLED evenly spaced images where that is no mark."""
     digest = hashlib.sha256("\0".join([*classes, f"decoding {VERSION}"]).encode())
     for role in sorted(images):
         held, count = images[role].contents, len(images[role].labels)
@@ -144,7 +144,7 @@ def _id(classes: Sequence[str], images: Mapping[Role, EncodedImages]) -> str:
 
 
 def role_of(file: Path, root: Path) -> Role:
-    """By the first word of the file's name, or else by a folder's; files without one are trained on."""
+    """The split by the first word of the file's name, else by a folder's name; else train."""
     folders = file.relative_to(root).parts[:-1] if root.is_dir() else ()
     for word in (re.split(r"[-_.\d]", file.stem)[0], *reversed(folders)):
         if word.casefold() in ROLES:
@@ -152,13 +152,15 @@ def role_of(file: Path, root: Path) -> Role:
     return "train"
 
 
-def _called(label: str, names: Sequence[str]) -> str:
+def _class_name(label: str, names: Sequence[str]) -> str:
+    """The name of a numeric label where there are names; else the label itself."""
     return names[int(label)] if names and label.isdigit() and int(label) < len(names) else label
 
 
 def _images(
     name: str, contents: Contents, labels: Sequence[str], classes: Sequence[str], spec: str
 ) -> EncodedImages:  # fmt: skip
+    """Images with their labels as numbers of `classes`; UserError for a label that is none of them."""
     places = {known: index for index, known in enumerate(classes)}
     strange = next((label for label in labels if label not in places), None)
     if strange is not None:
@@ -167,7 +169,10 @@ def _images(
 
 
 def _cut(images: EncodedImages) -> tuple[EncodedImages, EncodedImages]:
-    """A fifth of every class for testing, those whose mark hashes lowest: the same on every machine."""
+    """(training, test): of every class TEST_FRACTION for testing, those whose marks have the lowest hashes.
+
+    So the split is the same on every machine.
+    """
     count = len(images.labels)
     hashes = np.array([hashlib.sha256(images.contents.mark(index)).hexdigest() for index in range(count)])
     tested = np.zeros(count, dtype=bool)

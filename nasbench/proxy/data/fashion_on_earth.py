@@ -1,8 +1,8 @@
 """Fashion-on-Earth: ten classes of product photographs on satellite backgrounds, composed from two shipped files.
 
-No package registry carries a natural-image data set, so this one is made on the spot: each product of Fashion-MNIST is
-rotated, scaled, shifted, tinted (half of them inverted) and pasted with a soft mask on a contrast-stretched random
-crop of NASA's Blue Marble. Train and test share neither products nor longitudes.
+No package registry has a data set of natural images, so this one is composed when it is first used: each product of
+Fashion-MNIST is rotated, scaled, shifted, tinted (half of them inverted) and pasted with a soft mask on a random crop
+of NASA's Blue Marble with stretched contrast. Train and test share neither products nor longitudes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nasbench.files import data_dir
 from nasbench.proxy.data.cache import Arrays, cached_arrays
 from nasbench.proxy.data.images import ArrayImages, ImageData, content_id
 
-VERSION = 2  # raise it when any pixel changes
+VERSION = 2  # to be raised when any pixel changes
 SIZE = 32
 SEED = 0
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -26,13 +26,13 @@ CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
 BANDS, TEST_BANDS = 12, (3, 7, 10)
 LAND_LATITUDES = (60.0, -45.0)  # degrees north; beyond them the picture is ice and open sea
 ZOOMS = (1, 2, 3)  # pixels of the satellite picture (15 to a degree) per background pixel
-TEXTURE = 0.03  # least standard deviation over the positions of a background, before its stretching: no open sea
+MIN_TEXTURE = 0.03  # standard deviation over the positions of a background before stretching: excludes open sea
 CHUNK = 1000  # images composed at once, which bounds the memory
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """How far a product may move; every value is drawn uniformly."""
+    """Ranges of the random changes of a product, which are drawn uniformly; `noise` is a standard deviation."""
 
     rotation_degrees: float = 15.0
     scale: tuple[float, float] = (0.85, 1.15)
@@ -57,7 +57,7 @@ def load_fashion_on_earth() -> ImageData:
 
 
 def compose(seed: int = SEED, limit: int | None = None) -> Arrays:
-    """Both splits as arrays; `limit` takes only that many images of each."""
+    """Both splits as arrays; with `limit` only the first so many images of each."""
     folder = data_dir("datasets")
     with np.load(folder / "fashion_mnist_17k.npz") as file:
         source = {key: file[key] for key in file.files}
@@ -96,7 +96,7 @@ def _compose_chunk(
 
 
 def _placed(products: np.ndarray, ranges: Ranges, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate, scale and shift: shade and soft mask, both (n, SIZE, SIZE) float32 in [0, 1]."""
+    """Products rotated, scaled and shifted: shade and soft mask, both (n, SIZE, SIZE) float32 in [0, 1]."""
     count = len(products)
     angle = np.deg2rad(rng.uniform(-ranges.rotation_degrees, ranges.rotation_degrees, count))
     scale = rng.uniform(*ranges.scale, count)
@@ -106,7 +106,7 @@ def _placed(products: np.ndarray, ranges: Ranges, rng: np.random.Generator) -> t
     cos, sin = ((f(angle) / scale).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
     column, row = cos * x + sin * y, cos * y - sin * x  # relative to the centre of the product
     grey = products.astype(np.float32) / 255
-    # Dark cloth is nearly as dark as the empty ground (exactly 0): the mask rises steeply from there.
+    # Dark cloth is nearly as dark as the background, which is exactly 0: so the mask rises steeply.
     opacity = np.minimum(grey * 8, 1)
     return _bilinear(grey, row, column), _bilinear(opacity, row, column)
 
@@ -143,16 +143,17 @@ def _backgrounds(count: int, pyramid: dict[int, np.ndarray], split: str, rng: np
 
 
 def _texture(crops: np.ndarray) -> np.ndarray:
-    """Standard deviation over every second position, mean over the channels: (n,). Plain colour has none."""
+    """(n,) standard deviation over every second position, mean over the channels; 0 for plain colour."""
     return crops[:, ::2, ::2].std(axis=(1, 2)).mean(axis=1)
 
 
 def _textured_crops(count: int, pyramid: dict[int, np.ndarray], split: str, rng: np.random.Generator) -> np.ndarray:
+    """`cut_crops` with a texture above MIN_TEXTURE; others are drawn again."""
     found: list[np.ndarray] = []
     missing = count
     for _ in range(20):
         crops = cut_crops(2 * missing, pyramid, split, rng)
-        crops = crops[_texture(crops) > TEXTURE][:missing]
+        crops = crops[_texture(crops) > MIN_TEXTURE][:missing]
         found.append(crops)
         missing -= len(crops)
         if missing == 0:

@@ -1,4 +1,4 @@
-"""A folder of images in class sub-folders, any format and size that Pillow reads, decoded when asked for."""
+"""A folder of images in class folders, of any format and size that Pillow reads, decoded when needed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from nasbench.proxy.data.images import ImageData
 from nasbench.proxy.data.splits import Part, Role, find_splits, find_splits_in_classes, require_no_splits_inside
 from nasbench.proxy.data.tree import LOOSE, NO_CLASS, NO_SPLIT, LeftOut, image_files, is_hidden
 
-TEST_FRACTION = 0.2  # cut by a hash of the file names where there is no test folder
+TEST_FRACTION = 0.2  # of the images for testing, chosen by a hash of file names, where there is no test folder
 MIN_PER_CLASS = 10  # 2 test, 2 validation and 6 training images
-PROBE_SIZE = 8  # pixels a side, where only whether a file can be read is asked
-AS_BYTES = "surrogateescape"  # names that are not UTF-8 are hashed as the bytes that they are
+PROBE_SIZE = 8  # side in pixels to decode to, to find out whether a file can be read
+AS_BYTES = "surrogateescape"  # error handler: names that are not UTF-8 are hashed as their bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,8 @@ def load_folder(path: str, labelled: bool = True) -> ImageData:
     """The images below `path`: class folders, or splits (train, val, test by any usual name) that hold class folders,
     or class folders that hold splits.
 
-    Unless `labelled`: all images below these, however they lie, as one nameless class. A lone held-out split is the
-    test split. What is left out is counted and named, as a warning and in the notes of the data set.
+    labelled=False: all images below these, in whatever folders, as one class without a name. A single held-out split
+    is the test split. What is left out is counted in a warning and in the notes of the data set.
     """
     if not path.strip():
         raise UserError(f"data {path!r} is empty; give fashion-on-earth, cifar10 or a folder")
@@ -64,7 +64,7 @@ Splits = dict[Role, Files]
 
 
 class Split(NamedTuple):
-    """Images to be used alike: those of each class by its name and folder, and `loose` ones, which have no class."""
+    """The images of one split: {class: (folder, images)}, and `loose` ones outside class folders."""
 
     where: Path
     classes: dict[str, tuple[Path, list[Path]]]
@@ -72,19 +72,19 @@ class Split(NamedTuple):
 
     @classmethod
     def of(cls, part: Part) -> Split:
-        """A folder of class folders."""
+        """The split that a folder of class folders is."""
         below = _by_folder(part.folder, part.images)
         classes = {folder.name: (folder, images) for folder, images in below.items()}
         return cls(part.folder, classes, [path for path in part.images if path.parent == part.folder])
 
     @property
     def images(self) -> list[Path]:
-        """All of them, in order."""
+        """All images, sorted."""
         return sorted([*self.loose, *(path for _, images in self.classes.values() for path in images)])
 
 
 def _scan(root: Path, images: list[Path], labelled: bool, left_out: LeftOut) -> tuple[tuple[str, ...], Splits]:
-    """The classes and the files of each split, of which there are two or three."""
+    """The classes, and the files of each split that is found."""
     parts = [Part(folder, tuple(inside)) for folder, inside in _by_folder(root, images).items()]
     in_classes = find_splits_in_classes(parts, labelled)
     found = _splits_of_classes(root, in_classes) if in_classes else _splits_of(root, images, parts, labelled)
@@ -97,7 +97,7 @@ def _scan(root: Path, images: list[Path], labelled: bool, left_out: LeftOut) -> 
 
 
 def _splits_of(root: Path, images: list[Path], parts: list[Part], labelled: bool) -> dict[Role, Split]:
-    """Folders that are splits and hold class folders; else the whole, to train on."""
+    """The splits that folders below `root` are; without any, all images as the training split."""
     found = find_splits(parts, labelled)
     if not found:
         require_no_splits_inside(parts)
@@ -106,7 +106,7 @@ def _splits_of(root: Path, images: list[Path], parts: list[Part], labelled: bool
 
 
 def _splits_of_classes(root: Path, own: Mapping[Path, Mapping[Role, Part]]) -> dict[Role, Split]:
-    """Splits out of class folders that hold their own."""
+    """The splits where each class folder holds its own, as {class folder: {split: its folder}}."""
     roles, found = next(iter(own.values())), dict[Role, Split]()
     for role, first in roles.items():
         classes = {folder.name: (own[folder][role].folder, list(own[folder][role].images)) for folder in own}
@@ -116,6 +116,7 @@ def _splits_of_classes(root: Path, own: Mapping[Path, Mapping[Role, Part]]) -> d
 
 
 def _files(parts: Mapping[Role, Split], left_out: LeftOut) -> tuple[tuple[str, ...], Splits]:
+    """The classes, and the files of each split with their labels; UserError where splits have different classes."""
     classes, files = _training_files(parts["train"], left_out)
     splits: Splits = {"train": files}
     for role, part in parts.items():
@@ -125,7 +126,7 @@ def _files(parts: Mapping[Role, Split], left_out: LeftOut) -> tuple[tuple[str, .
 
 
 def _by_folder(root: Path, images: Sequence[Path]) -> dict[Path, list[Path]]:
-    """Folders right below `root`, in order, and the images in each; images beside them belong to none."""
+    """{folder directly below `root`: the images in it}, sorted; without images directly in `root`."""
     found: dict[Path, list[Path]] = {
         folder: [] for folder in sorted(root.iterdir()) if folder.is_dir() and not is_hidden(folder.name)
     }
@@ -136,7 +137,7 @@ def _by_folder(root: Path, images: Sequence[Path]) -> dict[Path, list[Path]]:
 
 
 def _by_role(named: dict[Role, Split]) -> dict[Role, Split]:
-    """What each split is used for: a lone validation split is scored on or, where none is for training, trained on."""
+    """The splits by use: a validation split trains where no train split is there, and else tests where no test is."""
     parts = dict(named)
     if "validation" in parts and "train" not in parts:
         parts["train"] = parts.pop("validation")
@@ -149,7 +150,7 @@ def _by_role(named: dict[Role, Split]) -> dict[Role, Split]:
 def data_of_files(
     name: str, root: Path, classes: Sequence[str], splits: Splits, notes: tuple[str, ...] = ()
 ) -> ImageData:
-    """A data set of image files whose classes and splits are known; a fifth is cut out where there is no test split."""
+    """A data set of image files; without a test split, TEST_FRACTION of the training files becomes one."""
     if "test" not in splits:
         splits = dict(splits)
         splits["train"], splits["test"] = _cut_test(splits["train"])
@@ -161,6 +162,7 @@ def data_of_files(
 
 
 def _training_files(part: Split, left_out: LeftOut) -> tuple[tuple[str, ...], Files]:
+    """The classes and files of the training split; UserError for fewer than two classes, or few images in one."""
     classes, root = _class_images(part, left_out), part.where
     if len(classes) < 2:
         raise UserError(
@@ -178,7 +180,7 @@ def _training_files(part: Split, left_out: LeftOut) -> tuple[tuple[str, ...], Fi
 
 
 def _class_images(part: Split, left_out: LeftOut) -> dict[str, list[Path]]:
-    """The images of each class folder of a split; a folder of which nothing can be read is no class."""
+    """{class: images} of a split; a folder without a readable image is no class."""
     for path in part.loose:
         left_out.add(LOOSE, path)
     classes: dict[str, list[Path]] = {}
@@ -191,6 +193,7 @@ def _class_images(part: Split, left_out: LeftOut) -> dict[str, list[Path]]:
 
 
 def _unlabelled_files(parts: Mapping[Role, Split]) -> Splits:
+    """The files of each split, all with label 0; UserError where there are few."""
     for part in parts.values():
         if len(part.images) < MIN_PER_CLASS:
             raise UserError(
@@ -201,6 +204,7 @@ def _unlabelled_files(parts: Mapping[Role, Split]) -> Splits:
 
 
 def _held_out_files(part: Split, names: Sequence[str], train_root: Path, left_out: LeftOut) -> Files:
+    """The files of a held-out split; UserError unless it has the training split's classes, `names`."""
     if not part.images:
         raise UserError(
             f"data {str(part.where)!r} holds no images; add some, or remove the folder to have a test split cut"
@@ -216,7 +220,10 @@ def _held_out_files(part: Split, names: Sequence[str], train_root: Path, left_ou
 
 
 def _cut_test(files: Files) -> tuple[Files, Files]:
-    """A fifth of every class, the same files on every machine: those whose names hash lowest."""
+    """(training, test): of every class TEST_FRACTION for testing, those whose names have the lowest hashes.
+
+    So the split is the same on every machine.
+    """
     train: Files = []
     test: Files = []
     for label in sorted({label for _, label in files}):
@@ -238,7 +245,7 @@ def _images(root: Path, files: Files) -> FileImages:
 
 
 def _name(root: Path, path: Path) -> str:
-    """A path from `root` on; one elsewhere, which a table may name, stays whole."""
+    """The path relative to `root`; a path elsewhere, which a table may name, as it is."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
@@ -250,10 +257,10 @@ def _content(path: Path) -> bytes:
 
 
 def _folder_id(root: Path, classes: Sequence[str], splits: Splits) -> str:
-    """Hash of the names and byte sizes of all files, and of the whole content of up to 256 evenly spaced ones.
+    """Hash of the names and sizes of all files, and of the content of up to 256 evenly spaced ones.
 
-    Reading every byte of a large folder before each search would take minutes; an exchanged image of the very same
-    size among more than 256 files can go unseen.
+    Reading all files before each search would take minutes; so an image that is replaced by one of the same size in
+    bytes may not be noticed among more than 256 files.
     """
     digest = hashlib.sha256("\0".join([*classes, f"decoding {VERSION}"]).encode(errors=AS_BYTES))
     files = [(split, path) for split in sorted(splits) for path, _ in splits[split]]

@@ -1,4 +1,4 @@
-"""Data sets by Hugging Face's `datasets`: `hf:NAME`, from the hub or a folder, kept on disk by that library."""
+"""Data sets of Hugging Face's `datasets` library: `hf:NAME`, from the hub or a folder, cached by that library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HUB = "hf"
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The image column of a table that lies on disk: a cell is read when it is asked for."""
+    """The image column of a table on disk; cells are read when needed."""
 
     table: Any  # datasets.Dataset
     column: str
@@ -37,7 +37,7 @@ class Cells:
             return file.read()
 
     def mark(self, index: int) -> bytes:
-        """Its row: the table says nothing of a cell without reading it."""
+        """Its row's number: more would mean reading the cell."""
         return str(self.places[index]).encode()
 
     def taken(self, places: np.ndarray) -> Cells:
@@ -45,7 +45,7 @@ class Cells:
 
 
 def load_hub(name: str | None) -> ImageData:
-    """The data set of this name on the hub, or of this folder, with its splits."""
+    """The data set of this name on the hub, or in this folder, with its splits. UserError where there is none."""
     if not name:
         raise UserError(f"data {HUB!r} names no data set; write {HUB}:OWNER/NAME")
     if importlib.util.find_spec("datasets") is None:
@@ -67,7 +67,7 @@ def _tables(name: str) -> dict[str, Any]:
 
     try:
         return dict(datasets.load_dataset(name))
-    except Exception as error:  # of the network, of the hub, of the files: that library raises what others raise
+    except Exception as error:  # errors of network, hub and files share no base class
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
             f"data '{HUB}:{name}': cannot be had ({shown(reason)}); check the name and the network, or fetch it "

@@ -1,4 +1,4 @@
-"""What every image data set looks like to the proxy: labelled images read at a size, and stated splits."""
+"""The form of every image data set: splits of labelled images that are read at a given size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 VALIDATION_FRACTION = 0.2  # of the training images
 VALIDATION_LIMIT = 5_000  # 5,000 images put the standard error of an accuracy of 0.7 at 0.65 points
-UNEVEN = 1.5  # largest over smallest class from which accuracy is balanced; the shipped data sets have 1.11 and 1
+UNEVEN = 1.5  # largest over smallest class; above it accuracy is balanced. The named data sets have 1.11 and 1
 
 
 class Images(Protocol):
@@ -38,9 +38,9 @@ class ArrayImages:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A data set: training images and a test split that no search sees; validation is cut from the former if not given.
+    """A data set: training images, and a test split that no search uses; validation is cut from training if not given.
 
-    `id` is a hash of the content; trials store it, so that results on different images never mix.
+    id: a hash of the content. Trials store it, so that results on different images are not mixed.
     """
 
     name: str
@@ -49,22 +49,22 @@ class ImageData:
     train: Images
     test: Images
     native_size: int | None = None  # side in pixels where all images share it; None for a folder of photographs
-    notes: tuple[str, ...] = field(default=())  # what a reader should know, one line each
+    notes: tuple[str, ...] = field(default=())  # for users, one line each
     validation: Images | None = None  # where the data set brings its own
 
     @property
     def uneven(self) -> bool:
-        """Whether the training images of some class are so many that a share of right answers says little."""
+        """Whether training classes differ so much in size that plain accuracy is misleading."""
         counts = np.unique(self.train.labels, return_counts=True)[1]
         return bool(counts.max() > UNEVEN * counts.min())
 
     def split(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices into `train` of the (training, validation) images for this seed, where validation is cut from it."""
+        """Indices into `train` of the (training, validation) images for this seed; for data without own validation."""
         return split_validation(self.train.labels, seed)
 
 
 def unlabelled(data: ImageData) -> ImageData:
-    """The same images as one nameless class; its id differs, since other images are cut out for validation."""
+    """The same images as one class without a name; the id differs, as other images are cut out for validation."""
     train, test = (_without_labels(images) for images in (data.train, data.test))
     return replace(data, id=f"{data.id}-unlabelled", classes=(), train=train, test=test)
 
@@ -74,7 +74,7 @@ def _without_labels(images: Any) -> Any:
 
 
 def split_validation(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a validation split with the same share of every class out of `labels` (n,); both index arrays are sorted."""
+    """Sorted indices of (training, validation) images: the same share of every class of `labels` (n,) is held out."""
     fraction = min(VALIDATION_FRACTION, VALIDATION_LIMIT / max(len(labels), 1))
     rng = np.random.default_rng([seed, 0x5A11D])
     held_out = np.zeros(len(labels), dtype=bool)

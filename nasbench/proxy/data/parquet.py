@@ -14,13 +14,13 @@ from nasbench.proxy.data.encoded import InMemory, Rows, data_of_rows, role_of
 from nasbench.proxy.data.images import ImageData
 
 SUFFIX = ".parquet"
-IMAGES = ("image", "img", "picture", "jpg", "png", "bytes")
+IMAGES = ("image", "img", "picture", "jpg", "png", "bytes")  # names of columns, the first that is there
 LABELS = ("label", "labels", "class", "target", "fine_label", "category")
-MEMORY_SHARE = 0.5  # of this machine's, that the encoded images may take
+MEMORY_SHARE = 0.5  # of this machine's memory, for the encoded images
 
 
 def is_parquet(spec: str) -> bool:
-    """Whether it is a parquet file, or a folder that holds some, itself or in its folder `data`."""
+    """Whether `spec` is a parquet file, or a folder with some in it or in its folder `data`."""
     path = data_path(spec)
     return path.suffix.lower() == SUFFIX or any(
         True for place in (path, path / "data") for _ in place.glob(f"*{SUFFIX}")
@@ -28,8 +28,10 @@ def is_parquet(spec: str) -> bool:
 
 
 def load_parquet(spec: str) -> ImageData:
-    """The images of a parquet file or a folder of them. Splits are told by the names of files (train-00000-of-00001) or
-    of their folders; a fifth is cut out where there is no test split."""
+    """The images of a parquet file or of a folder of them; see `encoded.data_of_rows`.
+
+    The split of a file is in its name (train-00000-of-00001) or that of its folder. UserError.
+    """
     path = data_path(spec)
     files = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
     _require_room(files, spec)
@@ -68,6 +70,7 @@ def _rows(file: Path) -> Rows:
 
 
 def _column(have: Sequence[str], names: Sequence[str], what: str, file: Path) -> str:
+    """The first of `names` that is among the columns; UserError where none is."""
     found = next((name for name in names if name in have), None)
     if found is None:
         listed = shown(", ".join(have))
@@ -87,9 +90,9 @@ def _content(value: Any, file: Path) -> bytes:
 
 
 def _label_names(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, ...]:
-    """The classes' names that Hugging Face writes beside a table, in the order of its numbers."""
+    """The classes' names in Hugging Face's metadata, in the order of numeric labels; empty without them."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(str(name) for name in features[column]["names"])
-    except (KeyError, ValueError, TypeError):  # a table of another origin
+    except (KeyError, ValueError, TypeError):  # no such metadata
         return ()

@@ -1,4 +1,4 @@
-"""The images a trial draws from, at its resolution: in memory where they fit, else decoded ahead by a thread."""
+"""The images of one split that a trial uses, at its resolution: in memory if they fit, else decoded by a thread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nasbench.proxy.data.images import ImageData, Images, stratified_subset
 
 log = logging.getLogger("nasbench.data")
 
-MEMORY_LIMIT_BYTES = 1 << 30  # for one pool; above it batches are decoded as they are needed
+MEMORY_LIMIT_BYTES = 1 << 30  # of one pool; above it batches are decoded when needed
 LOOKAHEAD = 4  # batches decoded ahead of the training loop
 Batch = tuple[torch.Tensor, torch.Tensor]  # (b, s, s, 3) uint8, (b,) int64
 
@@ -75,7 +75,7 @@ ImagePool = MemoryPool | StreamingPool
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """Which images of a data set a pool holds: a split, at most `limit` of it, at `size` pixels a side."""
+    """The images of a pool: at most `limit` of a split, at `size` pixels a side."""
 
     split: str  # "train", "validation" or "test"
     size: int
@@ -84,7 +84,10 @@ class PoolSpec:
 
 
 def open_pool(data: ImageData, spec: PoolSpec, device: str = "cpu", cache: bool = True) -> ImagePool:
-    """The pool of `spec`, the same images every time."""
+    """The pool of `spec`, the same images every time; UserError where none can be read.
+
+    cache: whether decoded files are kept in the user's cache.
+    """
     images, indices = select(data, spec)
     target = torch.device(device)
     if len(indices) * spec.size**2 * 3 > MEMORY_LIMIT_BYTES:
@@ -102,7 +105,7 @@ def open_pool(data: ImageData, spec: PoolSpec, device: str = "cpu", cache: bool 
 
 
 def select(data: ImageData, spec: PoolSpec) -> tuple[Images, np.ndarray]:
-    """The images and indices of a pool; test is a split of its own, and so is validation where the data has one."""
+    """The images of a pool, and their indices. Validation images are cut from training where the data has none."""
     own = {"train": data.train if data.validation else None, "validation": data.validation, "test": data.test}
     images = own[spec.split]
     if images is not None:

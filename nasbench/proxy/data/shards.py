@@ -1,6 +1,6 @@
 """WebDataset shards: tar files in which the files of one sample share a name, such as 0001.jpg and 0001.cls.
 
-Images stay in the shards and are read from their places when they are asked for.
+Images stay in the shards and are read when needed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from nasbench.proxy.data.images import ImageData
 
 SUFFIX = ".tar"
 LABELS = ("cls", "label", "txt", "json")  # suffixes of a sample's label, the first that is there
-KEYS = ("label", "cls", "class")  # of a label in JSON
+KEYS = ("label", "cls", "class")  # of the label in a JSON file
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # {000..123} in a path
-MOST = 100_000  # shards
+MAX_SHARDS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Files within one tar file: `places` (n, 2), where each begins and its bytes."""
+    """Files inside one tar file: `places` (n, 2), offset and size of each in bytes."""
 
     file: Path
     places: np.ndarray
@@ -44,7 +44,7 @@ class Slices:
             return file.read(size)
 
     def mark(self, index: int) -> bytes:
-        """Its place."""
+        """The tar file's name with offset and size."""
         begin, size = self.places[index]
         return f"{self.file.name}:{begin}:{size}".encode()
 
@@ -53,13 +53,13 @@ class Slices:
 
 
 def is_shards(spec: str) -> bool:
-    """Whether it is a tar file, a range of them, or a folder that holds some."""
+    """Whether `spec` is a tar file, a range of them, or a folder with some directly in it."""
     path = data_path(spec)
     return path.suffix.lower() == SUFFIX or any(True for _ in path.glob(f"*{SUFFIX}"))
 
 
 def load_shards(spec: str) -> ImageData:
-    """The images of `shards/train-{000..123}.tar`, one tar file, or a folder of them with splits by name or folder."""
+    """The images of `shards/train-{000..123}.tar`, of one tar file or a folder of them; see `encoded.data_of_rows`."""
     path = data_path(spec)
     files = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else _expanded(path, spec)
     root = path if path.is_dir() else path.parent
@@ -67,19 +67,21 @@ def load_shards(spec: str) -> ImageData:
 
 
 def _expanded(path: Path, spec: str) -> list[Path]:
-    """The files that a range such as {000..123} names."""
+    """The files of a range such as {000..123} in a name; without one the file itself."""
     found = RANGE.search(path.name)
     if found is None:
         return [path]
     first, last = int(found[1]), int(found[2])
-    if not first <= last < first + MOST:
-        raise UserError(f"data {spec!r}: {found[0]} is no range of shards; write {{FIRST..LAST}}, at most {MOST:,}")
+    if not first <= last < first + MAX_SHARDS:
+        most = f"at most {MAX_SHARDS:,}"
+        raise UserError(f"data {spec!r}: {found[0]} is no range of shards; write {{FIRST..LAST}}, {most}")
     width = len(found[1])
     names = (path.name.replace(found[0], f"{number:0{width}d}") for number in range(first, last + 1))
     return [path.with_name(name) for name in names]
 
 
 def _rows(file: Path) -> Rows:
+    """The samples of one shard that have an image; UserError where it is damaged or has none."""
     samples: dict[str, dict[str, tarfile.TarInfo]] = defaultdict(dict)
     try:
         with tarfile.open(file, "r:") as tar:
@@ -120,6 +122,7 @@ def _sample(
 
 
 def _from_json(text: str) -> str:
+    """The label in a JSON table, "" without one."""
     try:
         content = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which folders of a data set are its training, validation and test splits, told by their names and what they hold."""
+"""Finds which folders of a data set are its training, validation and test splits, by their names and contents."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ ROLES: Mapping[str, Role] = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval", "evaluation"), "validation"),
     **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
 }  # type: ignore[dict-item]
-# Words that a split's name may hold besides: train_images, ValSet, test-data, train2017.
+# Words that a split's name may have in addition: train_images, ValSet, test-data.
 FILLERS = frozenset({"set", "data", "dataset", "split", "image", "images", "img", "imgs", "folder"})
 NAMES = "train, val and test (or training, validation, testing and the like)"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A folder directly below the root, with the image files in it: some of them direct, or all of them nested."""
+    """A folder of a data set, with all image files below it."""
 
     folder: Path
     images: tuple[Path, ...]
 
     @property
     def role(self) -> Role | None:
-        """What its name says that it is: `train` for Train, training-set or train2017."""
+        """The split that its name stands for, None for no split: `train` for Train, training-set or train2017."""
         words = [word for word in _words(self.folder.name) if word not in FILLERS]
         return ROLES.get(words[0]) if len(words) == 1 else None
 
     @property
     def hints(self) -> bool:
-        """Whether a word of its name is a split's: train_old, my-test."""
+        """Whether any word of its name is a split's, as in train_old and my-test."""
         return any(word in ROLES for word in _words(self.folder.name))
 
     @property
     def inside(self) -> list[Part]:
-        """The folders right inside it that hold images, in order."""
+        """The folders directly in it that hold images, sorted."""
         found: dict[str, list[Path]] = {}
         for path in self.images:
             if path.parent != self.folder:
@@ -50,12 +50,12 @@ class Part:
 
     @property
     def nested(self) -> bool:
-        """Whether its images lie in sub-folders, as those of a split do."""
+        """Whether all its images lie in sub-folders, as those of a split do."""
         return bool(self.images) and all(path.parent != self.folder for path in self.images)
 
 
 def _words(name: str) -> Iterator[str]:
-    """The words of a name in lower case, a filler at their end cut off: TrainSet, trainset and train_set are one."""
+    """The words of a name in lower case, without a filler at the end of a split's name: trainset becomes train."""
     for word in re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)):
         lower = word.casefold()
         yield next((lower.removesuffix(end) for end in FILLERS if lower.removesuffix(end) in ROLES), lower)
@@ -64,8 +64,8 @@ def _words(name: str) -> Iterator[str]:
 def find_splits(parts: Sequence[Part], labelled: bool) -> dict[Role, Part]:
     """The splits among the folders of a data set; none where the folders are classes.
 
-    A class may be called train: beside other classes, with its images directly inside. Any other folder that looks like
-    a split and cannot be one is refused, since its images would train unseen, or never be used.
+    A folder named train is a class where its images lie directly in it, beside other classes. UserError for any other
+    folder that has a split's name and cannot be one: its images would become a class, or not be used.
     """
     named = [part for part in parts if part.role]
     others = [part for part in parts if part.images and not part.role]
@@ -89,10 +89,10 @@ def find_splits(parts: Sequence[Part], labelled: bool) -> dict[Role, Part]:
 
 
 def find_splits_in_classes(parts: Sequence[Part], labelled: bool) -> dict[Path, dict[Role, Part]]:
-    """Each class folder's own splits, as in cat/train and cat/val, where all of them hold some; else nothing.
+    """{class folder: {split: its folder}} where every class folder holds splits, as in cat/train and cat/val; else {}.
 
-    A `UserError` where they hold different ones, where the folders might as well be splits of classes with such names,
-    or where there is but one, which then is the data set.
+    UserError where they hold different splits, where the folders themselves have names of splits, or where there is
+    only one folder, which is the data set then.
     """
     filled = [part for part in parts if part.images]
     own = {part.folder: [inner for inner in part.inside if inner.role] for part in filled}
@@ -119,7 +119,7 @@ def find_splits_in_classes(parts: Sequence[Part], labelled: bool) -> dict[Path, 
 
 
 def require_no_splits_inside(parts: Sequence[Part]) -> None:
-    """A `UserError` where some of these class folders hold held-out images as a split, which would train unseen."""
+    """UserError where some of these class folders hold a validation or test folder, which would be trained on."""
     odd = [inner for part in parts for inner in part.inside if inner.role not in (None, "train")]
     if odd:
         names = ", ".join(f"{inner.folder.parent.name}/{inner.folder.name}" for inner in odd)
@@ -131,11 +131,12 @@ def require_no_splits_inside(parts: Sequence[Part]) -> None:
 
 
 def _stand_apart(trained: Sequence[Part], held_out: Sequence[Part], labelled: bool) -> bool:
-    """Whether training and held-out folders are splits whatever else lies beside them."""
+    """Whether training and held-out folders are splits even with other folders beside them."""
     return bool(trained and held_out) and (not labelled or all(part.nested for part in trained))
 
 
 def _one_of_each(named: Sequence[Part]) -> dict[Role, Part]:
+    """The folders by split; UserError where two are the same one, or where there is nothing to train on."""
     splits: dict[Role, Part] = {}
     for part in named:
         assert part.role

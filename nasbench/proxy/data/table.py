@@ -1,4 +1,4 @@
-"""A CSV of image paths and labels, with or without a column that says the split."""
+"""A CSV of image paths and labels, with or without a column for the split."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def is_table(spec: str) -> bool:
 
 
 def load_table(spec: str) -> ImageData:
-    """The images that a CSV names: a column of paths, from the table's folder on, one of labels, and maybe one of
-    splits. A fifth is cut out where no row is of a test split; files that are not there are counted and named."""
+    """The images that a CSV names, in a column of paths relative to the CSV, one of labels, and maybe one of splits.
+
+    See `folder.data_of_files`. Files that do not exist are counted in a warning. UserError for anything else wrong.
+    """
     path = data_path(spec)
     table = _read(path)
     paths, labels = _column(table, PATHS, "paths", path), _column(table, LABELS, "labels", path)
@@ -63,7 +65,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _column(table: pd.DataFrame, names: Sequence[str], what: str, path: Path) -> list[str]:
-    """The values of the first column that is called so."""
+    """The values of the first of the columns `names` that is there; UserError where none is, or a value is empty."""
     known = {str(name).strip().casefold(): name for name in table.columns}
     found = next((known[name] for name in names if name in known), None)
     if found is None:
@@ -76,7 +78,7 @@ def _column(table: pd.DataFrame, names: Sequence[str], what: str, path: Path) ->
 
 
 def _roles(table: pd.DataFrame, path: Path) -> list[Role]:
-    """The split of each line; a lone held-out one is the test split."""
+    """The split of each line: train without a column of splits; see `settled_roles`."""
     if not any(str(name).strip().casefold() in SPLITS for name in table.columns):
         return ["train"] * len(table)
     words = _column(table, SPLITS, "splits", path)
@@ -87,15 +89,15 @@ def _roles(table: pd.DataFrame, path: Path) -> list[Role]:
 
 
 def settled_roles(roles: Sequence[Role], source: str) -> list[Role]:
-    """The splits as they are used: something trains, and a lone held-out split is the test split."""
+    """The splits by use: without a test split, validation becomes it. UserError without a training split."""
     if "train" not in roles:
         raise UserError(f"data {source!r}: nothing is of the split train; name what is to be trained on")
-    lone: Mapping[Role, Role] = {} if "test" in roles else {"validation": "test"}
-    return [lone.get(role, role) for role in roles]
+    renamed: Mapping[Role, Role] = {} if "test" in roles else {"validation": "test"}
+    return [renamed.get(role, role) for role in roles]
 
 
 def sorted_classes(labels: set[str]) -> list[str]:
-    """Names of classes in order; numbers by their size."""
+    """Names of classes, sorted; by value where all are numbers."""
     numbers = all(label.isascii() and label.isdigit() for label in labels)
     return sorted(labels, key=lambda label: (int(label), label) if numbers else (0, label))
 

@@ -1,4 +1,4 @@
-"""The image files below a folder, and by count and example what lies there and is left out."""
+"""The image files below a folder, and counts with an example of what is left out there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from nasbench.errors import UserError
 from nasbench.proxy.data.decoding import suffixes
 
-# What systems, network drives and unpackers put beside people's files; whatever begins with a dot is hidden.
+# Names that systems, network drives and archive programs put beside a user's files; names that begin with a dot are
+# hidden too.
 SYSTEM = frozenset({
     "__macosx", "__pycache__", "lost+found", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information",
     "recycler", "@eadir", "@tmp", "@sharebin", "@recycle", "#recycle", "#snapshot", "@recently-snapshot", "@transcode",
@@ -26,7 +27,7 @@ NO_CLASS = "class folders without an image that can be read"
 
 @dataclass
 class LeftOut:
-    """Files that are not used, by reason: how many, of which suffixes, and the first of them."""
+    """Files that are not used, by reason: their number, their suffixes, and the first of them."""
 
     count: Counter[str] = field(default_factory=Counter)
     suffixes: dict[str, Counter[str]] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class LeftOut:
         self.first.setdefault(reason, path)
 
     def lines(self) -> tuple[str, ...]:
+        """One line in words for each reason."""
         return tuple(self._line(reason) for reason in self.count)
 
     def _line(self, reason: str) -> str:
@@ -51,7 +53,7 @@ def is_hidden(name: str) -> bool:
 
 
 def image_files(root: Path, left_out: LeftOut) -> list[Path]:
-    """Every image file below `root`, sorted; links to folders are followed, never in a circle."""
+    """Every image file below `root`, sorted; links to folders are followed, but not in circles. UserError."""
     try:
         next(root.iterdir(), None)
     except OSError as error:
@@ -64,7 +66,7 @@ def image_files(root: Path, left_out: LeftOut) -> list[Path]:
 
 
 def _collect(folder: Path, above: frozenset[Path], hidden: bool, found: list[Path], left_out: LeftOut) -> None:
-    """Add the images of `folder`, which lies within `above` and maybe in a hidden folder, to `found`."""
+    """Add the images below `folder` to `found`; above: the folders that it lies in. hidden: whether one of them is."""
     try:
         here, entries = folder.resolve(), sorted(folder.iterdir())
     except (OSError, RuntimeError):
