@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         ({"space": {"name": "x", "content": {}, "size": 3}}, "unknown key 'space.size'; known keys: content, name"),
         ({"budgets": ["10ms", "1G"]}, "study.toml: budgets[1]: budget '1G': ambiguous without a unit; write"),
         ({"trials": 0}, "study.toml: trials = 0: input should be greater than or equal to 1"),
-        ({"trials": "many"}, "study.toml: trials = 'many': input should be a valid integer"),
+        ({"trials": "many"}, "study.toml: trials = 'many': must be a whole number"),
         ({"ladder": []}, "ladder: no [[ladder]] table; at least one rung is needed: add [[ladder]] with trials"),
         ({"ladder": 3}, "study.toml: ladder = 3"),
         ({"ladder": [3]}, "study.toml: ladder = [3]: must be a list of tables; write [[ladder]] above each rung"),
