@@ -102,11 +102,11 @@ class ScalingStudy(Value):
     def create(self, folder: Path) -> None:
         """Make `folder` this study's; one that holds a study of other training, or of more than this one, is an error,
         and stays as it is."""
-        if (folder / FILE).is_file():
-            self._check_goes_on(ScalingStudy.open(folder), folder)
-        else:
+        if not (folder / FILE).is_file():
             require_new_or_empty(folder, FILE)
         with locked(folder):
+            if (folder / FILE).is_file():  # perhaps of a process that began here at the same time
+                self._check_goes_on(ScalingStudy.open(folder), folder)
             write_toml(folder / FILE, self.to_dict())
 
     def _check_goes_on(self, before: ScalingStudy, folder: Path) -> None:
