@@ -172,9 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # here, where a reader that went away is known for what it is
             return code
     except KeyboardInterrupt:
-        kept = (
-            "what was finished is kept: `nasbench resume DIR` goes on with a search, the same command with a training"
-        )
+        kept = "what was finished is kept: `nasbench resume DIR` goes on with a search, the same command with all else"
         if terminated:
             return _fail(f"stopped by SIGTERM; {kept}", 128 + signal.SIGTERM)
         return _fail(f"interrupted; {kept}", 130)
