@@ -9,6 +9,7 @@ import contextlib
 import errno
 import functools
 import gc
+import logging
 import os
 import signal
 import sys
@@ -124,6 +125,13 @@ class Messages:
         return getattr(self._stream, name)
 
 
+class Visible(logging.Formatter):
+    """A warning, with `?` for what terminals would obey in the names of files that it quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(visible, super().format(record).split("\n")))
+
+
 def _settle_streams() -> None:
     """Streams that can take any text: a closed one swallows it, and one that is not UTF-8 gets `?` for what it lacks.
 
@@ -136,6 +144,8 @@ def _settle_streams() -> None:
         elif hasattr(stream, "reconfigure"):
             utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
             stream.reconfigure(errors="backslashreplace" if utf8 else "replace")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Visible())
     if not isinstance(sys.stderr, Messages):
         sys.stderr = Messages(sys.stderr)  # type: ignore[assignment]
 
@@ -172,9 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # here, where a reader that went away is known for what it is
             return code
     except KeyboardInterrupt:
-        kept = (
-            "what was finished is kept: `nasbench resume DIR` goes on with a search, the same command with a training"
-        )
+        kept = "what was finished is kept: `nasbench resume DIR` goes on with a search, the same command with all else"
         if terminated:
             return _fail(f"stopped by SIGTERM; {kept}", 128 + signal.SIGTERM)
         return _fail(f"interrupted; {kept}", 130)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from nasbench.errors import visible
 from nasbench.terminal import ASCII_MARKS, MARKS, Dot, scatter
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Lines(Silent):
             self.note(" · ".join([f"[{duration(state.seconds_spent)}]", headline(state), *details(state)]))
 
     def note(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(visible(text), file=self._stream, flush=True)
 
 
 class Live:
@@ -159,7 +160,7 @@ class Live:
         self._spinner = Spinner("dots")  # one object, so that it goes on turning between redraws
         self._state = ProgressState("starting")
         self._started = time.monotonic()
-        self._console = Console(file=stream)
+        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._live = RichLive(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def _render(self) -> RenderableType:
@@ -168,9 +169,9 @@ class Live:
 
         state, size = self._state, self._console.size
         spent = duration(max(state.seconds_spent, time.monotonic() - self._started))
-        facts = [f"  {line}" for line in (*_training(state), *state.ended[-ENDED_SHOWN:], *details(state))]
+        facts = [f"  {visible(line)}" for line in (*_training(state), *state.ended[-ENDED_SHOWN:], *details(state))]
         plain = self._console.options.ascii_only
-        words = f"{headline(state)} · {spent}"
+        words = visible(f"{headline(state)} · {spent}")
         head = _folded(words, size.width - self._bar_width() - 4) if size.height >= FOLDED_FROM else [words]
         room = size.height - len(facts) - len(head) - 4
         lines = scatter(state.dots, min(size.width - 2, PLOT_WIDTH), min(room, PLOT_HEIGHT), plain)
@@ -199,7 +200,7 @@ class Live:
         self._state = state
 
     def note(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(visible(text))
 
     def __enter__(self) -> Live:
         self._live.__enter__()

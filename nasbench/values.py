@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, NoReturn, get_args, get_type_hints
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import Self
 
 from nasbench.errors import CONTROL, UserError, shown
 
 MISFITS = ("missing", "extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for keys that do not fit
 PLACE_CHARACTERS = 160
+QUOTED = re.compile(r"\s*([-+]?[\d._]+(e[-+]?\d+)?|true|false)\s*", re.I)  # text that is none without its quotes
 
 
 def _text(name: str) -> str:
@@ -28,10 +31,73 @@ def _text(name: str) -> str:
 Name = Annotated[str, AfterValidator(_text)]
 
 
+def _whole(value: object) -> object:
+    return _refused(value, "a whole number") if isinstance(value, (str, bytes, bool)) else value
+
+
+def _number(value: object) -> object:
+    return _refused(value, "a number") if isinstance(value, (str, bytes, bool)) else value
+
+
+def _truth(value: object) -> object:
+    is_other = isinstance(value, (str, bytes, int, float)) and not isinstance(value, bool)
+    return _refused(value, "true or false") if is_other else value
+
+
+def _refused(value: object, kind: str) -> NoReturn:
+    remedy = "; write it without quotes" if isinstance(value, str) and QUOTED.fullmatch(value) else ""
+    raise PydanticCustomError("misread", f"must be {kind}{remedy}")
+
+
+class _AsWritten:
+    """Makes pydantic's schema of a class take numbers and truth values only for what they are written as.
+
+    By itself it reads "3" and true as numbers, 1 and "yes" as true; its strict mode would refuse 3.0, numpy's numbers
+    and lists for tuples.
+    """
+
+    CHECKS: ClassVar = {"int": _whole, "float": _number, "bool": _truth, "literal": _number}
+    OTHERS = ("keys_schema", "metadata", "serialization", "default")  # keys are text in TOML and JSON
+
+    def __init__(self, handler: GetCoreSchemaHandler) -> None:
+        self._handler = handler
+        self._followed: set[str] = set()
+
+    def settled(self, part: Any) -> Any:
+        """`part` of a schema, changed in place, or what stands in its stead."""
+        if isinstance(part, (list, tuple)):
+            return type(part)(map(self.settled, part))
+        if not isinstance(part, dict) or self._is_check(part):
+            return part
+        check = self.CHECKS.get(str(part.get("type")))
+        if check and not any(isinstance(word, str) for word in part.get("expected", ())):
+            return core_schema.no_info_before_validator_function(check, part)
+        if part.get("type") == "definition-ref" and part["schema_ref"] not in self._followed:
+            self._followed.add(part["schema_ref"])
+            self.settled(self._handler.resolve_ref_schema(part))
+        part.update({key: self.settled(value) for key, value in part.items() if key not in self.OTHERS})
+        return part
+
+    def _is_check(self, part: dict[str, Any]) -> bool:
+        function = part.get("function")
+        return isinstance(function, dict) and function.get("function") in self.CHECKS.values()
+
+
 class Value(BaseModel):
-    """A frozen value. Unknown keys and numbers that are not finite are errors; a copy with changes is checked anew."""
+    """A frozen value. Unknown keys and numbers that are not finite are errors; a copy with changes is checked anew.
+
+    Text is no number, and true and 1 do not stand for each other, but in a class that is read from cells of text.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    from_cells: ClassVar[bool] = False
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        if not cls.from_cells:
+            _AsWritten(handler).settled(schema)
+        return schema
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "") -> Self:

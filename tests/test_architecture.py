@@ -165,8 +165,18 @@ WRONG = {
     "unknown key 'stages[0].slots[0].foo'; known keys: before, c_in, c_out, expand, layer_scale, mix, post, pre_norm, "
     "project, skip": slot(foo=2),
     "key 'stages[0].channels' is missing; add it": {"stages": [{"depth": 1}]},
-    "stages[0].channels = 'wide': input should be a valid integer, unable to parse string as an integer":
-        {"stages": [{**S, "channels": "wide"}]},
+    "stages[0].channels = 'wide': must be a whole number": {"stages": [{**S, "channels": "wide"}]},
+    "stages[0].kernel = '3': must be a whole number; write it without quotes": {"stages": [{**S, "kernel": "3"}]},
+    "stages[0].kernel = True: must be a whole number": {"stages": [{**S, "kernel": True}]},
+    "stages[0].kernel = 3.5: input should be a valid integer, got a number with a fractional part":
+        {"stages": [{**S, "kernel": 3.5}]},
+    "stages[0].se = '0.25': must be a number; write it without quotes": {"stages": [{**S, "se": "0.25"}]},
+    "stages[0].stride = True: must be a number": {"stages": [{**S, "stride": True}]},
+    "stages[0].cpe = 1: must be true or false": {"stages": [{**S, "block": "transformer", "cpe": 1}]},
+    "stages[0].cpe = 'true': must be true or false; write it without quotes":
+        {"stages": [{**S, "block": "transformer", "cpe": "true"}]},
+    "stages[0].slots[0].c_in = '16': must be a whole number; write it without quotes": slot(c_in="16"),
+    "stages[0].slots[0].layer_scale = '1e-6': must be a number; write it without quotes": slot(layer_scale="1e-6"),
     "stages[0].channels = [16, 32]: input should be a valid integer": {"stages": [{**S, "channels": [16, 32]}]},
     "stages = {'channels': 16, 'depth': 1}: must be a list; tables in it are headed [[stages]]": {"stages": S},
     "stem = 'conv': must be a table of keys and values": {"stem": "conv"},

@@ -5,10 +5,14 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from nasbench.bench import runs
 from nasbench.bench.comparison import compare, holm
 from nasbench.bench.curves import Curves, curves_of
 from nasbench.bench.problem import Scale
@@ -241,6 +245,52 @@ def test_a_folder_that_another_bench_writes_is_left_to_it(table, tmp_path, monke
     with journal.locked(tmp_path / "out"), pytest.raises(UserError, match="in use by process"):
         run_all(*arguments[:2], range(2), *arguments[3:])
     assert len(read_runs(tmp_path / "out")) == 1
+
+
+def test_of_two_benches_begun_in_one_new_folder_at_once_one_is_there(table, tmp_path, monkeypatch):
+    folder, looked = tmp_path / "out", runs.require_new_or_empty
+
+    def meanwhile(*arguments):
+        looked(*arguments)
+        monkeypatch.setattr(runs, "require_new_or_empty", looked)
+        run_all(Source(table), ["random"], range(1), Setting(3), folder)
+
+    monkeypatch.setattr(runs, "require_new_or_empty", meanwhile)
+    with pytest.raises(UserError, match="its runs have evaluations 3, not 4; give another --out"):
+        run_all(Source(table), ["random"], range(1), Setting(4), folder)
+    assert len(read_runs(folder)) == 1
+    assert runs.read_bench(folder).evaluations == 3
+
+
+def test_an_interrupted_bench_keeps_its_runs_and_goes_on(table, tmp_path, monkeypatch, capsys):
+    command = ["bench", "run", "random", "--on", table, "--objectives=-accuracy", "--fields", "width,kernel,act,se"]
+    command += ["--seeds", "3", "--evaluations", "4", "--workers", "1", "--out", str(tmp_path / "out")]
+
+    def until_ctrl_c(problem, strategy, seed, setting):
+        if seed == 2:
+            raise KeyboardInterrupt
+        return replay(problem, strategy, seed, setting)
+
+    monkeypatch.setattr(runs, "replay", until_ctrl_c)
+    assert main(command) == 130
+    assert capsys.readouterr().err.endswith(
+        "error: interrupted; what was finished is kept: `nasbench resume DIR` goes on with a search, the same command "
+        "with all else\n"
+    )
+    before = (tmp_path / "out" / "runs.jsonl").read_text()
+    assert [run.seed for run in read_runs(tmp_path / "out")] == [0, 1]
+    monkeypatch.setattr(runs, "replay", replay)
+    assert main(command) == 0
+    assert [run.seed for run in read_runs(tmp_path / "out")] == [0, 1, 2]
+    assert (tmp_path / "out" / "runs.jsonl").read_text().startswith(before)
+
+
+def test_workers_do_not_hear_ctrl_c():
+    """It reaches every process of the terminal, and a worker would answer with a traceback of its own."""
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with runs._deaf_to_interrupts():
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_function_that_was_changed_is_another_strategy(table, tmp_path):

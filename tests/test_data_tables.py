@@ -209,3 +209,18 @@ def test_nothing_is_odd_about_good_images(folder: Path, capsys: pytest.CaptureFi
     for name in ("files", "pets.csv", "parquet"):
         assert cli.main(["data", "check", str(folder / name)]) == 0
         assert "nothing odd: every image can be read" in capsys.readouterr().out
+
+
+def test_names_of_classes_are_shown_and_not_obeyed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither as a terminal would, nor as rich does with tags of its own."""
+    names = {"cat": "[/b] :cat:", "dog": "\x1b[31mred\x07"}
+    table = pd.read_csv(folder / "pets.csv")
+    table = table.assign(label=table.label.map(names), path=[str(folder / path) for path in table.path])
+    table.to_csv(tmp_path / "names.csv", index=False)
+    assert cli.main(["data", "check", str(tmp_path / "names.csv")]) == 0
+    shown = capsys.readouterr().out
+    assert "[/b] :cat:" in shown
+    assert shown.count("?[31mred?") == 2  # in its line of the table, and as the largest or smallest class
+    assert not set(shown) & {"\x1b", "\x07"}

@@ -178,7 +178,7 @@ def test_a_function_that_only_repeats_itself_ends_the_search(tmp_path):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"share": "much"}, "share = 'much': input should be a valid number"),
+        ({"share": "much"}, "share = 'much': must be a number"),
         ({"shore": 0.5}, "unknown key 'shore'; known keys: share"),
     ],
 )

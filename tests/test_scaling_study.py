@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scaling_toys
+from fuzz_kinds import scaling_folder
 from scaling_toys import ALPHA, BETA, true_error
 
 from nasbench.arch.library import load
 from nasbench.cli import main
 from nasbench.costs.budget import Budget, parse_budgets
 from nasbench.errors import UserError
-from nasbench.files import read_toml, write_toml
+from nasbench.files import parse_toml, read_toml, write_toml
 from nasbench.scaling import laws as scaling_laws
+from nasbench.scaling import study as scaling_study
 from nasbench.scaling.family_laws import FamilyLaws, fit_families
 from nasbench.scaling.heldout import hold_out_largest
 from nasbench.scaling.plan import make_plan, measured_rate
@@ -341,3 +343,21 @@ def test_a_plan_s_commands_train_as_the_study_was_trained(
     commands = [line for line in capsys.readouterr().out.splitlines() if "scale train" in line]
     assert commands
     assert all("--recipe proxy-sgd --data '/my photos' --rule depth --out DIR" in line for line in commands)
+
+
+def test_of_two_families_begun_in_one_new_folder_at_once_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = parse_toml(scaling_folder()["scaling.toml"].decode(), "file")
+    first, second = (ScalingStudy.from_dict({**content, "classes": classes}) for classes in (10, 20))
+    looked = scaling_study.require_new_or_empty
+
+    def meanwhile(folder: Path, file: str) -> None:
+        looked(folder, file)
+        monkeypatch.setattr(scaling_study, "require_new_or_empty", looked)
+        second.create(folder)
+
+    monkeypatch.setattr(scaling_study, "require_new_or_empty", meanwhile)
+    with pytest.raises(UserError, match="classes differs"):
+        first.create(tmp_path)
+    assert ScalingStudy.open(tmp_path) == second

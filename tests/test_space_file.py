@@ -31,7 +31,7 @@ BAD_FILES = [
     ({"resolution": 64, "stages": [STAGE | {"kernel": [3, 5, 3]}]}, "stages[0].kernel: 3 is listed twice; keep one"),
     (
         {"resolution": 64, "stages": [STAGE | {"kernel": [3, "5"]}]},
-        "stages[0].kernel = '5': input should be a valid integer",
+        "stages[0].kernel = '5': must be a whole number; write it without quotes",
     ),
     (
         {"resolution": 64, "stages": [STAGE | {"depth": [1, 2.5]}]},

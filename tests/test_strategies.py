@@ -199,7 +199,10 @@ def test_whatever_the_settings_proposals_are_new_members(settings, seed, known):
             {"name": "evolution", "explore": 1.5},
             "strategy: explore = 1.5: input should be less than or equal to 1",
         ),
-        ({"name": "evolution", "initial": "6"}, "strategy: initial = '6': input should be a valid integer"),
+        (
+            {"name": "evolution", "initial": "6"},
+            "strategy: initial = '6': must be a whole number; write it without quotes",
+        ),
         (
             {"name": "evolution", "population": 1},
             "strategy: population = 1: input should be greater than or equal to 2",

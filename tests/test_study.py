@@ -15,6 +15,7 @@ from shared_spaces import DEFAULT
 from nasbench.errors import UserError
 from nasbench.files import read_toml
 from nasbench.study import journal
+from nasbench.study import study as study_file
 from nasbench.study.fidelity import FORMER, load_recipe
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study, differences
@@ -112,6 +113,33 @@ def test_another_study_is_refused_with_what_differs(tmp_path: Path) -> None:
     assert (tmp_path / "study.toml").read_bytes() == before
 
 
+def test_of_two_studies_begun_in_one_new_folder_at_once_one_is_there_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins after the first has found the folder empty, and is written before it."""
+    second, looked = study(seed=1), study_file.require_new_or_empty
+
+    def meanwhile(folder: Path, file: str) -> None:
+        looked(folder, file)
+        monkeypatch.setattr(study_file, "require_new_or_empty", looked)
+        second.create(folder)
+
+    monkeypatch.setattr(study_file, "require_new_or_empty", meanwhile)
+    with pytest.raises(
+        UserError, match=r"holds another study \(seed 1 there, 0 here\); give another folder with --out"
+    ):
+        study().create(tmp_path / "new")
+    assert Study.open(tmp_path / "new") == second
+
+
+def test_of_two_equal_studies_begun_at_once_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "LOCK_WAIT_S", 0.0)
+    for _ in range(2):
+        study().create(tmp_path)
+    with TrialStore(tmp_path), pytest.raises(UserError, match="in use by process"):
+        TrialStore(tmp_path)
+
+
 def test_a_study_that_runs_now_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = study(race=4)
     before.create(tmp_path)
@@ -155,7 +183,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         ({"space": {"name": "x", "content": {}, "size": 3}}, "unknown key 'space.size'; known keys: content, name"),
         ({"budgets": ["10ms", "1G"]}, "study.toml: budgets[1]: budget '1G': ambiguous without a unit; write"),
         ({"trials": 0}, "study.toml: trials = 0: input should be greater than or equal to 1"),
-        ({"trials": "many"}, "study.toml: trials = 'many': input should be a valid integer"),
+        ({"trials": "many"}, "study.toml: trials = 'many': must be a whole number"),
         ({"ladder": []}, "ladder: no [[ladder]] table; at least one rung is needed: add [[ladder]] with trials"),
         ({"ladder": 3}, "study.toml: ladder = 3"),
         ({"ladder": [3]}, "study.toml: ladder = [3]: must be a list of tables; write [[ladder]] above each rung"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
@@ -12,6 +15,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from nasbench import cli
 from nasbench.errors import UserError
+from nasbench.report import mlflow_runs
 from nasbench.report.mlflow_runs import write_mlflow
 from nasbench.report.optuna_file import write_optuna
 from nasbench.report.results import StudyResult, open_study
@@ -133,8 +137,107 @@ def test_mlflow_has_a_run_a_design(result: StudyResult, tmp_path: Path) -> None:
     for run in runs:
         assert run.data.metrics["latency_ms"] == pytest.approx(result.latency_ms(run.data.tags["design"]))
         assert "stages.1.block" in run.data.params
-    with pytest.raises(UserError, match="has an experiment 'default' already"):
-        write_mlflow(result, store)
+    metrics = {run.info.run_id: run.data.metrics for run in runs}
+    assert write_mlflow(result, store) == len(designs)
+    again = client.search_runs([client.get_experiment_by_name("default").experiment_id])
+    assert {run.info.run_id: run.data.metrics for run in again} == metrics
+    other = replace(result, trials=tuple(replace(trial, submitted_at=1.0) for trial in result.trials))
+    with pytest.raises(UserError, match="has another experiment 'default' already"):
+        write_mlflow(other, store)
+
+
+class Page(list[SimpleNamespace]):
+    token: int | None = None
+
+
+class ToyStore:
+    """What an export asks of MLflow, in memory; it breaks off when `left` calls are made."""
+
+    def __init__(self) -> None:
+        self.experiments: dict[str, SimpleNamespace] = {}
+        self.runs: list[SimpleNamespace] = []
+        self.history: list[tuple[str, str, int, float]] = []
+        self.left = 10**6
+
+    def _call(self) -> None:
+        if not self.left:
+            raise ConnectionError("the server went away")
+        self.left -= 1
+
+    def get_experiment_by_name(self, name: str) -> SimpleNamespace | None:
+        self._call()
+        return self.experiments.get(name)
+
+    def create_experiment(self, name: str, tags: dict[str, str]) -> str:
+        self._call()
+        self.experiments[name] = SimpleNamespace(tags=tags, experiment_id="1")
+        return "1"
+
+    def search_runs(self, ids: list[str], max_results: int, page_token: int | None = None) -> Page:
+        self._call()
+        start = page_token or 0
+        page = Page(self.runs[start : start + max_results])
+        page.token = start + max_results if start + max_results < len(self.runs) else None
+        return page
+
+    def create_run(self, experiment: str, start_time: int, tags: dict[str, str], run_name: str) -> SimpleNamespace:
+        self._call()
+        info = SimpleNamespace(run_id=str(len(self.runs)), status="RUNNING")
+        self.runs.append(SimpleNamespace(info=info, data=SimpleNamespace(tags=dict(tags), metrics={})))
+        return self.runs[-1]
+
+    def get_metric_history(self, run: str, key: str) -> list[SimpleNamespace]:
+        self._call()
+        found = [each for each in self.history if each[:2] == (run, key)]
+        return [SimpleNamespace(key=key, step=step, value=value) for _, _, step, value in found]
+
+    def log_batch(self, run: str, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
+        self._call()
+        self.history += [(run, each.key, each.step, each.value) for each in metrics]
+        self.runs[int(run)].data.metrics.update({each.key: each.value for each in metrics})
+        self._call()  # it breaks off when half is written
+        self.runs[int(run)].data.tags.update({each.key: each.value for each in tags})
+
+    def set_terminated(self, run: str, status: str, end_time: int) -> None:
+        self._call()
+        self.runs[int(run)].info.status = status
+
+
+@pytest.fixture
+def toy_store(monkeypatch: pytest.MonkeyPatch) -> ToyStore:
+    store = ToyStore()
+    entities: Any = ModuleType("mlflow.entities")
+    mlflow: Any = ModuleType("mlflow")
+    exceptions: Any = ModuleType("mlflow.exceptions")
+    mlflow.MlflowClient = lambda tracking_uri: store
+    exceptions.MlflowException = ConnectionError
+    entities.Metric = lambda key, value, timestamp, step: SimpleNamespace(key=key, value=value, step=step)
+    entities.Param = entities.RunTag = lambda key, value: SimpleNamespace(key=key, value=value)
+    for module in (mlflow, exceptions, entities):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(mlflow_runs, "require_extra", lambda *_: None)
+    monkeypatch.setattr(mlflow_runs, "PAGE", 2)
+    return store
+
+
+def test_an_export_to_mlflow_goes_on_wherever_it_broke_off(result: StudyResult, toy_store: ToyStore) -> None:
+    told = []
+    for calls in range(40):  # each try breaks off a call later than the one before
+        toy_store.left = calls
+        try:
+            assert write_mlflow(result, "http://here") == 4
+            break
+        except UserError as error:
+            told.append(str(error))
+    assert told[0] == "http://here: MLflow says: the server went away; give the address of a store"
+    assert told[-1].endswith("the server went away; 3 of 4 designs are there, and the same command adds the others")
+    assert len({run.data.tags["design"] for run in toy_store.runs}) == len(toy_store.runs) == 4
+    assert {run.info.status for run in toy_store.runs} == {"FINISHED"}
+    written = list(toy_store.history)
+    assert len(set(written)) == len(written)
+    toy_store.left = 100
+    assert write_mlflow(result, "http://here") == 4
+    assert (len(toy_store.runs), toy_store.history) == (4, written)
 
 
 def test_without_mlflow_it_says_what_to_install(

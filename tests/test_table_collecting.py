@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import table_toys
+from fuzz_kinds import collection_folder
 from PIL import Image
 from search_toys import Notes
 from shared_spaces import DEFAULT, FIXED, SMALL
@@ -20,7 +21,7 @@ import nasbench
 from nasbench.cli import main
 from nasbench.costs.budget import Budget
 from nasbench.errors import UserError
-from nasbench.files import write_toml
+from nasbench.files import parse_toml, write_toml
 from nasbench.running import Job
 from nasbench.space.fixed import published_members
 from nasbench.space.shipped import load_space
@@ -29,6 +30,8 @@ from nasbench.study.spool import spool_write
 from nasbench.study.store import TrialStore
 from nasbench.study.task import Task
 from nasbench.study.trials import complete_or_failed
+from nasbench.table import collection
+from nasbench.table.collection import Collection
 from nasbench.table.designs import OCTAVES, Octaves, Stratified, kind_of, spread
 from nasbench.table.loading import load_table
 from nasbench.table.plan import FIRST_SEED, Part, whole_plan
@@ -378,3 +381,21 @@ def test_a_training_for_real(
     assert row.train_loss_tail is not None
     assert row.cpu_seconds is not None
     assert row.samples == 64
+
+
+def test_of_two_collections_begun_in_one_new_folder_at_once_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = parse_toml(collection_folder()["collection.toml"].decode(), "file")
+    first, second = (Collection.from_dict({**content, "split": split}) for split in ("validation", "test"))
+    looked = collection.require_new_or_empty
+
+    def meanwhile(folder: Path, file: str) -> None:
+        looked(folder, file)
+        monkeypatch.setattr(collection, "require_new_or_empty", looked)
+        second.create(folder)
+
+    monkeypatch.setattr(collection, "require_new_or_empty", meanwhile)
+    with pytest.raises(UserError, match="holds rows of other split: 'test' there, 'validation' here; give another"):
+        first.create(tmp_path)
+    assert Collection.open(tmp_path) == second

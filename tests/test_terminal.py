@@ -150,3 +150,20 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[1;94m" in texts["colours"]
     assert "94m" not in texts["none"]
     assert MARKS["front"] in texts["none"]
+
+
+def test_what_terminals_obey_in_names_is_not_shown_to_them() -> None:
+    named = ProgressState(
+        "training", best=0.5, best_name="\x1b]0;name\x07", facts=("\x1b[2Jfile",), training=("\x1b[31m[b]",)
+    )
+    lines, live = io.StringIO(), Terminal()
+    Lines(lines).update(named)
+    Lines(lines).note("\x1b[31mred [b]:cat:")
+    assert "\x1b" not in lines.getvalue()
+    assert lines.getvalue().endswith("?[31mred [b]:cat:\n")
+    with Live(live) as display:
+        display.update(named)
+        display.note("\x1b[31mred [b]:cat:")
+        display._live.refresh()
+    assert "?[31mred [b]:cat:" in live.getvalue()
+    assert not any(each in live.getvalue() for each in ("\x1b[31m", "\x1b[2Jfile", "\x1b]0"))

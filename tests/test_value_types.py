@@ -29,6 +29,7 @@ from nasbench.strategies.regularised import RegularisedSettings
 from nasbench.strategies.warm import WarmSettings
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.runner import RunnerSpec
+from nasbench.table.rows import TableRow
 from nasbench.training.recipe import load_training_recipe
 from nasbench.values import Value
 
@@ -180,6 +181,24 @@ def test_a_key_that_is_not_known_is_named(kind: type[Value]) -> None:
     with pytest.raises(UserError, match=r"file: .*unknown key 'surprise'") as caught:
         kind.from_dict({**CONTENT[kind.__name__](), "surprise": 1}, "file")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Stem", "Stage", "Head", "Recipe", "TrainingRecipe", "RunnerSpec", "DeviceProfile"])
+def test_numbers_are_what_they_are_written_as(name: str) -> None:
+    """TOML and JSON tell them from text and from truth values; a whole number may have a point."""
+    kind, content = every_class()[name], CONTENT[name]()
+    for path in _numbers(content):
+        number = functools.reduce(lambda value, key: value[key], path, content)
+        for other in (str(number), True):
+            with pytest.raises(UserError, match=r" = .*: must be a (whole )?number"):
+                kind.from_dict(changed_at(content, path, other), "file")
+        if isinstance(number, int) and number < 2**53:
+            kind.from_dict(changed_at(content, path, float(number)), "file")
+
+
+def test_a_table_is_read_from_cells_of_text() -> None:
+    row = TableRow.from_dict(table_row().to_dict())
+    assert TableRow.from_dict({name: str(value) for name, value in row.to_dict().items()}) == row
 
 
 def test_numbers_of_any_size(kind: type[Value]) -> None:

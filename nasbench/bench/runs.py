@@ -6,6 +6,7 @@ import gzip
 import json
 import multiprocessing
 import os
+import signal
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -156,9 +157,9 @@ def _settle(folder: Path, bench: Bench) -> None:
     """Make the folder, or raise UserError where it holds runs of another kind; the table's path may differ."""
     if not (folder / BENCH).is_file():
         require_new_or_empty(folder, BENCH)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_toml(folder / BENCH, bench.to_dict())
-        return
+        with locked(folder):  # of two processes that begin here at once, one finds the other's
+            if not (folder / BENCH).is_file():
+                write_toml(folder / BENCH, bench.to_dict())
     there = read_bench(folder).to_dict()
     for key, value in bench.to_dict().items():
         if key not in ("on", "fields") and there.get(key) != value:
@@ -173,14 +174,31 @@ def _made(
         yield from (replay(problem, strategy, seed, setting) for strategy, seed in wanted)
         return
     with _one_thread_each():
+        others = multiprocessing.active_children()
         pool = ProcessPoolExecutor(
             min(workers, len(wanted)), multiprocessing.get_context("spawn"), _prepare, (source, setting)
         )
         try:
-            for future in as_completed([pool.submit(_replay, *each) for each in wanted]):
+            with _deaf_to_interrupts():
+                futures = [pool.submit(_replay, *each) for each in wanted]
+            for future in as_completed(futures):
                 yield future.result()
+        except BaseException:
+            for worker in set(multiprocessing.active_children()) - set(others):
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that start within do not hear Ctrl-C, of which they would complain one by one: this one ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

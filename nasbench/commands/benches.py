@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands.common import add_group, add_verb, positive, print_json, print_table, whole
+from nasbench.errors import visible
 
 if TYPE_CHECKING:
     from nasbench.bench.start import Result
@@ -110,7 +111,7 @@ def _print(result: Result, as_json: bool) -> None:
         print_json(result.to_dict())
         return
     bench = result.bench
-    print(f"{bench.problem}: {', '.join(bench.objectives)}; {'; '.join(result.facts)}")
+    print(visible(f"{bench.problem}: {', '.join(bench.objectives)}; {'; '.join(result.facts)}"))
     told = "median regret" if result.curves.is_regret else "median share of the whole hypervolume"
     chosen = " of what is recommended" if bench.noise and result.curves.is_regret else ""
     print_table(result.summary(), title=f"{told}{chosen} after so many evaluations")

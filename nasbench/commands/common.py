@@ -200,7 +200,10 @@ def settle_this_process(runner: RunnerSpec) -> None:
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, and wide enough to fold nothing where there is none."""
+    """Where tables go: as wide as the terminal, and wide enough to fold nothing where there is none.
+
+    Names are printed as they are, also such as `[b]` or `:cat:`, which rich would obey.
+    """
     from rich.console import Console
 
     class Pipe(Console):
@@ -208,7 +211,7 @@ def console() -> Console:
             """Raise it again, for the command line to handle; rich would end the program with exit code 1."""
             raise BrokenPipeError
 
-    return Pipe(highlight=False, width=None if sys.stdout.isatty() else 160)
+    return Pipe(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
 
 
 def print_json(value: Any) -> None:

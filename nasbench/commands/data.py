@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands.common import add_group, add_verb, print_facts, print_json, print_table
+from nasbench.errors import visible
 
 if TYPE_CHECKING:
     from nasbench.proxy.data.checking import DataReport
@@ -51,7 +52,7 @@ def _print(report: DataReport) -> None:
         }
     )
     largest, smallest = largest_and_smallest(report)
-    print(f"largest over smallest training class: {report.imbalance:.2f} ({largest} over {smallest})")
+    print(visible(f"largest over smallest training class: {report.imbalance:.2f} ({largest} over {smallest})"))
     rows = [
         {"class": name, **{s: counts[i] for s, counts in report.counts.items()}}
         for i, name in enumerate(report.classes)
@@ -70,4 +71,4 @@ def _print(report: DataReport) -> None:
     else:
         print("nothing odd: every image can be read, is there once, and is RGB of 8 bits")
     for note in report.notes:
-        print(note)
+        print(visible(note))

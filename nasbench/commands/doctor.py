@@ -34,6 +34,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _print(title: str, lines: tuple[Check, ...]) -> None:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_header=False, pad_edge=False
@@ -43,5 +44,5 @@ def _print(title: str, lines: tuple[Check, ...]) -> None:
     for line in lines:
         word, colour = MARKS[line.state]
         remedy = f"\n-> {line.remedy}" if line.remedy else ""
-        table.add_row(line.name, f"[{colour}]{word}[/]", line.value + remedy)
+        table.add_row(line.name, Text(word, colour), line.value + remedy)
     console().print(table)

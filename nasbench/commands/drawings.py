@@ -15,18 +15,21 @@ def add(verbs: Any) -> None:
     draw = add_verb(
         verbs, "draw", "a network as a drawing, stage by stage; several side by side, their differences marked",
         "nasbench draw mobilevit_s -o mobilevit_s.svg\n"
-        "nasbench draw fastvit_t8 results/mine/designs/first.toml -o both.svg", _draw,
+        "nasbench draw fastvit_t8 results/mine/designs/first.toml results/mine#2 -o three.svg", _draw,
     )  # fmt: skip
-    draw.add_argument("architectures", nargs="+", metavar="ARCH", help="shipped names, or TOML files")
+    draw.add_argument(
+        "architectures", nargs="+", metavar="ARCH",
+        help="shipped names, TOML files, or STUDY#ID: a design of a search by its place in `nasbench front`, or its id",
+    )  # fmt: skip
     draw.add_argument("-o", "--output", required=True, metavar="FILE.svg", help="where to write")
     add_classes(draw)
 
 
 def _draw(options: argparse.Namespace) -> int:
-    from nasbench.arch.library import load
     from nasbench.drawing.stages import network_facts
     from nasbench.drawing.svg import draw
     from nasbench.files import write_atomic
+    from nasbench.training.designs import design
 
     output = writable_file(options.output, "drawing.svg")
     if output.suffix.lower() != ".svg":
@@ -35,7 +38,7 @@ def _draw(options: argparse.Namespace) -> int:
         raise UserError(
             f"{len(options.architectures)} networks: at most {SIDE_BY_SIDE} stand side by side; draw fewer at a time"
         )
-    networks = [network_facts(load(name), options.classes) for name in options.architectures]
+    networks = [network_facts(design(text), options.classes) for text in options.architectures]
     write_atomic(output, draw(networks))
     print(f"{output}: {' beside '.join(network.label for network in networks)}")
     return 0

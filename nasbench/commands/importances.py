@@ -136,7 +136,7 @@ def _print(found: Importances) -> None:
          "more than none": found.tells_apart(each)}
         for each in found.levers[:SHOWN]
     ]  # fmt: skip
-    console().print(f"{found.score}: {found.told}", markup=False, soft_wrap=True)
+    console().print(f"{found.score}: {found.told}", soft_wrap=True)
     print_table(lines)
     if len(found.levers) > SHOWN:
         print(f"and {len(found.levers) - SHOWN} with less")

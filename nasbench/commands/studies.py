@@ -252,16 +252,16 @@ def _show(result: StudyResult, as_json: bool) -> int:
     out = console()
     out.print(front_table(rows))
     for line in conclusion:
-        out.print(line, markup=False)
+        out.print(line)
     for line in memory_text(result.trials, result.study.runner.memory_gib_per_trial):
-        out.print(line, markup=False)
+        out.print(line)
     for line in standing_at_target(result.study.extrapolated_to, result.trials):
-        out.print(line, markup=False)
+        out.print(line)
     written = ", ".join(name for name in WRITTEN if (result.folder / name).exists())
-    out.print(f"\nAll of it: {result.folder} ({written})", markup=False)
+    out.print(f"\nAll of it: {result.folder} ({written})")
     ways = what_next(result.study, result.folder, rows)
     if not confirmed and can_be_confirmed(result):
         ways = [f"Does it lead after ten times the training? nasbench confirm {shlex.quote(str(result.folder))}", *ways]
     for line in ways:
-        out.print(line, markup=False, soft_wrap=True)  # so that it can be copied
+        out.print(line, soft_wrap=True)  # so that it can be copied
     return 0

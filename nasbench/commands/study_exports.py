@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from nasbench.commands.common import add_verb, writable_file
 EXAMPLE = """nasbench export-study results/mine --optuna mine.db
 nasbench export-study results/mine --tensorboard runs
 nasbench export-study results/mine --mlflow http://localhost:5000"""
+
+# MLflow's client by itself tries an address without a server for minutes. The same command goes on with an export.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 
 def add(verbs: Any) -> None:
@@ -46,6 +50,8 @@ def _export(options: argparse.Namespace) -> int:
     else:
         from nasbench.report.mlflow_runs import write_mlflow
 
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         designs = write_mlflow(result, options.mlflow)
         print(f"{options.mlflow}: {designs:,} designs as runs of an experiment; look at it with: mlflow ui")
     return 0

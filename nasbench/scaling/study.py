@@ -108,11 +108,11 @@ class ScalingStudy(Value):
 
         UserError where it holds a study with other fields, or with entries that this one lacks; it stays as it is.
         """
-        if (folder / FILE).is_file():
-            self._check_goes_on(ScalingStudy.open(folder), folder)
-        else:
+        if not (folder / FILE).is_file():
             require_new_or_empty(folder, FILE)
         with locked(folder):
+            if (folder / FILE).is_file():  # perhaps of a process that began here at the same time
+                self._check_goes_on(ScalingStudy.open(folder), folder)
             write_toml(folder / FILE, self.to_dict())
 
     def _check_goes_on(self, before: ScalingStudy, folder: Path) -> None:

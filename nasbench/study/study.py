@@ -183,19 +183,21 @@ class Study(Value):
         UserError where it holds anything else; nothing in it is changed then.
         """
         folder = Path(folder)
-        if (folder / FILE).is_file():
-            return self._must_equal(Study.open(folder), folder)
-        require_new_or_empty(folder, FILE)
-        self.write(folder)
+        if not (folder / FILE).is_file():
+            require_new_or_empty(folder, FILE)
+            self.write(folder, over=False)  # of two processes that begin here at once, one finds the other's study
+        self._must_equal(Study.open(folder), folder)
 
-    def write(self, folder: Path | str) -> None:
-        """Write study.toml, over an existing one (of a resumed study with other settings).
+    def write(self, folder: Path | str, over: bool = True) -> None:
+        """Write study.toml, `over` an existing one (of a resumed study with other settings) or only where none is.
 
         UserError where a process runs the study, or the folder cannot be written.
         """
+        path = Path(folder) / FILE
         try:
             with locked(Path(folder)):
-                write_toml(Path(folder) / FILE, self.to_dict())
+                if over or not path.is_file():
+                    write_toml(path, self.to_dict())
         except OSError as error:
             raise UserError(f"{folder}: cannot write: {error.strerror}; give another folder with --out") from None
 

@@ -10,6 +10,7 @@ from nasbench import __version__
 from nasbench.errors import UserError, shown
 from nasbench.files import read_toml, require_new_or_empty, write_toml
 from nasbench.study.fidelity import Fidelity
+from nasbench.study.journal import locked
 from nasbench.study.study import SpaceRecord, StoredLadder
 from nasbench.study.trials import Split
 from nasbench.table.rows import LONG_RUNG
@@ -57,10 +58,12 @@ class Collection(Value):
             return self._must_equal(Collection.open(folder), folder)
         try:
             require_new_or_empty(folder, FILE)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_toml(folder / FILE, self.to_dict())
+            with locked(folder):  # of two processes that begin here at once, one finds the other's collection
+                if not (folder / FILE).is_file():
+                    write_toml(folder / FILE, self.to_dict())
         except OSError as error:
             raise UserError(f"{folder}: cannot write: {error.strerror}; give another folder with --out") from None
+        self._must_equal(Collection.open(folder), folder)
 
     def _must_equal(self, other: Collection, folder: Path) -> None:
         for name, value in self.identity.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -40,6 +40,7 @@ class RowKey(NamedTuple):
 class TableRow(Value):
     """One training. Costs are of the deploy form at the design's own resolution, seconds of the training loop."""
 
+    from_cells: ClassVar[bool] = True
     architecture_id: Key
     name: Name = ""
     origin: Origin
