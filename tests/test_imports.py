@@ -107,6 +107,7 @@ def imported(path: Path) -> set[str]:
 DISTRIBUTION = {
     "mlflow": "mlflow-skinny",
     "PIL": "pillow",
+    "pydantic_core": "pydantic",  # which brings it, and pins it
     "sklearn": "scikit-learn",
     "tomli_w": "tomli-w",
     "typing_extensions": "typing-extensions",
