@@ -69,7 +69,7 @@ class _AsWritten:
             return type(part)(map(self.settled, part))
         if not isinstance(part, dict) or self._is_check(part):
             return part
-        check = self.CHECKS.get(part.get("type"))
+        check = self.CHECKS.get(str(part.get("type")))
         if check and not any(isinstance(word, str) for word in part.get("expected", ())):
             return core_schema.no_info_before_validator_function(check, part)
         if part.get("type") == "definition-ref" and part["schema_ref"] not in self._followed:
