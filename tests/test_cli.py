@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import re
 import signal
@@ -161,6 +162,11 @@ def test_exit_codes(
     got, output, shown = run(capsys)
     assert (got, output) == (code, "")
     assert words in one_line(shown)
+
+
+def test_warnings_do_not_pass_on_what_terminals_obey() -> None:
+    record = logging.LogRecord("nasbench.data", logging.WARNING, "", 0, "%s is dark\nand odd", ("\x1b[31m.png",), None)
+    assert cli.Visible().format(record) == "?[31m.png is dark\nand odd"
 
 
 def test_a_folder_that_was_deleted_is_told(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands.common import add_verb, console, print_json, print_table, up_to, whole, writable_file
-from nasbench.errors import UserError
+from nasbench.errors import UserError, visible
 
 if TYPE_CHECKING:
     from nasbench.importance.estimate import Importances
@@ -125,7 +125,7 @@ def _scored(source: _Source) -> list[Scored]:
     try:
         return [*found, source.scored("latency")]
     except UserError as error:
-        print(f"latency is left out: {error}", file=sys.stderr)
+        print(visible(f"latency is left out: {error}"), file=sys.stderr)
         return found
 
 
