@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for tar in tars:
             tar.close()
     return root
+
+
+def test_folders_may_name_the_splits(root: Path, tmp_path: Path) -> None:
+    """As docs/data.md says. Tars beside class folders are no shards."""
+    for split, names in (("train", ("train-000", "train-001")), ("test", ("test-000",))):
+        (tmp_path / split).mkdir()
+        for number, name in enumerate(names):
+            shutil.copy(root / "shards" / f"{name}.tar", tmp_path / split / f"{number:03d}.tar")
+    shards, flat = load_dataset(str(tmp_path)), load_dataset(str(root / "shards"))
+    for one, other in ((flat.train, shards.train), (flat.test, shards.test)):
+        assert np.array_equal(in_order(one), in_order(other))
+    for split in ("train", "test"):
+        shutil.copytree(root / "files" / split, tmp_path / split, dirs_exist_ok=True)
+    assert np.array_equal(in_order(load_dataset(str(tmp_path)).train), in_order(flat.train))
 
 
 def in_order(images: object) -> np.ndarray:

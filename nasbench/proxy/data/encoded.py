@@ -143,6 +143,18 @@ def _id(classes: Sequence[str], images: Mapping[Role, EncodedImages]) -> str:
     return digest.hexdigest()[:16]
 
 
+def holds_files(folder: Path, suffix: str) -> bool:
+    """Whether a folder holds files with this suffix, directly or in folders with names of splits.
+
+    Folders of splits that hold folders themselves do not count: their files with this suffix lie beside class folders.
+    """
+    if any(True for _ in folder.glob(f"*{suffix}")):
+        return True
+    splits = [each for each in folder.glob("*") if each.name.casefold() in ROLES and each.is_dir()]
+    found = any(True for split in splits for _ in split.glob(f"*{suffix}"))
+    return found and not any(inner.is_dir() for split in splits for inner in split.glob("*"))
+
+
 def role_of(file: Path, root: Path) -> Role:
     """The split by the first word of the file's name, else by a folder's name; else train."""
     folders = file.relative_to(root).parts[:-1] if root.is_dir() else ()

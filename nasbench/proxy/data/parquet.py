@@ -10,7 +10,7 @@ from typing import Any
 from nasbench.errors import UserError, shown
 from nasbench.files import data_path
 from nasbench.hardware import memory_bytes
-from nasbench.proxy.data.encoded import InMemory, Rows, data_of_rows, role_of
+from nasbench.proxy.data.encoded import InMemory, Rows, data_of_rows, holds_files, role_of
 from nasbench.proxy.data.images import ImageData
 
 SUFFIX = ".parquet"
@@ -20,11 +20,9 @@ MEMORY_SHARE = 0.5  # of this machine's memory, for the encoded images
 
 
 def is_parquet(spec: str) -> bool:
-    """Whether `spec` is a parquet file, or a folder with some in it or in its folder `data`."""
+    """Whether `spec` is a parquet file, or a folder with some in it, in its folder `data` or in folders of splits."""
     path = data_path(spec)
-    return path.suffix.lower() == SUFFIX or any(
-        True for place in (path, path / "data") for _ in place.glob(f"*{SUFFIX}")
-    )
+    return path.suffix.lower() == SUFFIX or any(holds_files(place, SUFFIX) for place in (path, path / "data"))
 
 
 def load_parquet(spec: str) -> ImageData:

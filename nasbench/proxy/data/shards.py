@@ -17,7 +17,7 @@ import numpy as np
 from nasbench.errors import UserError, shown
 from nasbench.files import data_path
 from nasbench.proxy.data.decoding import suffixes
-from nasbench.proxy.data.encoded import Rows, data_of_rows, role_of
+from nasbench.proxy.data.encoded import Rows, data_of_rows, holds_files, role_of
 from nasbench.proxy.data.images import ImageData
 
 SUFFIX = ".tar"
@@ -53,9 +53,9 @@ class Slices:
 
 
 def is_shards(spec: str) -> bool:
-    """Whether `spec` is a tar file, a range of them, or a folder with some directly in it."""
+    """Whether `spec` is a tar file, a range of them, or a folder with some in it or in folders of splits."""
     path = data_path(spec)
-    return path.suffix.lower() == SUFFIX or any(True for _ in path.glob(f"*{SUFFIX}"))
+    return path.suffix.lower() == SUFFIX or holds_files(path, SUFFIX)
 
 
 def load_shards(spec: str) -> ImageData:
