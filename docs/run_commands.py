@@ -67,7 +67,7 @@ SMALLER = (
     (r"table collect --rung long", "table collect --rung long --designs 1 " + TOYS),
     (r"table collect --architectures", "{} " + TOYS),
     (r"table collect --around 100", "table collect --around 2 " + TOYS),
-    (r"score .*/a1b2c3d4.toml", "score mobilevit_s emo_1m results/default/designs/c21b3297.toml"),
+    (r"score .*/a1b2c3d4.toml", "score mobilevit_s emo_1m results/default/designs/3ed4e505.toml"),
     (r"scale train",
      "scale train emo_1m fastvit_t8 --to 150MFLOP 200MFLOP 300MFLOP --samples 32 64 128 --evaluate 50 "
      "--out results/mine-scaling --runner toys.toml"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nasbench.auditing.confirmation import Confirmation
 
 EXAMPLE = """nasbench confirm results/mine
-nasbench confirm results/mine --designs c21b3297 8b0e9e5a --networks fastvit_t8 --seeds 3"""
+nasbench confirm results/mine --designs 3ed4e505 431b19c1 --networks fastvit_t8 --seeds 3"""
 
 
 def add(verbs: Any) -> None:
