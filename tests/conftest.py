@@ -20,7 +20,6 @@ settings.load_profile("repeatable")
 gc.set_threshold(GC_THRESHOLD)  # as in every command
 
 
-LAST = "test_documents.py"  # whose exhaustive tests are long: one a process, when nothing else is left
 # Their tests share what takes long to make: each begins one process's tests, so that no other process makes it as well.
 SHARE_MUCH = ("test_search.py", "test_running.py", "test_scaling_study.py")
 
@@ -33,12 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     others = [each for each in items if not each.get_closest_marker("exhaustive")]
     for place, name in enumerate(SHARE_MUCH):
         parts[place % processes] += [each for each in others if each.path.name == name]
-    alike = [each for each in exhaustive if each.path.name != LAST]
-    for kind in ([each for each in others if each.path.name not in SHARE_MUCH], alike):
+    for kind in ([each for each in others if each.path.name not in SHARE_MUCH], exhaustive):
         for place, part in enumerate(parts):
             part += kind[len(kind) * place // processes : len(kind) * (place + 1) // processes]
-    for place, part in enumerate(parts):
-        part += [each for each in exhaustive if each.path.name == LAST][place::processes]
     items[:] = [each for part in parts for each in part]
 
 

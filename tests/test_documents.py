@@ -1,20 +1,14 @@
-"""The commands and the Python of the documentation run: the quick ones always, the others while there is time.
-
-Where the time is short one page is run all the same, which the commit decides, so that all of them have their turn.
-"""
+"""The commands and the Python of the documentation run: the quick ones here, all of them by `make docs-check`."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from nasbench.cli import parser
 
@@ -25,7 +19,6 @@ assert SPEC.loader is not None
 run_commands = importlib.util.module_from_spec(SPEC)
 sys.modules[SPEC.name] = run_commands  # its dataclass looks itself up there
 SPEC.loader.exec_module(run_commands)
-UNTIL = "NASBENCH_TESTS_UNTIL"  # see conftest.py
 STEPS = [step for page in run_commands.PAGES for step in run_commands.steps(page)]
 
 
@@ -41,29 +34,6 @@ def test_the_quick_ones_run(capsys: pytest.CaptureFixture[str]) -> None:
     quick = [step for step in STEPS if step.quick]
     assert len(quick) > 12
     assert run_commands.run_all(quick, quick=True) == ([], len(quick))
-
-
-def _turn() -> int:
-    """A number that the commit decides."""
-    told = subprocess.run(["git", "rev-parse", "--short=4", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    return int(told.stdout[:4], 16) if told.returncode == 0 else 0
-
-
-def _pages() -> list[ParameterSet]:
-    """Those with slow commands, one of them always run."""
-    pages = sorted({step.page for step in STEPS if not step.left_out and not step.quick})
-    first = pages[_turn() % len(pages)]
-    return [pytest.param(page, marks=[] if page == first else [pytest.mark.exhaustive]) for page in pages]
-
-
-@pytest.mark.parametrize("page", _pages())
-def test_the_whole_page_runs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nasbench.engine.start.FINAL_TRAININGS", run_commands.FINAL_TRAININGS)
-    chosen = [step for step in STEPS if step.page == page and not step.left_out]
-    failed, ran = run_commands.run_all(chosen, quick=False, until=float(os.environ.get(UNTIL, "inf")))
-    assert failed == []
-    if ran < len(chosen):
-        pytest.skip(f"{ran} of {len(chosen)} ran: the time is over")
 
 
 def test_what_stands_in_a_command_s_place_is_a_command() -> None:

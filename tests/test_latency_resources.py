@@ -216,5 +216,5 @@ def test_energy_measured_by_hand_is_taken_for_the_networks_that_have_it(tmp_path
 
 @pytest.mark.parametrize("wrong", [-0.01, 0, "0.01 J"])
 def test_an_energy_that_cannot_be_is_refused(tmp_path: Path, wrong: object) -> None:
-    with pytest.raises(UserError, match=r"not the results of a pack: energy_j = .*: input should be "):
+    with pytest.raises(UserError, match=r"not the results of a pack: energy_j = .*: (input should|must) be "):
         pack.read_results(results(tmp_path, [0.01] * 11 + [wrong]))
