@@ -7,8 +7,7 @@
 
 A command runs as it stands, but where it trains or measures for minutes: `SMALLER` says what is put in its place. What
 cannot run here is in `LEFT_OUT` with the reason. Both are read from the top, the first that fits counts. Ends with 1
-where a command fails. The tests run the quick ones. Continuous integration runs the others, page by page, in the time
-that the tests leave it (`--until`), and begins with a page that the commit decides, so that all have their turn.
+where a command fails. The tests run the quick ones: the others beside them would starve the searches that tests make.
 """
 
 from __future__ import annotations
@@ -17,13 +16,11 @@ import argparse
 import contextlib
 import importlib.util
 import io
-import math
 import os
 import re
 import runpy
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -266,28 +263,20 @@ def _measure(device: Path, of_study: bool) -> None:
     shutil.copyfile(pack / "results.json", "results.json")
 
 
-def run_all(chosen: Sequence[Step], quick: bool, until: float = math.inf) -> tuple[list[str], int]:
-    """Run the steps in a scratch folder of their own, a line each -> what failed, a text each, and how many ran.
-
-    None is begun after `until`, in seconds since 1970.
-    """
-    failed, ran = [], 0
-    if time.time() > until:
-        return failed, ran
+def run_all(chosen: Sequence[Step], quick: bool) -> list[str]:
+    """Run the steps in a scratch folder of their own, a line each -> what failed, a text each."""
+    failed = []
     with scratch() as folder:
         prepare(folder, chosen, quick)
         page, namespace = "", dict[str, object]()
         for step in chosen:
-            if time.time() > until:
-                break
             if step.page != page:
                 page, namespace = step.page, {}
             start, why = time.perf_counter(), _failure(step, namespace)
             failed += [f"{step.page}: {step.here}\n{why}"] if why else []
-            ran += 1
             took = f"{'FAILED' if why else 'ran'} in {time.perf_counter() - start:5.1f} s"
             print(f"{took}  {step.page}: {step.here.strip().splitlines()[0]}", flush=True)
-    return failed, ran
+    return failed
 
 
 def _failure(step: Step, namespace: dict[str, object]) -> str:
@@ -317,13 +306,6 @@ def scratch() -> Iterator[Path]:
                 os.environ["NASBENCH_CACHE"] = cache
 
 
-def in_turn(pages: Sequence[str]) -> list[str]:
-    """The pages from the one on whose turn it is by the commit."""
-    told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    first = int(told.stdout[:4], 16) % len(pages) if told.returncode == 0 else 0
-    return [*pages[first:], *pages[:first]]
-
-
 def main() -> int:
     from nasbench.engine import start
 
@@ -331,10 +313,8 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", default=PAGES)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--until", type=float, default=math.inf, metavar="SECONDS", help="since 1970; begin none after")
     options = parser.parse_args()
-    pages = options.pages if math.isinf(options.until) else in_turn(options.pages)
-    found = [step for page in pages for step in steps(page)]
+    found = [step for page in options.pages for step in steps(page)]
     for step in found:
         if step.left_out:
             print(f"left out  {step.page}: {step.text}: {step.left_out}")
@@ -344,9 +324,9 @@ def main() -> int:
         return 0
     chosen = [step for step in found if not step.left_out and (step.quick or not options.quick)]
     start.FINAL_TRAININGS = FINAL_TRAININGS
-    failed, begun = run_all(chosen, options.quick, options.until)
+    failed = run_all(chosen, options.quick)
     print("\n\n".join(failed))
-    print(f"{begun - len(failed)} of {len(chosen)} ran; {sum(bool(step.left_out) for step in found)} left out")
+    print(f"{len(chosen) - len(failed)} of {len(chosen)} ran; {sum(bool(step.left_out) for step in found)} left out")
     return 1 if failed else 0
 
 
