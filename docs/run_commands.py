@@ -1,6 +1,6 @@
 """Runs every command and every block of Python of the documentation, in the order of the pages, in a scratch folder.
 
-    python docs/run_commands.py                  # all of it, in about ten minutes; `make docs-check`
+    python docs/run_commands.py                  # all of it, a quarter of an hour on two cores; `make docs-check`
     python docs/run_commands.py docs/tour.md     # of some pages
     python docs/run_commands.py --quick          # what takes a second or two as it stands
     python docs/run_commands.py --list           # what would be run, what is left out, and why
