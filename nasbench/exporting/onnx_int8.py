@@ -19,7 +19,7 @@ import numpy as np
 
 from nasbench.exporting.equalising import equalised
 from nasbench.exporting.request import Request
-from nasbench.exporting.scoring import divergence, onnx_run
+from nasbench.exporting.scoring import answers, divergence, onnx_run
 from nasbench.latency.export import export_onnx
 from nasbench.latency.onnx_session import INPUT
 from nasbench.latency.runtimes import silence
@@ -30,8 +30,8 @@ ENOUGH = 0.003  # nats an image of divergence from float32's answers, below whic
 
 @dataclass(frozen=True)
 class Way:
-    """`percent` of a map's values lie between the ends of its scale, on either side. `equalise`: channels first.
-    `layers`: nothing but operators with weights in int8."""
+    """`percent` of a map's values lie between the ends of its scale. `equalise`: channels first. `layers`: nothing but
+    operators with weights in int8."""
 
     percent: float = 100.0
     equalise: bool = False
@@ -55,7 +55,7 @@ def quantise(request: Request, ways: Sequence[Way] = WAYS) -> tuple[bytes, Way]:
     """The model in int8 (QDQ, a scale a channel), and how it was made: the first of the ways that is good enough."""
     assert request.images is not None
     validation, norm = request.images.validation, request.images.norm
-    float_run = onnx_run(export_onnx(request.model, request.resolution, request.batch))
+    expected = answers(onnx_run(export_onnx(request.model, request.resolution, request.batch)), validation, norm)
     content = export_onnx(request.source, request.resolution, request.batch)
     calibration = request.calibration
     sources = {False: content, True: equalised(content, calibration)}
@@ -64,7 +64,7 @@ def quantise(request: Request, ways: Sequence[Way] = WAYS) -> tuple[bytes, Way]:
     best: tuple[float, Way, bytes] | None = None
     for way in ways:
         made = _quantised(sources[way.equalise], calibration, way)
-        apart = divergence(float_run, onnx_run(made), validation, norm)
+        apart = divergence(expected, answers(onnx_run(made), validation, norm))
         if best is None or apart < best[0]:
             best = apart, way, made
         if best[0] <= ENOUGH:

@@ -81,14 +81,15 @@ def accuracy(run: Run, pool: ImagePool, norm: SizedNormalisation, batch: int = B
     return right / max(1, count), count
 
 
-def divergence(expected: Run, run: Run, pool: ImagePool, norm: SizedNormalisation) -> float:
-    """The mean over the images of a pool of the Kullback-Leibler divergence of a file's answers from expected ones, in
-    nats; infinite where they are not finite."""
-    found: list[np.ndarray] = []
-    for images, _ in batches(pool, norm, len(pool)):
-        wanted, given = (_log_probabilities(one(images)) for one in (expected, run))
-        found.append((np.exp(wanted) * (wanted - given)).sum(1))
-    mean = float(np.concatenate(found).mean()) if found else 0.0
+def answers(run: Run, pool: ImagePool, norm: SizedNormalisation) -> np.ndarray:
+    """(n, classes) logarithms of the probabilities that a file gives the images of a pool."""
+    return np.concatenate([_log_probabilities(run(images)) for images, _ in batches(pool, norm, len(pool))])
+
+
+def divergence(expected: np.ndarray, given: np.ndarray) -> float:
+    """The mean over images of the Kullback-Leibler divergence of answers (n, classes) from expected ones, in nats;
+    infinite where they are not finite."""
+    mean = float((np.exp(expected) * (expected - given)).sum(1).mean())
     return mean if math.isfinite(mean) else math.inf
 
 
