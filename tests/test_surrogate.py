@@ -11,6 +11,7 @@ from nasbench.auditing.agreement import kendall
 from nasbench.errors import UserError
 from nasbench.study.fidelity import load_recipe
 from nasbench.surrogate import Surrogate, fit, process
+from nasbench.surrogate.cokriging import Prediction
 from nasbench.surrogate.crossvalidation import coverage, folds_of, held_out, together
 from nasbench.surrogate.observations import by_fidelity
 
@@ -42,6 +43,31 @@ def test_long_training_is_told_by_short_ones(surrogate: Surrogate) -> None:
     assert surrogate.long == LONG
     assert kendall(long.mean, truth(designs())[SEEN:]) > 0.6
     assert long.mean.mean() - surrogate.predict(new, SHORT).mean.mean() == pytest.approx(0.3, abs=0.04)
+
+
+def test_a_lead_at_the_short_fidelity_counts_as_much_as_it_does_in_the_end() -> None:
+    """Where a point more in short trainings is worth a fifth of a point in long ones."""
+    archs = designs()[:SEEN]
+    short, long = trained(archs, noise=0.0), 0.7 + 0.2 * trained(archs[:20], noise=0.0)
+    surrogate = fit([*archs, *archs[:20]], [SHORT] * SEEN + [LONG] * 20, [*short, *long])
+    new, told = designs()[SEEN:], surrogate.predict(designs()[SEEN:], SHORT)
+    as_told, better = (
+        surrogate.after_long(new, SHORT, Prediction(told.mean + lead, told.std / 2)) for lead in (0.0, 0.05)
+    )
+    expected = surrogate.predict(new)
+    assert as_told.mean == pytest.approx(expected.mean)
+    assert better.mean - as_told.mean == pytest.approx(np.full(len(new), 0.01), abs=0.004)
+    assert (as_told.std <= expected.std).all()
+    assert (as_told.std > 0.2 * told.std / 2 - 1e-6).all()
+
+
+def test_without_long_trainings_the_highest_fidelity_stands_for_them() -> None:
+    archs = designs()[:20]
+    surrogate = fit(archs, [SHORT] * 20, trained(archs), LONG)
+    known = Prediction(np.full(5, 0.5), np.full(5, 0.01))
+    found = surrogate.after_long(archs[:5], SHORT, known)
+    assert found.mean == pytest.approx(known.mean)
+    assert found.std == pytest.approx(known.std)
 
 
 def test_noise_is_read_off_the_replicates(surrogate: Surrogate) -> None:

@@ -120,6 +120,14 @@ def test_trust_falls_where_trials_contradict_the_table() -> None:
     assert known.after([], []).trust == 1
 
 
+def test_without_trials_the_table_speaks_alone() -> None:
+    table = table_of(40)
+    known, designs = Known(table, LADDER.rungs[0].fidelity), list(table_of(50).architectures.values())
+    before, after = known.before(designs), known.after([], []).expect(designs)
+    assert after.mean == pytest.approx(before.mean)
+    assert after.std == pytest.approx(before.std)
+
+
 def test_accuracies_that_lie_closer_together_contradict_nothing() -> None:
     """As on images that are harder to tell apart: the order counts."""
     table = table_of(40)

@@ -16,6 +16,7 @@ from nasbench.strategies.context import Expected, Informed
 from nasbench.strategies.warm import WarmSettings, bred_pool
 from nasbench.study.fidelity import Fidelity
 from nasbench.study.study import Study
+from nasbench.surrogate.cokriging import Prediction
 from nasbench.surrogate.prior import Agreement, Prior
 from nasbench.table.loading import load_table
 from nasbench.table.table import Table
@@ -42,14 +43,15 @@ class Known:
 
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
         """Expected accuracy after long training, given the trials `seen`: that at `fidelity`, corrected by the trials,
-        plus the table's difference between the two fidelities in proportion to the trust in it."""
+        and as far as the table is trusted what it makes of that after long training."""
         corrected = self.prior.corrected(seen, accuracies)
         trust = corrected.agreement.trust
 
         def expected(designs: Sequence[Architecture]) -> Expected:
-            here, surrogate = corrected.of(designs), self.table.surrogate
-            added = self.before(designs).mean - surrogate.predict(designs, self.prior.fidelity).mean
-            return Expected(here.mean + trust * added, here.std)
+            here = corrected.of(designs)
+            known = Prediction(here.mean, here.std)
+            long = self.table.surrogate.after_long(designs, corrected.fidelity, known)
+            return Expected(here.mean + trust * (long.mean - here.mean), here.std + trust * (long.std - here.std))
 
         return Informed(expected, trust)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,6 +43,19 @@ class Surrogate:
         mean = sum((weight * mean for weight, _, mean, _ in moments), np.zeros(len(archs)))
         deviations = (weight * level.widening * np.sqrt(variance) for weight, level, _, variance in moments)
         return Prediction(np.clip(mean, 0, 1), sum(deviations, np.zeros(len(archs))))
+
+    def after_long(self, archs: Sequence[Architecture], fidelity: Fidelity, known: Prediction) -> Prediction:
+        """Each design's mean accuracy after long training, where that at `fidelity` is `known` better than `predict`
+        has it: by a search's own trials. What they differ by counts as much as the slopes of the levels above say."""
+        told, long, slope = self.predict(archs, fidelity), self.predict(archs), self._slope(fidelity)
+        left = np.maximum(long.std**2 - (slope * told.std) ** 2, 0)  # the variance that `fidelity` says nothing of
+        mean = long.mean + slope * (known.mean - told.mean)
+        return Prediction(np.clip(mean, 0, 1), np.sqrt(left + (slope * known.std) ** 2))
+
+    def _slope(self, fidelity: Fidelity) -> float:
+        """By how much accuracy after long training is expected to rise with that at `fidelity`."""
+        shortest, longest = training_of(fidelity).samples, training_of(self.long).samples
+        return math.prod(level.slope for level in self.levels if shortest < level.fidelity.samples <= longest)
 
     def noise(self, fidelity: Fidelity | None = None) -> float:
         """Standard deviation of one training about its design's mean."""

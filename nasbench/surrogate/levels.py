@@ -43,6 +43,11 @@ class Level:
     def designs(self) -> int:
         return len(self.process.data)
 
+    @property
+    def slope(self) -> float:
+        """By how much accuracy here rises with that at the level below; 1 of the lowest."""
+        return 1.0 if self.below is None else 1 + float(self.process.factors()[1])
+
     def moments(self, archs: Sequence[Architecture], x: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(n,), (n,) mean and variance, without `widening`; `x` (n, d): the features at this fidelity, where known."""
         x = features(archs, self.fidelity) if x is None else x
@@ -54,8 +59,7 @@ class Level:
         level, slope = self.process.trend.deviations
         trend = Trend.line(below - self.below_centre, (level, slope))
         left, variance = self.process.predict(x, trend)
-        steepness = 1 + self.process.factors()[1]
-        return below + self.centre + left, variance + steepness**2 * uncertainty
+        return below + self.centre + left, variance + self.slope**2 * uncertainty
 
 
 def fit_levels(trainings: Sequence[Trainings], parameters: Sequence[Parameters] | None = None) -> tuple[Level, ...]:
