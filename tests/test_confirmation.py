@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +16,19 @@ import nasbench
 from nasbench.auditing.confirmation import FOLDER, Confirmation, confirm
 from nasbench.auditing.rows import read_rows
 from nasbench.cli import main
+from nasbench.engine.warm_start import Known, note_long_training
 from nasbench.errors import UserError
 from nasbench.page.content import study_content
+from nasbench.proxy.reduction import reduced
 from nasbench.report.noise import challengers
+from nasbench.report.tables import records
+from nasbench.study.notes import LongNote
 from nasbench.study.runner import RunnerSpec
+from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
+from nasbench.study.trials import Level
+from nasbench.table.rows import Circumstances, row_of
+from nasbench.table.table import Table
 
 STORED = Path(__file__).parent.parent / "results" / "default"
 PUBLISHED, DESIGNS = challengers(nasbench.open_study(STORED).rows())
@@ -137,3 +147,42 @@ def test_a_search_without_labels_has_no_accuracy_to_confirm(folder: Path) -> Non
     (folder / "trials.jsonl").write_text("")
     with pytest.raises(UserError, match="searched by masked_error"):
         confirm(folder)
+
+
+def test_what_the_search_s_table_expects_of_long_training_is_told_until_it_is_measured(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table of the study's own trainings, and long ones in which a lead is a fifth of what it was."""
+    study = Study.open(folder)
+    long = study.ladder.rungs[-1].fidelity.longer
+    with TrialStore(folder) as store:
+        circumstances = Circumstances(study.data, "cpu float32", study.ladder, [])
+        top = [trial for trial in store.trials if trial.complete and trial.level == Level(study.ladder.top)]
+        rows = [row_of(trial, circumstances) for trial in top]
+        rows = [row.replace(proxy_id=reduced(trial.design, trial.fidelity).id) for row, trial in zip(rows, top)]
+        later = [
+            row_of(replace(trial, fidelity=long), circumstances).replace(
+                accuracy=0.68 + 0.2 * trial.metric("accuracy"), proxy_id=reduced(trial.design, long).id
+            )
+            for trial in top
+        ]
+        note_long_training(study, Known(Table(rows, "short"), study.ladder.rungs[0].fidelity), store)
+        assert not store.notes(LongNote)  # a table without long trainings has nothing to tell
+        note_long_training(study, Known(Table([*rows, *later], "toys"), study.ladder.rungs[0].fidelity), store)
+    assert main(["front", str(folder)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    found = re.search(
+        rf"After 10 times the training the table expects ([\d.]+) ± [\d.]+ % of {BEST} and ([\d.]+)", printed
+    )
+    assert found is not None
+    accuracy = {row.name: row.accuracy for row in nasbench.open_study(folder).rows()}
+    assert float(found[1]) == pytest.approx(68 + 20 * accuracy[BEST], abs=1)
+    shown = {each["name"]: each for each in records(nasbench.open_study(folder).rows())}
+    assert shown[BEST]["accuracy_long_expected_mean"] == pytest.approx(float(found[1]) / 100, abs=1e-3)
+    reasons = {band["name"]: band["reasons"] for band in study_content(nasbench.open_study(folder), "mine")["bands"]}
+    assert reasons[BEST][-1] in printed
+    confirm(folder)
+    assert main(["front", str(folder)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "the table expects" not in printed
+    assert f"After 10 times the training {BEST}" in printed or f"leads {BEST}" in printed

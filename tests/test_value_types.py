@@ -107,6 +107,7 @@ CONTENT: dict[str, Callable[[], dict[str, Any]]] = {
     "Recipe": lambda: load_recipe().to_dict(),
     "Record": lambda: _profile()["records"][0],
     "Reference": lambda: _profile()["reference"],
+    "LongNote": lambda: {"table": "metablock", "times": 10, "expected": {"a" * 16: (0.8, 0.01)}},
     "EndNote": lambda: {"trials": 12},
     "RejectionNote": lambda: {"drawn": 9, "accepted": 4, "rejected": {"budget 1GFLOP": 5}},
     "Rung": lambda: {"name": "a", "trials": 2, "fidelity": load_recipe().at(100).model_dump()},

@@ -241,11 +241,15 @@ def _show(result: StudyResult, as_json: bool) -> int:
     from nasbench.engine.worth_measuring import advice
     from nasbench.report.designs import what_next
     from nasbench.report.tables import closing_text, front_table, memory_text, records
+    from nasbench.report.wording import after_long_training
     from nasbench.scaling.crossing import standing_at_target
 
     rows = result.rows()
     confirmed = Confirmation.read(result).verdict()
-    conclusion = closing_text(rows) + confirmed + advice(result) + result.standing_lines()
+    expected = after_long_training(rows)
+    leader = max((row for row in rows if row.id in expected), key=lambda row: row.accuracy, default=None)
+    in_the_end = confirmed or ([expected[leader.id]] if leader else [])
+    conclusion = closing_text(rows) + in_the_end + advice(result) + result.standing_lines()
     if as_json:
         print_json({"folder": str(result.folder), "networks": records(rows), "conclusion": conclusion})
         return 0

@@ -12,12 +12,10 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions, contenders, most_promising
 from nasbench.engine.published import PublishedScores
 from nasbench.engine.race import Racer, next_racer
-from nasbench.engine.warm_start import Known
+from nasbench.engine.warm_start import LEAST_TRUST, Known
 from nasbench.scaling.objective import PROBE_RUNG
 from nasbench.study.study import Study
 from nasbench.study.trials import Kind, Level, Origin, Split, Trial
-
-LEAST_TRUST = 0.5  # in a table, below which designs are promoted as in a search without one
 
 
 @dataclass(eq=False)

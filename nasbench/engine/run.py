@@ -15,7 +15,7 @@ from nasbench.engine.predictions import Predictions
 from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
-from nasbench.engine.warm_start import breed_meanwhile, known_before
+from nasbench.engine.warm_start import breed_meanwhile, known_before, note_long_training
 from nasbench.latency.profile import DeviceProfile
 from nasbench.progress import Progress, ProgressState
 from nasbench.report.results import StudyResult, check_scores
@@ -89,6 +89,8 @@ def _train_and_measure(
         run(Driver(schedule, store, reporting, measuring), EVALUATE, study.runner, store.folder / SPOOL)
     finally:
         _note_rejections(schedule, store)
+    if table is not None:
+        note_long_training(study, table, store)
     _note_the_end(schedule, store)
     source.wait()
     measuring.finish()

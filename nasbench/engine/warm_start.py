@@ -14,15 +14,19 @@ from nasbench.errors import UserError
 from nasbench.space import SearchSpace
 from nasbench.strategies.context import Expected, Informed
 from nasbench.strategies.warm import WarmSettings, bred_pool
-from nasbench.study.fidelity import Fidelity
+from nasbench.study.fidelity import LONG, Fidelity
+from nasbench.study.notes import LongNote
+from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
 from nasbench.surrogate.cokriging import Prediction
-from nasbench.surrogate.prior import Agreement, Prior
+from nasbench.surrogate.prior import Agreement, Corrected, Prior
 from nasbench.table.loading import load_table
+from nasbench.table.rows import LONG_RUNG
 from nasbench.table.table import Table
 
 COLD, WARM = "evolution", "warm"  # the default strategies without a table and with one
 SEEDS_APART = 100  # far enough to miss the final seeds, which follow the search's own
+LEAST_TRUST = 0.5  # in a table, below which a search does without it
 ENOUGH_DESIGNS = 100  # a surrogate of 74 misled searches, the picks of one of 168 were confirmed (results/search)
 
 
@@ -48,12 +52,26 @@ class Known:
         trust = corrected.agreement.trust
 
         def expected(designs: Sequence[Architecture]) -> Expected:
-            here = corrected.of(designs)
-            known = Prediction(here.mean, here.std)
-            long = self.table.surrogate.after_long(designs, corrected.fidelity, known)
+            here, long = self._expected(corrected, designs)
             return Expected(here.mean + trust * (long.mean - here.mean), here.std + trust * (long.std - here.std))
 
         return Informed(expected, trust)
+
+    def long_training(
+        self, seen: Sequence[Architecture], accuracies: Sequence[float], designs: Sequence[Architecture]
+    ) -> Prediction | None:
+        """Accuracy of `designs` after long training, given these trials at `fidelity`. None where the table has no long
+        training of these images, or the trials contradict it."""
+        corrected = self.prior.corrected(seen, accuracies)
+        if self.other_images or LONG_RUNG not in self.table.rungs or corrected.agreement.trust < LEAST_TRUST:
+            return None
+        return self._expected(corrected, designs)[1]
+
+    def _expected(self, corrected: Corrected, designs: Sequence[Architecture]) -> tuple[Prediction, Prediction]:
+        """Accuracy at `fidelity` and after long training."""
+        posterior = corrected.of(designs)
+        here = Prediction(posterior.mean, posterior.std)
+        return here, self.table.surrogate.after_long(designs, corrected.fidelity, here)
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far agree with the table."""
@@ -117,6 +135,22 @@ def breed_meanwhile(study: Study, space: SearchSpace, known: Known) -> None:
     assert isinstance(settings, WarmSettings)
     wanted = (space, known, on_cost(study.budgets), study.classes, settings.pool)
     threading.Thread(target=bred_pool, args=wanted, daemon=True, name="breeding").start()
+
+
+def note_long_training(study: Study, known: Known, store: TrialStore) -> None:
+    """Store what the table expects, after long training, of the designs that a search has trained at its highest rung;
+    nothing where it cannot tell."""
+    trials = [each for each in store.trials if each.complete and each.origin.rung == study.ladder.top]
+    own, designs = (
+        [each for each in trials if each.trained_here],
+        {each.architecture_id: each.design for each in trials},
+    )
+    scores = [each.metric(study.objective.metric) for each in own]
+    known = known.at(study.ladder.rungs[-1].fidelity)
+    found = known.long_training([each.design for each in own], scores, list(designs.values())) if own else None
+    if found is not None:
+        expected = dict(zip(designs, zip(found.mean.tolist(), found.std.tolist())))
+        store.note(LongNote(table=known.table.source, times=LONG, expected=expected))
 
 
 def _table_of(study: Study) -> Table | None:

@@ -13,9 +13,9 @@ from nasbench.report.wording import beside_published, ms, over_faster, percent
 SURE, WITHIN_NOISE, UNKNOWN, ALONE = "sure", "within noise", "unknown", "alone"
 
 
-def band_records(bands: Sequence[Band], confirmed: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """One record a band: the design, the limits that it answers, how sure that is and why. `confirmed`: by id of a
-    design, what longer training said of it."""
+def band_records(bands: Sequence[Band], after_long: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """One record a band: the design, the limits that it answers, how sure that is and why. `after_long`: by id of a
+    design, what longer training said of it, or is expected to."""
     return [
         {
             "design": band.row.id,
@@ -34,7 +34,7 @@ def band_records(bands: Sequence[Band], confirmed: Mapping[str, Sequence[str]]) 
             "latency_high": band.row.latency_high,
             "verdict": verdict_of(band),
             "enough": _enough(band),
-            "reasons": [over_faster(band), beside_published(band), *confirmed.get(band.row.id, ())],
+            "reasons": [over_faster(band), beside_published(band), *after_long.get(band.row.id, ())],
             "confidence": band.over_faster.confidence if band.over_faster else None,
         }
         for band in bands

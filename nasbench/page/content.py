@@ -21,6 +21,7 @@ from nasbench.report.bands import latency_bands
 from nasbench.report.results import StudyResult
 from nasbench.report.rows import ReportRow
 from nasbench.report.tables import closing_text
+from nasbench.report.wording import after_long_training
 from nasbench.study import environment
 from nasbench.study.study import Study
 from nasbench.study.trials import Level, State, Trial
@@ -67,7 +68,7 @@ def study_content(result: StudyResult, name: str) -> dict[str, Any]:
         "words": {"noun": words.noun, "unit": words.unit, "axis": words.axis},
         "budgets": [str(budget) for budget in study.budgets],
         "headline": headline(bands),
-        "bands": band_records(bands, Confirmation.read(result).told()),
+        "bands": band_records(bands, _after_long_training(result, rows)),
         "conclusion": [line.replace("!: unlike", UNLIKE) for line in closing_text(rows)] + result.standing_lines(),
         "levels": _levels(result),
         "designs": design_records(result, by_design, {row.id for row in rows if row.on_front}),
@@ -81,6 +82,12 @@ def study_content(result: StudyResult, name: str) -> dict[str, Any]:
         "cards": cards(result, rows),
         "provenance": _provenance(result),
     }
+
+
+def _after_long_training(result: StudyResult, rows: Sequence[ReportRow]) -> dict[str, list[str]]:
+    """By id of a design, what `confirm` found of it, else what the search's table expects."""
+    expected = {key: [line] for key, line in after_long_training(rows).items()}
+    return expected | Confirmation.read(result).told()
 
 
 def _about(result: StudyResult, noun: str) -> str:

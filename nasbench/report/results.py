@@ -19,7 +19,7 @@ from nasbench.pareto import Front
 from nasbench.report.front import FrontRows
 from nasbench.report.interruption import Promoted, ended_at, is_interrupted, promoted_by
 from nasbench.report.rows import Figure, ReportRow
-from nasbench.study.notes import EndNote, LatencyNote, PromotionNote, RejectionNote
+from nasbench.study.notes import EndNote, LatencyNote, LongNote, PromotionNote, RejectionNote
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.predicted import Predicted, predict
 from nasbench.study.standing import Standing, ladder_lines, ladder_standings
@@ -64,7 +64,8 @@ class StudyResult:
 
     By architecture id: measured latency in ms, what the device's profile predicted, and measured memory and energy.
     `promoted`: by level, the keys of the trials promoted to it. `rejections`: of each run, by rule. `ended_with`: how
-    many trials there were when nothing was left to train.
+    many trials there were when nothing was left to train. `expected_long`: by architecture id, mean and standard
+    deviation of the accuracy that a table expects after long training.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class StudyResult:
     promoted: Promoted = field(default_factory=dict)
     rejections: tuple[RejectionNote, ...] = ()
     ended_with: int | None = None
+    expected_long: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path | str) -> StudyResult:
@@ -93,9 +95,10 @@ class StudyResult:
         taken = {key: value for note in notes for key, value in note.taken.items()}
         promoted = promoted_by(store.notes(PromotionNote))
         ended = [note.trials for note in store.notes(EndNote)]
+        expected = [note.expected for note in store.notes(LongNote)]
         return cls(
             store.folder, study, store.trials, measured, predicted, taken, promoted, store.notes(RejectionNote),
-            ended[-1] if ended else None,
+            ended[-1] if ended else None, expected[-1] if expected else {},
         )  # fmt: skip
 
     @property
@@ -179,6 +182,7 @@ class StudyResult:
             majority_share=first.metric("majority_share") if "majority_share" in first.metrics else None,
             balanced=first.balanced,
             raced=best.final and self.study.race is not None,
+            expected_long=self.expected_long.get(first.architecture_id),
         )
 
     def resources(self, key: str) -> dict[str, Figure]:

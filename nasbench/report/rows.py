@@ -54,6 +54,7 @@ class ReportRow:
     majority_share: float | None = None  # of the scored images; None where the trial did not store it
     balanced: bool = False  # accuracies are means over classes
     raced: bool = False  # its trainings were added one by one, depending on its lead
+    expected_long: tuple[float, float] | None = None  # after LONG times the training, by a table: mean, deviation
     lacks: str = ""  # on the front by its score at the level below: the training that is still missing
 
     @property

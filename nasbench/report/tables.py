@@ -33,10 +33,12 @@ def _round(value: float | None, digits: int) -> float | None:
 def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
     """The front and the fixed points as flat dicts; each figure's name says measured, predicted or analytic.
 
-    Further ones where accuracy is balanced, and where a search was stopped within a level.
+    Further ones where accuracy is balanced, where a search was stopped within a level, and where a table expects
+    accuracies after long training.
     """
     files = design_files(rows)
     marked, balanced = any(row.lacks for row in rows), any(row.balanced for row in rows)
+    expected = any(row.expected_long for row in rows)
     return [
         {
             "id": row.id,
@@ -51,6 +53,7 @@ def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
             f"{row.objective.metric}_measured_std": _round(row.accuracy_std, 6),
             **({"accuracy_measured_as": row.words.noun} if balanced else {}),
             **({"measured_at_level_below": bool(row.lacks)} if marked else {}),
+            **(_expected_long(row) if expected else {}),
             "latency_ms_measured": _round(row.latency_measured, 5),
             "latency_ms_predicted": _round(row.latency_predicted, 5),
             "latency_ms_predicted_low": _round(row.latency_low, 5),
@@ -61,6 +64,11 @@ def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
         }
         for row in in_reading_order(rows)
     ]
+
+
+def _expected_long(row: ReportRow) -> dict[str, float | None]:
+    mean, std = row.expected_long or (None, None)
+    return {"accuracy_long_expected_mean": _round(mean, 6), "accuracy_long_expected_std": _round(std, 6)}
 
 
 def _resources(row: ReportRow) -> dict[str, float | None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nasbench.report.bands import Band, Lead
 from nasbench.report.rows import ReportRow
+from nasbench.study.fidelity import LONG
 from nasbench.study.trials import Kind
 
 
@@ -38,6 +41,27 @@ def beside_published(band: Band) -> str:
     if found.exceeds_noise is None:
         return f"{own}{told}; nothing is known of noise."
     return f"{own}{told}; {_needed(found)}: {'more than' if found.exceeds_noise else 'no more than'} noise."
+
+
+def after_long_training(rows: Sequence[ReportRow]) -> dict[str, str]:
+    """By id of each searched design of the front, what a table expects of it after long training, beside the published
+    network of which it expects most; empty where no table was asked."""
+    told = {row.id: row.expected_long for row in rows if row.expected_long is not None}
+    rivals = [row for row in rows if row.kind == Kind.FIXED_POINT and row.id in told]
+    if not rivals:
+        return {}
+    rival = max(rivals, key=lambda row: told[row.id][0])
+    return {
+        row.id: f"After {LONG} times the training the table expects {_plus_minus(told[row.id])} % of {row.name} and "
+        f"{_plus_minus(told[rival.id])} % of {rival.name}, the best of the published networks then ({ms(rival)})."
+        for row in rows
+        if row.kind == Kind.SEARCHED and row.on_front and row.id in told
+    }
+
+
+def _plus_minus(expected: tuple[float, float]) -> str:
+    """Mean and standard deviation in percent."""
+    return f"{100 * expected[0]:.1f} ± {100 * expected[1]:.1f}"
 
 
 def _place(published: ReportRow, until: float | None) -> str:

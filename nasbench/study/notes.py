@@ -13,6 +13,7 @@ from nasbench.study.trial_records import Key
 from nasbench.values import Value
 
 Figure = Annotated[float, Field(gt=0, le=1e18)]  # ms, bytes or joules
+Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
@@ -50,6 +51,16 @@ class RejectionNote(Value):
     rejected: dict[str, Count] = Field(default_factory=dict)
 
 
+class LongNote(Value):
+    """What a table of trained designs expects after `times` times the training that decided: by architecture id, mean
+    and standard deviation of the accuracy."""
+
+    name: ClassVar[str] = "long"
+    table: str
+    times: int = Field(ge=1, le=10**6)
+    expected: dict[str, tuple[Share, Share]]
+
+
 class EndNote(Value):
     """The search had nothing left to train with this number of trials."""
 
@@ -57,8 +68,8 @@ class EndNote(Value):
     trials: int = Field(ge=0, le=10**9)
 
 
-Note = LatencyNote | PromotionNote | RejectionNote | EndNote
-KINDS: tuple[type[Note], ...] = (LatencyNote, PromotionNote, RejectionNote, EndNote)
+Note = LatencyNote | PromotionNote | RejectionNote | LongNote | EndNote
+KINDS: tuple[type[Note], ...] = (LatencyNote, PromotionNote, RejectionNote, LongNote, EndNote)
 
 
 def note_of(record: Mapping[str, object]) -> list[Note]:

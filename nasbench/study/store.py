@@ -13,13 +13,13 @@ from typing import TypeVar
 
 from nasbench.errors import UserError, shown
 from nasbench.study.journal import Journal, Line
-from nasbench.study.notes import EndNote, LatencyNote, Note, PromotionNote, RejectionNote, note_of
+from nasbench.study.notes import EndNote, LatencyNote, LongNote, Note, PromotionNote, RejectionNote, note_of
 from nasbench.study.spool import SPOOL, spool_path, spool_read
 from nasbench.study.trial_records import finished_time
 from nasbench.study.trials import Outcome, Trial
 
 FILE = "trials.jsonl"
-NoteT = TypeVar("NoteT", LatencyNote, PromotionNote, RejectionNote, EndNote)
+NoteT = TypeVar("NoteT", LatencyNote, PromotionNote, RejectionNote, LongNote, EndNote)
 NEWER = "was it written by a newer nasbench? read it with that one"
 NAMED = 3  # unreadable lines with a warning each; of more only the numbers
 
