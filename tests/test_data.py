@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from nasbench.errors import UserError
-from nasbench.proxy.data import cifar10, load_dataset, pool
+from nasbench.proxy.data import augment, cifar10, load_dataset, pool
 from nasbench.proxy.data.augment import Normalisation, flip_and_shift, normalisation, shuffled_positions
 from nasbench.proxy.data.cache import cached_arrays
 from nasbench.proxy.data.images import ArrayImages, ImageData, resize, split_validation, stratified_subset
@@ -317,6 +317,16 @@ def test_flip_and_shift_moves_whole_images():
     offsets = moved[:, 0, 8, 0].int() - 8
     assert set(offsets.tolist()) == {-2, -1, 0, 1, 2}
     assert torch.equal(moved[:, :, 2:14, :].int(), ramp[:, :, 2:14, :].int() + offsets[:, None, None, None])
+
+
+def test_a_pool_sorted_by_class_is_normalised_by_all_of_its_classes(monkeypatch):
+    """A folder's images lie class by class, here a dark one before a bright one."""
+    monkeypatch.setattr(augment, "STATISTICS_IMAGES", 10)
+    labels = torch.arange(2).repeat_interleave(20)
+    pixels = (100 * labels[:, None, None, None]).expand(40, 8, 8, 3).to(torch.uint8)
+    assert normalisation(MemoryPool(pixels, labels)).mean == pytest.approx((50, 50, 50))
+    mixed = torch.arange(40).roll(1)
+    assert normalisation(MemoryPool(pixels[mixed], labels[mixed])).mean == pytest.approx((10, 10, 10))
 
 
 def test_normalised_pixels_have_mean_0_deviation_1_and_lie_channels_last():

@@ -51,14 +51,12 @@ def _with_channels(pixels: torch.Tensor, channels: int) -> torch.Tensor:
 def normalisation(pool: ImagePool, channels: int = len(GREY)) -> Normalisation:
     """Channel statistics of up to STATISTICS_IMAGES images of a training pool, for a network of 3 input channels or 1.
 
-    The first images of a pool in memory, evenly spaced ones of a streaming pool.
+    The first images of a pool in memory, evenly spaced ones of a streaming pool and of one sorted by class.
     """
-    if isinstance(pool, MemoryPool):
-        pixels = pool.pixels[:STATISTICS_IMAGES]
-    else:
-        step = max(1, len(pool) // STATISTICS_IMAGES)
-        positions = np.arange(0, len(pool), step)[:STATISTICS_IMAGES]
-        pixels = torch.cat([batch for batch, _ in pool.batches(np.array_split(positions, 1 + len(positions) // 64))])
+    mixed = isinstance(pool, MemoryPool) and bool((pool.labels.diff() < 0).any())
+    step = 1 if mixed else max(1, len(pool) // STATISTICS_IMAGES)
+    positions = np.arange(0, len(pool), step)[:STATISTICS_IMAGES]
+    pixels = torch.cat([batch for batch, _ in pool.batches(np.array_split(positions, 1 + len(positions) // 64))])
     flat = _with_channels(pixels.reshape(-1, len(GREY)).double(), channels)
     mean, deviation = flat.mean(0).tolist(), flat.std(0).clamp(min=1.0).tolist()
     return Normalisation(tuple(mean), tuple(deviation))
