@@ -1,7 +1,8 @@
 """`confirm`: whether what a search returns still leads after ten times the training, with seeds that chose nothing.
 
-A search decides by short trainings, and what learns fastest is not always best in the end. So its most accurate design
-and the published networks that it ranks highest are trained longer, scored on the test images, and compared anew.
+A search decides by short trainings, and what learns fastest is not always best in the end. So the design of its
+front and the published networks of which most is expected are trained longer, scored on the test images, and compared
+anew.
 """
 
 from __future__ import annotations
@@ -113,8 +114,9 @@ def confirm(
 ) -> Confirmation:  # fmt: skip
     """Train designs of the study in `folder` and published networks ten times as long as its finals, and compare them.
 
-    `designs`: names of searched designs of the study, by default its most accurate one; `networks`: names of published
-    ones that it has trained, by default the three most accurate. `seeds`: trainings of each, with seeds that the search
+    `designs`: names of searched designs of the study, by default the one expected to be best then, or the most accurate
+    one where no table says so; `networks`: names of published ones that it has trained, by default three of them,
+    likewise. `seeds`: trainings of each, with seeds that the search
     has not used. What is trained lies in `confirmed/` of the study's folder, so that the same command goes on after any
     kill. A UserError says what to change.
     """
@@ -140,8 +142,9 @@ def confirm(
 
 
 def _named(result: StudyResult, kind: Kind, names: Sequence[str], most: int) -> list[ReportRow]:
-    """The rows of these networks; without names the `most` accurate ones."""
-    rows = sorted((row for row in result.rows() if row.kind == kind), key=lambda row: (-row.rung, -row.accuracy))
+    """The rows of these networks; without names the `most` that are expected to be best after long training, or where
+    no table says so the most accurate ones."""
+    rows = sorted((row for row in result.rows() if row.kind == kind), key=_promise, reverse=True)
     what = "searched designs" if kind == Kind.SEARCHED else "published networks"
     if not names:
         best = [row for row in rows if row.on_front] if kind == Kind.SEARCHED else rows
@@ -154,6 +157,11 @@ def _named(result: StudyResult, kind: Kind, names: Sequence[str], most: int) -> 
             known = ", ".join(row.name for row in rows) or "none"
             raise UserError(f"{name!r}: not among the {what} of {result.folder}; it has {known}")
     return [by_name[name] for name in dict.fromkeys(names)]
+
+
+def _promise(row: ReportRow) -> tuple[float, int, float]:
+    """What rows are sorted by, the best one last."""
+    return row.expected_long[0] if row.expected_long else 0.0, row.rung, row.accuracy
 
 
 def _announced(result: StudyResult, trainings: int, fidelity: Fidelity) -> str:

@@ -31,11 +31,11 @@ def add(verbs: Any) -> None:
     add("folder", help="the study's folder")
     add(
         "--designs", nargs="+", default=(), metavar="ID",
-        help="searched designs of the study (default: its most accurate one)",
+        help="searched designs of the study (default: the one expected to be best then)",
     )  # fmt: skip
     add(
         "--networks", nargs="+", default=(), metavar="NAME",
-        help="published networks that it trained (default: its three most accurate ones)",
+        help="published networks that it trained (default: three, likewise)",
     )  # fmt: skip
     add("--seeds", type=positive, default=2, metavar="K", help="trainings of each (default: 2)")
     add_priority(confirm)

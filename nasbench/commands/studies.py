@@ -246,9 +246,7 @@ def _show(result: StudyResult, as_json: bool) -> int:
 
     rows = result.rows()
     confirmed = Confirmation.read(result).verdict()
-    expected = after_long_training(rows)
-    leader = max((row for row in rows if row.id in expected), key=lambda row: row.accuracy, default=None)
-    in_the_end = confirmed or ([expected[leader.id]] if leader else [])
+    in_the_end = confirmed or list(after_long_training(rows).values())[:1]
     conclusion = closing_text(rows) + in_the_end + advice(result) + result.standing_lines()
     if as_json:
         print_json({"folder": str(result.folder), "networks": records(rows), "conclusion": conclusion})

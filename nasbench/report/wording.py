@@ -45,17 +45,18 @@ def beside_published(band: Band) -> str:
 
 def after_long_training(rows: Sequence[ReportRow]) -> dict[str, str]:
     """By id of each searched design of the front, what a table expects of it after long training, beside the published
-    network of which it expects most; empty where no table was asked."""
-    told = {row.id: row.expected_long for row in rows if row.expected_long is not None}
-    rivals = [row for row in rows if row.kind == Kind.FIXED_POINT and row.id in told]
-    if not rivals:
+    network of which it expects most; the best design first. Empty where no table was asked."""
+    told = [(row.expected_long, row) for row in rows if row.expected_long is not None]
+    told.sort(key=lambda each: each[0], reverse=True)
+    best = next((each for each in told if each[1].kind == Kind.FIXED_POINT), None)
+    if best is None:
         return {}
-    rival = max(rivals, key=lambda row: told[row.id][0])
+    published = f"{_plus_minus(best[0])} % of {best[1].name}, the best of the published networks then ({ms(best[1])})"
     return {
-        row.id: f"After {LONG} times the training the table expects {_plus_minus(told[row.id])} % of {row.name} and "
-        f"{_plus_minus(told[rival.id])} % of {rival.name}, the best of the published networks then ({ms(rival)})."
-        for row in rows
-        if row.kind == Kind.SEARCHED and row.on_front and row.id in told
+        row.id: f"After {LONG} times the training the table expects {_plus_minus(own)} % of {row.name} ({ms(row)}) and "
+        f"{published}."
+        for own, row in told
+        if row.kind == Kind.SEARCHED and row.on_front
     }
 
 
