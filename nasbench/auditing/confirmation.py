@@ -144,7 +144,7 @@ def confirm(
 def _named(result: StudyResult, kind: Kind, names: Sequence[str], most: int) -> list[ReportRow]:
     """The rows of these networks; without names the `most` that are expected to be best after long training, or where
     no table says so the most accurate ones."""
-    rows = sorted((row for row in result.rows() if row.kind == kind), key=_promise, reverse=True)
+    rows = sorted((row for row in result.rows() if row.kind == kind), key=lambda row: row.promise, reverse=True)
     what = "searched designs" if kind == Kind.SEARCHED else "published networks"
     if not names:
         best = [row for row in rows if row.on_front] if kind == Kind.SEARCHED else rows
@@ -157,11 +157,6 @@ def _named(result: StudyResult, kind: Kind, names: Sequence[str], most: int) -> 
             known = ", ".join(row.name for row in rows) or "none"
             raise UserError(f"{name!r}: not among the {what} of {result.folder}; it has {known}")
     return [by_name[name] for name in dict.fromkeys(names)]
-
-
-def _promise(row: ReportRow) -> tuple[float, int, float]:
-    """What rows are sorted by, the best one last."""
-    return row.expected_long[0] if row.expected_long else 0.0, row.rung, row.accuracy
 
 
 def _announced(result: StudyResult, trainings: int, fidelity: Fidelity) -> str:

@@ -60,14 +60,14 @@ def commands(study: Study, file: Path) -> dict[str, str]:
 
 
 def what_next(study: Study, folder: Path, rows: Sequence[ReportRow]) -> list[str]:
-    """Lines with the commands to continue an undecided race, and to train and export the most accurate searched design
-    of the front."""
+    """Lines with the commands to continue an undecided race, and to train and export the most promising searched
+    design of the front."""
     found = [row for row in rows if row.on_front and row.kind == Kind.SEARCHED]
     lines = []
     if more := more_finals(rows):
         lines.append(f"To decide it, if the lead is what it seems: nasbench resume {_quoted(folder)} --finals {more}")
     if found:
-        best = max(found, key=lambda row: row.accuracy)
+        best = max(found, key=lambda row: row.promise)
         ways = commands(study, folder / design_files(rows)[best.id])
         lines.append(f"Train {best.name} for use: {ways['train']}")
         lines.append(f"Its ONNX file, untrained, to time it: {ways['export']}")

@@ -62,6 +62,12 @@ class ReportRow:
         return statistics.fmean(self.accuracies.values())
 
     @property
+    def promise(self) -> tuple[float, int, float]:
+        """By what a network is chosen for long training, the larger the better: the accuracy expected then, where a
+        table tells, else that at the highest rung."""
+        return self.expected_long[0] if self.expected_long else 0.0, self.rung, self.accuracy
+
+    @property
     def words(self) -> Objective:
         """What `accuracy` is called: balanced where it is the mean over classes."""
         return self.objective.words(self.balanced)
