@@ -62,6 +62,17 @@ def test_of_challengers_that_are_nearly_as_likely_to_win_the_one_that_widens_the
     assert chosen([*PUBLISHED, slow, weaker], 2) == ["slow_net", "slow"]
 
 
+def test_the_published_network_that_is_best_where_it_is_decided_goes_on_too() -> None:
+    """Long training is expected to rank another one first, and its challengers could win by that choice alone."""
+    entries = [*PUBLISHED, *((contender(f"design {i}", 0.4, 9.0), 0.62 - i / 1000, 0.02) for i in range(4))]
+    expected = Expected(np.array([mean for _, mean, _ in entries]), np.array([std for *_, std in entries]))
+    ends = expected._replace(mean=np.array([0.45, 0.40, 0.5, 0.5, 0.5, 0.5]))  # fast_net is the better one there
+    several = [one for one, _, _ in entries]
+    assert names(likely_leaders(several, expected, 4, (), ends)) == ["slow_net", "design 0", "fast_net", "design 1"]
+    ends = ends._replace(mean=ends.mean[[1, 0, 2, 3, 4, 5]])
+    assert names(likely_leaders(several, expected, 4, (), ends)) == ["slow_net", "design 0", "design 1", "design 2"]
+
+
 def test_a_published_network_takes_no_place_without_a_challenger() -> None:
     entries = [*PUBLISHED, *((contender(f"design {i}", 0.4, 9.0), 0.62 - i / 1000, 0.02) for i in range(4))]
     assert chosen(entries, 4) == ["slow_net", "design 0", "design 1", "design 2"]

@@ -74,14 +74,20 @@ class _Contest(NamedTuple):
 
 
 def likely_leaders(
-    contenders: Sequence[Contender], expected: Expected, places: int, free: Container[str] = ()
+    contenders: Sequence[Contender],
+    expected: Expected,
+    places: int,
+    free: Container[str] = (),
+    deciding: Expected | None = None,
 ) -> list[Trial]:
     """The trials to promote, best first; those with a key in `free` take none of the `places`, having been trained.
 
-    `expected`: (n,) accuracies of the contenders. Places are given in this order:
+    `expected`: (n,) accuracies of the contenders after long training; `deciding`: those by which the search decides,
+    where this is its last promotion. Places are given in this order:
 
     1. the most accurate published network in a contest, with that one of its likeliest challengers that adds most to
-       the front of the published networks;
+       the front of the published networks; and the published network that is best by `deciding`, so that nothing is
+       won by a choice of rivals;
     2. challengers, by what each adds to the front of the published networks and those before it; each with the fastest
        published network that it may beat, up to `PUBLISHED_SHARE` of the places;
     3. the published networks of the remaining contests;
@@ -95,6 +101,9 @@ def likely_leaders(
         chosen.add(contests[0].published, first)
         if first in chosen:
             front.add(first)
+        if deciding is not None:
+            published = [place for place, each in enumerate(forecasts) if each.published]
+            chosen.add(forecasts[max(published, key=lambda place: float(deciding.mean[place]))])
     _add_by_gain(chosen, contests, front, round(PUBLISHED_SHARE * places))
     for contest in contests:
         chosen.add(contest.published)

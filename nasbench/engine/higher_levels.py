@@ -122,8 +122,10 @@ class HigherLevels:
         informed = known.after(seen, scores)
         if informed.trust < LEAST_TRUST:
             return most_promising(able, places)
-        expected = informed.expect([one.trial.design for one in able])
-        return likely_leaders(able, expected, places, self._known_above(level, complete, trials))
+        designs = [one.trial.design for one in able]
+        expected, free = informed.expect(designs), self._known_above(level, complete, trials)
+        deciding = informed.now(designs) if level.rung == self.study.ladder.top else None
+        return likely_leaders(able, expected, places, free, deciding)
 
     def _known_above(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial]) -> frozenset[str]:
         """Keys of those whose training at the next rung a table holds."""

@@ -55,7 +55,11 @@ class Known:
             here, long = self._expected(corrected, designs)
             return Expected(here.mean + trust * (long.mean - here.mean), here.std + trust * (long.std - here.std))
 
-        return Informed(expected, trust)
+        def now(designs: Sequence[Architecture]) -> Expected:
+            here = corrected.of(designs)
+            return Expected(here.mean, here.std)
+
+        return Informed(expected, now, trust)
 
     def long_training(
         self, seen: Sequence[Architecture], accuracies: Sequence[float], designs: Sequence[Architecture]

@@ -79,9 +79,11 @@ class Expected(NamedTuple):
 
 
 class Informed(NamedTuple):
-    """A table's predictions, corrected by trials. `trust`, from 0 to 1: how far the trials agree with the table."""
+    """A table's predictions, corrected by trials: accuracy after long training (`expect`) and at the trials' own
+    fidelity (`now`). `trust`, from 0 to 1: how far the trials agree with the table."""
 
     expect: Callable[[Sequence[Architecture]], Expected]
+    now: Callable[[Sequence[Architecture]], Expected]
     trust: float
 
 
