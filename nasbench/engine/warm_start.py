@@ -14,7 +14,7 @@ from nasbench.errors import UserError
 from nasbench.space import SearchSpace
 from nasbench.strategies.context import Expected, Informed
 from nasbench.strategies.warm import WarmSettings, bred_pool
-from nasbench.study.fidelity import LONG, Fidelity
+from nasbench.study.fidelity import Fidelity
 from nasbench.study.notes import LongNote
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
@@ -27,6 +27,7 @@ from nasbench.table.table import Table
 COLD, WARM = "evolution", "warm"  # the default strategies without a table and with one
 SEEDS_APART = 100  # far enough to miss the final seeds, which follow the search's own
 LEAST_TRUST = 0.5  # in a table, below which a search does without it
+LEAST_TIMES = 2  # the training that decides: what is called long training
 ENOUGH_DESIGNS = 100  # a surrogate of 74 misled searches, the picks of one of 168 were confirmed (results/search)
 
 
@@ -145,16 +146,17 @@ def note_long_training(study: Study, known: Known, store: TrialStore) -> None:
     """Store what the table expects, after long training, of the designs that a search has trained at its highest rung;
     nothing where it cannot tell."""
     trials = [each for each in store.trials if each.complete and each.origin.rung == study.ladder.top]
-    own, designs = (
-        [each for each in trials if each.trained_here],
-        {each.architecture_id: each.design for each in trials},
-    )
+    own = [each for each in trials if each.trained_here]
+    designs = {each.architecture_id: each.design for each in trials}
     scores = [each.metric(study.objective.metric) for each in own]
-    known = known.at(study.ladder.rungs[-1].fidelity)
-    found = known.long_training([each.design for each in own], scores, list(designs.values())) if own else None
+    top, long = study.ladder.rungs[-1].fidelity, known.table.surrogate.long
+    times = round(long.samples / top.samples)
+    if not own or times < LEAST_TIMES or long.recipe != top.recipe:
+        return
+    found = known.at(top).long_training([each.design for each in own], scores, list(designs.values()))
     if found is not None:
         expected = dict(zip(designs, zip(found.mean.tolist(), found.std.tolist())))
-        store.note(LongNote(table=known.table.source, times=LONG, expected=expected))
+        store.note(LongNote(table=known.table.source, times=times, expected=expected))
 
 
 def _table_of(study: Study) -> Table | None:

@@ -18,7 +18,7 @@ from nasbench.latency.profile import DeviceProfile, load_study_device
 from nasbench.pareto import Front
 from nasbench.report.front import FrontRows
 from nasbench.report.interruption import Promoted, ended_at, is_interrupted, promoted_by
-from nasbench.report.rows import Figure, ReportRow
+from nasbench.report.rows import Figure, LongTraining, ReportRow
 from nasbench.study.notes import EndNote, LatencyNote, LongNote, PromotionNote, RejectionNote
 from nasbench.study.objective import SUPERVISED
 from nasbench.study.predicted import Predicted, predict
@@ -64,8 +64,8 @@ class StudyResult:
 
     By architecture id: measured latency in ms, what the device's profile predicted, and measured memory and energy.
     `promoted`: by level, the keys of the trials promoted to it. `rejections`: of each run, by rule. `ended_with`: how
-    many trials there were when nothing was left to train. `expected_long`: by architecture id, mean and standard
-    deviation of the accuracy that a table expects after long training.
+    many trials there were when nothing was left to train. `expected_long`: by architecture id, what a table
+    expects after long training.
     """
 
     folder: Path
@@ -77,7 +77,7 @@ class StudyResult:
     promoted: Promoted = field(default_factory=dict)
     rejections: tuple[RejectionNote, ...] = ()
     ended_with: int | None = None
-    expected_long: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    expected_long: Mapping[str, LongTraining] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path | str) -> StudyResult:
@@ -95,7 +95,10 @@ class StudyResult:
         taken = {key: value for note in notes for key, value in note.taken.items()}
         promoted = promoted_by(store.notes(PromotionNote))
         ended = [note.trials for note in store.notes(EndNote)]
-        expected = [note.expected for note in store.notes(LongNote)]
+        expected = [
+            {key: LongTraining(mean, std, note.times) for key, (mean, std) in note.expected.items()}
+            for note in store.notes(LongNote)
+        ]
         return cls(
             store.folder, study, store.trials, measured, predicted, taken, promoted, store.notes(RejectionNote),
             ended[-1] if ended else None, expected[-1] if expected else {},

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nasbench.study.objective import SUPERVISED, Objective
 from nasbench.study.trials import Kind
@@ -23,6 +23,14 @@ class Figure:
     low: float | None = None
     high: float | None = None
     measured: float | None = None
+
+
+class LongTraining(NamedTuple):
+    """Mean and standard deviation of the accuracy that a table expects after `times` times the training."""
+
+    mean: float
+    std: float
+    times: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class ReportRow:
     majority_share: float | None = None  # of the scored images; None where the trial did not store it
     balanced: bool = False  # accuracies are means over classes
     raced: bool = False  # its trainings were added one by one, depending on its lead
-    expected_long: tuple[float, float] | None = None  # after LONG times the training, by a table: mean, deviation
+    expected_long: LongTraining | None = None
     lacks: str = ""  # on the front by its score at the level below: the training that is still missing
 
     @property
@@ -65,7 +73,7 @@ class ReportRow:
     def promise(self) -> tuple[float, int, float]:
         """By what a network is chosen for long training, the larger the better: the accuracy expected then, where a
         table tells, else that at the highest rung."""
-        return self.expected_long[0] if self.expected_long else 0.0, self.rung, self.accuracy
+        return self.expected_long.mean if self.expected_long else 0.0, self.rung, self.accuracy
 
     @property
     def words(self) -> Objective:

@@ -67,7 +67,7 @@ def records(rows: Sequence[ReportRow]) -> list[dict[str, Any]]:
 
 
 def _expected_long(row: ReportRow) -> dict[str, float | None]:
-    mean, std = row.expected_long or (None, None)
+    mean, std, _ = row.expected_long or (None, None, None)
     return {"accuracy_long_expected_mean": _round(mean, 6), "accuracy_long_expected_std": _round(std, 6)}
 
 

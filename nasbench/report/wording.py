@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nasbench.report.bands import Band, Lead
-from nasbench.report.rows import ReportRow
-from nasbench.study.fidelity import LONG
+from nasbench.report.rows import LongTraining, ReportRow
 from nasbench.study.trials import Kind
 
 
@@ -53,16 +52,16 @@ def after_long_training(rows: Sequence[ReportRow]) -> dict[str, str]:
         return {}
     published = f"{_plus_minus(best[0])} % of {best[1].name}, the best of the published networks then ({ms(best[1])})"
     return {
-        row.id: f"After {LONG} times the training the table expects {_plus_minus(own)} % of {row.name} ({ms(row)}) and "
-        f"{published}."
+        row.id: f"After {own.times} times the training the table expects {_plus_minus(own)} % of {row.name} "
+        f"({ms(row)}) and {published}."
         for own, row in told
         if row.kind == Kind.SEARCHED and row.on_front
     }
 
 
-def _plus_minus(expected: tuple[float, float]) -> str:
+def _plus_minus(expected: LongTraining) -> str:
     """Mean and standard deviation in percent."""
-    return f"{100 * expected[0]:.1f} ± {100 * expected[1]:.1f}"
+    return f"{100 * expected.mean:.1f} ± {100 * expected.std:.1f}"
 
 
 def _place(published: ReportRow, until: float | None) -> str:

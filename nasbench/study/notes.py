@@ -57,7 +57,7 @@ class LongNote(Value):
 
     name: ClassVar[str] = "long"
     table: str
-    times: int = Field(ge=1, le=10**6)
+    times: int = Field(ge=2, le=10**6)
     expected: dict[str, tuple[Share, Share]]
 
 
