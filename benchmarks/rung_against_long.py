@@ -1,11 +1,12 @@
-"""How the deciding rung, or another length, ranks what was trained ten times as long.
+"""How the deciding rung, or another length, ranks what was trained ten times as long, and how a table does.
 
     python benchmarks/rung_against_long.py                             # the shipped table's second rung
-    python benchmarks/rung_against_long.py results/audit/longer/scores.jsonl
+    python benchmarks/rung_against_long.py --scores results/audit/longer/scores.jsonl
 
-Long trainings are those of results/table-metablock (published networks, validation images) and of results/search/long
-(designs that searches found and two of their rivals, test images): means over seeds. Kendall's tau with its bootstrap
-interval, and the pairs 1.5 points apart that are in order; beside it parameters and multiply-adds of the same networks.
+Long trainings are those of the shipped table (validation images), and of designs that have none there those of
+results/search/long (test images): means over seeds. Kendall's tau with its bootstrap interval, and the pairs 1.5 points
+apart that are in order. Beside it parameters and multiply-adds of the same networks, and what the table's surrogate
+expects of each after long training, fitted to all but that network's own long trainings.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import numpy as np
 import nasbench
 from nasbench.auditing.agreement import agreement, in_order
 from nasbench.auditing.pairs import Ranked
-from nasbench.table.rows import LONG_RUNG
+from nasbench.surrogate import fit
+from nasbench.table.rows import LONG_RUNG, TableRow
+from nasbench.table.table import Table
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 LABEL = 8  # characters of an id that name a design without a name
@@ -36,9 +39,22 @@ def means(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
     return {name: fmean(values) for name, values in found.items()}
 
 
-def of_table(name: str, rung: int) -> dict[str, float]:
-    rows = nasbench.load_table(name).where(rung=rung).content
-    return means((row.name or row.architecture_id[:LABEL], row.accuracy) for row in rows)
+def of_table(table: Table, rung: int) -> dict[str, float]:
+    return means((label(row), row.accuracy) for row in table.where(rung=rung).content)
+
+
+def label(row: TableRow) -> str:
+    return row.name or row.architecture_id[:LABEL]
+
+
+def expected(table: Table, name: str) -> float:
+    """Accuracy after long training in percent, by a surrogate that knows all but this network's long trainings."""
+    others = Table((row for row in table.content if row.rung != LONG_RUNG or label(row) != name), table.source)
+    known = others.trainings(split="validation")
+    archs, fidelities, accuracies = zip(*((each.architecture, each.fidelity, each.accuracy) for each in known))
+    own = next(arch for key, arch in table.architectures.items() if (arch.name or key[:LABEL]) == name)
+    surrogate = fit(archs, fidelities, accuracies, table.fidelity(LONG_RUNG), calibrate=False)
+    return 100 * float(surrogate.predict([own]).mean[0])
 
 
 def scores(path: Path) -> list[dict[str, object]]:
@@ -49,24 +65,28 @@ def scores(path: Path) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scores", nargs="?", type=Path, help="scores.jsonl of an audit at another length")
-    chosen = parser.parse_args().scores
-    found = scores(RESULTS / "search" / "long" / "scores.jsonl")
-    long = of_table(str(RESULTS / "table-metablock"), LONG_RUNG)
-    long |= means((row["network"], row["accuracy"]) for row in found)
-    short = of_table("metablock", 1)
-    if chosen is not None:
-        short = means((row["network"], row["accuracy"]) for row in scores(chosen))
+    parser.add_argument("--table", default="metablock", help="name or path of the table (default: the shipped one)")
+    parser.add_argument("--scores", type=Path, help="scores.jsonl of an audit at another length than the second rung")
+    options = parser.parse_args()
+    table, tests = nasbench.load_table(options.table), scores(RESULTS / "search" / "long" / "scores.jsonl")
+    long = means((row["network"], row["accuracy"]) for row in tests) | of_table(table, LONG_RUNG)
+    found = scores(options.scores) if options.scores else []
+    short = means((row["network"], row["accuracy"]) for row in found) if found else of_table(table, 1)
     names = sorted(set(long) & set(short), key=lambda name: -long[name])
-    sizes = {row.name or row.architecture_id[:LABEL]: row for row in nasbench.load_table("metablock").content}
-    print(f"{'':16} long  rung  MACs / 1e6")
+    sizes = {label(row): row for row in table.content}
+    told_by_table = {name: expected(table, name) for name in names}
+    print(f"{'':16} long  rung  by the table  MACs / 1e6")
     for name in names:
-        print(f"{name:16} {long[name]:.1f}  {short[name]:.1f}  {sizes[name].macs / 1e6:.0f}")
+        print(
+            f"{name:16} {long[name]:.1f}  {short[name]:.1f}  {told_by_table[name]:.1f}          "
+            f"{sizes[name].macs / 1e6:.0f}"
+        )
     truth = np.array([long[name] for name in names])
     macs = np.array([sizes[name].macs for name in names], float)
     apart = Ranked(names, macs, truth).groups()["decidable"]
     for ranking, values in (
         ("accuracy at the rung", np.array([short[name] for name in names])),
+        ("expected by the table", np.array([told_by_table[name] for name in names])),
         ("parameters", np.array([sizes[name].params for name in names], float)),
         ("multiply-adds", macs),
     ):
