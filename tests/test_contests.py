@@ -110,6 +110,17 @@ def test_what_a_table_tells_takes_no_place() -> None:
     assert names(found) == ["slow_net", "good", "fast_net", "fair"]
 
 
+def test_published_networks_that_take_no_place_all_go_on() -> None:
+    """Also one without a challenger: which of them is best at the next rung is not known yet."""
+    middle = fixed("middle_net", 0.45, 5.0)
+    entries = [*PUBLISHED, (middle, 0.45, 0.01), (contender("good", 0.4, 9.0), 0.62, 0.02)]
+    expected = Expected(np.array([mean for _, mean, _ in entries]), np.array([std for *_, std in entries]))
+    keys = {FAST.trial.key, SLOW.trial.key, middle.trial.key}
+    found = names(likely_leaders([one for one, _, _ in entries], expected, 1, keys))
+    assert found[:2] == ["slow_net", "good"]
+    assert sorted(found[2:]) == ["fast_net", "middle_net"]
+
+
 def test_a_hopeless_design_goes_on_only_where_a_place_is_left() -> None:
     entries = [*PUBLISHED, (contender("hopeless", 0.4, 9.0), 0.30, 0.01), (contender("fair", 0.4, 3.0), 0.50, 0.02)]
     assert chosen(entries, 2) == ["fast_net", "fair"]

@@ -90,7 +90,7 @@ def likely_leaders(
        won by a choice of rivals;
     2. challengers, by what each adds to the front of the published networks and those before it; each with the fastest
        published network that it may beat, up to `PUBLISHED_SHARE` of the places;
-    3. the published networks of the remaining contests;
+    3. the published networks of the remaining contests, and all that take no place: the search has them beside it;
     4. all others by `most_promising` of their expected errors, published networks last.
     """
     forecasts = [_Forecast(one, float(m), float(s)) for one, m, s in zip(contenders, expected.mean, expected.std)]
@@ -107,11 +107,11 @@ def likely_leaders(
     _add_by_gain(chosen, contests, front, round(PUBLISHED_SHARE * places))
     for contest in contests:
         chosen.add(contest.published)
+    chosen.add(*(each for each in forecasts if each.key in free))
     by_key = {each.key: each for each in forecasts}
     ranked = [by_key[trial.key] for trial in most_promising([each.as_contender for each in forecasts], len(forecasts))]
     for each in sorted(ranked, key=lambda each: each.published):
-        if each.key not in free:
-            chosen.add(each)
+        chosen.add(each)
     return list(chosen.trials.values())
 
 
