@@ -62,6 +62,22 @@ def test_what_a_network_costs_is_worked_out_without_torch(statement: str) -> Non
     assert not loaded_by_each(COSTS)[statement] & (HEAVY | {"numpy"})
 
 
+@pytest.mark.exhaustive
+def test_training_leaves_torch_s_compiler_alone() -> None:
+    code = """
+import sys, torch
+from nasbench.proxy.muon import Muon
+weight = torch.nn.Parameter(torch.ones(2, 2))
+optimiser = Muon([{"params": [weight], "matrices": True}], 0.1, 0.9)
+optimiser.zero_grad(set_to_none=True)
+weight.sum().backward()
+optimiser.step()
+print(weight.min() < 1, "torch._dynamo" in sys.modules)
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.split() == ["tensor(True)", "False"]
+
+
 def test_every_formula_stands_beside_its_module() -> None:
     blocks = ROOT / "nasbench" / "blocks"
     assert FORMULAS

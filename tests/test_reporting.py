@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from search_toys import SPACE, Notes, ToyProfile, search_parts, study_of
+from search_toys import EVALUATE, SERIAL, SPACE, Notes, ToyProfile, search_parts, study_of
 
 from nasbench.arch.library import load
 from nasbench.costs.analytic import cost
 from nasbench.engine.reporting import FIRST_FRONT
 from nasbench.engine.run import _note_rejections
 from nasbench.progress import ProgressState
-from nasbench.running import Job
+from nasbench.report.results import StudyResult
+from nasbench.running import Job, run
 from nasbench.running.worker import run_job
-from nasbench.study.notes import RejectionNote
+from nasbench.study.notes import LatencyNote, RejectionNote
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
 from nasbench.study.task import Task
@@ -120,6 +121,21 @@ def test_the_display_is_told_of_the_front_what_trains_and_what_ended(tmp_path: P
     )
     assert {dot.kind for dot in last.dots} <= {"front", "published", "other"}
     assert any(dot.kind == "front" for dot in last.dots)
+
+
+def test_what_the_last_report_says_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[StudyResult] = []
+    monkeypatch.setattr(StudyResult, "report", lambda self: written.append(self))
+    with TrialStore(tmp_path) as store:
+        parts = search_parts(study(trials=4), store, fixed=FIXED, source=Fitted())
+        run(parts.driver, EVALUATE, SERIAL)
+        assert len(written) == 3  # with each level
+        assert parts.reporting.write().trials == written[-1].trials
+        assert len(written) == 3
+        parts.measuring.finish()
+        store.note(LatencyNote(measured_ms={written[-1].trials[0].architecture_id: 1.0}, predicted={}, taken={}))
+        parts.reporting.write()
+        assert len(written) == 4
 
 
 def test_what_a_run_rejected_is_stored_by_rule(tmp_path: Path) -> None:

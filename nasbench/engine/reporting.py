@@ -49,6 +49,7 @@ class Reporting:
         self.schedule, self.store, self.profile, self.progress = schedule, store, profile, progress
         self._reported: set[Level] = set()
         self._any_is_written = False
+        self._told: tuple[Sequence[Trial], Sequence[ReportRow]] | None = None  # by the last report
         self._started = time.monotonic()
         self._time_left = TimeLeft(schedule)
         self._dots: tuple[Dot, ...] = ()
@@ -76,8 +77,8 @@ class Reporting:
         self._tell_plan()
         self._tell_check()
         if self.profile() is not None and self._due():
-            result = self.result()
-            members = sum(row.on_front for row in result.report())
+            result = self.write()
+            members = sum(row.on_front for row in result.rows())
             designs = f"{members} design{'s' if members != 1 else ''}"
             self.progress.note(f"front of {designs} written to {result.folder} after {self.seconds_spent():.0f} s")
 
@@ -133,6 +134,15 @@ class Reporting:
         """The study as it stands, latencies predicted where none is known."""
         profile = self.profile()
         return self.stored().with_measurements(profile).with_predictions(profile)
+
+    def write(self) -> StudyResult:
+        """Write the report, unless the last one says the same -> the study as it stands."""
+        result = self.result()
+        told = (result.trials, result.rows())
+        if told != self._told:
+            result.report()
+            self._told = told
+        return result
 
     def _due(self) -> bool:
         trials = self.store.trials

@@ -53,7 +53,6 @@ def run_study(study: Study, folder: Path, progress: Progress, more_time: bool = 
             result = _train_and_measure(study, store, space, source, progress, phases)
         finally:
             source.stop()
-    result.report()
     _write_page(result, progress)
     return result
 
@@ -94,7 +93,7 @@ def _train_and_measure(
     _note_the_end(schedule, store)
     source.wait()
     measuring.finish()
-    return reporting.result()
+    return reporting.write()
 
 
 def _note_rejections(schedule: Schedule, store: TrialStore) -> None:

@@ -7,6 +7,7 @@ torch.optim.Muon takes matrices only, no convolution kernels, and older versions
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -28,6 +29,10 @@ class Muon(torch.optim.Optimizer):
 
     `lr` and `weight_decay` mean what they do for AdamW: the RMS of a step is 0.2 x `lr`, decay is decoupled.
     """
+
+    # torch keeps its compiler out of these two, and imports it for that: a second of every process that trains.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(self, groups: Sequence[dict[str, Any]], lr: float, momentum: float) -> None:
         super().__init__(list(groups), {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "matrices": False})
