@@ -44,7 +44,7 @@ MOST_OUTPUT = 2000  # characters of a failed command's output
 TOY = "--runner toys.toml --device server"
 SMALL = "--space small --trials 2 --runner toys.toml"
 TOYS = "--space small --out results/table-toys --time-limit 2min " + TOY
-FEW = "--networks emo_1m mobilevit_xxs fastvit_t8 " + TOY
+FEW = "--networks emo_1m mobilevit_xxs mobilenetv2_100 " + TOY
 SMALLER = (
     (r"search .*--device|search --budget 64MBmem", "{} " + SMALL),
     (r"search --budget 10ms --data",
@@ -68,6 +68,7 @@ SMALLER = (
     (r"latency pack pixel-6 --study", "{} --count 2"),
     (r"latency import", "{} --accept-noise"),
     (r"audit --recipe mine.toml", "audit --recipe mine.toml --samples 64 " + FEW),
+    (r"audit .*--long", "{} --seeds 1 " + FEW),
     (r"audit", "{} " + FEW),
     (r"table collect --time-limit 2h", "table collect --designs 4 " + TOYS),
     (r"table collect --rung 0 --designs 60 --seeds 3", "table collect --rung 0 --designs 2 --seeds 2 " + TOYS),
@@ -78,7 +79,8 @@ SMALLER = (
     (r"scale train",
      "scale train emo_1m --to 150MFLOP 200MFLOP --samples 32 64 --evaluate 16 --out results/trained "
      "--runner toys.toml"),
-    (r"scale (fit|plan|compare) results/(mine|scaling)", "{scaling} --draws 8"),
+    (r"scale plan results/mine", "{scaling} --draws 8 --design emo_1m"),
+    (r"scale (fit|compare) results/(mine|scaling)", "{scaling} --draws 8"),
     (r"scale fit --published", "{} --draws 8"),
     (r"bench run evolution .*mine.csv", "{} --seeds 2"),
     (r"bench run .*metablock", "bench run random evolution --on metablock --objectives 2 --evaluations 12 --seeds 2"),
