@@ -27,7 +27,7 @@ docs: $(READY)
 	$(BIN)/python docs/site.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Every command and block of Python of the documentation, in a scratch folder; the slow ones at toy size.
+# Every command and block of Python of the documentation, as the tests run them, and what each took.
 docs-check: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python docs/run_commands.py
 

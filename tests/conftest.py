@@ -21,7 +21,8 @@ gc.set_threshold(GC_THRESHOLD)  # as in every command
 
 
 # Their tests share what takes long to make: each begins one process's tests, so that no other process makes it as well.
-SHARE_MUCH = ("test_search.py", "test_running.py", "test_scaling_study.py")
+# The documentation's pages share a folder, and as a chain of some minutes must not be begun last.
+SHARE_MUCH = ("test_search.py", "test_running.py", "test_documents.py", "test_scaling_study.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""The commands and the Python of the documentation run: the quick ones here, all of them by `make docs-check`."""
+"""The commands and the Python of the documentation run, page by page, at toy size (docs/run_commands.py)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ run_commands = importlib.util.module_from_spec(SPEC)
 sys.modules[SPEC.name] = run_commands  # its dataclass looks itself up there
 SPEC.loader.exec_module(run_commands)
 STEPS = [step for page in run_commands.PAGES for step in run_commands.steps(page)]
+TO_RUN = [step for step in STEPS if not step.left_out]
 
 
 def test_every_page_with_commands_is_run() -> None:
@@ -30,10 +31,24 @@ def test_every_page_with_commands_is_run() -> None:
     assert len(STEPS) > 60
 
 
-def test_the_quick_ones_run(capsys: pytest.CaptureFixture[str]) -> None:
-    quick = [step for step in STEPS if step.quick]
-    assert len(quick) > 12
-    assert run_commands.run_all(quick, quick=True) == []
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("documents")
+
+
+@pytest.fixture(scope="module")
+def made() -> set[str]:
+    """What ran in the folder before, of what several pages make."""
+    return set()
+
+
+@pytest.mark.parametrize("page", [page for page in run_commands.PAGES if any(step.page == page for step in TO_RUN)])
+def test_a_page_runs(page: str, folder: Path, made: set[str]) -> None:
+    assert run_commands.run_all([step for step in TO_RUN if step.page == page], folder, made) == []
+
+
+def test_pages_leave_little_out() -> None:
+    assert len(TO_RUN) > 100
 
 
 def test_what_stands_in_a_command_s_place_is_a_command() -> None:
@@ -51,7 +66,8 @@ def test_what_fits_no_command_is_no_longer_needed() -> None:
     assert all(long in code for long, _ in run_commands.SMALLER_PYTHON)
 
 
-def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
-    failed = run_commands.run_all([run_commands.Step("a page", "nasbench profile no-such-network", False)], quick=True)
+def test_a_command_that_fails_is_told(folder: Path) -> None:
+    step = run_commands.Step("a page", "nasbench profile no-such-network", False)
+    failed = run_commands.run_all([step], folder, set())
     assert len(failed) == 1
     assert "no-such-network" in failed[0]
