@@ -21,7 +21,7 @@ gc.set_threshold(GC_THRESHOLD)  # as in every command
 
 
 # Their tests share what takes long to make: each begins one process's tests, so that no other process makes it as well.
-# The documentation's pages share a folder, and as a chain of a minute or two must not be begun last.
+# The documentation's pages share a folder, and as a chain of some minutes must not be begun last.
 SHARE_MUCH = ("test_search.py", "test_running.py", "test_documents.py", "test_scaling_study.py")
 
 
