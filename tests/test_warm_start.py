@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -11,13 +12,13 @@ from shared_spaces import SMALL
 
 from nasbench.costs.analytic import cost
 from nasbench.engine import warm_start
-from nasbench.engine.warm_start import ENOUGH_DESIGNS, WARM, Known, has_table, known_before
+from nasbench.engine.warm_start import ENOUGH_DESIGNS, ENOUGH_LONG, WARM, Known, has_table, known_before
 from nasbench.errors import UserError
 from nasbench.proxy.reduction import reduced
 from nasbench.strategies import StrategyChoice
 from nasbench.study.runner import runner_ladder
 from nasbench.study.trials import Kind, Origin, Outcome, State, Trial
-from nasbench.table.rows import Circumstances, row_of
+from nasbench.table.rows import LONG_RUNG, Circumstances, row_of
 from nasbench.table.table import Table
 
 LADDER = runner_ladder("laptop")
@@ -118,6 +119,34 @@ def test_trust_falls_where_trials_contradict_the_table() -> None:
     assert known.after(designs, list(np.random.default_rng(0).permutation(told))).trust < 0.7
     assert known.after(designs, [0.76 - accuracy for accuracy in told]).trust == 0
     assert known.after([], []).trust == 1
+
+
+def with_long(table: Table, designs: int) -> Table:
+    """And so many of its designs after long training, in which the fewer pixels the better."""
+    long = LADDER.rungs[-1].fidelity.longer
+    rows = [
+        row.replace(
+            rung=LONG_RUNG, fidelity=long.id, fidelity_fields=json.dumps(long.to_dict()), samples=long.samples,
+            accuracy=1.1 - row.accuracy, proxy_id=reduced(table.architectures[row.architecture_id], long).id,
+        )
+        for row in list(table.content)[:designs]
+    ]  # fmt: skip
+    return Table([*table.content, *rows], "toys")
+
+
+@pytest.mark.parametrize(("designs", "by_long"), [(ENOUGH_LONG - 1, False), (ENOUGH_LONG, True)])
+def test_a_search_goes_by_long_trainings_once_there_are_enough(designs: int, by_long: bool) -> None:
+    table, short = with_long(table_of(60), designs), LADDER.rungs[0].fidelity
+    several = list(table.architectures.values())
+    rung, long = table.predict(several, 0).mean, table.predict(several, LONG_RUNG).mean
+    assert np.corrcoef(rung, long)[0, 1] < 0
+    known = Known(table, short)
+    expected = known.before(several).mean
+    assert np.corrcoef(expected, long if by_long else rung)[0, 1] > 0.99
+    # what it expects of long training is told in either case
+    told = known.long_training([], [], several)
+    assert told is not None
+    assert np.corrcoef(told.mean, long)[0, 1] > 0.99
 
 
 def test_without_trials_the_table_speaks_alone() -> None:

@@ -28,15 +28,25 @@ COLD, WARM = "evolution", "warm"  # the default strategies without a table and w
 SEEDS_APART = 100  # far enough to miss the final seeds, which follow the search's own
 LEAST_TRUST = 0.5  # in a table, below which a search does without it
 LEAST_TIMES = 2  # the training that decides: what is called long training
+# Designs with long training, from which on a search goes by it: 23, none of them small, misled one of two searches, to
+# small designs (results/search).
+ENOUGH_LONG = 40
 ENOUGH_DESIGNS = 100  # a surrogate of 74 misled searches, the picks of one of 168 were confirmed (results/search)
 
 
 class Known:
-    """A table as `strategies.context.Knowledge`, for trials at `fidelity`."""
+    """A table as `strategies.context.Knowledge`, for trials at `fidelity`.
+
+    What a search goes by (`surrogate`) is accuracy after long training, or where too few designs of the table had one,
+    accuracy at its highest rung.
+    """
 
     def __init__(self, table: Table, fidelity: Fidelity, other_images: str = "") -> None:
         """`other_images`: the data set that its designs were trained on, where it is not the search's."""
-        self.table, self.prior, self.other_images = table, Prior(table.surrogate, fidelity), other_images
+        long = {row.architecture_id for row in table.content if row.rung == LONG_RUNG}
+        guide = table if len(long) >= ENOUGH_LONG else table.without_long
+        self.table, self.other_images, self.surrogate = table, other_images, guide.surrogate
+        self.prior = Prior(self.surrogate, fidelity)
         self.designs = tuple(table.current.architectures.values())
 
     def at(self, fidelity: Fidelity) -> Known:
@@ -44,16 +54,16 @@ class Known:
         return Known(self.table, fidelity, self.other_images)
 
     def before(self, designs: Sequence[Architecture]) -> Expected:
-        return Expected(*self.table.surrogate.predict(designs))
+        return Expected(*self.surrogate.predict(designs))
 
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
         """Expected accuracy after long training, given the trials `seen`: that at `fidelity`, corrected by the trials,
-        and as far as the table is trusted what it makes of that after long training."""
+        and as far as the table is trusted what it makes of that after long training, or at its highest rung."""
         corrected = self.prior.corrected(seen, accuracies)
         trust = corrected.agreement.trust
 
         def expected(designs: Sequence[Architecture]) -> Expected:
-            here, long = self._expected(corrected, designs)
+            here, long = _expected(corrected, designs)
             return Expected(here.mean + trust * (long.mean - here.mean), here.std + trust * (long.std - here.std))
 
         def now(designs: Sequence[Architecture]) -> Expected:
@@ -67,16 +77,10 @@ class Known:
     ) -> Prediction | None:
         """Accuracy of `designs` after long training, given these trials at `fidelity`. None where the table has no long
         training of these images, or the trials contradict it."""
-        corrected = self.prior.corrected(seen, accuracies)
+        corrected = Prior(self.table.surrogate, self.prior.fidelity).corrected(seen, accuracies)
         if self.other_images or LONG_RUNG not in self.table.rungs or corrected.agreement.trust < LEAST_TRUST:
             return None
-        return self._expected(corrected, designs)[1]
-
-    def _expected(self, corrected: Corrected, designs: Sequence[Architecture]) -> tuple[Prediction, Prediction]:
-        """Accuracy at `fidelity` and after long training."""
-        posterior = corrected.of(designs)
-        here = Prediction(posterior.mean, posterior.std)
-        return here, self.table.surrogate.after_long(designs, corrected.fidelity, here)
+        return _expected(corrected, designs)[1]
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far agree with the table."""
@@ -99,6 +103,13 @@ class Known:
     def __str__(self) -> str:
         images = f" on {self.other_images}" if self.other_images else ""
         return f"table {self.table.source}: {len(self.table.current)} trainings of {len(self.designs)} designs{images}"
+
+
+def _expected(corrected: Corrected, designs: Sequence[Architecture]) -> tuple[Prediction, Prediction]:
+    """Accuracy at the trials' fidelity and after long training."""
+    posterior = corrected.of(designs)
+    here = Prediction(posterior.mean, posterior.std)
+    return here, corrected.surrogate.after_long(designs, corrected.fidelity, here)
 
 
 def check_table(study: Study) -> None:

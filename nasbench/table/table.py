@@ -119,6 +119,11 @@ class Table:
         """The rungs that it has rows of, long training last."""
         return tuple(sorted({row.rung for row in self.content if row.rung is not None}, key=_long_last))
 
+    @cached_property
+    def without_long(self) -> Table:
+        """Without the rows of long training."""
+        return self._taken(row for row in self.content if row.rung != LONG_RUNG) if LONG_RUNG in self.rungs else self
+
     def fidelity(self, rung: int) -> Fidelity:
         """The fidelity of a rung; UserError where it is unknown or ambiguous."""
         ids = {row.fidelity for row in self.content if row.rung == rung}
