@@ -15,7 +15,7 @@ from nasbench.report.rows import ReportRow
 from nasbench.report.wording import three_digits
 from nasbench.study.trials import Kind
 
-band_records = partial(answers.band_records, confirmed={})  # nothing was trained longer
+band_records = partial(answers.band_records, after_long={})  # nothing was trained longer
 
 
 def steps(*accuracies: tuple[float, ...], **changes: Any) -> list[ReportRow]:
