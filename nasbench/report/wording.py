@@ -46,7 +46,7 @@ def after_long_training(rows: Sequence[ReportRow]) -> dict[str, str]:
     """By id of each searched design of the front, what a table expects of it after long training, beside the published
     network of which it expects most; the best design first. Empty where no table was asked."""
     told = [(row.expected_long, row) for row in rows if row.expected_long is not None]
-    told.sort(key=lambda each: each[0], reverse=True)
+    told.sort(key=lambda each: each[0].at_least, reverse=True)
     best = next((each for each in told if each[1].kind == Kind.FIXED_POINT), None)
     if best is None:
         return {}

@@ -121,8 +121,9 @@ class Table:
 
     @cached_property
     def without_long(self) -> Table:
-        """Without the rows of long training."""
-        return self._taken(row for row in self.content if row.rung != LONG_RUNG) if LONG_RUNG in self.rungs else self
+        """Without the rows of long training, where it has others."""
+        others = [row for row in self.content if row.rung != LONG_RUNG]
+        return self._taken(others) if others and len(others) < len(self) else self
 
     def fidelity(self, rung: int) -> Fidelity:
         """The fidelity of a rung; UserError where it is unknown or ambiguous."""
