@@ -114,10 +114,10 @@ def confirm(
 ) -> Confirmation:  # fmt: skip
     """Train designs of the study in `folder` and published networks ten times as long as its finals, and compare them.
 
-    `designs`: names of searched designs of the study, by default the one expected to be best then, or the most accurate
-    one where no table says so; `networks`: names of published ones that it has trained, by default three of them,
-    likewise (a standard deviation below what is expected counts). `seeds`: trainings of each, with seeds that the search
-    has not used. What is trained lies in `confirmed/` of the study's folder, so that the same command goes on after any
+    `designs`: names of searched designs of the study, by default the one expected to be best then (a standard deviation
+    below the mean), or the most accurate one where no table says so; `networks`: names of published ones that it has
+    trained, by default three, chosen alike. `seeds`: trainings of each, with seeds that the search has not used. What
+    is trained lies in `confirmed/` of the study's folder, so that the same command goes on after any
     kill. A UserError says what to change.
     """
     require("whole number", seeds=seeds)
