@@ -77,10 +77,10 @@ class Known:
     ) -> Prediction | None:
         """Accuracy of `designs` after long training, given these trials at `fidelity`. None where the table has no long
         training of these images, or the trials contradict it."""
-        corrected = Prior(self.table.surrogate, self.prior.fidelity).corrected(seen, accuracies)
-        if self.other_images or LONG_RUNG not in self.table.rungs or corrected.agreement.trust < LEAST_TRUST:
+        if self.other_images or LONG_RUNG not in self.table.rungs:
             return None
-        return _expected(corrected, designs)[1]
+        corrected = Prior(self.table.surrogate, self.prior.fidelity).corrected(seen, accuracies)
+        return _expected(corrected, designs)[1] if corrected.agreement.trust >= LEAST_TRUST else None
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far agree with the table."""
@@ -160,9 +160,12 @@ def note_long_training(study: Study, known: Known, store: TrialStore) -> None:
     own = [each for each in trials if each.trained_here]
     designs = {each.architecture_id: each.design for each in trials}
     scores = [each.metric(study.objective.metric) for each in own]
-    top, long = study.ladder.rungs[-1].fidelity, known.table.surrogate.long
+    several = {row.fidelity for row in known.table.content if row.rung == LONG_RUNG}
+    if not own or len(several) != 1:  # none, or of several lengths, of which none is the long one
+        return
+    top, long = study.ladder.rungs[-1].fidelity, known.table.fidelity(LONG_RUNG)
     times = round(long.samples / top.samples)
-    if not own or times < LEAST_TIMES or long.recipe != top.recipe:
+    if times < LEAST_TIMES or long.recipe != top.recipe:
         return
     found = known.at(top).long_training([each.design for each in own], scores, list(designs.values()))
     if found is not None:
