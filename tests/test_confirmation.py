@@ -22,12 +22,13 @@ from nasbench.page.content import study_content
 from nasbench.proxy.reduction import reduced
 from nasbench.report.noise import challengers
 from nasbench.report.tables import records
+from nasbench.study.fidelity import Fidelity
 from nasbench.study.notes import LongNote
 from nasbench.study.runner import RunnerSpec
 from nasbench.study.store import TrialStore
 from nasbench.study.study import Study
 from nasbench.study.trials import Level
-from nasbench.table.rows import Circumstances, row_of
+from nasbench.table.rows import LONG_RUNG, Circumstances, TableRow, row_of
 from nasbench.table.table import Table
 
 STORED = Path(__file__).parent.parent / "results" / "default"
@@ -149,26 +150,30 @@ def test_a_search_without_labels_has_no_accuracy_to_confirm(folder: Path) -> Non
         confirm(folder)
 
 
+def rows_at_the_top(study: Study, store: TrialStore, fidelity: Fidelity | None = None) -> list[TableRow]:
+    """The trainings of a study's highest rung as a table's, or as if they had been made at another fidelity."""
+    circumstances = Circumstances(study.data, "cpu float32", study.ladder, [])
+    trials = [each for each in store.trials if each.complete and each.level == Level(study.ladder.top)]
+    rows = [(each, row_of(replace(each, fidelity=fidelity or each.fidelity), circumstances)) for each in trials]
+    return [row.replace(proxy_id=reduced(each.design, fidelity or each.fidelity).id) for each, row in rows]
+
+
+def long_rows(study: Study, store: TrialStore, fidelity: Fidelity) -> list[TableRow]:
+    """Long trainings of the same designs, in which a lead is a fifth of what it was."""
+    return [row.replace(accuracy=0.68 + 0.2 * row.accuracy) for row in rows_at_the_top(study, store, fidelity)]
+
+
 def test_what_the_search_s_table_expects_of_long_training_is_told_until_it_is_measured(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A table of the study's own trainings, and long ones in which a lead is a fifth of what it was."""
     study = Study.open(folder)
-    long = study.ladder.rungs[-1].fidelity.longer
+    longer = study.ladder.rungs[-1].fidelity.longer
     with TrialStore(folder) as store:
-        circumstances = Circumstances(study.data, "cpu float32", study.ladder, [])
-        top = [trial for trial in store.trials if trial.complete and trial.level == Level(study.ladder.top)]
-        rows = [row_of(trial, circumstances) for trial in top]
-        rows = [row.replace(proxy_id=reduced(trial.design, trial.fidelity).id) for row, trial in zip(rows, top)]
-        later = [
-            row_of(replace(trial, fidelity=long), circumstances).replace(
-                accuracy=0.68 + 0.2 * trial.metric("accuracy"), proxy_id=reduced(trial.design, long).id
-            )
-            for trial in top
-        ]
+        rows = rows_at_the_top(study, store)
         note_long_training(study, Known(Table(rows, "short"), study.ladder.rungs[0].fidelity), store)
         assert not store.notes(LongNote)  # a table without long trainings has nothing to tell
-        note_long_training(study, Known(Table([*rows, *later], "toys"), study.ladder.rungs[0].fidelity), store)
+        rows += long_rows(study, store, longer)
+        note_long_training(study, Known(Table(rows, "toys"), study.ladder.rungs[0].fidelity), store)
     assert main(["front", str(folder)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     found = re.search(r"After 10 times the training the table expects ([\d.]+) ± [\d.]+ % of (\w+) \(", printed)
@@ -185,3 +190,20 @@ def test_what_the_search_s_table_expects_of_long_training_is_told_until_it_is_me
     printed = " ".join(capsys.readouterr().out.split())
     assert "the table expects" not in printed
     assert f"After 10 times the training {name}" in printed or f"leads {name}" in printed
+
+
+def test_long_trainings_of_several_lengths_tell_nothing(folder: Path) -> None:
+    """As in a table of two ladders: none of them is the long one, and the search ends as it would without them."""
+    study = Study.open(folder)
+    longer = study.ladder.rungs[-1].fidelity.longer
+    with TrialStore(folder) as store:
+        rows = [
+            *rows_at_the_top(study, store),
+            *long_rows(study, store, longer),
+            *(
+                row.replace(rung=LONG_RUNG)
+                for row in long_rows(study, store, longer.replace(samples=longer.samples * 2))
+            ),
+        ]
+        note_long_training(study, Known(Table(rows, "toys"), study.ladder.rungs[0].fidelity), store)
+        assert not store.notes(LongNote)
