@@ -9,9 +9,9 @@ Folds of designs, or of whole families (the kind of block with most multiply-add
 truth is the mean of a held-out design's trainings. Kendall's tau over all and within the truly best third; the share of
 truths in their 90 % intervals; seconds of CPU for a fit and for 10,000 predictions. `--seeds` judges by the designs
 alone that were trained so often; `--groups` by those of a folder's files (03.toml and its children 03-1.toml, ... are
-held out together); `--new` by those of another source that the others do not have. `--shorter` leaves held-out designs
-their shorter trainings, as a search has them when it asks which would be best in the end; beside it stands what these
-say alone, and with the rows of long training left out altogether.
+held out together); `--new` by those of another source, whose rows the others do without. `--shorter` leaves held-out
+designs their shorter trainings, as a search has them when it asks which would be best in the end; beside it stands what
+these say alone, and with the rows of long training left out altogether.
 """
 
 from __future__ import annotations
@@ -216,9 +216,9 @@ def main() -> None:
     options = parser.parse_args()
     rows, groups = read(options.sources, options.recipe), groups_of(options.groups)
     if options.new is not None:
-        known, others = {row.architecture.id for row in rows}, read([options.new], options.recipe)
-        groups = {row.architecture.id: 0 for row in others if row.architecture.id not in known}
-        rows += [row for row in others if row.architecture.id in groups]
+        others = read([options.new], options.recipe)
+        groups = {row.architecture.id: 0 for row in others}
+        rows = [row for row in rows if row.architecture.id not in groups] + others
     counts = {
         n: len({r.architecture.id for r in rows if r.fidelity.samples == n})
         for n in sorted({r.fidelity.samples for r in rows})
