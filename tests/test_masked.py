@@ -20,6 +20,7 @@ from nasbench.engine.time_left import best_so_far
 from nasbench.errors import UserError
 from nasbench.proxy.data import load_dataset
 from nasbench.proxy.data.augment import normalisation
+from nasbench.proxy.data.images import unlabelled
 from nasbench.proxy.data.pool import MemoryPool
 from nasbench.proxy.evaluate import DeployMismatch, evaluate, seeded_model
 from nasbench.proxy.masked import HIDDEN, MaskedImageModel, draw_hidden, hidden_pixels, masked_form, score_masked
@@ -139,6 +140,15 @@ def test_labels_are_not_read(blobs, tmp_path):
         {k: v for k, v in evaluate(task(p)).items() if k not in changing} for p in (blobs, tmp_path / "other.npz")
     )
     assert one == other
+
+
+def test_no_split_keeps_its_labels(blobs):
+    """A validation split that the data bring would else be thinned out class by class."""
+    data = load_dataset(f"cifar10:{blobs}")
+    bare = unlabelled(replace(data, validation=data.test))
+    assert bare.validation is not None
+    assert not any(part.labels.any() for part in (bare.train, bare.validation, bare.test))
+    assert data.train.labels.any()
 
 
 def test_failures_are_those_of_supervised_training(blobs, monkeypatch):

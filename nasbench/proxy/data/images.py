@@ -65,8 +65,9 @@ class ImageData:
 
 def unlabelled(data: ImageData) -> ImageData:
     """The same images as one class without a name; the id differs, as other images are cut out for validation."""
-    train, test = (_without_labels(images) for images in (data.train, data.test))
-    return replace(data, id=f"{data.id}-unlabelled", classes=(), train=train, test=test)
+    train, test = _without_labels(data.train), _without_labels(data.test)
+    validation = None if data.validation is None else _without_labels(data.validation)
+    return replace(data, id=f"{data.id}-unlabelled", classes=(), train=train, test=test, validation=validation)
 
 
 def _without_labels(images: Any) -> Any:
