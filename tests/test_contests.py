@@ -68,9 +68,32 @@ def test_the_published_network_that_is_best_where_it_is_decided_goes_on_too() ->
     expected = Expected(np.array([mean for _, mean, _ in entries]), np.array([std for *_, std in entries]))
     ends = expected._replace(mean=np.array([0.45, 0.40, 0.5, 0.5, 0.5, 0.5]))  # fast_net is the better one there
     several = [one for one, _, _ in entries]
-    assert names(likely_leaders(several, expected, 4, (), ends)) == ["slow_net", "design 0", "fast_net", "design 1"]
+    assert names(likely_leaders(several, expected, 4, (), ends, last=True)) == [
+        "slow_net",
+        "design 0",
+        "fast_net",
+        "design 1",
+    ]
     ends = ends._replace(mean=ends.mean[[1, 0, 2, 3, 4, 5]])
-    assert names(likely_leaders(several, expected, 4, (), ends)) == ["slow_net", "design 0", "design 1", "design 2"]
+    assert names(likely_leaders(several, expected, 4, (), ends, last=True)) == [
+        "slow_net",
+        "design 0",
+        "design 1",
+        "design 2",
+    ]
+
+
+def test_a_challenger_is_expected_to_win_after_long_training_and_where_it_is_decided() -> None:
+    """One that is better in the end alone would never be declared, one that is better now alone would not hold."""
+    several = [FAST, SLOW, *(contender(name, 0.4, 9.0) for name in ("late", "early", "sound"))]
+    expected = Expected(np.array([0.5, 0.6, 0.66, 0.60, 0.63]), np.full(5, 0.02))
+    now = Expected(np.array([0.3, 0.4, 0.40, 0.46, 0.43]), np.full(5, 0.02))
+    assert names(likely_leaders(several, expected, 2)) == ["slow_net", "late"]
+    assert names(likely_leaders(several, now, 2)) == ["slow_net", "early"]
+    assert names(likely_leaders(several, expected, 2, (), now)) == ["slow_net", "sound"]
+    # nor would one that another published network beats where it is decided
+    now = now._replace(mean=np.array([0.445, 0.4, 0.45, 0.46, 0.43]))
+    assert names(likely_leaders(several, expected, 2, (), now)) == ["slow_net", "late"]
 
 
 def test_a_published_network_takes_no_place_without_a_challenger() -> None:

@@ -1,7 +1,8 @@
 """Which designs are promoted where a table of trained designs predicts them: those expected to improve the front most.
 
 Among good designs a single score is mostly noise, so each design is ranked by its expected accuracy, given its own
-trials and the table. A contest is a published network with the designs that may beat it at no more latency.
+trials and the table. A contest is a published network with the designs that may beat it at no more latency: after long
+training, which counts, and after the search's own, by which it decides.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ BEYOND = 1.25  # the front ends at the slowest design's latency times this facto
 
 
 class _Forecast(NamedTuple):
-    """A contender with the mean and standard deviation of its expected accuracy."""
+    """A contender with the mean and standard deviation of its expected accuracy, after long training and at the
+    fidelity of the trials."""
 
     contender: Contender
     mean: float
     std: float
+    mean_now: float
+    std_now: float
 
     @property
     def key(self) -> str:
@@ -52,12 +56,15 @@ class _Forecast(NamedTuple):
         return self.contender._replace(error=1 - self.mean, score=self.mean)
 
     def chance_against(self, other: _Forecast) -> float:
-        """Probability that it is the more accurate of the two."""
+        """Probability that it is the more accurate of the two, where that is less probable."""
         return 0.5 * math.erfc(-self.lead_over(other) / math.sqrt(2))
 
     def lead_over(self, other: _Forecast) -> float:
-        """Expected difference of the accuracies, in standard deviations of that difference."""
-        return (self.mean - other.mean) / (math.hypot(self.std, other.std) or 1e-9)
+        """Expected difference of the accuracies, in standard deviations of that difference: after long training or at
+        the trials' fidelity, whichever is smaller."""
+        long = (self.mean - other.mean) / (math.hypot(self.std, other.std) or 1e-9)
+        now = (self.mean_now - other.mean_now) / (math.hypot(self.std_now, other.std_now) or 1e-9)
+        return min(long, now)
 
 
 class _Contest(NamedTuple):
@@ -66,10 +73,9 @@ class _Contest(NamedTuple):
     published: _Forecast
     challengers: list[_Forecast]
 
-    @property
-    def likeliest(self) -> list[_Forecast]:
-        """The first challenger, and those with a similar probability of beating the network."""
-        chances = [each.chance_against(self.published) for each in self.challengers]
+    def likeliest(self, rival: _Forecast) -> list[_Forecast]:
+        """The challenger most likely to beat the network and this rival, and those about as likely to."""
+        chances = [min(each.chance_against(self.published), each.chance_against(rival)) for each in self.challengers]
         return [each for each, chance in zip(self.challengers, chances) if chance >= max(chances) - SIMILAR_CHANCE]
 
 
@@ -78,32 +84,34 @@ def likely_leaders(
     expected: Expected,
     places: int,
     free: Container[str] = (),
-    deciding: Expected | None = None,
+    now: Expected | None = None,
+    last: bool = False,
 ) -> list[Trial]:
     """The trials to promote, best first; those with a key in `free` take none of the `places`, having been trained.
 
-    `expected`: (n,) accuracies of the contenders after long training; `deciding`: those by which the search decides,
-    where this is its last promotion. Places are given in this order:
+    `expected`: (n,) accuracies of the contenders after long training; `now`: at the fidelity of the trials, by default
+    the same. `last`: whether the search decides at that fidelity. Places are given in this order:
 
-    1. the most accurate published network in a contest, with that one of its likeliest challengers that adds most to
-       the front of the published networks; and the published network that is best by `deciding`, so that nothing is
-       won by a choice of rivals;
+    1. the most accurate published network in a contest, with a challenger that is among the likeliest to beat it and
+       the published network that is best now: of these the one that adds most to the front of the published networks.
+       Where this is the last promotion that second network goes on, too, so that no choice of rivals wins a race;
     2. challengers, by what each adds to the front of the published networks and those before it; each with the fastest
        published network that it may beat, up to `PUBLISHED_SHARE` of the places;
     3. the published networks of the remaining contests, and all that take no place: the search has them beside it;
     4. all others by `most_promising` of their expected errors, published networks last.
     """
-    forecasts = [_Forecast(one, float(m), float(s)) for one, m, s in zip(contenders, expected.mean, expected.std)]
+    moments = np.column_stack([*expected, *(now or expected)]).tolist()
+    forecasts = [_Forecast(one, *each) for one, each in zip(contenders, moments)]
     chosen, contests = _Selection(places, free), _contests(forecasts)
     front = _ExpectedFront(forecasts, [each for each in forecasts if each.published])
     if contests:
-        first = max(contests[0].likeliest, key=front.gain)
+        best_now = max((each for each in forecasts if each.published), key=lambda each: each.mean_now)
+        first = max(contests[0].likeliest(best_now), key=front.gain)
         chosen.add(contests[0].published, first)
         if first in chosen:
             front.add(first)
-        if deciding is not None:
-            published = [place for place, each in enumerate(forecasts) if each.published]
-            chosen.add(forecasts[max(published, key=lambda place: float(deciding.mean[place]))])
+        if last:
+            chosen.add(best_now)
     _add_by_gain(chosen, contests, front, round(PUBLISHED_SHARE * places))
     for contest in contests:
         chosen.add(contest.published)

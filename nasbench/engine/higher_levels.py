@@ -123,9 +123,8 @@ class HigherLevels:
         if informed.trust < LEAST_TRUST:
             return most_promising(able, places)
         designs = [one.trial.design for one in able]
-        expected, free = informed.expect(designs), self._known_above(level, complete, trials)
-        deciding = informed.now(designs) if level.rung == self.study.ladder.top else None
-        return likely_leaders(able, expected, places, free, deciding)
+        expected, now, last = informed.expect(designs), informed.now(designs), level.rung == self.study.ladder.top
+        return likely_leaders(able, expected, places, self._known_above(level, complete, trials), now, last)
 
     def _known_above(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial]) -> frozenset[str]:
         """Keys of those whose training at the next rung a table holds."""
