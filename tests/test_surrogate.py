@@ -52,7 +52,7 @@ def test_a_lead_at_the_short_fidelity_counts_as_much_as_it_does_in_the_end() -> 
     surrogate = fit([*archs, *archs[:20]], [SHORT] * SEEN + [LONG] * 20, [*short, *long])
     new, told = designs()[SEEN:], surrogate.predict(designs()[SEEN:], SHORT)
     as_told, better = (
-        surrogate.after_long(new, SHORT, Prediction(told.mean + lead, told.std / 2)) for lead in (0.0, 0.05)
+        surrogate.after(new, SHORT, Prediction(told.mean + lead, told.std / 2)) for lead in (0.0, 0.05)
     )
     expected = surrogate.predict(new)
     assert as_told.mean == pytest.approx(expected.mean)
@@ -65,7 +65,7 @@ def test_without_long_trainings_the_highest_fidelity_stands_for_them() -> None:
     archs = designs()[:20]
     surrogate = fit(archs, [SHORT] * 20, trained(archs), LONG)
     known = Prediction(np.full(5, 0.5), np.full(5, 0.01))
-    found = surrogate.after_long(archs[:5], SHORT, known)
+    found = surrogate.after(archs[:5], SHORT, known)
     assert found.mean == pytest.approx(known.mean)
     assert found.std == pytest.approx(known.std)
 

@@ -21,7 +21,7 @@ from nasbench.strategies.context import Expected
 from nasbench.study.trials import Trial
 
 LEAST_CHANCE = 0.1  # of beating a published network, for a design to be one of its challengers
-SIMILAR_CHANCE = 0.1  # probabilities of beating a network that differ by less count as equal
+SIMILAR_LEAD = 0.3  # leads that differ by less count as equal; in standard deviations
 PUBLISHED_SHARE = 0.4  # of the places that published networks take as rivals of promoted designs, at most
 MOST_LIMITS = 64  # latencies at which a front is evaluated
 DRAWS = 500  # samples of each design's accuracy, in the expected gain of the front
@@ -74,9 +74,9 @@ class _Contest(NamedTuple):
     challengers: list[_Forecast]
 
     def likeliest(self, rival: _Forecast) -> list[_Forecast]:
-        """The challenger most likely to beat the network and this rival, and those about as likely to."""
-        chances = [min(each.chance_against(self.published), each.chance_against(rival)) for each in self.challengers]
-        return [each for each, chance in zip(self.challengers, chances) if chance >= max(chances) - SIMILAR_CHANCE]
+        """The challenger with the surest lead over the network and this rival, and those whose leads are as sure."""
+        leads = [min(each.lead_over(self.published), each.lead_over(rival)) for each in self.challengers]
+        return [each for each, lead in zip(self.challengers, leads) if lead >= max(leads) - SIMILAR_LEAD]
 
 
 def likely_leaders(

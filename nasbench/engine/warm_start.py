@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ COLD, WARM = "evolution", "warm"  # the default strategies without a table and w
 SEEDS_APART = 100  # far enough to miss the final seeds, which follow the search's own
 LEAST_TRUST = 0.5  # in a table, below which a search does without it
 LEAST_TIMES = 2  # the training that decides: what is called long training
-# Designs with long training, from which on a search goes by it: 23, none of them small, misled one of two searches, to
-# small designs (results/search).
+# Designs with long training, from which on a search goes by it, too: 23, none of them small, misled one of two
+# searches, to small designs (results/search).
 ENOUGH_LONG = 40
 ENOUGH_DESIGNS = 100  # a surrogate of 74 misled searches, the picks of one of 168 were confirmed (results/search)
 
@@ -37,16 +38,14 @@ ENOUGH_DESIGNS = 100  # a surrogate of 74 misled searches, the picks of one of 1
 class Known:
     """A table as `strategies.context.Knowledge`, for trials at `fidelity`.
 
-    What a search goes by (`surrogate`) is accuracy after long training, or where too few designs of the table had one,
-    accuracy at its highest rung.
+    What a search goes by is accuracy at `target`.
     """
 
     def __init__(self, table: Table, fidelity: Fidelity, other_images: str = "") -> None:
         """`other_images`: the data set that its designs were trained on, where it is not the search's."""
-        long = {row.architecture_id for row in table.content if row.rung == LONG_RUNG}
-        guide = table if len(long) >= ENOUGH_LONG else table.without_long
-        self.table, self.other_images, self.surrogate = table, other_images, guide.surrogate
-        self.prior = Prior(self.surrogate, fidelity)
+        self.table, self.other_images = table, other_images
+        self.prior = Prior(table.surrogate, fidelity)
+        self.target = _target(table)
         self.designs = tuple(table.current.architectures.values())
 
     def at(self, fidelity: Fidelity) -> Known:
@@ -54,21 +53,21 @@ class Known:
         return Known(self.table, fidelity, self.other_images)
 
     def before(self, designs: Sequence[Architecture]) -> Expected:
-        return Expected(*self.surrogate.predict(designs))
+        return Expected(*self.table.surrogate.predict(designs, self.target))
 
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
-        """Expected accuracy after long training, given the trials `seen`: that at `fidelity`, corrected by the trials,
-        and as far as the table is trusted what it makes of that after long training, or at its highest rung."""
+        """Expected accuracy at the target, given the trials `seen`: that at `fidelity`, corrected by the trials, and as
+        far as the table is trusted what it makes of that at the target."""
         corrected = self.prior.corrected(seen, accuracies)
         trust = corrected.agreement.trust
 
         def expected(designs: Sequence[Architecture]) -> Expected:
-            here, long = _expected(corrected, designs)
-            return Expected(here.mean + trust * (long.mean - here.mean), here.std + trust * (long.std - here.std))
+            here = _here(corrected, designs)
+            later = corrected.surrogate.after(designs, corrected.fidelity, here, self.target)
+            return Expected(here.mean + trust * (later.mean - here.mean), here.std + trust * (later.std - here.std))
 
         def now(designs: Sequence[Architecture]) -> Expected:
-            here = corrected.of(designs)
-            return Expected(here.mean, here.std)
+            return Expected(*_here(corrected, designs))
 
         return Informed(expected, now, trust)
 
@@ -79,8 +78,10 @@ class Known:
         training of these images, or the trials contradict it."""
         if self.other_images or LONG_RUNG not in self.table.rungs:
             return None
-        corrected = Prior(self.table.surrogate, self.prior.fidelity).corrected(seen, accuracies)
-        return _expected(corrected, designs)[1] if corrected.agreement.trust >= LEAST_TRUST else None
+        corrected = self.prior.corrected(seen, accuracies)
+        if corrected.agreement.trust < LEAST_TRUST:
+            return None
+        return corrected.surrogate.after(designs, corrected.fidelity, _here(corrected, designs))
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far agree with the table."""
@@ -105,11 +106,26 @@ class Known:
         return f"table {self.table.source}: {len(self.table.current)} trainings of {len(self.designs)} designs{images}"
 
 
-def _expected(corrected: Corrected, designs: Sequence[Architecture]) -> tuple[Prediction, Prediction]:
-    """Accuracy at the trials' fidelity and after long training."""
+def _here(corrected: Corrected, designs: Sequence[Architecture]) -> Prediction:
+    """Accuracy at the trials' fidelity."""
     posterior = corrected.of(designs)
-    here = Prediction(posterior.mean, posterior.std)
-    return here, corrected.surrogate.after_long(designs, corrected.fidelity, here)
+    return Prediction(posterior.mean, posterior.std)
+
+
+def _target(table: Table) -> Fidelity:
+    """The fidelity that a search goes by: that of the table's highest rung, by which the search decides, and where
+    enough designs had long training the middle, in the logarithm of samples, between the two.
+
+    By the surrogate accuracy there is the mean of both. Long training alone would be a poor guide: all good designs end
+    within a point or two, less than a surrogate can tell, and a search that went by it lost its race (results/search).
+    """
+    long = {row.architecture_id for row in table.content if row.rung == LONG_RUNG}
+    shorter = {row.fidelity for row in table.content if row.rung != LONG_RUNG}
+    longest = table.surrogate.long
+    highest = max((table.fidelities[key] for key in shorter), key=lambda one: one.samples, default=longest)
+    if len(long) < ENOUGH_LONG:
+        return highest
+    return longest.replace(samples=round(math.sqrt(highest.samples * longest.samples)))
 
 
 def check_table(study: Study) -> None:

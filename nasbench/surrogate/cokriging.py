@@ -44,18 +44,29 @@ class Surrogate:
         deviations = (weight * level.widening * np.sqrt(variance) for weight, level, _, variance in moments)
         return Prediction(np.clip(mean, 0, 1), sum(deviations, np.zeros(len(archs))))
 
-    def after_long(self, archs: Sequence[Architecture], fidelity: Fidelity, known: Prediction) -> Prediction:
-        """Each design's mean accuracy after long training, where that at `fidelity` is `known` better than `predict`
-        has it: by a search's own trials. What they differ by counts as much as the slopes of the levels above say."""
-        told, long, slope = self.predict(archs, fidelity), self.predict(archs), self._slope(fidelity)
-        left = np.maximum(long.std**2 - (slope * told.std) ** 2, 0)  # the variance that `fidelity` says nothing of
-        mean = long.mean + slope * (known.mean - told.mean)
+    def after(
+        self,
+        archs: Sequence[Architecture],
+        fidelity: Fidelity,
+        known: Prediction,
+        target: Fidelity | None = None,
+    ) -> Prediction:
+        """Each design's mean accuracy at `target`, long training by default, where that at a cheaper `fidelity` is
+        `known` better than `predict` has it: by a search's own trials. What they differ by counts as much as the slopes
+        of the levels between say."""
+        told, wanted, slope = self.predict(archs, fidelity), self.predict(archs, target), self._slope(fidelity, target)
+        left = np.maximum(wanted.std**2 - (slope * told.std) ** 2, 0)  # the variance that `fidelity` says nothing of
+        mean = wanted.mean + slope * (known.mean - told.mean)
         return Prediction(np.clip(mean, 0, 1), np.sqrt(left + (slope * known.std) ** 2))
 
-    def _slope(self, fidelity: Fidelity) -> float:
-        """By how much accuracy after long training is expected to rise with that at `fidelity`."""
-        shortest, longest = training_of(fidelity).samples, training_of(self.long).samples
-        return math.prod(level.slope for level in self.levels if shortest < level.fidelity.samples <= longest)
+    def _slope(self, fidelity: Fidelity, target: Fidelity | None) -> float:
+        """By how much accuracy at `target` is expected to rise with that at `fidelity`."""
+        shortest = training_of(fidelity).samples
+
+        def up_to(longest: int) -> float:
+            return math.prod(level.slope for level in self.levels if shortest < level.fidelity.samples <= longest)
+
+        return sum(weight * up_to(level.fidelity.samples) for level, weight in self._weights(target or self.long))
 
     def noise(self, fidelity: Fidelity | None = None) -> float:
         """Standard deviation of one training about its design's mean."""

@@ -119,12 +119,6 @@ class Table:
         """The rungs that it has rows of, long training last."""
         return tuple(sorted({row.rung for row in self.content if row.rung is not None}, key=_long_last))
 
-    @cached_property
-    def without_long(self) -> Table:
-        """Without the rows of long training, where it has others."""
-        others = [row for row in self.content if row.rung != LONG_RUNG]
-        return self._taken(others) if others and len(others) < len(self) else self
-
     def fidelity(self, rung: int) -> Fidelity:
         """The fidelity of a rung; UserError where it is unknown or ambiguous."""
         ids = {row.fidelity for row in self.content if row.rung == rung}
@@ -174,7 +168,7 @@ class Table:
 
     @cached_property
     def surrogate(self) -> Surrogate:
-        """Fitted to the trainings that are scored on validation images; its default is long training."""
+        """Fitted to the trainings that are scored on validation images; its default is the longest of them."""
         from nasbench.surrogate import fit
 
         images = {row.data_id: row.data for row in self.content}
@@ -188,7 +182,6 @@ class Table:
             [each.architecture for each in known],
             [each.fidelity for each in known],
             [each.accuracy for each in known],
-            self.fidelity(LONG_RUNG) if self.rungs else None,
         )
 
     def _is_current(self, row: TableRow) -> bool:
