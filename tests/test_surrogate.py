@@ -51,9 +51,7 @@ def test_a_lead_at_the_short_fidelity_counts_as_much_as_it_does_in_the_end() -> 
     short, long = trained(archs, noise=0.0), 0.7 + 0.2 * trained(archs[:20], noise=0.0)
     surrogate = fit([*archs, *archs[:20]], [SHORT] * SEEN + [LONG] * 20, [*short, *long])
     new, told = designs()[SEEN:], surrogate.predict(designs()[SEEN:], SHORT)
-    as_told, better = (
-        surrogate.after(new, SHORT, Prediction(told.mean + lead, told.std / 2)) for lead in (0.0, 0.05)
-    )
+    as_told, better = (surrogate.after(new, SHORT, Prediction(told.mean + lead, told.std / 2)) for lead in (0.0, 0.05))
     expected = surrogate.predict(new)
     assert as_told.mean == pytest.approx(expected.mean)
     assert better.mean - as_told.mean == pytest.approx(np.full(len(new), 0.01), abs=0.004)

@@ -1,8 +1,8 @@
 """Which designs are promoted where a table of trained designs predicts them: those expected to improve the front most.
 
 Among good designs a single score is mostly noise, so each design is ranked by its expected accuracy, given its own
-trials and the table. A contest is a published network with the designs that may beat it at no more latency: after long
-training, which counts, and after the search's own, by which it decides.
+trials and the table. A contest is a published network with the designs that may beat it at no more latency, by what a
+search goes by and by its own trainings, which decide it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BEYOND = 1.25  # the front ends at the slowest design's latency times this facto
 
 
 class _Forecast(NamedTuple):
-    """A contender with the mean and standard deviation of its expected accuracy, after long training and at the
+    """A contender with the mean and standard deviation of its expected accuracy, at what the search goes by and at the
     fidelity of the trials."""
 
     contender: Contender
@@ -60,11 +60,11 @@ class _Forecast(NamedTuple):
         return 0.5 * math.erfc(-self.lead_over(other) / math.sqrt(2))
 
     def lead_over(self, other: _Forecast) -> float:
-        """Expected difference of the accuracies, in standard deviations of that difference: after long training or at
-        the trials' fidelity, whichever is smaller."""
-        long = (self.mean - other.mean) / (math.hypot(self.std, other.std) or 1e-9)
+        """Expected difference of the accuracies, in standard deviations of that difference; of the two differences the
+        smaller one."""
+        later = (self.mean - other.mean) / (math.hypot(self.std, other.std) or 1e-9)
         now = (self.mean_now - other.mean_now) / (math.hypot(self.std_now, other.std_now) or 1e-9)
-        return min(long, now)
+        return min(later, now)
 
 
 class _Contest(NamedTuple):
@@ -89,8 +89,8 @@ def likely_leaders(
 ) -> list[Trial]:
     """The trials to promote, best first; those with a key in `free` take none of the `places`, having been trained.
 
-    `expected`: (n,) accuracies of the contenders after long training; `now`: at the fidelity of the trials, by default
-    the same. `last`: whether the search decides at that fidelity. Places are given in this order:
+    `expected`: (n,) accuracies of the contenders at what the search goes by; `now`: at the fidelity of the trials, by
+    default the same. `last`: whether the search decides at that fidelity. Places are given in this order:
 
     1. the most accurate published network in a contest, with a challenger that is among the likeliest to beat it and
        the published network that is best now: of these the one that adds most to the front of the published networks.

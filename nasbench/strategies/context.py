@@ -72,14 +72,14 @@ class Parametric(Searchable, Protocol):
 
 
 class Expected(NamedTuple):
-    """(n,) accuracies that designs should reach after long training, and the standard deviations of that."""
+    """(n,) accuracies that designs should reach, and the standard deviations of that."""
 
     mean: np.ndarray
     std: np.ndarray
 
 
 class Informed(NamedTuple):
-    """A table's predictions, corrected by trials: accuracy after long training (`expect`) and at the trials' own
+    """A table's predictions, corrected by trials: accuracy at what a search goes by (`expect`) and at the trials' own
     fidelity (`now`). `trust`, from 0 to 1: how far the trials agree with the table."""
 
     expect: Callable[[Sequence[Architecture]], Expected]

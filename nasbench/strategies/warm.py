@@ -1,6 +1,6 @@
 """Warm start: designs proposed by a surrogate of a table of trained designs, corrected by the search's own trials.
 
-A pool of candidates is bred once by evolution on the surrogate's prediction of accuracy after long training. The trials
+A pool of candidates is bred once by evolution on the surrogate's prediction of accuracy. The trials
 so far correct the predictions, latency is taken as known, and the candidate with the largest expected improvement over
 the best design that is no slower is proposed; latency bands take turns. In a long search a correction serves several
 proposals.
