@@ -62,6 +62,14 @@ def test_of_challengers_that_are_nearly_as_likely_to_win_the_one_that_widens_the
     assert chosen([*PUBLISHED, slow, weaker], 2) == ["slow_net", "slow"]
 
 
+def test_the_most_accurate_design_goes_on_however_slow_if_it_is_surely_better_than_the_challenger() -> None:
+    """Faster ones would add more to the front, which counts latencies by their ratio."""
+    sure, quick = (contender("sure", 0.4, 9.0), 0.64, 0.01), (contender("quick", 0.4, 3.0), 0.55, 0.01)
+    slow = contender("slow", 0.4, 12.0)
+    assert chosen([*PUBLISHED, sure, quick, (slow, 0.67, 0.01)], 3) == ["slow_net", "sure", "slow"]
+    assert chosen([*PUBLISHED, sure, quick, (slow, 0.642, 0.01)], 4) == ["slow_net", "sure", "fast_net", "quick"]
+
+
 def test_the_published_network_that_is_best_where_it_is_decided_goes_on_too() -> None:
     """Long training is expected to rank another one first, and its challengers could win by that choice alone."""
     entries = [*PUBLISHED, *((contender(f"design {i}", 0.4, 9.0), 0.62 - i / 1000, 0.02) for i in range(4))]

@@ -121,6 +121,24 @@ def test_trust_falls_where_trials_contradict_the_table() -> None:
     assert known.after([], []).trust == 1
 
 
+def test_what_the_table_has_trained_itself_is_not_in_doubt_for_what_others_reach() -> None:
+    """Unless the trials are on other images, of which it has no training."""
+    table, low = table_of(40), LADDER.rungs[0].fidelity
+    designs = list(table.architectures.values())
+    seen, others = designs[:14], designs[14:]
+    reached = [row.accuracy + 0.004 * (-1) ** place for place, row in enumerate(table.content)][:14]
+    informed, told = Known(table, low).after(seen, reached), table.surrogate.predict(others, low)
+    assert informed.trust == 1
+    assert informed.now(others).mean == pytest.approx(told.mean)
+    assert informed.now(others).std == pytest.approx(told.std)
+    elsewhere = Known(table, low, "other images").after(seen, reached).now(others)
+    assert (elsewhere.std > told.std).all()
+    # the trials themselves count for their own designs
+    assert informed.now(seen).mean == pytest.approx(
+        Known(table, low, "other images").after(seen, reached).now(seen).mean
+    )
+
+
 def with_long(table: Table, designs: int) -> Table:
     """And so many of its designs after long training, in which the fewer pixels the better."""
     long = LADDER.rungs[-1].fidelity.longer

@@ -22,7 +22,7 @@ from nasbench.study.trials import Trial
 
 LEAST_CHANCE = 0.1  # of beating a published network, for a design to be one of its challengers
 SIMILAR_LEAD = 0.3  # leads that differ by less count as equal; in standard deviations
-PUBLISHED_SHARE = 0.4  # of the places that published networks take as rivals of promoted designs, at most
+PUBLISHED_SHARE = 0.45  # of the places that published networks take as rivals of promoted designs, at most
 MOST_LIMITS = 64  # latencies at which a front is evaluated
 DRAWS = 500  # samples of each design's accuracy, in the expected gain of the front
 BEYOND = 1.25  # the front ends at the slowest design's latency times this factor
@@ -95,23 +95,18 @@ def likely_leaders(
     1. the most accurate published network in a contest, with a challenger that is among the likeliest to beat it and
        the published network that is best now: of these the one that adds most to the front of the published networks.
        Where this is the last promotion that second network goes on, too, so that no choice of rivals wins a race;
-    2. challengers, by what each adds to the front of the published networks and those before it; each with the fastest
+    2. the most accurate searched design, however slow, if it surely leads that challenger;
+    3. challengers, by what each adds to the front of the published networks and those before it; each with the fastest
        published network that it may beat, up to `PUBLISHED_SHARE` of the places;
-    3. the published networks of the remaining contests, and all that take no place: the search has them beside it;
-    4. all others by `most_promising` of their expected errors, published networks last.
+    4. the published networks of the remaining contests, and all that take no place: the search has them beside it;
+    5. all others by `most_promising` of their expected errors, published networks last.
     """
     moments = np.column_stack([*expected, *(now or expected)]).tolist()
     forecasts = [_Forecast(one, *each) for one, each in zip(contenders, moments)]
     chosen, contests = _Selection(places, free), _contests(forecasts)
     front = _ExpectedFront(forecasts, [each for each in forecasts if each.published])
     if contests:
-        best_now = max((each for each in forecasts if each.published), key=lambda each: each.mean_now)
-        first = max(contests[0].likeliest(best_now), key=front.gain)
-        chosen.add(contests[0].published, first)
-        if first in chosen:
-            front.add(first)
-        if last:
-            chosen.add(best_now)
+        _add_leaders(chosen, contests[0], forecasts, front, last)
     _add_by_gain(chosen, contests, front, round(PUBLISHED_SHARE * places))
     for contest in contests:
         chosen.add(contest.published)
@@ -123,8 +118,25 @@ def likely_leaders(
     return list(chosen.trials.values())
 
 
+def _add_leaders(
+    chosen: _Selection, contest: _Contest, forecasts: Sequence[_Forecast], front: _ExpectedFront, last: bool
+) -> None:
+    """Steps 1 and 2 of `likely_leaders`; `contest`: that of the most accurate published network."""
+    best_published = max((each for each in forecasts if each.published), key=lambda each: each.mean_now)
+    challenger = max(contest.likeliest(best_published), key=front.gain)
+    best = max((each for each in forecasts if not each.published), key=lambda each: each.mean)
+    chosen.add(contest.published, challenger)
+    if last:
+        chosen.add(best_published)
+    if best.lead_over(challenger) > SIMILAR_LEAD:
+        chosen.add(best)
+    for each in (challenger, best):
+        if each in chosen:
+            front.add(each)
+
+
 def _add_by_gain(chosen: _Selection, contests: Sequence[_Contest], front: _ExpectedFront, rivals: int) -> None:
-    """Step 2 of `likely_leaders`; at most `rivals` published networks are trained for it."""
+    """Step 3 of `likely_leaders`; at most `rivals` published networks are trained for it."""
     for best in front.in_order_of_gain([each for one in contests for each in one.challengers if each not in chosen]):
         if chosen.left == 0:
             return

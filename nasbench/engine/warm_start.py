@@ -62,12 +62,12 @@ class Known:
         trust = corrected.agreement.trust
 
         def expected(designs: Sequence[Architecture]) -> Expected:
-            here = _here(corrected, designs)
+            here = self._here(corrected, seen, designs)
             later = corrected.surrogate.after(designs, corrected.fidelity, here, self.target)
             return Expected(here.mean + trust * (later.mean - here.mean), here.std + trust * (later.std - here.std))
 
         def now(designs: Sequence[Architecture]) -> Expected:
-            return Expected(*_here(corrected, designs))
+            return Expected(*self._here(corrected, seen, designs))
 
         return Informed(expected, now, trust)
 
@@ -81,7 +81,7 @@ class Known:
         corrected = self.prior.corrected(seen, accuracies)
         if corrected.agreement.trust < LEAST_TRUST:
             return None
-        return corrected.surrogate.after(designs, corrected.fidelity, _here(corrected, designs))
+        return corrected.surrogate.after(designs, corrected.fidelity, self._here(corrected, seen, designs))
 
     def agreement(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Agreement:
         """How far the trials so far agree with the table."""
@@ -92,6 +92,23 @@ class Known:
         twice."""
         used = self._seeds.get((arch.id, fidelity.id), set())
         return next(each for each in itertools.count(seed, SEEDS_APART) if each not in used)
+
+    def _here(self, corrected: Corrected, seen: Sequence[Architecture], designs: Sequence[Architecture]) -> Prediction:
+        """Accuracy of `designs` at the trials' fidelity, given those of `seen`. Where the table has trained a design
+        there itself, on the search's images, its word counts as far as it is trusted: what trials of other designs let
+        doubt about its predictions does not concern what it has measured."""
+        posterior, trust = corrected.of(designs), corrected.agreement.trust
+        mean, std = posterior.mean.copy(), posterior.std.copy()
+        own = {arch.id for arch in seen}
+        known = [
+            place
+            for place, arch in enumerate(designs)
+            if arch.id not in own and (arch.id, corrected.fidelity.id) in self._seeds
+        ]
+        told = self.table.surrogate.predict([designs[place] for place in known], corrected.fidelity)
+        mean[known] += trust * (told.mean - mean[known])
+        std[known] += trust * (told.std - std[known])
+        return Prediction(mean, std)
 
     @cached_property
     def _seeds(self) -> dict[tuple[str, str], set[int]]:
@@ -104,12 +121,6 @@ class Known:
     def __str__(self) -> str:
         images = f" on {self.other_images}" if self.other_images else ""
         return f"table {self.table.source}: {len(self.table.current)} trainings of {len(self.designs)} designs{images}"
-
-
-def _here(corrected: Corrected, designs: Sequence[Architecture]) -> Prediction:
-    """Accuracy at the trials' fidelity."""
-    posterior = corrected.of(designs)
-    return Prediction(posterior.mean, posterior.std)
 
 
 def _target(table: Table) -> Fidelity:
