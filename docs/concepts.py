@@ -119,7 +119,7 @@ def search() -> str:
     levels = (
         ("rung 0: screening", ("26 designs, short", "training, one seed"), 250),
         ("rung 1: promoted", ("7 designs,", "longer training"), 490),
-        ("finals: the race", ("5 designs, fresh seeds,", "test images, 20 trainings"), 730),
+        ("finals: the race", ("7 designs, fresh seeds,", "test images, 22 trainings"), 730),
     )
     for at, (name, lines, x) in enumerate(levels):
         parts.append(box(x, 40, 200, 92, name, lines, BLUE))
