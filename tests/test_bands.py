@@ -41,6 +41,16 @@ def test_where_nothing_slower_leads_the_fastest_is_taken() -> None:
     assert band_records(bands)[2]["enough"]["design"] == bands[0].row.id
 
 
+def test_small_steps_may_add_up_to_more_than_noise() -> None:
+    """Each within noise of the one before; the last one leads the first."""
+    bands = latency_bands(steps((0.50, 0.52, 0.54), (0.53, 0.55, 0.57), (0.56, 0.58, 0.60)))
+    assert [record["verdict"] for record in band_records(bands)] == ["alone", "within noise", "within noise"]
+    assert bands[2].enough is bands[1].row
+    assert headline(bands) == (
+        "Take d1 (55.0 ± 2.0 %, 6.00 ms measured): d2, the most accurate, is not ahead of it by more than seed noise."
+    )
+
+
 def test_one_seed_says_nothing_of_noise() -> None:
     bands = latency_bands(steps((0.50,), (0.60,)))
     assert band_records(bands)[1]["verdict"] == "unknown"

@@ -61,13 +61,13 @@ def headline(bands: Sequence[Band]) -> str:
     """The answer in one sentence, before any limit is given."""
     if not bands:
         return "No design has both a score at the highest level and a latency yet."
-    steps = [band for band in bands if verdict_of(band) in (ALONE, SURE)]
-    last, best = steps[-1].row, bands[-1].row
+    last, best = bands[-1], bands[-1].row
     if any(verdict_of(band) == UNKNOWN for band in bands):
         return (
             f"{best.name} is the most accurate ({percent(best)}, {ms(best)}), but each was trained with one seed, so "
             "nothing can be said about noise."
         )
-    if last is best:
+    if last.enough is best:
         return f"{best.name} is the most accurate ({percent(best)}, {ms(best)}), by more than seed noise."
-    return f"Take {last.name} ({percent(last)}, {ms(last)}): no slower design is more accurate by more than seed noise."
+    enough = f"{last.enough.name} ({percent(last.enough)}, {ms(last.enough)})"
+    return f"Take {enough}: {best.name}, the most accurate, is not ahead of it by more than seed noise."
