@@ -56,7 +56,7 @@ class _Forecast(NamedTuple):
         return self.contender._replace(error=1 - self.mean, score=self.mean)
 
     def chance_against(self, other: _Forecast) -> float:
-        """Probability that it is the more accurate of the two, where that is less probable."""
+        """Probability that it is the more accurate of the two, by the smaller of the two leads."""
         return 0.5 * math.erfc(-self.lead_over(other) / math.sqrt(2))
 
     def lead_over(self, other: _Forecast) -> float:

@@ -38,7 +38,7 @@ ENOUGH_DESIGNS = 100  # a surrogate of 74 misled searches, the picks of one of 1
 class Known:
     """A table as `strategies.context.Knowledge`, for trials at `fidelity`.
 
-    What a search goes by is accuracy at `target`.
+    `target` is the fidelity at which accuracy is what a search goes by.
     """
 
     def __init__(self, table: Table, fidelity: Fidelity, other_images: str = "") -> None:
