@@ -35,7 +35,8 @@ TIMM = {
     **{f"fastvit_{size}": f"fastvit_{size}" for size in ("t8", "t12", "s12", "sa12", "sa24", "sa36", "ma36")},
     **{f"mobileone_s{size}": f"mobileone_s{size}" for size in range(5)},
     **{f"repvgg_{size}": f"repvgg_{size}" for size in ("a0", "a1", "a2", "b0")},
-    **{f"mobilenetv2_{size}": f"mobilenetv2_{size}" for size in ("100", "140")},
+    **{f"mobilenetv2_{size}": f"mobilenetv2_{size}" for size in ("035", "050", "075", "100", "140")},
+    "mobilenetv1_100": "mobilenetv1_100",
     **{f"swin_{short}": f"swin_{size}_patch4_window7_224" for short, size in
        (("t", "tiny"), ("s", "small"), ("b", "base"), ("l", "large"))},
     **{f"vit_{short}": f"vit_{size}_224" for short, size in

@@ -33,6 +33,7 @@ MEMBERS: dict[str, dict[str, Architecture]] = {
         "fastvit_t": small("fastvit_t8", depth=1),
         "fastvit_sa": small("fastvit_sa12", depth=1, channels=64, stem=64),
     },
+    "MobileNet": {"mobilenetv1": small("mobilenetv1_025", depth=2, channels=16, stem=16)},
     "MobileNetV2": {"mobilenetv2": small("mobilenetv2_100", depth=2, channels=16, stem=16)},
     "MobileOne": {
         "mobileone_s0": small("mobileone_s0", depth=2, channels=24),
