@@ -71,7 +71,7 @@ NOISE = (
     ("gain", "words"),
     [
         (0.05, "It beats the published network. " + NOISE.format("more")),
-        (0.01, "It beats the published network. " + NOISE.format("not more")),
+        (0.01, "It is ahead of the published network. " + NOISE.format("not more")),
         (-0.02, "It does not beat the published network. " + NOISE.format("more")),
     ],
 )

@@ -61,8 +61,8 @@ def _judgement(gap: AccuracyGap, noise: SeedNoise | None, searched: int, fixed: 
     candidates, kind = (searched, "searched designs") if ahead else (fixed, "published networks")
     factor = None if noise is None else needed_factor(candidates, noise)
     exceeds = gap.standard_error is not None and factor is not None and abs(gap.mean) > factor * gap.standard_error
-    beats = "beats" if exceeds or candidates == 1 else "is ahead of"
-    outcome = f"It {beats if ahead else 'does not beat'} the published network."
+    standing = ("beats" if exceeds else "is ahead of") if ahead else "does not beat"
+    outcome = f"It {standing} the published network."
     if gap.standard_error is None or noise is None or factor is None:
         return f"{outcome} Each was trained with one seed, so nothing can be said about noise."
     errors = "two standard errors" if factor == 2 else f"{factor:.2f} standard errors"
