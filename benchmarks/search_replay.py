@@ -6,9 +6,10 @@ The real schedule runs (proposals, promotion, race), only trainings are made up:
 trees fitted to all rows say, off by a normal error of two points that is the same whenever that design is asked about;
 each training adds noise of two. Trees, since they know another world than the searchers' Gaussian process, one in which
 nothing is better than what was seen but by that error. Multiply-adds stand for latency. Arms differ in what they know:
-`evolution` and `random` nothing, `warm` all rows, `warm-half` every second design, `warm-misled` all rows with their
-accuracies exchanged at random, otherwise in each run. Trainings that a search takes from a table are made up as all
-others are. A run's line is written when it ends; the same command goes on after the last.
+`evolution` and `random` nothing, `warm` all rows, `warm-half` every second design, `warm-far` none of the fifth of the
+designs that are nearest to the truly best one, `warm-misled` all rows with their accuracies exchanged at random,
+otherwise in each run. Trainings that a search takes from a table are made up as all others are. A run's line is written
+when it ends; the same command goes on after the last.
 
 Columns: `lead`, the true lead of the challenger that was handed back over the best published network as the finals saw
 them; `declared`, whether the run called its lead more than noise.
@@ -48,7 +49,8 @@ from nasbench.surrogate.features import features
 from nasbench.table.table import Table
 
 OWN, NOISE = 0.02, 0.02  # deviations of accuracy: of designs from what the trees say, and of trainings
-ARMS = ("random", "evolution", "warm", "warm-half", "warm-misled")
+NEAR = 0.2  # share of the designs that `warm-far` lacks
+ARMS = ("random", "evolution", "warm", "warm-half", "warm-far", "warm-misled")
 COLUMNS = ("arm", "run", "lead", "declared", "trainings", "challenger", "published", "agreement", "seconds")
 
 
@@ -88,6 +90,18 @@ def halved(table: Table) -> Table:
     """The rows of every second design."""
     kept = set(table.ids[::2])
     return Table((row for row in table.content if row.architecture_id in kept), f"half of {table.source}")
+
+
+def far(table: Table, world: World) -> Table:
+    """The rows without those of the designs nearest to the truly best one, by the surrogate's features."""
+    designs = list(table.architectures.values())
+    described = features(designs, world.fidelity)
+    spread = described.std(axis=0)
+    described = described[:, spread > 0] / spread[spread > 0]
+    best = int(np.argmax([world.true(arch) for arch in designs]))
+    farthest_first = np.argsort(-np.linalg.norm(described - described[best], axis=1), kind="stable")
+    kept = {designs[place].id for place in farthest_first[: round((1 - NEAR) * len(designs))]}
+    return Table((row for row in table.content if row.architecture_id in kept), f"far part of {table.source}")
 
 
 def misled(table: Table, run: int) -> Table:
@@ -178,10 +192,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     table = nasbench.load_table(options.table).current
-    tables = {"warm": table, "warm-half": halved(table)}
+    world = World(table)
+    tables = {"warm": table, "warm-half": halved(table), "warm-far": far(table, world)}
     fidelity = runner_ladder("laptop").rungs[0].fidelity
     known = {arm: Known(tables[arm], fidelity) for arm in options.arms if arm in tables}
-    world = World(table)
     done = _read(options.out)
     with options.out.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
