@@ -16,7 +16,8 @@ PRINTED = {
     "emo_6m": 79.0, "fastvit_t8": 76.2, "fastvit_ma36": 83.9, "mobileone_s0": 71.4, "mobileone_s4": 79.4,
     "repvgg_a0": 72.41, "repvgg_b0": 75.14, "acb_resnet18": 70.53, "dbb_resnet18": 70.99, "mobilenetv2_100": 72.0,
     "mobilenetv2_140": 74.7, "deit_ti": 72.2, "deit_b": 81.8, "pvt_tiny": 75.1, "pvt_large": 81.7, "swin_t": 81.2,
-    "convnext_t": 82.1, "mobilenetv1_025": 49.8, "mobilenetv1_100": 70.9, "mobilenetv2_035": 60.3, "mobilenetv2_130": 74.4,
+    "convnext_t": 82.1, "mobilenetv1_025": 49.8, "mobilenetv1_100": 70.9, "mobilenetv2_035": 60.3,
+    "mobilenetv2_130": 74.4,
 }  # fmt: skip
 DECODERS = {"mae_base", "mae_large", "mae_huge"}  # they paint images
 
