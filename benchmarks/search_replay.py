@@ -95,6 +95,7 @@ def halved(table: Table) -> Table:
 def far(table: Table, world: World) -> Table:
     """The rows without those of the designs nearest to the truly best one, by the surrogate's features."""
     designs = list(table.architectures.values())
+    world.learn(designs)
     described = features(designs, world.fidelity)
     spread = described.std(axis=0)
     described = described[:, spread > 0] / spread[spread > 0]

@@ -181,7 +181,7 @@ class Audit:
             baselines=self._baselines(),
             advantage=self._advantages(),
             in_order=(right, pairs),
-            misjudged={f: round(r, 2) for f, r in self.family_residuals.items() if abs(r) > MISJUDGED},
+            misjudged={f: round(r, 4) for f, r in self.family_residuals.items() if abs(r) > MISJUDGED},
         )
 
     def verdict(self) -> list[str]:

@@ -51,7 +51,7 @@ class Session:
     """Measures networks against one reference; use it as a context, which holds the files.
 
     reference_ms: the reference's quiet time, which ratios are multiplied by, as stored in a profile; None takes its
-    lowest time over this session's passes.
+    lowest time over all passes.
     """
 
     def __init__(self, settings: Settings | None = None, reference_ms: float | None = None) -> None:
