@@ -104,6 +104,15 @@ def test_a_challenger_is_expected_to_win_after_long_training_and_where_it_is_dec
     assert names(likely_leaders(several, expected, 2, (), now)) == ["slow_net", "late"]
 
 
+def test_long_training_counts_in_a_contest_and_not_the_middle_that_guides_the_search() -> None:
+    several = [FAST, SLOW, *(contender(name, 0.4, latency) for name, latency in (("quick", 4.0), ("lasting", 9.0)))]
+    guide = Expected(np.array([0.5, 0.6, 0.66, 0.65]), np.full(4, 0.02))
+    now = Expected(np.array([0.3, 0.4, 0.46, 0.45]), np.full(4, 0.01))
+    late = Expected(np.array([0.7, 0.8, 0.805, 0.82]), np.full(4, 0.01))
+    assert names(likely_leaders(several, guide, 2, (), now)) == ["slow_net", "quick"]
+    assert names(likely_leaders(several, guide, 2, (), now, late)) == ["slow_net", "lasting"]
+
+
 def test_a_published_network_takes_no_place_without_a_challenger() -> None:
     entries = [*PUBLISHED, *((contender(f"design {i}", 0.4, 9.0), 0.62 - i / 1000, 0.02) for i in range(4))]
     assert chosen(entries, 4) == ["slow_net", "design 0", "design 1", "design 2"]

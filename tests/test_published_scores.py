@@ -57,7 +57,7 @@ class Told:
 
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
         self.seen.append({arch.id for arch in seen})
-        return Informed(self.before, self.before, 1.0)
+        return Informed(self.before, self.before, self.before, 1.0)
 
     def fresh_seed(self, arch: Architecture, fidelity: object, seed: int) -> int:
         return seed

@@ -56,7 +56,7 @@ class ToyTable:
             told = self.before(designs)
             return told._replace(mean=np.array([found.get(arch.id, mean) for arch, mean in zip(designs, told.mean)]))
 
-        return Informed(expected, expected, self.trust)
+        return Informed(expected, expected, expected, self.trust)
 
 
 TABLE = ToyTable(FIXED.values(), lambda arch: 1 / (1 + losses(arch)[0]))
@@ -373,6 +373,23 @@ def test_after_many_trials_a_correction_serves_several_proposals():
         (proposed,) = ask("warm", SMALL, late, 0, 1, known=table, explore=0.0)
         assert proposed.id not in {trial.architecture.id for trial in late}
     assert Counted.asked == 3  # made of the first 146, 148 (for 149, too) and 150
+
+
+def test_the_first_proposal_is_the_surest_challenger_of_the_best_published_network():
+    networks = sorted(FIXED.values(), key=TABLE.truth)[1:]  # not the best of all, which no design may beat
+    trials = [Candidate(arch, None, published=True) for arch in networks]
+    best = networks[-1]
+
+    def asked(trials):
+        return ask("warm", SPACE, trials, 0, 1, known=TABLE, speed=lambda arch: losses(arch)[1], explore=1.0)
+
+    (first,) = asked(trials)
+    able = [arch for arch in bred_pool(SPACE, TABLE, (), 1000, 60).designs if losses(arch)[1] <= losses(best)[1]]
+    known = {arch.id for arch in networks}
+    assert TABLE.truth(first) == max(TABLE.truth(arch) for arch in able if arch.id not in known)
+    # once, and not where no network was published
+    assert asked([*trials, Candidate(first)])[0].id not in {arch.id for arch in able}
+    assert asked([Candidate(arch) for arch in networks])[0].id not in {arch.id for arch in able}
 
 
 @pytest.mark.parametrize("trust", [0.0, 0.1])

@@ -161,7 +161,9 @@ def test_a_search_goes_by_long_trainings_too_once_there_are_enough(designs: int,
     known = Known(table, short)
     expected = known.before(several).mean
     assert expected == pytest.approx((rung + long) / 2 if by_long else rung, abs=1e-4)
-    assert known.after([], []).expect(several).mean == pytest.approx(expected)
+    informed = known.after([], [])
+    assert informed.expect(several).mean == pytest.approx(expected)
+    assert informed.late(several).mean == pytest.approx(long if by_long else rung, abs=1e-4)
     # what it expects of long training is told in either case
     told = known.long_training([], [], several)
     assert told is not None

@@ -1,8 +1,8 @@
 """Which designs are promoted where a table of trained designs predicts them: those expected to improve the front most.
 
 Among good designs a single score is mostly noise, so each design is ranked by its expected accuracy, given its own
-trials and the table. A contest is a published network with the designs that may beat it at no more latency, by what a
-search goes by and by its own trainings, which decide it.
+trials and the table. A contest is a published network with the designs that may beat it at no more latency, both after
+long training, which counts, and at the search's own rung, which decides it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from nasbench.engine.promotion import Contender, most_promising
 from nasbench.pareto import Front
-from nasbench.strategies.context import Expected
+from nasbench.strategies.context import Expected, lead
 from nasbench.study.trials import Trial
 
 LEAST_CHANCE = 0.1  # of beating a published network, for a design to be one of its challengers
@@ -29,14 +29,16 @@ BEYOND = 1.25  # the front ends at the slowest design's latency times this facto
 
 
 class _Forecast(NamedTuple):
-    """A contender with the mean and standard deviation of its expected accuracy, at what the search goes by and at the
-    fidelity of the trials."""
+    """A contender with the mean and standard deviation of its expected accuracy: at what the search goes by, at the
+    fidelity of the trials and after long training."""
 
     contender: Contender
     mean: float
     std: float
     mean_now: float
     std_now: float
+    mean_late: float
+    std_late: float
 
     @property
     def key(self) -> str:
@@ -62,9 +64,8 @@ class _Forecast(NamedTuple):
     def lead_over(self, other: _Forecast) -> float:
         """Expected difference of the accuracies, in standard deviations of that difference; of the two differences the
         smaller one."""
-        later = (self.mean - other.mean) / (math.hypot(self.std, other.std) or 1e-9)
-        now = (self.mean_now - other.mean_now) / (math.hypot(self.std_now, other.std_now) or 1e-9)
-        return min(later, now)
+        now = lead(self.mean_now, self.std_now, other.mean_now, other.std_now)
+        return min(now, lead(self.mean_late, self.std_late, other.mean_late, other.std_late))
 
 
 class _Contest(NamedTuple):
@@ -76,7 +77,7 @@ class _Contest(NamedTuple):
     def likeliest(self, rival: _Forecast) -> list[_Forecast]:
         """The challenger with the surest lead over the network and this rival, and those whose leads are as sure."""
         leads = [min(each.lead_over(self.published), each.lead_over(rival)) for each in self.challengers]
-        return [each for each, lead in zip(self.challengers, leads) if lead >= max(leads) - SIMILAR_LEAD]
+        return [each for each, found in zip(self.challengers, leads) if found >= max(leads) - SIMILAR_LEAD]
 
 
 def likely_leaders(
@@ -85,12 +86,14 @@ def likely_leaders(
     places: int,
     free: Container[str] = (),
     now: Expected | None = None,
+    late: Expected | None = None,
     last: bool = False,
 ) -> list[Trial]:
     """The trials to promote, best first; those with a key in `free` take none of the `places`, having been trained.
 
-    `expected`: (n,) accuracies of the contenders at what the search goes by; `now`: at the fidelity of the trials, by
-    default the same. `last`: whether the search decides at that fidelity. Places are given in this order:
+    `expected`: (n,) accuracies of the contenders at what the search goes by; `now` and `late`: at the fidelity of the
+    trials and after long training, by default the same. `last`: whether the search decides at that fidelity. Places are
+    given in this order:
 
     1. the most accurate published network in a contest, with a challenger that is among the likeliest to beat it and
        the published network that is best now: of these the one that adds most to the front of the published networks.
@@ -101,7 +104,7 @@ def likely_leaders(
     4. the published networks of the remaining contests, and all that take no place: the search has them beside it;
     5. all others by `most_promising` of their expected errors, published networks last.
     """
-    moments = np.column_stack([*expected, *(now or expected)]).tolist()
+    moments = np.column_stack([*expected, *(now or expected), *(late or expected)]).tolist()
     forecasts = [_Forecast(one, *each) for one, each in zip(contenders, moments)]
     chosen, contests = _Selection(places, free), _contests(forecasts)
     front = _ExpectedFront(forecasts, [each for each in forecasts if each.published])

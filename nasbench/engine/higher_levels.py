@@ -123,8 +123,9 @@ class HigherLevels:
         if informed.trust < LEAST_TRUST:
             return most_promising(able, places)
         designs = [one.trial.design for one in able]
-        expected, now, last = informed.expect(designs), informed.now(designs), level.rung == self.study.ladder.top
-        return likely_leaders(able, expected, places, self._known_above(level, complete, trials), now, last)
+        expected, now, late = informed.expect(designs), informed.now(designs), informed.late(designs)
+        free, last = self._known_above(level, complete, trials), level.rung == self.study.ladder.top
+        return likely_leaders(able, expected, places, free, now, late, last)
 
     def _known_above(self, level: Level, complete: Sequence[Trial], trials: Sequence[Trial]) -> frozenset[str]:
         """Keys of those whose training at the next rung a table holds."""

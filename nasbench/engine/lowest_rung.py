@@ -112,6 +112,7 @@ class LowestRung:
                 trial.finished and not trial.complete,
                 not trial.trained_here,
                 trial.finished_at,
+                trial.origin.kind == Kind.FIXED_POINT,
             )
             for trial in at_level(trials, LOWEST)
         ]

@@ -7,7 +7,7 @@ import math
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 from nasbench.arch.architecture import Architecture
 from nasbench.costs.budget import on_cost
@@ -38,14 +38,15 @@ ENOUGH_DESIGNS = 100  # a surrogate of 74 misled searches, the picks of one of 1
 class Known:
     """A table as `strategies.context.Knowledge`, for trials at `fidelity`.
 
-    `target` is the fidelity at which accuracy is what a search goes by.
+    `target` is the fidelity at which accuracy is what a search goes by, `late` that of long training, or the target
+    where the table has too little of it.
     """
 
     def __init__(self, table: Table, fidelity: Fidelity, other_images: str = "") -> None:
         """`other_images`: the data set that its designs were trained on, where it is not the search's."""
         self.table, self.other_images = table, other_images
         self.prior = Prior(table.surrogate, fidelity)
-        self.target = _target(table)
+        self.target, self.late = _aims(table)
         self.designs = tuple(table.current.architectures.values())
 
     def at(self, fidelity: Fidelity) -> Known:
@@ -56,20 +57,20 @@ class Known:
         return Expected(*self.table.surrogate.predict(designs, self.target))
 
     def after(self, seen: Sequence[Architecture], accuracies: Sequence[float]) -> Informed:
-        """Expected accuracy at the target, given the trials `seen`: that at `fidelity`, corrected by the trials, and as
-        far as the table is trusted what it makes of that at the target."""
+        """Expected accuracy given the trials `seen`: that at `fidelity`, corrected by the trials, and as far as the
+        table is trusted what it makes of that at the target and late."""
         corrected = self.prior.corrected(seen, accuracies)
         trust = corrected.agreement.trust
 
-        def expected(designs: Sequence[Architecture]) -> Expected:
+        def at(fidelity: Fidelity, designs: Sequence[Architecture]) -> Expected:
             here = self._here(corrected, seen, designs)
-            later = corrected.surrogate.after(designs, corrected.fidelity, here, self.target)
-            return Expected(here.mean + trust * (later.mean - here.mean), here.std + trust * (later.std - here.std))
+            there = corrected.surrogate.after(designs, corrected.fidelity, here, fidelity)
+            return Expected(here.mean + trust * (there.mean - here.mean), here.std + trust * (there.std - here.std))
 
         def now(designs: Sequence[Architecture]) -> Expected:
             return Expected(*self._here(corrected, seen, designs))
 
-        return Informed(expected, now, trust)
+        return Informed(partial(at, self.target), now, partial(at, self.late), trust)
 
     def long_training(
         self, seen: Sequence[Architecture], accuracies: Sequence[float], designs: Sequence[Architecture]
@@ -123,20 +124,21 @@ class Known:
         return f"table {self.table.source}: {len(self.table.current)} trainings of {len(self.designs)} designs{images}"
 
 
-def _target(table: Table) -> Fidelity:
-    """The fidelity that a search goes by: that of the table's highest rung, by which the search decides, and where
-    enough designs had long training the middle, in the logarithm of samples, between the two.
+def _aims(table: Table) -> tuple[Fidelity, Fidelity]:
+    """The fidelity that a search goes by, and that of long training.
 
-    By the surrogate accuracy there is the mean of both. Long training alone would be a poor guide: all good designs end
-    within a point or two, less than a surrogate can tell, and a search that went by it lost its race (results/search).
+    Where too few designs had long training both are that of the table's highest rung, by which the search decides; else
+    the first is the middle, in the logarithm of samples, between the two: by the surrogate accuracy there is the mean
+    of both. Long training alone would be a poor guide: all good designs end within a point or two, less than a
+    surrogate can tell, and a search that went by it lost its race (results/search).
     """
     long = {row.architecture_id for row in table.content if row.rung == LONG_RUNG}
     shorter = {row.fidelity for row in table.content if row.rung != LONG_RUNG}
     longest = table.surrogate.long
     highest = max((table.fidelities[key] for key in shorter), key=lambda one: one.samples, default=longest)
     if len(long) < ENOUGH_LONG:
-        return highest
-    return longest.replace(samples=round(math.sqrt(highest.samples * longest.samples)))
+        return highest, highest
+    return longest.replace(samples=round(math.sqrt(highest.samples * longest.samples))), longest
 
 
 def check_table(study: Study) -> None:

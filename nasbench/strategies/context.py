@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Candidate:
 
     `parent`: whether it may be a parent of new designs. `failed`: it will never have losses. `from_table`: its losses
     are from the table that the search starts from, so they are no evidence for it. `told`: when its losses became
-    known, in seconds.
+    known, in seconds. `published`: whether it is a published network.
     """
 
     architecture: Architecture
@@ -35,6 +35,7 @@ class Candidate:
     failed: bool = False
     from_table: bool = False
     told: float = 0.0
+    published: bool = False
 
 
 class Searchable(Hashable, Protocol):
@@ -78,12 +79,22 @@ class Expected(NamedTuple):
     std: np.ndarray
 
 
+Figure = TypeVar("Figure", float, np.ndarray)
+
+
+def lead(mean: Figure, std: Figure, other_mean: float, other_std: float) -> Figure:
+    """Expected difference of two accuracies in standard deviations of that difference."""
+    return (mean - other_mean) / ((std**2 + other_std**2) ** 0.5 + 1e-9)
+
+
 class Informed(NamedTuple):
-    """A table's predictions, corrected by trials: accuracy at what a search goes by (`expect`) and at the trials' own
-    fidelity (`now`). `trust`, from 0 to 1: how far the trials agree with the table."""
+    """A table's predictions, corrected by trials: accuracy at what a search goes by (`expect`), at the trials' own
+    fidelity (`now`) and after long training (`late`; as `expect` where the table has too few of these). `trust`, from
+    0 to 1: how far the trials agree with the table."""
 
     expect: Callable[[Sequence[Architecture]], Expected]
     now: Callable[[Sequence[Architecture]], Expected]
+    late: Callable[[Sequence[Architecture]], Expected]
     trust: float
 
 

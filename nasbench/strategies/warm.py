@@ -2,8 +2,8 @@
 
 A pool of candidates is bred once by evolution on the surrogate's prediction of accuracy. The trials
 so far correct the predictions, latency is taken as known, and the candidate with the largest expected improvement over
-the best design that is no slower is proposed; latency bands take turns. In a long search a correction serves several
-proposals.
+the best design that is no slower is proposed; latency bands take turns. Before all others comes the design that is
+surest to beat the best published network. In a long search a correction serves several proposals.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from nasbench.strategies.context import (
     Candidate,
     Context,
     Expected,
+    Informed,
     Knowledge,
     Proposals,
     Searchable,
     Speed,
+    lead,
 )
 from nasbench.strategies.evolution import EvolutionSettings
 from nasbench.strategies.model import ModelSettings
@@ -66,7 +68,8 @@ def propose(context: Context, n: int, settings: WarmSettings) -> list[Architectu
         context.space, context.known, on_cost(context.limits.budgets), context.limits.num_classes, settings.pool
     )
     belief = pool.belief(context.space, context.known, context.finished)
-    if belief.trust == 0 or (belief.trust < 1 and context.rng.random() >= belief.trust):
+    trust = belief.informed.trust
+    if trust == 0 or (trust < 1 and context.rng.random() >= trust):
         return evolution.propose(context, n, EvolutionSettings())
     proposing = _Proposing(context, settings, belief, Proposals(context))
     return proposing.proposals.fill(n, proposing.next)
@@ -100,7 +103,7 @@ class _Belief:
     of_seen: np.ndarray  # (seen,) mean accuracy
     candidates: tuple[Architecture, ...]  # the pool, and children of the best designs
     expected: Expected  # of the candidates
-    trust: float  # in the table
+    informed: Informed  # what the table says of any design, given the trials
 
     @classmethod
     def after(
@@ -110,7 +113,7 @@ class _Belief:
         informed = known.after([one.architecture for one in own], [1 - (one.losses or (1.0,))[0] for one in own])
         of_seen = informed.expect([one.architecture for one in seen]).mean
         candidates = (*pool, *_fresh(seen, of_seen, space))
-        return cls(seen, of_seen, candidates, informed.expect(candidates), informed.trust)
+        return cls(seen, of_seen, candidates, informed.expect(candidates), informed)
 
 
 def _fresh(seen: Sequence[Candidate], expected: np.ndarray, space: Searchable) -> list[Architecture]:
@@ -195,7 +198,12 @@ class _Proposing:
     proposals: Proposals
 
     def next(self) -> Architecture | None:
-        """The candidate of largest expected gain in the band whose turn it is; None for a random draw."""
+        """The candidate of largest expected gain in the band whose turn it is; None for a random draw. The first is the
+        surest challenger."""
+        if not self.proposals.found and all(one.published for one in self.context.candidates):
+            surest = self._surest_challenger()
+            if surest is not None:
+                return surest
         if self.context.rng.random() < self.settings.explore:
             return None
         known, belief = self.proposals.known, self.belief
@@ -207,6 +215,22 @@ class _Proposing:
         gains = self._gains(Expected(belief.expected.mean[new], belief.expected.std[new]), speeds)
         order = self._by_turn(bands_of(speeds), gains)
         return next((candidates[index] for index in order if self.proposals.accepts(candidates[index])), None)
+
+    def _surest_challenger(self) -> Architecture | None:
+        """The candidate surest to beat the best published network at no more latency, at the lowest rung and after long
+        training; None where there is no such network or no candidate as fast."""
+        published = [one.architecture for one in self.context.candidates if one.published]
+        if not published:
+            return None
+        informed = self.belief.informed
+        best = published[int(np.argmax(informed.late(published).mean))]
+        able = [arch for arch in self.belief.candidates if self._speed(arch) <= self._speed(best)]
+        if not able:
+            return None
+        both = [(told(able), told([best])) for told in (informed.now, informed.late)]
+        leads = np.min([lead(*mine, float(its.mean[0]), float(its.std[0])) for mine, its in both], axis=0)
+        order = np.argsort(-leads, kind="stable")
+        return next((able[index] for index in order if self.proposals.accepts(able[index])), None)
 
     @property
     def _speed(self) -> Speed:
