@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,20 @@ def tune_allocator() -> bool:
     mallopt, limit = _libc("mallopt"), 1 << 30
     knobs = ((mmap_threshold, limit), (trim_threshold, limit), (top_pad, 64 << 20))
     return mallopt is not None and all(mallopt(knob, value) for knob, value in knobs)
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Inside, numpy's and scipy's linear algebra runs in the thread that calls it.
+
+    OpenBLAS ends its own threads before the process forks, as it does when Ray starts, and a product that another
+    thread is in the middle of then waits for them for ever.
+    """
+    import scipy.linalg  # noqa: F401  (has a library of its own, which is limited only once it is loaded)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def give_memory_back(above: int = 0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -16,6 +17,31 @@ from nasbench.report.tables import memory_text
 from nasbench.study.fidelity import load_recipe
 from nasbench.study.trials import Trial
 
+FORKING = """
+import os, threading, time
+import numpy as np
+from nasbench.hardware import one_blas_thread
+
+def work():
+    a, b = (np.random.default_rng(0).normal(size=(count, 130)) for count in (400, 900))
+    while True:
+        a @ b.T
+        products.append(None)
+
+products = []
+with one_blas_thread():
+    threading.Thread(target=work, daemon=True).start()
+    for _ in range(40):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        before = len(products)
+        while len(products) == before:
+            time.sleep(0.001)
+print("no product waits", flush=True)
+os._exit(0)
+"""
 PROGRAM = """
 import json, psutil
 from nasbench import hardware
@@ -70,3 +96,10 @@ def test_the_memory_of_trials_is_shown_beside_what_the_runner_counts() -> None:
     assert "1.7 GiB" in line
     assert line.endswith("the runner counts 1.5 for each, too little: raise memory_gib_per_trial in its file.")
     assert memory_text(trials[2:], 1.5) == []  # older studies do not tell
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_product_in_a_thread_outlives_the_forks_of_others() -> None:
+    """With threads of OpenBLAS's own it hangs at one of the first."""
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "no product waits\n", done.stderr

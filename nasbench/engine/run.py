@@ -16,6 +16,7 @@ from nasbench.engine.promotion import Promotions
 from nasbench.engine.reporting import Reporting
 from nasbench.engine.schedule import Schedule
 from nasbench.engine.warm_start import breed_meanwhile, known_before, note_long_training
+from nasbench.hardware import one_blas_thread
 from nasbench.latency.profile import DeviceProfile
 from nasbench.progress import Progress, ProgressState
 from nasbench.report.results import StudyResult, check_scores
@@ -50,7 +51,8 @@ def run_study(study: Study, folder: Path, progress: Progress, more_time: bool = 
             if study.device_metrics:
                 progress.update(ProgressState("measuring this machine"))
                 source.wait()
-            result = _train_and_measure(study, store, space, source, progress, phases)
+            with one_blas_thread():  # the strategy's candidates are bred in a thread while Ray starts
+                result = _train_and_measure(study, store, space, source, progress, phases)
         finally:
             source.stop()
     _write_page(result, progress)
