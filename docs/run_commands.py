@@ -75,6 +75,8 @@ SMALLER = (
     (r"table collect --rung long", "table collect --rung long --designs 1 " + TOYS),
     (r"table collect --architectures", "{} --out results/table-named " + TOY),
     (r"table collect --around 100", "table collect --around 1 " + TOYS),
+    (r"table suggest",
+     "table suggest --budget 80ms --space small --table results/table-toys --device server -o suggested"),
     (r"score .*/a1b2c3d4.toml", "score mobilevit_s emo_1m results/default/designs/c2c3a006.toml"),
     (r"scale train",
      "scale train emo_1m --to 150MFLOP 200MFLOP --samples 32 64 --evaluate 16 --out results/trained "
@@ -97,6 +99,7 @@ FIGURES = (
     ("nasbench.engine.device_source", "MORE_NETWORKS", 2),  # measured where a profile does not cover a space
     ("nasbench.importance.estimate", "DRAWS", 2),  # bootstraps
     ("nasbench.page.fields", "DRAWS", 2),
+    ("nasbench.table.suggesting", "CHILDREN", 10),  # of a generation
     ("nasbench.proxy.zero_cost", "IMAGES", 8),  # that untrained networks are scored on
     ("nasbench.latency.standalone", "MAX_RUNS", 5),  # of a network in a pass
     ("nasbench.latency.standalone", "PEAK_REPEATS", 1),  # processes in which its memory is measured
@@ -129,6 +132,7 @@ TOY_RUNNER = 'kind = "serial"\n' + "".join(
 BEFORE = {"docs/models.md": "import nasbench, torch\nimages = torch.rand(1, 3, 224, 224)"}
 # In blocks of Python: a text, and what stands in its place.
 SMALLER_PYTHON = (
+    ('nasbench.suggest(["1GFLOP", "8ms"]', 'nasbench.suggest(["1GFLOP", "80ms"], device="server"'),
     ('out="results/mine")', 'out="results/python", trials=4, runner="toys.toml", device="server")'),
     ('nasbench.confirm("results/mine", seeds=2)', 'nasbench.confirm("results/python", seeds=1)'),
     ('"mobilevit_xxs"], rung=-1, seeds=2)', '"mobilevit_xxs"], rung=-1, seeds=2, runner="toys.toml", device="server")'),

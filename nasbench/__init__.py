@@ -34,6 +34,7 @@ _HOME = {
     "audit": "auditing.start",
     "confirm": "auditing.confirmation",
     "load_table": "table.loading",
+    "suggest": "table.suggesting",
 }
 
 __all__ = list(_HOME)

@@ -61,6 +61,7 @@ VERBS: dict[str, tuple[str, int]] = {
     "table collect": ("--space nowhere", 2),
     "table add": ("nowhere", 2),
     "table show": ("nowhere", 2),
+    "table suggest": ("--space nowhere", 2),
     "table export": ("☃.csv --table nowhere", 2),
     "bench add": ("nowhere ☃", 2),
     "bench run": ("random --on nowhere", 2),

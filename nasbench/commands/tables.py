@@ -1,8 +1,10 @@
-"""`nasbench table collect | show | add | export`: the table of trained designs."""
+"""`nasbench table collect | show | suggest | add | export`: the table of trained designs."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ from nasbench.commands.common import (
 )
 
 if TYPE_CHECKING:
+    from nasbench.arch.architecture import Architecture
+    from nasbench.table.suggesting import Suggestion
     from nasbench.table.table import Table
 
 COLLECT_EXAMPLE = """nasbench table collect --time-limit 2h
@@ -30,11 +34,12 @@ nasbench table collect --rung 0 --designs 60 --seeds 3
 nasbench table collect --rung long --designs 20 --out results/table-metablock
 nasbench table collect --architectures mine/*.toml --seeds 3
 nasbench table collect --space mine.toml --budget 500MFLOP --data photos/ --out results/table-mine"""
+BESIDE = 3  # published networks that are shown beside suggested designs
 NAME_HELP = "a table's name, its file, or the folder of a collection or a study"
 
 
 def add(verbs: Any) -> None:
-    group = add_group(verbs, "table", "designs trained once, used often: collect, show, add, export")
+    group = add_group(verbs, "table", "designs trained once, used often: collect, show, suggest, add, export")
     _add_collect(group)
     show = add_verb(
         group, "show", "print what a table holds: counts and seed noise by rung, best designs, how its rungs agree",
@@ -42,6 +47,7 @@ def add(verbs: Any) -> None:
     )  # fmt: skip
     show.add_argument("name", nargs="?", default="metablock", help=f"{NAME_HELP} (default: metablock)")
     show.add_argument("--rung", help="whose best designs are shown: a number, or -1 for long (default: the first)")
+    _add_suggest(group)
     put = add_verb(
         group, "add", "put what finished studies have trained into a table of your own",
         "nasbench table add results/mine results/photos\nnasbench table add results/mine --table mine.csv.gz", _add,
@@ -96,6 +102,89 @@ def _add_collect(group: Any) -> None:
     add("--out", metavar="DIR", help="where rows go (default: results/table-SPACE); what is there goes on")
     add("--time-limit", type=seconds, metavar="TIME", help="stop starting trainings after this long, such as 2h")
     add_priority(collect)
+
+
+def _add_suggest(group: Any) -> None:
+    suggest = add_verb(
+        group, "suggest", "designs that a table expects most of within budgets, in a minute and without training",
+        "nasbench table suggest --budget 1GFLOP --budget 8ms\nnasbench table suggest --designs 10 -o suggested",
+        _suggest, True,
+    )  # fmt: skip
+    add = suggest.add_argument
+    add("--space", default="metablock", help="a shipped search space or a TOML file (default: metablock)")
+    add("--table", metavar="NAME", help=f"{NAME_HELP} (default: the space's own)")
+    add(
+        "--budget", action="append", metavar="BUDGET",
+        help="what a design may cost, with its unit, such as 10ms; may be repeated (default: 1GFLOP)",
+    )  # fmt: skip
+    add("--designs", type=positive, default=5, metavar="N", help="how many, of different blocks (default: 5)")
+    add("--device", default="this-machine", help="profile that predicts latencies (default: this-machine)")
+    add("--seed", type=whole, default=0, help="seed of the evolution (default: 0)")
+    add("-o", "--out", metavar="DIR", help="write their TOML files into DIR")
+
+
+def _suggest(options: argparse.Namespace) -> int:
+    from nasbench.progress import progress_display
+    from nasbench.table.suggesting import BUDGETS, suggest
+
+    with progress_display(quiet=options.json) as progress:
+        found = suggest(
+            options.budget or BUDGETS,
+            options.designs,
+            space=options.space,
+            table=options.table,
+            device=options.device,
+            seed=options.seed,
+            progress=progress,
+        )
+    if options.out:
+        _write([each.arch for each in found.designs], Path(options.out))
+    if options.json:
+        kinds = {"designs": found.designs, "published": found.published}
+        told = {kind: [_record(each) for each in those] for kind, those in kinds.items()}
+        print_json({"table": found.table, "expected_at": found.when, "evaluated": found.evaluated, **told})
+        return 0
+    networks = found.published[:BESIDE]
+    lines = [*(_line(each, False) for each in found.designs), *(_line(each, True) for each in networks)]
+    print_table(lines, title=f"Expected by table {found.table} at {found.when}")
+    print(f"Nothing was trained: of {found.evaluated:,} designs that the table guessed, the best are guessed too high.")
+    if options.out:
+        files = f"{shlex.quote(options.out)}/*.toml"
+        print(f"What they reach: nasbench table collect --architectures {files} --rung long")
+    return 0
+
+
+def _record(one: Suggestion) -> dict[str, Any]:
+    from nasbench.costs.analytic import cost
+
+    costs = cost(one.arch)
+    figures = {"macs": costs.macs, "params": costs.params, **(one.predicted.to_dict() if one.predicted else {})}
+    told = {"accuracy_expected": one.accuracy, "accuracy_expected_std": one.std}
+    return {"id": one.arch.id, "name": one.arch.name, **told, **figures, "architecture": one.arch.to_dict()}
+
+
+def _line(one: Suggestion, published: bool) -> dict[str, Any]:
+    from nasbench.costs.analytic import cost
+    from nasbench.drawing.stages import stages_in_short
+
+    costs = cost(one.arch)
+    line = {
+        "design": one.arch.label if published else one.arch.id[:8],
+        "accuracy % expected": f"{100 * one.accuracy:.1f} ± {100 * one.std:.1f}",
+    }
+    if one.predicted is not None:
+        latency = one.predicted.latency
+        line["ms predicted [90 %]"] = f"{latency.value:.3g} [{latency.low:.3g}, {latency.high:.3g}]"
+    sizes = {"MACs M": f"{costs.macs / 1e6:,.0f}", "params M": f"{costs.params / 1e6:.2f}"}
+    return {**line, **sizes, "stages": stages_in_short(one.arch)}
+
+
+def _write(designs: Sequence[Architecture], folder: Path) -> None:
+    from nasbench.files import write_atomic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for arch in designs:
+        write_atomic(folder / f"{arch.id[:8]}.toml", arch.to_toml())
 
 
 def _collect(options: argparse.Namespace) -> int:

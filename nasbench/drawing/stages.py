@@ -87,6 +87,14 @@ def network_facts(arch: Architecture, classes: int = 1000) -> NetworkFacts:
     return NetworkFacts(arch.label, arch.id, arch.size_label, arch.resolution, classes, costs, stages)
 
 
+def stages_in_short(arch: Architecture) -> str:
+    """`conv 16 · 2 mbconv 32 · 3 irmb* 64`, an asterisk where it attends."""
+    stages = [
+        f"{stage.depth} {stage.block}{'*' * stage.attends} {stage.channels}" for stage in arch.stages if stage.depth
+    ]
+    return " · ".join([f"{arch.stem.kind} {arch.stem.channels}", *stages])
+
+
 def _costs(ops: Iterable[Op], name: str) -> dict[str, int]:
     own = total([op for op in ops if op.stage == name])
     return {"macs": own.macs, "params": own.params}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasbench.page.designs import stages_in_short
+from nasbench.drawing.stages import stages_in_short
 from nasbench.report.bands import Band
 from nasbench.report.wording import beside_published, ms, over_faster, percent
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import named_family
-from nasbench.drawing.stages import NetworkFacts, network_facts
+from nasbench.drawing.stages import NetworkFacts, network_facts, stages_in_short
 from nasbench.drawing.svg import draw, spoken
 from nasbench.report.designs import commands, design_files
 from nasbench.report.results import StudyResult
@@ -23,14 +22,6 @@ def family_of(trial: Trial) -> str:
     if trial.origin.kind == Kind.FIXED_POINT:
         return named_family(trial.label)
     return WITH_ATTENTION if any(stage.attends for stage in trial.design.stages) else WITHOUT_ATTENTION
-
-
-def stages_in_short(arch: Architecture) -> str:
-    """`conv 16 · 2 mbconv 32 · 3 irmb* 64`, an asterisk where it attends."""
-    stages = [
-        f"{stage.depth} {stage.block}{'*' * stage.attends} {stage.channels}" for stage in arch.stages if stage.depth
-    ]
-    return " · ".join([f"{arch.stem.kind} {arch.stem.channels}", *stages])
 
 
 def design_records(result: StudyResult, trials: Mapping[str, Trial], front: set[str]) -> list[dict[str, Any]]:
