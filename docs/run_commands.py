@@ -77,7 +77,7 @@ SMALLER = (
     (r"table collect --around 100", "table collect --around 1 " + TOYS),
     (r"table suggest",
      "table suggest --budget 80ms --space small --table results/table-toys --device server -o suggested"),
-    (r"score .*/a1b2c3d4.toml", "score mobilevit_s emo_1m results/default/designs/c2c3a006.toml"),
+    (r"score .*/a1b2c3d4.toml", "score mobilevit_s emo_1m results/default/designs/03146b4b.toml"),
     (r"scale train",
      "scale train emo_1m --to 150MFLOP 200MFLOP --samples 32 64 --evaluate 16 --out results/trained "
      "--runner toys.toml"),

@@ -109,8 +109,8 @@ def test_the_command_writes_one_file(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_a_design_of_a_study_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = Path(__file__).parents[1] / "results" / "default"
-    assert cli.main(["draw", f"{study}#c2c3a006", f"{study}#1", "-o", str(tmp_path / "x.svg")]) == 0
-    assert "c2c3a006 beside 7d4ea523" in capsys.readouterr().out
+    assert cli.main(["draw", f"{study}#03146b4b", f"{study}#1", "-o", str(tmp_path / "x.svg")]) == 0
+    assert "03146b4b beside 92170468" in capsys.readouterr().out
     assert cli.main(["draw", f"{study}#none", "-o", str(tmp_path / "y.svg")]) == 2
     assert "no design of it is called so; give a number, a name or the beginning of an id" in capsys.readouterr().err
 
