@@ -31,7 +31,7 @@ from nasbench.study.trials import Level
 from nasbench.table.rows import LONG_RUNG, Circumstances, TableRow, row_of
 from nasbench.table.table import Table
 
-STORED = Path(__file__).parent.parent / "results" / "default"
+STORED = Path(__file__).parent.parent / "results" / "search" / "six" / "seed-0"  # with `confirmed`
 PUBLISHED, DESIGNS = challengers(nasbench.open_study(STORED).rows())
 assert PUBLISHED is not None
 BEST, RIVAL = DESIGNS[0].name, PUBLISHED.name
@@ -39,7 +39,7 @@ BEST, RIVAL = DESIGNS[0].name, PUBLISHED.name
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the default run whose trainings are the toy's; the more multiply-adds, the better. What its table
+    """A copy of a stored run whose trainings are the toy's; the more multiply-adds, the better. What its table
     expected of long training is left out."""
     copy = tmp_path / "mine"
     shutil.copytree(STORED, copy, ignore=shutil.ignore_patterns(FOLDER))
@@ -118,7 +118,7 @@ def test_the_report_says_it_and_no_longer_asks_for_it(folder: Path, capsys: pyte
     assert all(len(band["reasons"]) == 2 for band in bands if band["name"] != BEST)
 
 
-def test_the_default_run_tells_what_came_of_its_design() -> None:
+def test_a_stored_run_tells_what_came_of_its_design() -> None:
     found = Confirmation.read(nasbench.open_study(STORED))
     lines = found.verdict()
     assert len(lines) == len(found.rows) - 1 > 1
