@@ -146,7 +146,8 @@ def test_a_battery_tells_while_it_discharges(tmp_path: Path, figures: dict[str, 
     meter = standalone.find_meter(tmp_path)
     assert meter is not None
     assert meter.kind == standalone.BATTERY
-    assert watts_of(meter) == pytest.approx(WATTS, rel=0.25)  # a machine that stalls loses readings
+    found = statistics.median(watts_of(meter) for _ in range(3))  # a stall of the machine spoils a single one
+    assert found == pytest.approx(WATTS, rel=0.1)
     write(folder / "status", "Charging")
     assert standalone.energy_j(run, meter, LOOP) is None
     assert standalone.find_meter(tmp_path) is None
