@@ -98,7 +98,7 @@ def show(out: Path, draws: int) -> None:
                 tops.append(100 * (accuracies[rest][np.argsort(-said)[:3]].mean() - accuracies[rest].mean()))
             told.append(f"{np.mean(taus):.2f}, top {np.mean(tops):+.1f}")
         print(f"{name:24}" + "".join(f"{each:>20}" for each in told))
-    misleading = Prior(misled(table).surrogate, prior.fidelity)
+    misleading = Prior(misled(table, 0).surrogate, prior.fidelity)
     for name, asked in (("trust", prior), ("trust, misleading", misleading)):
         told = []
         for seen in SEEN:

@@ -15,6 +15,7 @@ from nasbench.errors import UserError, shown, visible
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nasbench.arch.architecture import Architecture
     from nasbench.study.fidelity import Fidelity
     from nasbench.study.runner import RunnerSpec
 
@@ -175,6 +176,15 @@ def writable_file(path: str, example: str) -> Path:
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; make it, or write elsewhere")
     return output
+
+
+def write_designs(designs: Iterable[Architecture], folder: Path) -> None:
+    """Each as NAME.toml into `folder`, which is made; by its id where it has no name."""
+    from nasbench.files import file_stem, write_atomic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for arch in designs:
+        write_atomic(folder / f"{file_stem(arch.name, arch.id)}.toml", arch.to_toml())
 
 
 def fidelity_at(rung: int, runner: str) -> Fidelity:

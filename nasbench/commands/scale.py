@@ -19,6 +19,7 @@ from nasbench.commands.common import (
     print_table,
     settle_this_process,
     up_to,
+    write_designs,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _design(options: argparse.Namespace) -> int:
         arch, targets, rule, options.classes, options.device, options.space, check=not options.no_check
     )
     if options.out:
-        _write([member.scaled.arch for member in members], Path(options.out))
+        write_designs([member.scaled.arch for member in members], Path(options.out))
     if options.json:
         shares = {"depth": rule.depth, "width": rule.width, "resolution": rule.resolution}
         print_json({"base": arch.label, "rule": rule.name, "shares": shares, "designs": [m.to_dict() for m in members]})
@@ -131,14 +132,6 @@ def _rule(options: argparse.Namespace, arch: Architecture) -> Rule:
         "the rule moves towards the best shares as far as that exceeds the scatter", file=sys.stderr,
     )  # fmt: skip
     return found.rule
-
-
-def _write(designs: list[Architecture], folder: Path) -> None:
-    from nasbench.files import file_stem, write_atomic
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for arch in designs:
-        write_atomic(folder / f"{file_stem(arch.name, arch.id)}.toml", arch.to_toml())
 
 
 def _train(options: argparse.Namespace) -> int:

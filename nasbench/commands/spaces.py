@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasbench.commands import importances
-from nasbench.commands.common import add_classes, add_group, add_verb, positive, print_json, print_table, whole
+from nasbench.commands.common import (
+    add_classes,
+    add_group,
+    add_verb,
+    positive,
+    print_json,
+    print_table,
+    whole,
+    write_designs,
+)
 
 if TYPE_CHECKING:
     from nasbench.arch.architecture import Architecture
@@ -98,7 +107,7 @@ def _sample(options: argparse.Namespace) -> int:
     predict = _predictor(options, asked) if asked else None
     samples = [space.sample(rng, budgets, options.classes, rejected, predict) for _ in range(options.count)]
     if options.out:
-        _write(samples, Path(options.out))
+        write_designs(samples, Path(options.out))
     costs = [cost(arch, options.classes).to_dict() for arch in samples]
     if options.json:
         designs = [{"id": arch.id, "architecture": arch.to_dict(), **c} for arch, c in zip(samples, costs)]
@@ -117,14 +126,6 @@ def _predictor(options: argparse.Namespace, metrics: Sequence[str]) -> Callable[
     profile = load_device(options.device)
     profile.require_metrics(metrics)
     return lambda arch: profile.bounds(arch, metrics, options.classes)
-
-
-def _write(samples: list[Architecture], folder: Path) -> None:
-    from nasbench.files import write_atomic
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for arch in samples:
-        write_atomic(folder / f"{arch.id}.toml", arch.to_toml())
 
 
 def _summary(arch: Architecture, costs: dict[str, int]) -> dict[str, Any]:

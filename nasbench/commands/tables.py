@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +21,10 @@ from nasbench.commands.common import (
     seconds,
     settle_this_process,
     whole,
+    write_designs,
 )
 
 if TYPE_CHECKING:
-    from nasbench.arch.architecture import Architecture
     from nasbench.table.suggesting import Suggestion
     from nasbench.table.table import Table
 
@@ -138,7 +137,7 @@ def _suggest(options: argparse.Namespace) -> int:
             progress=progress,
         )
     if options.out:
-        _write([each.arch for each in found.designs], Path(options.out))
+        write_designs([each.arch for each in found.designs], Path(options.out))
     if options.json:
         kinds = {"designs": found.designs, "published": found.published}
         told = {kind: [_record(each) for each in those] for kind, those in kinds.items()}
@@ -177,14 +176,6 @@ def _line(one: Suggestion, published: bool) -> dict[str, Any]:
         line["ms predicted [90 %]"] = f"{latency.value:.3g} [{latency.low:.3g}, {latency.high:.3g}]"
     sizes = {"MACs M": f"{costs.macs / 1e6:,.0f}", "params M": f"{costs.params / 1e6:.2f}"}
     return {**line, **sizes, "stages": stages_in_short(one.arch)}
-
-
-def _write(designs: Sequence[Architecture], folder: Path) -> None:
-    from nasbench.files import write_atomic
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for arch in designs:
-        write_atomic(folder / f"{arch.id[:8]}.toml", arch.to_toml())
 
 
 def _collect(options: argparse.Namespace) -> int:

@@ -98,7 +98,7 @@ def train(
     losses = torch.zeros(steps, device=device)
     begun, begun_cpu, seen = time.perf_counter(), time.process_time(), 0
     with cheaper(model, runner.precision):
-        for step, (images, labels) in enumerate(_batches(pool, fidelity, norm, seed)):
+        for step, (images, labels) in enumerate(augmented_batches(pool, fidelity, norm, seed)):
             if len(labels) < 2:  # batch norm needs two; only unreadable files make a batch this small
                 continue
             with autocast(device, runner.precision):
@@ -133,7 +133,9 @@ def set_initial_values(model: nn.Module, start: Start) -> None:
     open_identity_branches(model, start.identity_bias)
 
 
-def _batches(pool: ImagePool, fidelity: Fidelity, norm: Normalisation, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def augmented_batches(
+    pool: ImagePool, fidelity: Fidelity, norm: Normalisation, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Augmented, normalised images and their labels, in an order that depends on `seed` alone."""
     rng = np.random.default_rng([seed, 0xBA7C4])
     positions = shuffled_positions(len(pool), fidelity.samples, fidelity.batch_size, rng)
