@@ -236,13 +236,13 @@ def _around(request: Request, held: Held, folder: Path, progress: Progress) -> l
 
 
 def _speed(request: Request, progress: Progress) -> Speed:
-    """Latency as the device's profile predicts it, or the budget's metric where this machine has no profile."""
+    """Latency as the device's profile predicts it, or the budget's metric where this machine has none to be read."""
     try:
         profile = load_device(request.device)
-    except UserError:
+    except UserError as error:
         if request.device != THIS_MACHINE:
             raise
-        progress.note("bands are of cost: this machine has no latency profile (`nasbench latency fit` makes one)")
+        progress.note(f"bands are of cost, without latencies: {error}")
         budget, classes = request.octaves.budget, request.octaves.classes
         return lambda archs: np.array([cost(arch, classes).to_dict()[budget.metric] for arch in archs], float)
     return lambda archs: profile.predict(archs, request.octaves.classes).latency_ms

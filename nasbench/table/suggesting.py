@@ -86,15 +86,15 @@ def suggest(
 
 
 def _profile(device: str, budgets: Sequence[Budget], progress: Progress) -> DeviceProfile | None:
-    """None where this machine has none and no budget needs one."""
+    """None where this machine has none that can be read and no budget needs one."""
     try:
         profile = load_device(device)
         profile.require_metrics(device_metrics(budgets))
         return profile
-    except UserError:
+    except UserError as error:
         if device != THIS_MACHINE or device_metrics(budgets):
             raise
-        progress.note("without latencies: this machine has no profile (`nasbench latency fit` makes one)")
+        progress.note(f"without latencies: {error}")
         return None
 
 
