@@ -22,7 +22,7 @@ from small_networks import NETWORKS
 
 from nasbench.arch.architecture import Architecture
 from nasbench.arch.library import load
-from nasbench.commands.common import write_designs
+from nasbench.commands.common import write_architectures
 from nasbench.costs.analytic import cost
 from nasbench.costs.budget import parse_budgets
 from nasbench.files import data_dir
@@ -103,7 +103,7 @@ def _read_architecture(folder: Path, file: Path) -> None:
     arch = load(file)
     cost(arch, 10)
     Architecture.from_dict(arch.to_dict())
-    write_designs([arch], folder / "designs")
+    write_architectures([arch], folder / "designs")
 
 
 def _read_space(folder: Path, file: Path) -> None:

@@ -178,7 +178,7 @@ def writable_file(path: str, example: str) -> Path:
     return output
 
 
-def write_designs(designs: Iterable[Architecture], folder: Path) -> None:
+def write_architectures(designs: Iterable[Architecture], folder: Path) -> None:
     """Each as NAME.toml into `folder`, which is made; by its id where it has no name."""
     from nasbench.files import file_stem, write_atomic
 

@@ -19,7 +19,7 @@ from nasbench.commands.common import (
     print_table,
     settle_this_process,
     up_to,
-    write_designs,
+    write_architectures,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _design(options: argparse.Namespace) -> int:
         arch, targets, rule, options.classes, options.device, options.space, check=not options.no_check
     )
     if options.out:
-        write_designs([member.scaled.arch for member in members], Path(options.out))
+        write_architectures([member.scaled.arch for member in members], Path(options.out))
     if options.json:
         shares = {"depth": rule.depth, "width": rule.width, "resolution": rule.resolution}
         print_json({"base": arch.label, "rule": rule.name, "shares": shares, "designs": [m.to_dict() for m in members]})

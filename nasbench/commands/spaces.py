@@ -17,7 +17,7 @@ from nasbench.commands.common import (
     print_json,
     print_table,
     whole,
-    write_designs,
+    write_architectures,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _sample(options: argparse.Namespace) -> int:
     predict = _predictor(options, asked) if asked else None
     samples = [space.sample(rng, budgets, options.classes, rejected, predict) for _ in range(options.count)]
     if options.out:
-        write_designs(samples, Path(options.out))
+        write_architectures(samples, Path(options.out))
     costs = [cost(arch, options.classes).to_dict() for arch in samples]
     if options.json:
         designs = [{"id": arch.id, "architecture": arch.to_dict(), **c} for arch, c in zip(samples, costs)]

@@ -21,7 +21,7 @@ from nasbench.commands.common import (
     seconds,
     settle_this_process,
     whole,
-    write_designs,
+    write_architectures,
 )
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _suggest(options: argparse.Namespace) -> int:
             progress=progress,
         )
     if options.out:
-        write_designs([each.arch for each in found.designs], Path(options.out))
+        write_architectures([each.arch for each in found.designs], Path(options.out))
     if options.json:
         kinds = {"designs": found.designs, "published": found.published}
         told = {kind: [_record(each) for each in those] for kind, those in kinds.items()}
