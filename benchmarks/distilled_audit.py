@@ -67,15 +67,11 @@ class Teaching:
         return self.share * taught + (1 - self.share) * own
 
 
-def task_of(arch: Architecture, fidelity: Fidelity, seed: int) -> Task:
-    return Task(arch, fidelity, seed, DataSplit(DATA, split="test"), RunnerSpec())
-
-
 def prepared(arch: Architecture, fidelity: Fidelity, seed: int) -> tuple[nn.Module, TrialImages]:
     torch.set_num_threads(1)
     tune_allocator()
     small = reduced(arch, fidelity)
-    images = pools(task_of(arch, fidelity, seed), small.resolution)
+    images = pools(Task(arch, fidelity, seed, DataSplit(DATA, split="test"), RunnerSpec()), small.resolution)
     return seeded_model(small, len(dataset(DATA).classes), seed), images
 
 

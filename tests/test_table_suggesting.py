@@ -115,3 +115,16 @@ def test_the_command_shows_them_and_writes_their_files(
     assert {each["id"] for each in record["designs"]} == {file.stem for file in files}
     assert record["expected_at"] == "rung 0"
     assert all(np.isfinite(each["accuracy_expected"]) for each in record["designs"])
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "nasbench latency fit"), ("{", "not a device profile")])
+def test_a_profile_of_this_machine_that_cannot_be_read_is_told(
+    content: str | None, reason: str, table: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        profile = home / "cache" / "devices" / "this-machine.json"
+        profile.parent.mkdir(parents=True)
+        profile.write_text(content)
+    assert main(["table", "suggest", "--space", "small", "--table", table, "--budget", BUDGET]) == 0
+    told = next(line for line in capsys.readouterr().err.splitlines() if "without latencies" in line)
+    assert reason in told
